@@ -1,0 +1,1 @@
+"""Conversations, the runner that answers them, and their pages."""

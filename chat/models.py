@@ -1,0 +1,153 @@
+"""Conversations and their messages: a tree of parents, so that edits and regenerations branch.
+
+A reply's row is also its turn: its status, the lease of the runner that works on it, and the text
+saved so far. Every change of status is a compare-and-set.
+"""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import models
+from django.utils import timezone
+
+from providers.models import LanguageModel, Provider
+
+LEASE = timedelta(seconds=6)  # a runner renews every second; a dead one is noticed within this
+
+
+class Conversation(models.Model):
+    """One thread of messages of one owner."""
+
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="conversations"
+    )
+    title = models.CharField(max_length=120, blank=True, default="")
+    language_model = models.ForeignKey(
+        LanguageModel, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    created_at = models.DateTimeField(default=timezone.now)
+    updated_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ("-updated_at",)
+        indexes = (
+            # the list beside the thread
+            models.Index(fields=("owner", "-updated_at"), name="conversation_list"),
+        )
+
+    def __str__(self) -> str:
+        return self.title or "New conversation"
+
+
+class Role(models.TextChoices):
+    USER = "user", "You"
+    ASSISTANT = "assistant", "Assistant"
+
+
+class Status(models.TextChoices):
+    PENDING = "pending", "Waiting"  # written, no runner has taken it
+    RUNNING = "running", "Answering"  # a runner holds the lease
+    DONE = "done", "Finished"
+    STOPPED = "stopped", "Stopped"  # the reader pressed Stop; text kept
+    INTERRUPTED = "interrupted", "Interrupted"  # broke off after content; text kept
+    FAILED = "failed", "Failed"  # nothing came over any route
+
+
+ACTIVE = (Status.PENDING, Status.RUNNING)
+
+
+class MessageQuerySet(models.QuerySet["Message"]):
+    def active(self) -> MessageQuerySet:
+        return self.filter(status__in=ACTIVE)
+
+    def claim(self, pk: int, runner: str, now: datetime) -> bool:
+        """Pending becomes running under this runner's lease; False where another was first."""
+        return (
+            self.filter(pk=pk, status=Status.PENDING).update(
+                status=Status.RUNNING, runner=runner, lease_until=now + LEASE, started_at=now
+            )
+            == 1
+        )
+
+    def take_over(self, pk: int, runner: str, now: datetime) -> bool:
+        """A running turn whose runner let its lease end; False where another was first."""
+        return (
+            self.filter(pk=pk, status=Status.RUNNING, lease_until__lt=now).update(
+                runner=runner, lease_until=now + LEASE
+            )
+            == 1
+        )
+
+    def renew(self, runner: str, now: datetime) -> int:
+        """Extends all leases of a runner in one statement; returns how many it still holds."""
+        return self.filter(status=Status.RUNNING, runner=runner).update(lease_until=now + LEASE)
+
+
+class Message(models.Model):
+    """One message. `html` is the reply as rendered once, block by block, by the runner."""
+
+    conversation = models.ForeignKey(
+        Conversation, on_delete=models.CASCADE, related_name="messages"
+    )
+    parent = models.ForeignKey(
+        "self", null=True, blank=True, on_delete=models.CASCADE, related_name="children"
+    )
+    role = models.CharField(max_length=10, choices=Role)
+    status = models.CharField(max_length=12, choices=Status, default=Status.DONE)
+    text = models.TextField(blank=True, default="")
+    reasoning = models.TextField(blank=True, default="")
+    html = models.TextField(blank=True, default="")
+    created_at = models.DateTimeField(default=timezone.now)
+
+    # How the reply came about. Names are kept beside the keys: rows go, an answer's story stays.
+    request_id = models.UUIDField(default=uuid.uuid4, editable=False)
+    provider = models.ForeignKey(
+        Provider, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    language_model = models.ForeignKey(
+        LanguageModel, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    provider_name = models.CharField(max_length=100, blank=True, default="")
+    model_name = models.CharField(max_length=200, blank=True, default="")
+    method = models.CharField(max_length=10, blank=True, default="")
+    reason = models.CharField(max_length=300, blank=True, default="")
+    fallback = models.BooleanField(default=False)
+    ttft_ms = models.PositiveIntegerField(null=True, blank=True)
+    duration_ms = models.PositiveIntegerField(null=True, blank=True)
+    input_tokens = models.PositiveIntegerField(null=True, blank=True)
+    output_tokens = models.PositiveIntegerField(null=True, blank=True)
+    usage_estimated = models.BooleanField(default=False)
+    cost = models.DecimalField(max_digits=14, decimal_places=8, null=True, blank=True)
+    finish_reason = models.CharField(max_length=30, blank=True, default="")
+    # {"kind", "message", "advice", "attempts": [{"method", "endpoint", "kind", "message"}]}
+    error = models.JSONField(null=True, blank=True)
+
+    # The turn's execution.
+    runner = models.CharField(max_length=60, blank=True, default="")
+    lease_until = models.DateTimeField(null=True, blank=True)
+    stop_requested = models.BooleanField(default=False)
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    objects = MessageQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("created_at", "pk")
+        indexes = (
+            # runners look every second for turns to take and leases that ended
+            models.Index(
+                fields=("status", "lease_until"),
+                name="turn_active",
+                condition=models.Q(status__in=("pending", "running")),
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.role}: {self.text[:40]}"
+
+    @property
+    def is_active(self) -> bool:
+        return self.status in ACTIVE

@@ -1,0 +1,1 @@
+"""The observer: which checks are due, the status page, liveness."""

@@ -1,0 +1,1 @@
+"""The project: settings, addresses, the processes and the commands that run them. No domain."""

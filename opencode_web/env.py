@@ -1,0 +1,253 @@
+"""The environment, typed: every variable the program reads, or one sentence on why it cannot start.
+
+A variable `NAME` may also be given as `NAME_FILE`, the path of a file that holds the value (the
+convention of container secrets). Nothing outside this module reads `os.environ`.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cryptography.fernet import Fernet
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+from pydantic_settings.sources import EnvSettingsSource
+
+
+class EnvironmentInvalid(Exception):
+    """The environment holds a value the program cannot start with; the text says which and why."""
+
+
+def default_home() -> Path:
+    """The data folder where OPENCODE_WEB_HOME is not set (XDG Base Directory Specification 0.8)."""
+    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(data) / "opencode-web"
+
+
+class FileSource(EnvSettingsSource):
+    """Reads `NAME` from the file that `NAME_FILE` names."""
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
+        _, key, is_complex = super().get_field_value(field, field_name)
+        path = os.environ.get(f"{field_name.upper()}_FILE")
+        if not path:
+            return None, key, is_complex
+        try:
+            return Path(path).read_text(encoding="utf-8").strip(), key, is_complex
+        except OSError as exc:
+            raise EnvironmentInvalid(
+                f"{field_name.upper()}_FILE names {path}, which cannot be read"
+                f" ({exc.strerror}). Example: {field_name.upper()}_FILE=/run/secrets/{field_name}"
+            ) from exc
+
+
+Words = Annotated[list[str], NoDecode]
+
+
+class Environment(BaseSettings):
+    """All variables, with their defaults. `examples` is what an error message shows."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
+
+    secret_key: SecretStr = Field(
+        min_length=32,
+        description="Signs sessions and links. `./dev up` makes one and keeps it.",
+        examples=["a random text of 50 characters"],
+    )
+    encryption_keys: Annotated[list[SecretStr], NoDecode] = Field(
+        min_length=1,
+        description="Fernet keys for stored provider keys, comma separated; the first encrypts,"
+        " the others still decrypt. `./dev up` makes one and keeps it.",
+        examples=["the output of `./dev manage generate_key`"],
+    )
+    database_url: SecretStr = Field(
+        description="PostgreSQL. `./dev up` starts one of its own where this is not set.",
+        examples=["postgresql://user:password@db.example:5432/opencode_web"],
+    )
+    redis_url: SecretStr = Field(
+        description="Redis or Valkey. `./dev up` starts one of its own where this is not set.",
+        examples=["redis://cache.example:6379/0"],
+    )
+    opencode_web_home: Path = Field(
+        default_factory=default_home,
+        description="The folder of everything `./dev up` stores.",
+        examples=["/srv/opencode-web"],
+    )
+    public_url: str = Field(
+        default="http://127.0.0.1:8000",
+        pattern=r"^https?://[^/\s]+$",
+        description="The address people open, without a path. https turns on secure cookies"
+        " and HSTS.",
+        examples=["https://chat.example.com"],
+    )
+    allowed_hosts: Words = Field(
+        default=["localhost", "127.0.0.1", "[::1]"],
+        description="Host names the site answers to, comma separated, beside PUBLIC_URL's own.",
+        examples=["chat.example.com,localhost"],
+    )
+    trust_proxy: bool = Field(
+        default=False,
+        description="Believe X-Forwarded-Proto. Only behind a proxy that sets it itself.",
+        examples=["true"],
+    )
+    debug: bool = Field(
+        default=False,
+        description="Django's debug pages. Never on a site others can reach.",
+        examples=["false"],
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO", description="The least severe log line written.", examples=["WARNING"]
+    )
+    database_pool: int = Field(
+        default=10,
+        ge=2,
+        le=200,
+        description="Most database connections one process holds.",
+        examples=["10"],
+    )
+    litellm_endpoint: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^\s]+$",
+        description="A LiteLLM proxy for providers that name none; without it the program's own"
+        " gateway process is used.",
+        examples=["http://litellm.example:4000"],
+    )
+    litellm_api_key: SecretStr | None = Field(
+        default=None,
+        description="The key for LITELLM_ENDPOINT.",
+        examples=["sk-..."],
+    )
+    gateway_url: str = Field(
+        default="http://127.0.0.1:8001",
+        pattern=r"^https?://[^\s]+$",
+        description="Where the program's own gateway process listens.",
+        examples=["http://127.0.0.1:8001"],
+    )
+    gateway_token: SecretStr = Field(
+        default=SecretStr(""),
+        description="What web and runner show the gateway process. `./dev up` makes a new one at"
+        " each start; empty turns the gateway process away.",
+        examples=["a random text of 32 characters"],
+    )
+    allow_private_addresses: bool = Field(
+        default=True,
+        description="Let providers live on private and loopback addresses (Ollama, a proxy in the"
+        " same network). Link-local addresses, where clouds keep metadata, are never allowed.",
+        examples=["false"],
+    )
+    timeout_connect: float = Field(
+        default=5, gt=0, le=60, description="Seconds to reach a provider.", examples=["5"]
+    )
+    timeout_first_token: float = Field(
+        default=10,
+        gt=0,
+        le=600,
+        description="Seconds to the first token where another route is left to try.",
+        examples=["10"],
+    )
+    timeout_first_token_last: float = Field(
+        default=60,
+        gt=0,
+        le=600,
+        description="Seconds to the first token on the last route.",
+        examples=["60"],
+    )
+    timeout_silence: float = Field(
+        default=60,
+        gt=0,
+        le=600,
+        description="Seconds without a byte in the middle of an answer.",
+        examples=["60"],
+    )
+    timeout_total: float = Field(
+        default=600,
+        gt=0,
+        le=7200,
+        description="Seconds one answer may take, all attempts together.",
+        examples=["600"],
+    )
+    routing_fresh: int = Field(
+        default=24 * 3600,
+        ge=60,
+        description="Seconds a learned route is believed.",
+        examples=["86400"],
+    )
+    health_fresh: int = Field(
+        default=300, ge=10, description="Seconds a health check is believed.", examples=["300"]
+    )
+    models_fresh: int = Field(
+        default=3600,
+        ge=60,
+        description="Seconds a provider's list of models is believed.",
+        examples=["3600"],
+    )
+    runner_concurrency: int = Field(
+        default=256,
+        ge=1,
+        le=5000,
+        description="Most answers one runner process works on at once.",
+        examples=["256"],
+    )
+
+    @field_validator("allowed_hosts", "encryption_keys", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return [word.strip() for word in value.split(",") if word.strip()]
+        return value
+
+    @field_validator("encryption_keys")
+    @classmethod
+    def _are_fernet_keys(cls, keys: list[SecretStr]) -> list[SecretStr]:
+        for number, key in enumerate(keys, start=1):
+            try:
+                Fernet(key.get_secret_value())
+            except ValueError:
+                raise ValueError(f"key {number} is not a Fernet key") from None
+        return keys
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_postgres(cls, value: SecretStr) -> SecretStr:
+        if not value.get_secret_value().startswith(("postgresql://", "postgres://")):
+            raise ValueError("the address must begin with postgresql://")
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_redis(cls, value: SecretStr) -> SecretStr:
+        if not value.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("the address must begin with redis://, rediss:// or unix://")
+        return value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, FileSource(settings_cls)
+
+
+def read() -> Environment:
+    """The environment of this process; raises EnvironmentInvalid with a sentence per variable."""
+    try:
+        return Environment()
+    except ValidationError as exc:
+        raise EnvironmentInvalid("\n".join(_sentence(error) for error in exc.errors())) from None
+
+
+def _sentence(error: Any) -> str:
+    """Names the variable, the problem and an example; never the value, which may be a secret."""
+    field = str(error["loc"][0])
+    examples = Environment.model_fields[field].examples or [""]
+    problem = "is not set" if error["type"] == "missing" else f"is wrong: {error['msg']}"
+    return f"{field.upper()} {problem}. Example: {field.upper()}={examples[0]}"

@@ -1,0 +1,192 @@
+"""Django's settings, grouped by feature; every value that differs between machines is in env.py."""
+
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import dj_database_url
+from django.utils.csp import CSP
+
+from opencode_web import env
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+try:
+    ENV = env.read()
+except env.EnvironmentInvalid as problem:
+    sys.exit(f"opencode-web cannot start.\n{problem}")
+
+# Site
+_public = urlsplit(ENV.public_url)
+_secure = _public.scheme == "https"
+SECRET_KEY = ENV.secret_key.get_secret_value()
+DEBUG = ENV.debug
+ALLOWED_HOSTS = [*ENV.allowed_hosts, _public.hostname or "localhost"]
+CSRF_TRUSTED_ORIGINS = [ENV.public_url]
+ROOT_URLCONF = "opencode_web.urls"
+ASGI_APPLICATION = "opencode_web.asgi.application"
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django_htmx",
+    "opencode_web",
+    "providers",
+    "chat",
+    "health",
+]
+
+# Each of these is async-capable; tests/test_architecture.py asserts it.
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "django.middleware.csp.ContentSecurityPolicyMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "opencode_web.middleware.SignInRequiredMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "opencode_web.context.site",
+            ],
+        },
+    },
+]
+
+# Database. The pool gives connections back after each request; CONN_MAX_AGE above 0 leaks
+# under ASGI. The short time-outs make an unreachable database an answer, not a hang.
+DATABASES: dict[str, Any] = {
+    "default": dj_database_url.parse(
+        ENV.database_url.get_secret_value(), engine="django.db.backends.postgresql"
+    )
+}
+DATABASES["default"].setdefault("OPTIONS", {}).update(
+    connect_timeout=3,
+    pool={"min_size": 0, "max_size": ENV.database_pool, "timeout": 5, "max_idle": 60},
+)
+# What the tests and `./dev up` give the database is thrown away with it, so no separate test name.
+
+# Redis: event logs, wake-ups, Celery's broker. Nothing here is the only copy of anything.
+REDIS_URL = ENV.redis_url.get_secret_value()
+
+# Sign-in
+LOGIN_URL = "sign-in"
+LOGIN_REDIRECT_URL = "chat:index"
+LOGOUT_REDIRECT_URL = "sign-in"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+
+# Security
+SECURE_CSP = {
+    "default-src": [CSP.SELF],
+    "img-src": [CSP.SELF, "data:"],
+    "object-src": [CSP.NONE],
+    "base-uri": [CSP.NONE],
+    "form-action": [CSP.SELF],
+    "frame-ancestors": [CSP.NONE],
+}
+X_FRAME_OPTIONS = "DENY"
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_SECURE = _secure
+SESSION_COOKIE_AGE = 30 * 24 * 3600
+CSRF_COOKIE_SECURE = _secure
+CSRF_COOKIE_SAMESITE = "Lax"
+SECURE_HSTS_SECONDS = 365 * 24 * 3600 if _secure else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = _secure
+SECURE_SSL_REDIRECT = _secure
+# Liveness is asked from inside, over plain HTTP.
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
+if ENV.trust_proxy:
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+# Fernet keys of stored secrets; the first encrypts, all decrypt (providers/fields.py).
+ENCRYPTION_KEYS = [key.get_secret_value() for key in ENV.encryption_keys]
+
+# Static files: hashed names, compressed beside the original, served by ServeStatic ahead of Django.
+STATIC_URL = "/static/"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STATIC_ROOT = ENV.opencode_web_home / "static"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
+        if DEBUG
+        else "servestatic.storage.CompressedManifestStaticFilesStorage"
+    },
+}
+
+# Gateways
+LITELLM_ENDPOINT = ENV.litellm_endpoint
+LITELLM_API_KEY = ENV.litellm_api_key.get_secret_value() if ENV.litellm_api_key else ""
+GATEWAY_URL = ENV.gateway_url
+GATEWAY_TOKEN = ENV.gateway_token.get_secret_value()
+
+# Time-outs and freshness, in seconds
+ALLOW_PRIVATE_ADDRESSES = ENV.allow_private_addresses
+TIMEOUT_CONNECT = ENV.timeout_connect
+TIMEOUT_FIRST_TOKEN = ENV.timeout_first_token
+TIMEOUT_FIRST_TOKEN_LAST = ENV.timeout_first_token_last
+TIMEOUT_SILENCE = ENV.timeout_silence
+TIMEOUT_TOTAL = ENV.timeout_total
+ROUTING_FRESH = ENV.routing_fresh
+HEALTH_FRESH = ENV.health_fresh
+MODELS_FRESH = ENV.models_fresh
+RUNNER_CONCURRENCY = ENV.runner_concurrency
+
+# Celery. One thread pool instead of forks: a forked psycopg pool is unsafe, and memory stays low.
+CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://", 1)
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_POOL_LIMIT = 4
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_TIME_LIMIT = 120
+CELERY_WORKER_POOL = "threads"
+CELERY_WORKER_CONCURRENCY = 4
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_TIMEZONE = "UTC"
+CELERY_BEAT_SCHEDULE = {
+    "check-due-providers": {"task": "health.tasks.check_due", "schedule": 5.0},
+    "refresh-stale-catalogues": {"task": "providers.tasks.refresh_stale", "schedule": 60.0},
+}
+
+# Logs: one event name and key=value pairs; never a key, a prompt or a reply.
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"},
+    },
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": ENV.log_level},
+    "loggers": {
+        "django": {"handlers": [], "propagate": True},
+        "httpx": {"level": "WARNING"},
+    },
+}

@@ -1,0 +1,70 @@
+"""The first run: a one-time link creates the owner, and is dead from then on.
+
+The link is signed with SECRET_KEY and only good while no user exists, so it can be made anew until
+it is used and never after.
+"""
+
+from datetime import timedelta
+
+from django.contrib.auth import get_user_model, login
+from django.contrib.auth.decorators import login_not_required
+from django.contrib.auth.forms import UserCreationForm
+from django.contrib.auth.models import User
+from django.core.signing import BadSignature, TimestampSigner
+from django.db import connection, transaction
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+
+LINK_LIVES = timedelta(hours=24)
+_signer = TimestampSigner(salt="opencode_web.setup")
+
+
+class OwnerForm(UserCreationForm[User]):
+    """The owner's name and password."""
+
+    class Meta:
+        model = User
+        fields = ("username",)
+
+    def save(self, commit: bool = True) -> User:
+        self.instance.is_staff = self.instance.is_superuser = True
+        return super().save(commit)
+
+
+def owner_exists() -> bool:
+    return get_user_model().objects.exists()
+
+
+def link(public_url: str) -> str:
+    """The address that creates the owner, good for a day."""
+    return f"{public_url}{reverse('setup')}?token={_signer.sign('owner')}"
+
+
+@login_not_required
+def setup(request: HttpRequest) -> HttpResponse:
+    """Creates the owner and signs them in; without a good link it explains how to get one."""
+    if owner_exists():
+        return redirect("sign-in")
+    if not _is_good(request.GET.get("token", "")):
+        return render(request, "setup.html", {"form": None}, status=403)
+    form = OwnerForm(request.POST or None)
+    if request.method == "POST" and form.is_valid() and (owner := _create(form)):
+        login(request, owner)
+        return redirect("providers:index")
+    return render(request, "setup.html", {"form": form}, status=422 if form.errors else 200)
+
+
+def _create(form: OwnerForm) -> User | None:
+    """None where somebody else was first: the lock lets one caller at a time look and create."""
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(hashtext('opencode_web.setup'))")
+        return None if owner_exists() else form.save()
+
+
+def _is_good(token: str) -> bool:
+    try:
+        return _signer.unsign(token, max_age=LINK_LIVES) == "owner"
+    except BadSignature:
+        return False

@@ -1,0 +1,28 @@
+"""The site's addresses."""
+
+from django.contrib import admin
+from django.contrib.auth import views as auth_views
+from django.urls import URLPattern, URLResolver, include, path
+from django.views.generic import RedirectView
+
+from health import views as health_views
+from opencode_web import failures, setup
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("", RedirectView.as_view(pattern_name="chat:index"), name="home"),
+    path("setup/", setup.setup, name="setup"),
+    path(
+        "sign-in/",
+        auth_views.LoginView.as_view(redirect_authenticated_user=True),
+        name="sign-in",
+    ),
+    path("sign-out/", auth_views.LogoutView.as_view(), name="sign-out"),
+    path("chat/", include("chat.urls")),
+    path("providers/", include("providers.urls")),
+    path("status/", include("health.urls")),
+    path("healthz", health_views.healthz, name="healthz"),
+    path("readyz", health_views.readyz, name="readyz"),
+    path("admin/", admin.site.urls),
+]
+
+handler500 = failures.server_error

@@ -1,0 +1,1 @@
+"""Whom we can call and how: providers, routes, models, clients, routing, discovery."""

@@ -1,0 +1,159 @@
+"""What can go wrong on a call, as a tree of errors, and the rule that sorts failures into kinds.
+
+    CallError                a call did not end well: kind, status, code, message, retry_after
+    ├── GatewayError         the gateway itself failed, not the provider behind it
+    ├── TruncatedError       the stream ended without a finish reason
+    ├── AddressRefused       the address guard does not let us call there
+    └── PlanFailed           every route of the plan failed; carries the attempts
+
+Sorting goes by status, then by the body's code, then by shape; never by prose alone (design.md §5).
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from providers.types import AttemptRecord
+
+
+class ErrorKind(StrEnum):
+    """Why a call failed. What follows from each kind is decided in routing.py and breaker.py."""
+
+    NETWORK = "network"
+    TIMEOUT = "timeout"
+    PROVIDER = "provider"
+    OVERLOADED = "overloaded"
+    RATE_LIMIT = "rate_limit"
+    QUOTA = "quota"
+    AUTH = "auth"
+    REQUEST = "request"
+    GATEWAY = "gateway"
+    STOPPED = "stopped"
+
+
+class CallError(Exception):
+    """One call that failed. `message` is safe to show: no key, no header, no request text.
+
+    `retry_after` is in seconds; `sent` says whether the upstream may have seen the request.
+    """
+
+    def __init__(
+        self,
+        kind: ErrorKind,
+        message: str,
+        *,
+        status: int | None = None,
+        code: str = "",
+        retry_after: float | None = None,
+        sent: bool = True,
+    ) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.message = message
+        self.status = status
+        self.code = code
+        self.retry_after = retry_after
+        self.sent = sent
+
+
+class GatewayError(CallError):
+    """The gateway failed by itself: refused its key, could not be imported, is not there."""
+
+    def __init__(self, message: str, *, status: int | None = None, code: str = "") -> None:
+        super().__init__(ErrorKind.GATEWAY, message, status=status, code=code)
+
+
+class TruncatedError(CallError):
+    """The stream ended without a finish reason: never reported as a good end."""
+
+    def __init__(self, message: str = "The answer broke off before it was finished.") -> None:
+        super().__init__(ErrorKind.PROVIDER, message, code="truncated")
+
+
+class AddressRefused(CallError):
+    """The address is one this instance does not call (link-local, or private where forbidden)."""
+
+    def __init__(self, host: str) -> None:
+        super().__init__(
+            ErrorKind.REQUEST,
+            f"{host} is an address this instance is not allowed to call.",
+            code="address_refused",
+            sent=False,
+        )
+
+
+class PlanFailed(CallError):
+    """Every route failed. Speaks with the most useful failure's words, and lists all attempts."""
+
+    def __init__(self, best: CallError, attempts: "tuple[AttemptRecord, ...]") -> None:
+        super().__init__(
+            best.kind,
+            best.message,
+            status=best.status,
+            code=best.code,
+            retry_after=best.retry_after,
+        )
+        self.attempts = attempts
+
+
+# Body codes that say more than the status. Z.ai: https://docs.z.ai/api-reference/api-code
+# (Z.ai answers 429 for frequency, balance, plan and account alike).
+_BY_CODE: Mapping[str, ErrorKind] = {
+    **dict.fromkeys(
+        ("1000", "1001", "1002", "1003", "1004", "1112", "1121", "1309"), ErrorKind.AUTH
+    ),
+    **dict.fromkeys(("1113", "1304", "1308", "1310"), ErrorKind.QUOTA),
+    **dict.fromkeys(("1302", "1303"), ErrorKind.RATE_LIMIT),
+    "1305": ErrorKind.OVERLOADED,
+    **dict.fromkeys(("1210", "1211", "1212", "1213", "1214", "1215", "1301"), ErrorKind.REQUEST),
+    # OpenAI: https://platform.openai.com/docs/guides/error-codes
+    "insufficient_quota": ErrorKind.QUOTA,
+    "billing_hard_limit_reached": ErrorKind.QUOTA,
+    "invalid_api_key": ErrorKind.AUTH,
+    "context_length_exceeded": ErrorKind.REQUEST,
+    "content_filter": ErrorKind.REQUEST,
+    # Anthropic: https://docs.anthropic.com/en/api/errors
+    "authentication_error": ErrorKind.AUTH,
+    "permission_error": ErrorKind.AUTH,
+    "rate_limit_error": ErrorKind.RATE_LIMIT,
+    "overloaded_error": ErrorKind.OVERLOADED,
+    "invalid_request_error": ErrorKind.REQUEST,
+}
+
+_BY_STATUS: Mapping[int, ErrorKind] = {
+    401: ErrorKind.AUTH,
+    402: ErrorKind.QUOTA,
+    403: ErrorKind.AUTH,
+    408: ErrorKind.TIMEOUT,
+    429: ErrorKind.RATE_LIMIT,
+    503: ErrorKind.OVERLOADED,
+    529: ErrorKind.OVERLOADED,
+}
+
+# Statuses whose meaning the body's code may narrow; elsewhere the status is believed.
+_CODE_DECIDES = frozenset({200, 400, 401, 403, 429, 500})
+
+
+def classify(status: int | None, code: str = "") -> ErrorKind:
+    """The kind of a failed answer. Status None or 200 means an error inside a good envelope."""
+    if (status is None or status in _CODE_DECIDES) and code in _BY_CODE:
+        return _BY_CODE[code]
+    if status is None or status < 400:
+        return ErrorKind.PROVIDER
+    if status in _BY_STATUS:
+        return _BY_STATUS[status]
+    return ErrorKind.REQUEST if status < 500 else ErrorKind.PROVIDER
+
+
+def error_fields(body: object) -> tuple[str, str]:
+    """`(code, message)` of an error body in OpenAI's, Anthropic's, Z.ai's or Ollama's shape."""
+    if not isinstance(body, Mapping):
+        return "", ""
+    error: Any = body.get("error", body)
+    if isinstance(error, str):
+        return "", error
+    if not isinstance(error, Mapping):
+        return "", ""
+    code = error.get("code") or error.get("type") or ""
+    return str(code), str(error.get("message") or "")

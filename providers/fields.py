@@ -1,0 +1,57 @@
+"""Encrypted model fields: what is stored is a Fernet token, what is read is the plain value.
+
+The first of ENCRYPTION_KEYS encrypts, every one decrypts (cryptography's MultiFernet).
+A value that no key opens reads as unset, so that one lost key does not take the site down.
+"""
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from django.conf import settings
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import models
+
+if TYPE_CHECKING:
+    _TextField = models.TextField[str, str]
+else:
+    _TextField = models.TextField
+
+
+def _cipher() -> MultiFernet:
+    return MultiFernet([Fernet(key) for key in settings.ENCRYPTION_KEYS])
+
+
+def mask(secret: str) -> str:
+    """The last four characters, as a page may show them; shorter secrets show nothing."""
+    return f"…{secret[-4:]}" if len(secret) >= 12 else "…" if secret else ""
+
+
+class EncryptedTextField(_TextField):
+    """Text, encrypted at rest; empty stays empty. Never shown in a form or the admin."""
+
+    def get_prep_value(self, value: Any) -> Any:
+        value = super().get_prep_value(value)
+        return _cipher().encrypt(value.encode()).decode() if value else ""
+
+    def from_db_value(self, value: str | None, *_: object) -> str:
+        if not value:
+            return ""
+        try:
+            return _cipher().decrypt(value.encode()).decode()
+        except InvalidToken:
+            return ""
+
+
+class EncryptedJSONField(EncryptedTextField):
+    """A JSON object, encrypted at rest."""
+
+    def get_prep_value(self, value: Any) -> Any:
+        return super().get_prep_value(json.dumps(value, cls=DjangoJSONEncoder) if value else "")
+
+    def from_db_value(self, value: str | None, *args: object) -> Any:
+        text = super().from_db_value(value, *args)
+        return json.loads(text) if text else {}
+
+    def to_python(self, value: Any) -> Any:
+        return json.loads(value) if isinstance(value, str) and value else value or {}

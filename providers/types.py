@@ -1,0 +1,200 @@
+"""The values that cross between rooms: requests, targets, events, usage. Frozen, equal by content.
+
+A Target is all a client needs for one attempt; it is what crosses from storage to network, and its
+repr never shows a key.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any, Literal
+
+from providers.errors import CallError, ErrorKind
+
+type Json = Mapping[str, Any]
+
+
+class Method(StrEnum):
+    """How a provider is reached."""
+
+    DIRECT = "direct"
+    GATEWAY = "gateway"
+
+
+class Kind(StrEnum):
+    """The wire protocol a provider speaks."""
+
+    OPENAI = "openai"
+    ANTHROPIC = "anthropic"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatMessage:
+    """One message. `extra` holds every field we do not name, passed through untouched."""
+
+    role: Literal["system", "user", "assistant", "tool", "developer"]
+    content: str | tuple[Json, ...] | None
+    extra: Json = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatRequest:
+    """What the caller wants answered. `options` are the body's other fields (temperature...)."""
+
+    messages: tuple[ChatMessage, ...]
+    options: Json = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """Seconds. `first_token` counts from the call, `silence` between two chunks."""
+
+    connect: float
+    first_token: float
+    silence: float
+    total: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upstream:
+    """Behind our own gateway process: the provider that LiteLLM is to call."""
+
+    litellm_model: str
+    base_url: str
+    api_key: str = field(repr=False)
+    headers: Json = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """One attempt's destination: where, how, with which key, for which model, how patiently.
+
+    `upstream` is set only where the destination is our own gateway process.
+    """
+
+    method: Method
+    kind: Kind
+    base_url: str
+    api_key: str = field(repr=False)
+    model: str
+    timeouts: Timeouts
+    headers: Json = field(default_factory=dict, repr=False)
+    upstream: Upstream | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Tokens. `estimated` where the provider sent none and we counted."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+    estimated: bool = False
+
+
+# What a client yields. `raw` is the provider's chunk as it came, for callers that pass it on.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextDelta:
+    text: str
+    raw: Json | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReasoningDelta:
+    text: str
+    raw: Json | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCallDelta:
+    call: Json
+    raw: Json | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageReport:
+    usage: Usage
+    raw: Json | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finish:
+    """The provider said it is done, and why: stop, length, tool_calls, content_filter."""
+
+    reason: str
+    raw: Json | None = field(default=None, compare=False, repr=False)
+
+
+type ClientEvent = TextDelta | ReasoningDelta | ToolCallDelta | UsageReport | Finish
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteTaken:
+    """Comes once, just before the first content: the route that answers and why it was chosen.
+
+    `fallback` is true where it was not the plan's first choice.
+    """
+
+    route_id: int
+    method: Method
+    provider_name: str
+    model: str
+    reason: str
+    fallback: bool
+    ttft_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptRecord:
+    """One call over one route, as stored and shown. `outcome` is `ok`, `stopped` or a kind."""
+
+    route_id: int
+    method: Method
+    endpoint: str
+    outcome: str
+    reason: str
+    started_at: datetime
+    duration_ms: int
+    ttft_ms: int | None = None
+    status: int | None = None
+    error_code: str = ""
+    error_message: str = ""
+    usage: Usage | None = None
+    cost: Decimal | None = None
+
+    @property
+    def failed(self) -> bool:
+        return self.outcome not in ("ok", ErrorKind.STOPPED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completed:
+    """Comes last, once: how the stream ended. `error` is set where it broke off after content."""
+
+    attempts: tuple[AttemptRecord, ...]
+    usage: Usage
+    cost: Decimal | None
+    finish_reason: str
+    error: CallError | None = None
+
+
+# What router.stream yields.
+type StreamEvent = RouteTaken | ClientEvent | Completed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundModel:
+    """One model of a provider's catalogue, as discovered. Prices in USD per million tokens."""
+
+    model_id: str
+    name: str = ""
+    context: int | None = None
+    output_limit: int | None = None
+    vision: bool = False
+    tools: bool = False
+    reasoning: bool = False
+    input_price: Decimal | None = None
+    output_price: Decimal | None = None

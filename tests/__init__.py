@@ -1,0 +1,1 @@
+"""Tests mirror the code; the fake upstream is the only part that is not real."""

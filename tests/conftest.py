@@ -1,0 +1,76 @@
+"""Fixtures every test may use: the cast of users, a provider factory, and coroutine tests.
+
+Databases are real: `./dev test` starts them and hands their addresses over in the environment.
+"""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from asgiref.sync import async_to_sync
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.core.management import call_command
+from django.test import Client
+
+from providers.models import LanguageModel, Provider
+
+pytest_plugins = ["tests.upstreams.fixtures"]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Runs coroutine tests in the database's own thread: pytest-asyncio leaks rows on Postgres."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    names = pyfuncitem._fixtureinfo.argnames
+    async_to_sync(pyfuncitem.obj)(**{name: pyfuncitem.funcargs[name] for name in names})
+    return True
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _static_manifest() -> None:
+    """Pages name their assets by hash, so the manifest has to be there."""
+    if not (settings.STATIC_ROOT / "staticfiles.json").exists():
+        call_command("collectstatic", "--noinput", verbosity=0)
+
+
+@pytest.fixture
+def owner(db: None) -> User:
+    """Alice, who runs the instance."""
+    return User.objects.create_superuser("alice", password="a-long-pass-phrase")
+
+
+@pytest.fixture
+def stranger(db: None) -> User:
+    """Charlie, who has an account and no business with Alice's things."""
+    return User.objects.create_user("charlie", password="a-long-pass-phrase")
+
+
+@pytest.fixture
+def owner_client(owner: User) -> Client:
+    client = Client()
+    client.force_login(owner)
+    return client
+
+
+@pytest.fixture
+def stranger_client(stranger: User) -> Client:
+    client = Client()
+    client.force_login(stranger)
+    return client
+
+
+@pytest.fixture
+def make_provider(db: None) -> Callable[..., Provider]:
+    """Makes a provider with its routes and one language model, `model_id` of which is `m`."""
+
+    def make(name: str = "Acme", model_id: str = "m", **fields: Any) -> Provider:
+        fields = {"slug": name.lower(), "base_url": "http://127.0.0.1:9/v1"} | fields
+        provider = Provider.objects.create(name=name, **fields)
+        provider.ensure_routes()
+        LanguageModel.objects.create(provider=provider, model_id=model_id, name=model_id)
+        return provider
+
+    return make
