@@ -1,0 +1,134 @@
+"""The home folder: everything `./dev up` stores, used by one run at a time.
+
+Layout: `lock` (held while something runs here), `state.json` (how to join what runs), `secret_key`
+and `encryption_keys` (made once), `logs/`, `run/` (sockets, pids), `postgres/`, `valkey/`,
+`static/`, `stamps/` (what need not be done again).
+"""
+
+import base64
+import contextlib
+import fcntl
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+SMALLEST_DISK = 300 * 1024 * 1024
+"""Free bytes below which nothing is started: a new database takes 60 MB and writes ahead."""
+
+
+class CannotStart(Exception):
+    """Why nothing was started, as a sentence for a person."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """What runs on a home: by which verb, under which process, and how its parts see the world."""
+
+    verb: str
+    pid: int
+    environment: Mapping[str, str]
+
+
+def prepare(home: Path) -> None:
+    """Makes the folder and its rooms; only its own user reads what is secret."""
+    try:
+        # Others may pass through (root's PostgreSQL runs as another user) but not look around.
+        home.mkdir(mode=0o711, parents=True, exist_ok=True)
+        for name in ("logs", "stamps"):
+            (home / name).mkdir(mode=0o700, exist_ok=True)
+        (home / "run").mkdir(mode=0o711, exist_ok=True)
+    except OSError as exc:
+        raise CannotStart(
+            f"The folder {home} cannot be written ({exc.strerror})."
+            " Set OPENCODE_WEB_HOME to a folder that can."
+        ) from exc
+    if shutil.disk_usage(home).free < SMALLEST_DISK:
+        raise CannotStart(
+            f"Less than 300 MB are free where {home} is: free some space,"
+            " or set OPENCODE_WEB_HOME to a folder on another disk."
+        )
+
+
+@contextlib.contextmanager
+def occupied(home: Path, verb: str) -> Iterator[None]:
+    """Holds the folder for one run; the kernel lets go of the lock however the process ends."""
+    with (home / "lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise CannotStart(_in_use(home)) from None
+        lock.truncate(0)
+        lock.write(f"{verb} {os.getpid()}")
+        lock.flush()
+        try:
+            yield
+        finally:
+            (home / "state.json").unlink(missing_ok=True)
+
+
+def is_occupied(home: Path) -> bool:
+    try:
+        with (home / "lock").open("r+") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
+
+
+def running(home: Path) -> Running | None:
+    """What runs on this home, once it can be joined."""
+    if not is_occupied(home):
+        return None
+    try:
+        return Running(**json.loads((home / "state.json").read_text()))
+    except (OSError, ValueError):
+        return None
+
+
+def announce(home: Path, verb: str, environment: Mapping[str, str]) -> None:
+    """Lets `./dev manage`, `shell` and `down` join what was started."""
+    state = {"verb": verb, "pid": os.getpid(), "environment": dict(environment)}
+    write_secret(home / "state.json", json.dumps(state))
+
+
+def keep_keys(home: Path) -> dict[str, str]:
+    """The variables that name the key files, which are made where they are missing."""
+    made = {
+        "SECRET_KEY": secrets.token_urlsafe(50),
+        "ENCRYPTION_KEYS": generate_encryption_key(),
+    }
+    for name, value in made.items():
+        path = home / name.lower()
+        if not path.exists():
+            write_secret(path, value)
+    return {f"{name}_FILE": str(home / name.lower()) for name in made}
+
+
+def generate_encryption_key() -> str:
+    """What cryptography's Fernet takes as a key, without importing it."""
+    return base64.urlsafe_b64encode(os.urandom(32)).decode()
+
+
+def write_secret(path: Path, text: str) -> None:
+    """Readable by its owner alone from the first moment on, and never half written."""
+    fresh = path.with_name(path.name + ".new")
+    fresh.unlink(missing_ok=True)
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)
+
+
+def _in_use(home: Path) -> str:
+    verb, _, pid = (home / "lock").read_text().partition(" ")
+    return (
+        f"{home} is in use by `./dev {verb or 'up'}` (process {pid or 'unknown'})."
+        " Stop it with `./dev down`, or set OPENCODE_WEB_HOME to another folder."
+    )

@@ -1,0 +1,40 @@
+"""Becomes another program that ends when its parent does, as another user where one is asked for.
+
+Run as a script on a bare Python, never imported: the few lines between fork and exec run here, in
+a process of their own, because Python code in a forked child of a program with threads can hang.
+Only Linux can tie a process to its parent; elsewhere the next start stops what is left over.
+
+    python -I tether.py PARENT_PID SIGNAL UID GID PROGRAM [ARGUMENT...]     (UID -1: stay who you are)
+"""
+
+import os
+import sys
+
+PR_SET_PDEATHSIG = 1
+
+
+def tie(parent: int, number: int) -> None:
+    """Asks the kernel for signal `number` when the parent dies; must follow any change of user."""
+    try:
+        import ctypes
+    except ImportError:  # a Python built without libffi
+        return
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number, 0, 0, 0)
+    if os.getppid() != parent:  # it died before the kernel was asked
+        sys.exit(1)
+
+
+def main(arguments: list[str]) -> None:
+    parent, number, uid, gid = map(int, arguments[:4])
+    program = arguments[4:]
+    if uid >= 0:
+        os.setgroups([])
+        os.setgid(gid)
+        os.setuid(uid)
+    if sys.platform == "linux":
+        tie(parent, number)
+    os.execv(program[0], program)  # noqa: S606  # no shell is the point
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
