@@ -1,0 +1,266 @@
+"""Synthetic calls: the probe that keeps health true, and the test a person watches step by step.
+
+Both take the roads that real traffic takes and end in `records.record`; neither knows a shortcut.
+A probe is `GET /models` alone, which is free and allowed by every vendor's terms; only a person's
+test also sends one short chat.
+"""
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Literal
+
+from django.utils import timezone
+
+from providers import breaker, database, direct, gateway, records, router, routing
+from providers.errors import CallError, ErrorKind
+from providers.models import Purpose
+from providers.types import (
+    AttemptRecord,
+    ChatMessage,
+    ChatRequest,
+    FoundModel,
+    Method,
+    ReasoningDelta,
+    Target,
+    TextDelta,
+    ToolCallDelta,
+)
+
+TEST_REQUEST = ChatRequest(
+    messages=(ChatMessage(role="user", content="Say OK."),), options={"max_tokens": 16}
+)
+PROBE_SECONDS = 15.0  # a probe's total: a provider that lists its models slower than this is ill
+
+type StepName = Literal["connect", "models", "chat"]
+type StepState = Literal["running", "ok", "failed", "skipped"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """A provider's form as it stands, saved or not. `stored` is its candidate where the form is
+    unchanged, so that the test's results count for its routes."""
+
+    connection: records.Connection
+    model_id: str = ""
+    stored: records.Candidate | None = None
+
+    def target(self, method: Method, model_id: str = "") -> Target:
+        """A test's target: patient to the first token, and not for long after it."""
+        target = records.target(self.connection, method, model_id)
+        times = target.timeouts
+        total = min(times.total, times.first_token + PROBE_SECONDS)
+        return replace(target, timeouts=replace(times, total=total))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One line of the test's checklist. `ms` and `detail` are set once it is over."""
+
+    method: Method
+    name: StepName
+    state: StepState
+    detail: str = ""
+    ms: int | None = None
+    error: CallError | None = None
+
+
+async def list_models(target: Target) -> list[FoundModel]:
+    """The catalogue over a target's road."""
+    road = direct if target.method == Method.DIRECT else gateway
+    return await road.list_models(target)
+
+
+async def probe(provider_id: int) -> None:
+    """Checks every route of a provider that is idle and not at rest; records what it found."""
+    candidate = await database.run(records.load, provider_id)
+    if candidate is None:
+        return
+    await asyncio.gather(*(_probe_route(candidate, route) for route in candidate.routes))
+    await database.run(records.checked, provider_id, timezone.now())
+
+
+async def _probe_route(candidate: records.Candidate, route: routing.RouteState) -> None:
+    now = timezone.now()
+    if not breaker.admits(route.breaker, now) or _is_known(candidate, route, now):
+        return
+    if route.breaker.state != breaker.State.CLOSED:
+        trial = await database.run(records.claim_trial, route, now)
+        if trial is None:
+            return
+        route = replace(route, breaker=trial)
+    target = _hurried(candidate.targets[route.route_id])
+    await _recorded(candidate, route, Purpose.PROBE, lambda: list_models(target))
+
+
+def _is_known(candidate: records.Candidate, route: routing.RouteState, now: datetime) -> bool:
+    """Whether real traffic has just shown that the route works: then a probe tells nothing new."""
+    if route.breaker.failures or route.last_outcome_at is None:
+        return False
+    return route.breaker.proven and now - route.last_outcome_at < candidate.check_interval / 2
+
+
+def _hurried(target: Target) -> Target:
+    times = target.timeouts
+    return replace(target, timeouts=replace(times, first_token=PROBE_SECONDS, total=PROBE_SECONDS))
+
+
+async def _recorded(
+    candidate: records.Candidate,
+    route: routing.RouteState,
+    purpose: Purpose,
+    call: Callable[[], Awaitable[object]],
+) -> CallError | None:
+    """Runs a call, stores it as an attempt of the route, and returns its error, if any."""
+    began, started_at = time.monotonic(), timezone.now()
+    error: CallError | None = None
+    try:
+        await call()
+    except CallError as exc:
+        error = exc
+    attempt = AttemptRecord(
+        route_id=route.route_id,
+        method=route.method,
+        endpoint=route.endpoint,
+        outcome=error.kind.value if error else "ok",
+        reason=f"{route.method}: {purpose}",
+        started_at=started_at,
+        duration_ms=_ms(began),
+        status=error.status if error else None,
+        error_code=error.code if error else "",
+        error_message=error.message if error else "",
+    )
+    result = records.Result(
+        candidate=candidate,
+        attempt=attempt,
+        purpose=purpose,
+        request_id=uuid.uuid4(),
+        breaker=route.breaker,
+        error=error,
+    )
+    await database.run(records.record, result)
+    return error
+
+
+async def check(draft: Draft) -> AsyncGenerator[Step]:
+    """The test of both roads side by side; steps come as they begin and as they end."""
+    steps: asyncio.Queue[Step | None] = asyncio.Queue()
+
+    async def walk(method: Method) -> None:
+        async for step in _check_road(draft, method):
+            steps.put_nowait(step)
+
+    async def walk_all() -> None:
+        try:
+            async with asyncio.TaskGroup() as group:
+                for method in Method:
+                    group.create_task(walk(method))
+        finally:
+            steps.put_nowait(None)
+
+    walking = asyncio.create_task(walk_all())
+    try:
+        while (step := await steps.get()) is not None:
+            yield step
+        await walking
+    finally:
+        walking.cancel()
+
+
+async def _check_road(draft: Draft, method: Method) -> AsyncGenerator[Step]:
+    yield Step(method=method, name="connect", state="running")
+    began = time.monotonic()
+    found, error = await _catalogue(draft.target(method))
+    if error and error.kind in (ErrorKind.NETWORK, ErrorKind.TIMEOUT, ErrorKind.GATEWAY):
+        yield _failed(method, "connect", began, error)
+        yield Step(method=method, name="models", state="skipped")
+        yield Step(method=method, name="chat", state="skipped")
+        await _count(draft, method, error)
+        return
+    yield Step(method=method, name="connect", state="ok", ms=_ms(began))
+    if error:
+        yield _failed(method, "models", began, error)
+    else:
+        yield Step(
+            method=method,
+            name="models",
+            state="ok",
+            ms=_ms(began),
+            detail=f"{len(found)} model{'' if len(found) == 1 else 's'}",
+        )
+    async for step in _check_chat(draft, method, found, error):
+        yield step
+
+
+async def _catalogue(target: Target) -> tuple[list[FoundModel], CallError | None]:
+    try:
+        return await list_models(_hurried(target)), None
+    except CallError as exc:
+        return [], exc
+
+
+async def _check_chat(
+    draft: Draft, method: Method, found: list[FoundModel], listing_error: CallError | None
+) -> AsyncGenerator[Step]:
+    model_id = draft.model_id or (found[0].model_id if found else "")
+    if not model_id:
+        yield Step(
+            method=method, name="chat", state="skipped", detail="No model is known to ask yet."
+        )
+        if listing_error:
+            await _count(draft, method, listing_error)
+        return
+    yield Step(method=method, name="chat", state="running", detail=model_id)
+    began = time.monotonic()
+    error = await _one_token(draft.target(method, model_id))
+    await _count(draft, method, error)
+    if error:
+        yield _failed(method, "chat", began, error)
+    else:
+        yield Step(method=method, name="chat", state="ok", ms=_ms(began), detail=model_id)
+
+
+async def _one_token(target: Target) -> CallError | None:
+    """Asks for one short answer and leaves after its first content."""
+    try:
+        async with aclosing(router.client(target, TEST_REQUEST)) as events:
+            async for event in events:
+                if isinstance(event, TextDelta | ReasoningDelta | ToolCallDelta):
+                    return None
+    except CallError as exc:
+        # A reasoning model may use up the few tokens before it says a word: it did answer.
+        return None if exc.code == "empty" else exc
+    return None
+
+
+async def _count(draft: Draft, method: Method, error: CallError | None) -> None:
+    """A test of an unchanged provider is evidence like any other."""
+    if draft.stored is None:
+        return
+    for route in draft.stored.routes:
+        if route.method == method:
+
+            async def outcome() -> None:
+                if error:
+                    raise error
+
+            await _recorded(draft.stored, route, Purpose.TEST, outcome)
+
+
+def _failed(method: Method, name: StepName, began: float, error: CallError) -> Step:
+    return Step(
+        method=method,
+        name=name,
+        state="failed",
+        ms=_ms(began),
+        detail=error.message,
+        error=error,
+    )
+
+
+def _ms(began: float) -> int:
+    return round((time.monotonic() - began) * 1000)
