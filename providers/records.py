@@ -103,8 +103,9 @@ def load(provider_id: int, model_id: str = "") -> Candidate | None:
         name=provider.name,
         model_id=model_id,
         policy=policy_of(provider),
+        check_interval=timedelta(seconds=provider.health_check_interval),
         routes=tuple(state_of(route) for route in routes),
-        targets={route.pk: target(provider, Method(route.method), model_id) for route in routes},
+        targets={route.pk: target(reached, Method(route.method), model_id) for route in routes},
         prices=Prices(input=model.input_price, output=model.output_price) if model else Prices(),
     )
 
