@@ -1,0 +1,125 @@
+"""The site as it runs in production, on the test database: real web, runner and gateway processes.
+
+Each part can be killed and started again by a test. Only processes started here are ever ended.
+"""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import httpx
+from django.conf import settings
+from django.db import connection
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+def free_port() -> int:
+    """A port that nothing listens on right now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def database_url() -> str:
+    """The test database's address: the environment's server, pytest-django's database name."""
+    name = connection.settings_dict["NAME"]
+    base, _, query = settings.ENV.database_url.get_secret_value().partition("?")
+    return f"{base.rpartition('/')[0]}/{name}" + (f"?{query}" if query else "")
+
+
+class Site:
+    """Web, runner and gateway; `url` is where a browser goes."""
+
+    def __init__(self, logs: Path) -> None:
+        self.logs = logs
+        self.port = free_port()
+        self.gateway_port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.parts: dict[str, subprocess.Popen[bytes]] = {}
+        self.environment = {
+            **os.environ,
+            "DATABASE_URL": database_url(),
+            "GATEWAY_URL": f"http://127.0.0.1:{self.gateway_port}",
+            "GATEWAY_TOKEN": "e2e-gateway-token-0123456789abcdef",
+            "PUBLIC_URL": self.url,
+        }
+
+    def commands(self) -> Mapping[str, list[str]]:
+        python = sys.executable
+        web = [python, "-m", "granian", "--interface", "asginl", "--loop", "uvloop", "--no-ws"]
+        web += ["--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"]
+        web += ["--backlog", "4096", "--backpressure", "4096", "--workers-kill-timeout", "2"]
+        return {
+            "web": [*web, "opencode_web.asgi:application"],
+            "runner": [python, "manage.py", "runner"],
+            "gateway": [python, "manage.py", "gateway"],
+        }
+
+    def start(self, part: str, name: str = "") -> subprocess.Popen[bytes]:
+        """Starts a part (a second runner needs a name of its own)."""
+        log = (self.logs / f"{name or part}.log").open("ab")
+        process = subprocess.Popen(
+            self.commands()[part],
+            env=self.environment,
+            cwd=ROOT,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+        self.parts[name or part] = process
+        return process
+
+    def start_all(self) -> None:
+        for part in self.commands():
+            self.start(part)
+        self.wait_ready()
+
+    def wait_ready(self, seconds: float = 30) -> None:
+        self._wait(f"{self.url}/healthz", seconds)
+
+    def wait_gateway(self, seconds: float = 60) -> None:
+        """Until the gateway process has imported LiteLLM."""
+        deadline = time.monotonic() + seconds
+        address = f"http://127.0.0.1:{self.gateway_port}/healthz"
+        while time.monotonic() < deadline:
+            try:
+                if httpx.get(address, timeout=2).json().get("status") == "ready":
+                    return
+            except (httpx.HTTPError, ValueError):
+                pass
+            time.sleep(0.1)
+        raise TimeoutError(f"the gateway process was not ready in {seconds} s")
+
+    @staticmethod
+    def _wait(address: str, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            try:
+                if httpx.get(address, timeout=2).status_code == 200:
+                    return
+            except httpx.HTTPError:
+                pass
+            time.sleep(0.05)
+        raise TimeoutError(f"{address} did not answer in {seconds} s")
+
+    def kill(self, name: str) -> None:
+        """kill -9, as a crash or the kernel would do it, workers of the part included."""
+        process = self.parts.pop(name)
+        os.killpg(process.pid, 9)
+        process.wait()
+
+    def stop(self) -> None:
+        for process in self.parts.values():
+            process.terminate()
+        for process in self.parts.values():
+            try:
+                process.wait(8)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, 9)
+                process.wait()
+        self.parts.clear()

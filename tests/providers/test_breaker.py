@@ -1,0 +1,188 @@
+"""The breaker's table: what opens it, how long it rests, who closes it."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from providers import breaker
+from providers.breaker import Breaker, Failure, State, Weight
+from providers.errors import ErrorKind
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+NETWORK = Failure(kind=ErrorKind.NETWORK)
+PROVEN = Breaker(proven=True)
+
+
+def fail(state: Breaker, kind: ErrorKind, times: int, retry_after: float | None = None) -> Breaker:
+    for _ in range(times):
+        state = breaker.on_failure(
+            state, Failure(kind=kind, retry_after=retry_after), NOW, jitter=0
+        )
+    return state
+
+
+def test_every_kind_of_error_has_a_weight() -> None:
+    """A kind that is added without a decision must not slip through."""
+    assert set(breaker.WEIGHTS) == set(ErrorKind)
+
+
+@pytest.mark.parametrize(
+    ("start", "kind", "times", "state"),
+    [
+        (PROVEN, ErrorKind.NETWORK, 4, State.CLOSED),
+        (PROVEN, ErrorKind.NETWORK, 5, State.OPEN),
+        (Breaker(), ErrorKind.NETWORK, 1, State.CLOSED),
+        (Breaker(), ErrorKind.NETWORK, 2, State.OPEN),
+        (Breaker(), ErrorKind.PROVIDER, 4, State.CLOSED),
+        (PROVEN, ErrorKind.TIMEOUT, 5, State.OPEN),
+        (PROVEN, ErrorKind.OVERLOADED, 9, State.CLOSED),
+        (PROVEN, ErrorKind.OVERLOADED, 10, State.OPEN),
+        (PROVEN, ErrorKind.RATE_LIMIT, 1, State.OPEN),
+        (PROVEN, ErrorKind.AUTH, 1, State.OPEN),
+        (PROVEN, ErrorKind.QUOTA, 1, State.OPEN),
+        (PROVEN, ErrorKind.REQUEST, 50, State.CLOSED),
+        (PROVEN, ErrorKind.STOPPED, 50, State.CLOSED),
+        (PROVEN, ErrorKind.GATEWAY, 5, State.OPEN),
+    ],
+)
+def test_failures_open_it_by_their_weight(
+    start: Breaker, kind: ErrorKind, times: int, state: State
+) -> None:
+    """Five that count, two connects without a success before, one limit, balance or key."""
+    assert fail(start, kind, times).state == state
+
+
+def test_a_success_in_between_starts_the_count_anew() -> None:
+    """Failures are consecutive."""
+    state = breaker.on_success(fail(PROVEN, ErrorKind.PROVIDER, 4))
+    assert state == PROVEN
+    assert fail(state, ErrorKind.PROVIDER, 4).state == State.CLOSED
+
+
+def test_a_clean_closed_breaker_is_left_as_it_is() -> None:
+    """Equal means nothing is written on the hot path."""
+    assert breaker.on_success(PROVEN) == PROVEN
+
+
+def test_it_rests_five_eight_twelve_and_fifteen_seconds() -> None:
+    """Quick recovery first."""
+    rests = [breaker.rest_seconds(Breaker(trips=n), NOW, jitter=0) for n in range(7)]
+    assert rests == [5, 8, 12, 15, 15, 15, 15]
+
+
+def test_rests_double_after_ten_minutes_up_to_five() -> None:
+    """Patience later."""
+
+    def rest(minutes: int) -> float:
+        state = Breaker(trips=9, opened_at=NOW - timedelta(minutes=minutes))
+        return breaker.rest_seconds(state, NOW, jitter=0)
+
+    assert [rest(9), rest(10), rest(20), rest(600)] == [15, 30, 60, 300]
+
+
+def test_a_rest_is_never_shorter_than_retry_after_and_never_cut_by_it() -> None:
+    """Retry-After extends, and never shortens."""
+    longer = fail(PROVEN, ErrorKind.PROVIDER, 5, retry_after=60)
+    shorter = fail(PROVEN, ErrorKind.PROVIDER, 5, retry_after=1)
+    assert longer.retry_at == NOW + timedelta(seconds=60)
+    assert shorter.retry_at == NOW + timedelta(seconds=5)
+
+
+def test_a_refused_key_is_set_aside_until_it_is_edited() -> None:
+    """No clock brings it back."""
+    state = fail(PROVEN, ErrorKind.AUTH, 1)
+    assert state.retry_at is None
+    assert not breaker.admits(state, NOW + timedelta(days=365))
+
+
+def test_a_used_up_plan_comes_back_at_its_reset_time() -> None:
+    """Z.ai names one with code 1308 and 1310."""
+    state = fail(PROVEN, ErrorKind.QUOTA, 1, retry_after=3600)
+    assert not breaker.admits(state, NOW + timedelta(minutes=59))
+    assert breaker.admits(state, NOW + timedelta(minutes=60))
+
+
+def test_two_good_trials_close_it() -> None:
+    """One may be luck."""
+    opened = fail(PROVEN, ErrorKind.PROVIDER, 5)
+    once = breaker.on_success(breaker.on_trial(opened, NOW))
+    assert once.state == State.OPEN
+    assert breaker.admits(once, NOW)
+    twice = breaker.on_success(breaker.on_trial(once, NOW))
+    assert twice.state == State.CLOSED
+    assert (twice.failures, twice.trips, twice.opened_at) == (0, 0, None)
+
+
+def test_a_bad_trial_rests_longer() -> None:
+    """The trips of one outage add up."""
+    opened = fail(PROVEN, ErrorKind.PROVIDER, 5)
+    again = fail(breaker.on_trial(opened, NOW), ErrorKind.PROVIDER, 1)
+    assert again.state == State.OPEN
+    assert again.retry_at == NOW + timedelta(seconds=8)
+
+
+def test_a_trial_without_a_verdict_frees_the_next_one() -> None:
+    """The reader pressed Stop: that says nothing about the route."""
+    trial = breaker.on_trial(fail(PROVEN, ErrorKind.PROVIDER, 5), NOW)
+    freed = fail(trial, ErrorKind.STOPPED, 1)
+    assert freed.state == State.OPEN
+    assert breaker.admits(freed, NOW)
+
+
+def test_a_dead_trial_loses_its_lease() -> None:
+    """A process that dies in its trial must not keep the route shut."""
+    trial = breaker.on_trial(fail(PROVEN, ErrorKind.PROVIDER, 5), NOW)
+    assert not breaker.admits(trial, NOW)
+    assert breaker.admits(trial, NOW + breaker.TRIAL_LEASE)
+
+
+def test_late_results_change_nothing_while_it_is_open() -> None:
+    """Calls that began before it opened end after it did."""
+    opened = fail(PROVEN, ErrorKind.PROVIDER, 5)
+    assert breaker.on_success(opened) == opened
+    assert fail(opened, ErrorKind.PROVIDER, 3) == opened
+
+
+OUTCOMES = st.lists(
+    st.one_of(st.just("ok"), st.just("trial"), st.sampled_from(list(ErrorKind))), max_size=60
+)
+
+
+@given(OUTCOMES)
+def test_whatever_happens_it_stays_consistent(outcomes: list[str]) -> None:
+    """Closed has no rest, half-open has a lease, an epoch never goes back."""
+    state, now = Breaker(), NOW
+    for outcome in outcomes:
+        now += timedelta(seconds=1)
+        before = state
+        if outcome == "ok":
+            state = breaker.on_success(state)
+        elif outcome == "trial":
+            if state.state != State.CLOSED and breaker.admits(state, now):
+                state = breaker.on_trial(state, now)
+        else:
+            state = breaker.on_failure(state, Failure(kind=ErrorKind(outcome)), now)
+        assert state.epoch >= before.epoch
+        assert state.state == State.CLOSED or state.opened_at is not None
+        if state.state == State.CLOSED:
+            assert state.retry_at is None
+            assert breaker.admits(state, now)
+        if state.state == State.HALF_OPEN:
+            assert not breaker.admits(replace(state), now)
+
+
+@given(st.integers(0, 40), st.floats(-1, 1))
+def test_jitter_stays_within_a_fifth(trips: int, jitter: float) -> None:
+    """Otherwise every process would come back in the same instant, or too late."""
+    state = Breaker(trips=trips)
+    plain = breaker.rest_seconds(state, NOW, jitter=0)
+    assert 0.8 * plain <= breaker.rest_seconds(state, NOW, jitter) <= 1.2 * plain
+
+
+def test_weights_name_what_the_design_names() -> None:
+    """Overload is half a failure: it is the vendor's load, not this road."""
+    assert breaker.WEIGHTS[ErrorKind.OVERLOADED] == Weight.HALF
+    assert NETWORK.kind in breaker.WEIGHTS
