@@ -16,7 +16,6 @@ from pydantic_settings import (
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
-from pydantic_settings.sources import EnvSettingsSource
 
 
 class EnvironmentInvalid(Exception):
@@ -29,21 +28,29 @@ def default_home() -> Path:
     return Path(data) / "opencode-web"
 
 
-class FileSource(EnvSettingsSource):
+class FileSource(PydanticBaseSettingsSource):
     """Reads `NAME` from the file that `NAME_FILE` names."""
 
     def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
-        _, key, is_complex = super().get_field_value(field, field_name)
+        """The file's text without surrounding space; None where no file is named."""
         path = os.environ.get(f"{field_name.upper()}_FILE")
         if not path:
-            return None, key, is_complex
+            return None, field_name, False
         try:
-            return Path(path).read_text(encoding="utf-8").strip(), key, is_complex
-        except OSError as exc:
+            return Path(path).read_text(encoding="utf-8").strip(), field_name, False
+        except (OSError, UnicodeDecodeError) as exc:
+            name, why = field_name.upper(), getattr(exc, "strerror", None) or "it is not text"
             raise EnvironmentInvalid(
-                f"{field_name.upper()}_FILE names {path}, which cannot be read"
-                f" ({exc.strerror}). Example: {field_name.upper()}_FILE=/run/secrets/{field_name}"
+                f"{name}_FILE names {path}, which cannot be read: {why}."
+                f" Example: {name}_FILE=/run/secrets/{field_name}"
             ) from exc
+
+    def __call__(self) -> dict[str, Any]:
+        values = {
+            name: self.get_field_value(field, name)[0]
+            for name, field in self.settings_cls.model_fields.items()
+        }
+        return {name: value for name, value in values.items() if value is not None}
 
 
 Words = Annotated[list[str], NoDecode]
