@@ -26,7 +26,7 @@ PAUSES = (0.1, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 CALM = 60.0
 """Seconds a part must have run for its earlier ends to be forgotten."""
 GLANCE = 0.02
-"""Seconds between two looks whether a part is ready; short, for they add up on the way to a page."""
+"""Seconds between two looks whether a part is ready; they add up on the way to a page."""
 TETHER = Path(__file__).with_name("tether.py")
 
 
@@ -149,8 +149,10 @@ class Supervisor:
 
     def _why(self, part: Part, process: asyncio.subprocess.Process, patience: float) -> str:
         late = process.returncode in (None, -part.stop_signal, -signal.SIGKILL)
-        what = f"was not ready after {patience:.0f} s" if late else describe_end(
-            process.returncode or 0
+        what = (
+            f"was not ready after {patience:.0f} s"
+            if late
+            else describe_end(process.returncode or 0)
         )
         log = log_path(self._folder, part.name)
         return "\n".join([f"{part.name} {what}. Its last words ({log}):", *last_lines(log, 5)])

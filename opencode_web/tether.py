@@ -4,7 +4,9 @@ Run as a script on a bare Python, never imported: the few lines between fork and
 a process of their own, because Python code in a forked child of a program with threads can hang.
 Only Linux can tie a process to its parent; elsewhere the next start stops what is left over.
 
-    python -I tether.py PARENT_PID SIGNAL UID GID PROGRAM [ARGUMENT...]     (UID -1: stay who you are)
+    python -I tether.py PARENT_PID SIGNAL UID GID PROGRAM [ARGUMENT...]
+
+UID -1 means: stay who you are.
 """
 
 import os
