@@ -1,32 +1,86 @@
-"""`python -m opencode_web VERB`: what `./dev` runs once Python and its packages are there."""
+"""`python -m opencode_web VERB`: what `./dev` runs once Python and its packages are there.
 
+Every failure that a person can do something about ends as a sentence and exit code 1.
+"""
+
+import argparse
 import asyncio
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from opencode_web import databases, testing
-
-ROOT = Path(__file__).resolve().parent.parent
-
-
-def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
-async def run(argv: list[str]) -> int:
-    async with databases.throw_away(os.environ, say) as env:
-        return await databases.foreground(argv, env, ROOT)
+from opencode_web import locks, testing, verbs
+from opencode_web.env import default_home
+from opencode_web.home import CannotStart, occupied, prepare
+from opencode_web.parts import Address
+from opencode_web.supervisor import StartFailed
+from opencode_web.up import up
 
 
-def main() -> int:
-    verb, *rest = sys.argv[1:]
-    if verb == "run":
-        return asyncio.run(run(rest))
-    if verb == "test":
-        return asyncio.run(testing.test(rest))
+def home() -> Path:
+    named = os.environ.get("OPENCODE_WEB_HOME")
+    return (Path(named) if named else default_home()).expanduser().absolute()
+
+
+def start(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="./dev up", description="Starts everything.")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    parser.add_argument("--port", default=8000, type=_port, help="port to listen on")
+    chosen = parser.parse_args(arguments)
+    prepare(home())
+    with occupied(home(), "up"):
+        return asyncio.run(up(home(), Address(host=chosen.host, port=chosen.port)))
+
+
+def _port(text: str) -> int:
+    if not text.isdigit() or not 0 < int(text) < 65536:
+        raise argparse.ArgumentTypeError("a port is a number from 1 to 65535")
+    return int(text)
+
+
+def main(verb: str, *arguments: str) -> int:
+    match verb:
+        case "up":
+            return start(arguments)
+        case "down":
+            return verbs.down(home())
+        case "logs":
+            return verbs.logs(home(), arguments[0] if arguments else "*")
+        case "manage":
+            return verbs.manage(home(), list(arguments))
+        case "shell":
+            return verbs.manage(home(), ["shell", *arguments], verb="shell")
+        case "run":
+            return verbs.run(list(arguments))
+        case "test":
+            return asyncio.run(testing.test(list(arguments)))
+        case "lock":
+            return locks.compile_locks()
+    print(f"There is no verb {verb}; ./dev lists them.", file=sys.stderr)
     return 2
 
 
+def explained(*arguments: str) -> int:
+    """Runs a verb; a failure that is a sentence is printed as one."""
+    code = 1
+    try:
+        code = main(*arguments)
+    except* (CannotStart, StartFailed) as group:
+        for problem in _leaves(group):
+            print(problem, file=sys.stderr)
+    return code
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    found: list[BaseException] = []
+    for exc in group.exceptions:
+        found += _leaves(exc) if isinstance(exc, BaseExceptionGroup) else [exc]
+    return found
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(explained(*sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(130)

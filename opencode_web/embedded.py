@@ -40,8 +40,10 @@ async def start_postgres(
     sockets = places.socket_folder(home, "postgres", ".s.PGSQL.5432", owner)
     server = _postgres(data, sockets, programs, owner, settings)
     await supervisor.start(server.part)
-    # Says so and changes nothing where it exists.
-    await _run(programs / "createdb", "-h", str(sockets), "-U", "postgres", DATABASE)
+    made = home / "stamps" / "database"
+    if not made.exists():  # a createdb too many does no harm
+        await _run(programs / "createdb", "-h", str(sockets), "-U", "postgres", DATABASE)
+        made.touch()
     return server
 
 
@@ -113,6 +115,8 @@ async def _initialise(home: Path, data: Path, programs: Path, owner: Owner | Non
         process = await spawn(part, output.fileno())
     if await process.wait():
         raise StartFailed(f"PostgreSQL could not make its data folder {fresh}; {log} says why.")
+    for stamp in ("database", "migrations"):  # they tell of another database
+        (home / "stamps" / stamp).unlink(missing_ok=True)
     fresh.rename(data)
 
 

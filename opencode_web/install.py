@@ -95,7 +95,7 @@ def find_uv(environment: Path) -> str | None:
         lock = str(ROOT / "requirements-boot.txt")
         fetch = [*_pip(environment), "--no-deps", "--require-hashes", "--target", str(aside)]
         shutil.rmtree(aside, ignore_errors=True)
-        if subprocess.run([*fetch, "-r", lock], check=False).returncode:  # noqa: S603
+        if not _runs([*fetch, "-r", lock]):
             return None
     return str(aside / "bin/uv")
 

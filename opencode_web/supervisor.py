@@ -127,6 +127,11 @@ class Supervisor:
         await asyncio.gather(*(self._end(*item) for item in list(self._processes.values())))
         await asyncio.gather(*self._keepers)
 
+    def kill(self) -> None:
+        """Ends the patience of a `stop` under way."""
+        for _, process in self._processes.values():
+            signal_group(process.pid, signal.SIGKILL)
+
     async def _spawn(self, part: Part) -> asyncio.subprocess.Process:
         path = log_path(self._folder, part.name)
         with path.open("ab") as output:
@@ -167,7 +172,9 @@ class Supervisor:
             ends.append(time.monotonic())
             pause = pause_before_start(ends, ends[-1])
             when = f"in {pause:.0f} s" if pause >= 1 else "now"
-            self._say(f"{part.name} {describe_end(code)}; it is started again {when}.")
+            words = "".join(last_lines(log_path(self._folder, part.name), 1)) if code > 0 else ""
+            said = f" ({words.strip()})" if words.strip() else ""
+            self._say(f"{part.name} {describe_end(code)}{said}; it is started again {when}.")
             if await self._stopped_within(pause):
                 return
             process = await self._spawn(part)
