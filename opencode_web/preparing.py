@@ -132,9 +132,10 @@ async def is_reachable(url: str, port: int) -> bool:
     where = urlsplit(url)
     try:
         async with asyncio.timeout(REACH):
+            host = unquote(where.hostname or "")
             if where.scheme == "unix":
                 _, writer = await asyncio.open_unix_connection(unquote(where.path))
-            elif not where.hostname or where.hostname.startswith("%2f"):
+            elif not host or host.startswith("/"):
                 return True  # a folder of sockets; libpq knows how to find it
             else:
                 _, writer = await asyncio.open_connection(where.hostname, where.port or port)
