@@ -144,7 +144,6 @@ document.addEventListener("click", (event) => {
   if (button?.closest(".menu [popovertarget], .menu [commandfor]") || target.closest(".menu .menu-item")) {
     target.closest("[popover]")?.hidePopover();
   }
-  if (target.matches("dialog")) target.close(); // the backdrop
 });
 document.addEventListener("submit", ({ target }) => delete target.dataset.changed);
 addEventListener("beforeunload", (event) => { if (changed().length) event.preventDefault(); });

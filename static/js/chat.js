@@ -1,0 +1,157 @@
+// What the conversation's page can do beyond htmx: keys, drafts, following the answer, a model search.
+// Works by delegation where parts are swapped in; without it the page is plain forms.
+
+const $ = (selector, from = document) => from.querySelector(selector);
+const composer = $("#composer");
+const prompt = $("#prompt");
+const jump = $(".jump-latest");
+const MANY = 12; // models; from here on a list is searched, not scrolled
+
+// Keys. Enter sends, Shift-Enter breaks the line; Enter that ends an input method's composition does neither.
+const touch = matchMedia("(pointer: coarse)");
+const stopButton = () => $("#composer-action.composer-stop");
+
+prompt?.addEventListener("keydown", (event) => {
+  if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === 229) return;
+  if (touch.matches) return; // on a touch keyboard Enter is the only way to break a line
+  event.preventDefault();
+  if (prompt.value.trim() && !stopButton()) composer.requestSubmit();
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape" || event.isComposing || $("dialog[open], :popover-open")) return;
+  stopButton()?.click();
+});
+
+// Draft: kept for each conversation until it is sent.
+const draft = {
+  get key() { return `draft:${composer.dataset.draft}`; },
+  keep() {
+    try {
+      if (prompt.value) localStorage.setItem(this.key, prompt.value);
+      else localStorage.removeItem(this.key);
+    } catch { /* no storage: the draft lives as long as the page */ }
+  },
+  restore() {
+    try { prompt.value ||= localStorage.getItem(this.key) ?? ""; } catch { /* as above */ }
+  },
+};
+if (composer) {
+  draft.restore();
+  prompt.addEventListener("input", () => draft.keep());
+  composer.addEventListener("submit", (event) => {
+    // Pressed while an answer is under way: the text stays, Stop is another form's.
+    if (!stopButton()) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+  }, true);
+}
+document.addEventListener("htmx:after:request", ({ target, detail }) => {
+  if (target !== composer || !detail.ctx?.response?.raw?.ok) return;
+  prompt.value = "";
+  draft.keep();
+  follow.on = true;
+});
+
+// Following. The page scrolls with the answer only while the reader is at its end.
+const page = document.scrollingElement;
+const follow = {
+  on: true,
+  atEnd: () => page.scrollHeight - page.scrollTop - page.clientHeight < 80,
+  look() {
+    this.on = this.atEnd();
+    if (jump) jump.hidden = this.on;
+  },
+  go() { page.scrollTop = page.scrollHeight; },
+};
+addEventListener("scroll", () => follow.look(), { passive: true });
+jump?.addEventListener("click", () => { follow.on = true; follow.go(); });
+new ResizeObserver(() => { if (follow.on) follow.go(); else follow.look(); }).observe($("#transcript") ?? document.body);
+if (!location.hash) follow.go();
+
+// A reply that has begun to come is no longer waiting.
+document.addEventListener("htmx:sse:after:message", ({ target }) => {
+  if (target.dataset.status === "pending" && $(".tail:not(:empty), .message-body:not(:empty)", target)) {
+    target.dataset.status = "running";
+  }
+});
+// The stream could not even be opened (the server is starting again): the message is asked for once more.
+document.addEventListener("htmx:error", ({ target }) => {
+  if (!target.matches?.(".message[data-status=pending], .message[data-status=running]")) return;
+  const id = target.id.replace("message-", "");
+  setTimeout(() => {
+    if (target.isConnected && !target._htmx?.sse) {
+      htmx.ajax("GET", `/chat/messages/${id}/`, { target: `#message-${id}`, swap: "outerHTML", source: document.body });
+    }
+  }, 1500);
+});
+
+// Times in the reader's own zone.
+function localise(from = document) {
+  for (const time of from.querySelectorAll("time[datetime]")) {
+    const moment = new Date(time.dateTime);
+    time.textContent = moment.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+    time.title = moment.toLocaleString();
+  }
+}
+localise();
+document.addEventListener("htmx:after:swap", () => localise());
+
+// Models. Where there are many, a menu with a search stands in for the list; the list stays the truth.
+function searchable(select) {
+  const button = document.createElement("button");
+  Object.assign(button, { type: "button", className: "composer-model" });
+  button.setAttribute("popovertarget", "models");
+  button.setAttribute("aria-haspopup", "true");
+  const menu = document.createElement("div");
+  Object.assign(menu, { className: "menu", id: "models", popover: "auto" });
+  const search = document.createElement("input");
+  Object.assign(search, { type: "search", className: "menu-search", autofocus: true, placeholder: "Filter models" });
+  search.dataset.filter = "#models li:not(:has(.menu-label))";
+  search.setAttribute("aria-label", "Filter models");
+  const list = document.createElement("ul");
+  const items = [...select.options].map((option) => item(option));
+  let group = null;
+  for (const [option, line] of items) {
+    if (option.parentElement !== group && option.parentElement.label) {
+      group = option.parentElement;
+      list.append(label(group.label));
+    }
+    list.append(line);
+  }
+  const show = () => {
+    const chosen = select.selectedOptions[0];
+    button.textContent = chosen?.textContent ?? "Pick a model";
+    for (const [option, line] of items) $("button", line).setAttribute("aria-pressed", String(option === chosen));
+  };
+  list.addEventListener("click", ({ target }) => {
+    const picked = target.closest("[data-value]");
+    if (!picked) return;
+    select.value = picked.dataset.value;
+    show();
+    prompt.focus();
+  });
+  menu.append(search, list);
+  select.hidden = true;
+  select.after(button, menu);
+  show();
+}
+function item(option) {
+  const line = document.createElement("li");
+  const button = document.createElement("button");
+  Object.assign(button, { type: "button", className: "menu-item", textContent: option.textContent });
+  button.dataset.value = option.value;
+  const provider = document.createElement("small");
+  provider.textContent = option.parentElement.label ?? "";
+  button.append(" ", provider);
+  line.append(button);
+  return [option, line];
+}
+function label(text) {
+  const line = document.createElement("li");
+  const words = document.createElement("p");
+  Object.assign(words, { className: "menu-label", textContent: text });
+  line.append(words);
+  return line;
+}
+const models = $("#composer-model");
+if (models?.options.length > MANY) searchable(models);
