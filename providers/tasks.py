@@ -1,0 +1,50 @@
+"""Celery's entries to discovery and probing: each fetches an id, calls the flow, and is done."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from celery import shared_task
+from django.utils import timezone
+
+from providers import database, discovery, probing
+
+log = logging.getLogger(__name__)
+
+AT_ONCE = 8  # catalogues fetched at the same time
+
+
+@shared_task
+def refresh(provider_id: int) -> None:
+    asyncio.run(discovery.refresh(provider_id))
+
+
+@shared_task
+def look_over(provider_id: int) -> None:
+    """After a change of key or address: what does it offer now, and over which road?"""
+    asyncio.run(_look_over(provider_id))
+
+
+async def _look_over(provider_id: int) -> None:
+    await probing.probe(provider_id)
+    await discovery.refresh(provider_id)
+
+
+@shared_task
+def refresh_stale() -> None:
+    """Every catalogue that is due; one that fails does not keep the others from it."""
+    asyncio.run(_each(discovery.refresh))
+
+
+async def _each(work: Callable[[int], Awaitable[object]]) -> None:
+    gate = asyncio.Semaphore(AT_ONCE)
+
+    async def one(provider_id: int) -> None:
+        async with gate:
+            await work(provider_id)
+
+    due = await database.run(discovery.stale, timezone.now())
+    results = await asyncio.gather(*(one(pk) for pk in due), return_exceptions=True)
+    for provider_id, result in zip(due, results, strict=True):
+        if isinstance(result, BaseException):
+            log.error("refresh_failed provider=%s", provider_id, exc_info=result)
