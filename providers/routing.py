@@ -169,7 +169,7 @@ def may_help(error: CallError, failed: RouteState, other: RouteState) -> bool:
 
 
 # What is so an instant later as well.
-_STEADY = frozenset({"connect_refused", "dns", "tls"})
+_STEADY = frozenset({"connect_refused", "dns", "tls", "tls_certificate", "unreachable"})
 
 
 def may_repeat(error: CallError) -> bool:

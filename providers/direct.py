@@ -1,0 +1,221 @@
+"""Speak to a provider's own API: OpenAI-compatible, or Anthropic Messages, over one exchange.
+
+A stream ends well only with a finish reason. Closing the generator closes the socket.
+"""
+
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from contextlib import aclosing
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import httpx
+
+from providers import anthropic_wire, http, sse, wire
+from providers.errors import CallError, ErrorKind, TruncatedError, classify, error_fields
+from providers.types import (
+    ChatRequest,
+    ClientEvent,
+    Finish,
+    FoundModel,
+    Json,
+    Kind,
+    Target,
+    UsageReport,
+)
+
+ERROR_BODY_LIMIT = 64 * 1024  # bytes of an error answer that are read
+TRAILER_SECONDS = 2.0  # how long usage may come after the finish reason
+ANTHROPIC_VERSION = "2023-06-01"  # https://docs.anthropic.com/en/api/versioning
+
+type Reader = Callable[[Json], Iterable[ClientEvent]]
+
+
+async def stream(target: Target, request: ChatRequest) -> AsyncGenerator[ClientEvent]:
+    """The events of one answer. Raises CallError; TruncatedError where no finish reason came."""
+    if target.kind == Kind.ANTHROPIC:
+        url, body = f"{target.base_url}/messages", anthropic_wire.body(request, target.model)
+        reader: Reader = anthropic_wire.Reader().events
+    else:
+        url, body = f"{target.base_url}/chat/completions", wire.body(request, target.model)
+        reader = wire.events
+    async with aclosing(exchange(target, url, body, reader)) as events:
+        async for event in events:
+            yield event
+
+
+async def list_models(target: Target) -> list[FoundModel]:
+    """The provider's catalogue, `GET /models`."""
+    return await fetch_models(target, f"{target.base_url}/models")
+
+
+async def fetch_models(target: Target, url: str) -> list[FoundModel]:
+    """The catalogue at an address, with the target's key."""
+    patience = http.Patience(target.timeouts)
+    if target.kind == Kind.ANTHROPIC:
+        url += "?limit=1000"
+    async with http.opened("GET", url, headers=headers(target), patience=patience) as response:
+        await refuse_failure(response, patience)
+        text = await patience.wait(_read(response))
+    return wire.found_models(_json(text))
+
+
+def headers(target: Target) -> dict[str, str]:
+    """The call's headers: the protocol's key header, then the provider's extra ones."""
+    sent = {"Content-Type": "application/json"}
+    if target.kind == Kind.ANTHROPIC:
+        sent |= {"x-api-key": target.api_key, "anthropic-version": ANTHROPIC_VERSION}
+    elif target.api_key:
+        sent["Authorization"] = f"Bearer {target.api_key}"
+    return sent | {str(name): str(value) for name, value in target.headers.items()}
+
+
+async def exchange(
+    target: Target, url: str, body: dict[str, Any], reader: Reader
+) -> AsyncGenerator[ClientEvent]:
+    """Posts a body and reads the answer's events, under the target's patience."""
+    patience = http.Patience(target.timeouts)
+    async with http.opened(
+        "POST", url, headers=headers(target), json=body, patience=patience
+    ) as response:
+        await refuse_failure(response, patience)
+        finished = False
+        async with aclosing(_payloads(response, patience)) as payloads:
+            async for payload in payloads:
+                for event in reader(payload):
+                    finished = finished or isinstance(event, Finish)
+                    _demand_content(event, patience)
+                    yield event
+                patience.ending = finished
+    if not finished:
+        raise TruncatedError
+
+
+def _demand_content(event: ClientEvent, patience: http.Patience) -> None:
+    """Notes that content has begun; an answer that finishes without any is none."""
+    if isinstance(event, UsageReport):
+        return
+    if not isinstance(event, Finish):
+        patience.begun = True
+    elif not patience.begun:
+        if event.reason == "content_filter":
+            message = "The provider's content filter stopped the answer."
+            raise CallError(ErrorKind.REQUEST, message, code="content_filter")
+        raise CallError(ErrorKind.PROVIDER, "The answer was empty.", code="empty")
+
+
+async def _payloads(response: httpx.Response, patience: http.Patience) -> AsyncGenerator[Json]:
+    """The JSON payloads of the answer, one for each event, or the one of a whole body."""
+    if "text/event-stream" not in response.headers.get("content-type", ""):
+        yield _object(await patience.wait(_read(response)))
+        return
+    parser, chunks = sse.Parser(), response.aiter_bytes()
+    while (chunk := await _next(chunks, patience)) is not None:
+        for event in parser.feed(chunk):
+            if event.data == "[DONE]":
+                return
+            yield _object(event.data)
+
+
+async def _next(chunks: AsyncIterator[bytes], patience: http.Patience) -> bytes | None:
+    """The next bytes; None at the end, and where nothing more comes after a finish reason."""
+    at_most = TRAILER_SECONDS if patience.ending else None
+    try:
+        return await patience.wait(_anext(chunks), at_most)
+    except CallError:
+        if patience.ending:
+            return None
+        raise
+
+
+async def _anext(chunks: AsyncIterator[bytes]) -> bytes | None:
+    with http.mapped_errors():
+        return await anext(chunks, None)
+
+
+async def _read(response: httpx.Response) -> str:
+    with http.mapped_errors():
+        await response.aread()
+        return response.text
+
+
+def _object(text: str) -> Json:
+    payload = _json(text)
+    if not isinstance(payload, dict):
+        raise CallError(
+            ErrorKind.PROVIDER, "The answer was not the JSON it should be.", code="json"
+        )
+    return payload
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as exc:
+        if is_html(text):
+            raise CallError(ErrorKind.PROVIDER, HTML_SENTENCE, status=200, code="html") from exc
+        message = "The answer was not the JSON it should be."
+        raise CallError(ErrorKind.PROVIDER, message, code="json") from exc
+
+
+HTML_SENTENCE = "A web page came back instead of an API's answer."
+
+
+def is_html(text: str) -> bool:
+    return text.lstrip()[:200].lower().startswith(("<!doctype", "<html", "<head", "<body"))
+
+
+async def refuse_failure(response: httpx.Response, patience: http.Patience) -> None:
+    """Raises the CallError of an answer that is not a success; a redirect is none either."""
+    if response.is_success:
+        return
+    text = await patience.wait(_limited(response))
+    raise failure(response.status_code, response.headers, text)
+
+
+def failure(status: int, headers: httpx.Headers, text: str) -> CallError:
+    """The CallError of a refused request, by its status, its body's code and its shape."""
+    retry_after = _seconds(
+        headers.get("retry-after") or headers.get("llm_provider-retry-after") or ""
+    )
+    if is_html(text):
+        kind = classify(status)
+        return CallError(kind, HTML_SENTENCE, status=status, code="html", retry_after=retry_after)
+    if 300 <= status < 400:
+        message = "The address sends elsewhere (a redirect), which is not followed."
+        return CallError(ErrorKind.REQUEST, message, status=status, code="redirect")
+    try:
+        code, words = error_fields(json.loads(text))
+    except ValueError:
+        code, words = "", text
+    kind = classify(status, code)
+    return CallError(
+        kind, wire.sentence(kind, words), status=status, code=code, retry_after=retry_after
+    )
+
+
+async def _limited(response: httpx.Response) -> str:
+    """The beginning of an error's body; what breaks off while it is read is left out."""
+    read = b""
+    try:
+        with http.mapped_errors():
+            async for chunk in response.aiter_bytes():
+                read += chunk
+                if len(read) >= ERROR_BODY_LIMIT:
+                    break
+    except CallError:
+        pass
+    return read[:ERROR_BODY_LIMIT].decode("utf-8", "replace")
+
+
+def _seconds(value: str) -> float | None:
+    """Retry-After as seconds from now: a number, or an HTTP date (RFC 9110, section 10.2.3)."""
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError):
+        return None
