@@ -10,12 +10,25 @@ import uuid
 from datetime import datetime, timedelta
 
 from django.conf import settings
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.contrib.auth.models import AnonymousUser
 from django.db import models
+from django.urls import reverse
 from django.utils import timezone
 
-from providers.models import LanguageModel, Provider
+from providers.models import Attempt, LanguageModel, Provider
 
 LEASE = timedelta(seconds=6)  # a runner renews every second; a dead one is noticed within this
+
+
+class ConversationQuerySet(models.QuerySet["Conversation"]):
+    def of(self, user: AbstractBaseUser | AnonymousUser) -> ConversationQuerySet:
+        return self.filter(owner_id=user.pk)
+
+    def with_running(self) -> ConversationQuerySet:
+        """Adds `running`: whether an answer is under way."""
+        active = Message.objects.active().filter(conversation=models.OuterRef("pk"))
+        return self.annotate(running=models.Exists(active))
 
 
 class Conversation(models.Model):
@@ -31,6 +44,8 @@ class Conversation(models.Model):
     created_at = models.DateTimeField(default=timezone.now)
     updated_at = models.DateTimeField(default=timezone.now)
 
+    objects = ConversationQuerySet.as_manager()
+
     class Meta:
         ordering = ("-updated_at",)
         indexes = (
@@ -40,6 +55,9 @@ class Conversation(models.Model):
 
     def __str__(self) -> str:
         return self.title or "New conversation"
+
+    def get_absolute_url(self) -> str:
+        return reverse("chat:conversation", args=(self.pk,))
 
 
 class Role(models.TextChoices):
@@ -60,6 +78,9 @@ ACTIVE = (Status.PENDING, Status.RUNNING)
 
 
 class MessageQuerySet(models.QuerySet["Message"]):
+    def of(self, user: AbstractBaseUser | AnonymousUser) -> MessageQuerySet:
+        return self.filter(conversation__owner_id=user.pk)
+
     def active(self) -> MessageQuerySet:
         return self.filter(status__in=ACTIVE)
 
@@ -67,7 +88,11 @@ class MessageQuerySet(models.QuerySet["Message"]):
         """Pending becomes running under this runner's lease; False where another was first."""
         return (
             self.filter(pk=pk, status=Status.PENDING).update(
-                status=Status.RUNNING, runner=runner, lease_until=now + LEASE, started_at=now
+                status=Status.RUNNING,
+                runner=runner,
+                lease_until=now + LEASE,
+                started_at=now,
+                runs=models.F("runs") + 1,
             )
             == 1
         )
@@ -76,14 +101,14 @@ class MessageQuerySet(models.QuerySet["Message"]):
         """A running turn whose runner let its lease end; False where another was first."""
         return (
             self.filter(pk=pk, status=Status.RUNNING, lease_until__lt=now).update(
-                runner=runner, lease_until=now + LEASE
+                runner=runner, lease_until=now + LEASE, runs=models.F("runs") + 1
             )
             == 1
         )
 
-    def renew(self, runner: str, now: datetime) -> int:
-        """Extends all leases of a runner in one statement; returns how many it still holds."""
-        return self.filter(status=Status.RUNNING, runner=runner).update(lease_until=now + LEASE)
+    def held_by(self, runner: str) -> MessageQuerySet:
+        """The turns on which this runner's word counts; every write of a runner goes through it."""
+        return self.filter(status=Status.RUNNING, runner=runner)
 
 
 class Message(models.Model):
@@ -126,6 +151,7 @@ class Message(models.Model):
     error = models.JSONField(null=True, blank=True)
 
     # The turn's execution.
+    runs = models.PositiveSmallIntegerField(default=0)  # more than one: a runner died over it
     runner = models.CharField(max_length=60, blank=True, default="")
     lease_until = models.DateTimeField(null=True, blank=True)
     stop_requested = models.BooleanField(default=False)
@@ -133,6 +159,12 @@ class Message(models.Model):
     finished_at = models.DateTimeField(null=True, blank=True)
 
     objects = MessageQuerySet.as_manager()
+
+    # Where a page shows them: filled for all its messages at once.
+    attempts: list[Attempt]
+    shown_html: str = ""
+    switched: bool = False  # another model than before answers here
+    followed: bool = False  # by another message: no more to be tried again
 
     class Meta:
         ordering = ("created_at", "pk")
@@ -151,3 +183,15 @@ class Message(models.Model):
     @property
     def is_active(self) -> bool:
         return self.status in ACTIVE
+
+    @property
+    def ending(self) -> str:
+        """How the answer ended, for the page's status line."""
+        words = len(self.text.split())
+        said = {
+            Status.DONE: f"Answer finished, {words} words",
+            Status.STOPPED: f"Answer stopped, {words} words",
+            Status.INTERRUPTED: f"The answer broke off after {words} words",
+            Status.FAILED: "No answer came",
+        }
+        return said.get(Status(self.status), "")

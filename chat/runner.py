@@ -1,0 +1,327 @@
+"""The process that executes turns: claims them, asks the router, writes log and rows, ends them.
+
+Three loops serve all turns of the process at once, so that a token costs no query and no command
+of its own: one claims, one writes the logs every 40 ms, one renews the leases every second and
+saves what has grown. Whoever has no lease writes nothing.
+"""
+
+import asyncio
+import logging
+import os
+import secrets
+import signal
+import socket
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from contextlib import aclosing
+from functools import partial
+
+import django.db
+import uvloop
+from django.conf import settings
+from redis.exceptions import RedisError
+
+from chat import parts, stream, work
+from chat.answer import Answer
+from chat.events import Event, Kind
+from chat.models import LEASE
+from providers import database, router
+from providers.errors import CallError, ErrorKind, PlanFailed
+from providers.router import Call
+from providers.types import ChatRequest, StreamEvent
+
+log = logging.getLogger(__name__)
+
+PIECE = 0.04  # seconds; what comes within it is one log entry
+SAVE_EVERY = 2.0  # seconds between two saves of one growing answer
+RENEW_EVERY = 1.0
+LOOK_EVERY = 1.0  # for turns whose wake-up was lost, and for leases that ended
+GRACE = 3.0  # seconds for answers to end by themselves when the process has to
+CLAIM_AT_ONCE = 16  # so that the first of many does not wait for the claims of the last
+AWAY = (django.db.Error, RedisError, OSError)  # Postgres or Redis cannot be reached just now
+
+type Stream = Callable[[Call, ChatRequest], AsyncGenerator[StreamEvent]]
+
+
+class Turn:
+    """One claimed turn under way."""
+
+    def __init__(self, claimed: work.Work) -> None:
+        self.id = claimed.turn_id
+        self.work = claimed
+        self.answer = Answer(partial(parts.route, claimed.turn_id))
+        self.task: asyncio.Task[None] | None = None
+        self.answering = True  # until the end is being stored
+        self.stopping = False
+        self.logged = False  # whether the log has all that was taken from the answer
+        self.end = ""  # the page's parts with the finished message
+
+    def cancel(self) -> None:
+        if self.answering and self.task:
+            self.task.cancel()
+
+
+class Runner:
+    """All turns of this process, and the loops that serve them."""
+
+    def __init__(self, ask: Stream = router.stream) -> None:
+        self.name = f"{socket.gethostname()[:30]}:{os.getpid()}:{secrets.token_hex(4)}"
+        self._ask = ask
+        self._turns: dict[int, Turn] = {}
+        self._ended: list[Turn] = []
+        self._redis = stream.connect()
+        self._closing = asyncio.Event()
+        self._renewed_at = self._now()
+        self._away: set[str] = set()
+
+    def close(self) -> None:
+        """Claims no more; what runs has a few seconds, then others may take it."""
+        self._closing.set()
+
+    async def run(self) -> None:
+        log.info("runner_started name=%s", self.name)
+        async with asyncio.TaskGroup() as group:
+            loops = [group.create_task(each()) for each in (self._stops, self._write, self._renew)]
+            claiming = group.create_task(self._claim())
+            await self._closing.wait()
+            claiming.cancel()
+            await self._let_go()
+            for loop in loops:
+                loop.cancel()
+        await self._redis.aclose()
+        log.info("runner_ended name=%s", self.name)
+
+    # Claiming
+
+    async def _claim(self) -> None:
+        while True:
+            free = settings.RUNNER_CONCURRENCY - len(self._turns)
+            claimed: list[work.Work] = []
+            if free > 0:
+                claimed = await self._try("postgres", self._claimed(free)) or []
+                await asyncio.gather(*[self._begin(each) for each in claimed])
+            if len(claimed) < CLAIM_AT_ONCE:
+                await self._wait()
+
+    async def _claimed(self, free: int) -> list[work.Work]:
+        return await database.run(work.claim, self.name, min(free, CLAIM_AT_ONCE))
+
+    async def _wait(self) -> None:
+        if len(self._turns) >= settings.RUNNER_CONCURRENCY:
+            await asyncio.sleep(0.1)
+            return
+        try:
+            await stream.woken(self._redis, LOOK_EVERY)
+        except (RedisError, OSError):
+            await asyncio.sleep(LOOK_EVERY)
+
+    async def _begin(self, claimed: work.Work) -> None:
+        turn = Turn(claimed)
+        if claimed.runs > 1:
+            await self._recover(turn)
+        self._turns[turn.id] = turn
+        turn.task = asyncio.create_task(self._execute(turn))
+        turn.task.add_done_callback(partial(self._done, turn))
+
+    async def _recover(self, turn: Turn) -> None:
+        """What the runner before had got: the log knows more than the row, unless it is gone."""
+        saved = (turn.work.text, turn.work.reasoning)
+        reading = stream.read_answer(self._redis, turn.id)
+        logged = await self._try("redis", reading) or ("", "")
+        turn.answer.recover(*max(saved, logged, key=lambda found: len("".join(found))))
+
+    # Executing
+
+    async def _execute(self, turn: Turn) -> None:
+        lost = turn.work.runs > 1 and (turn.answer.visible or turn.work.runs > work.MOST_RUNS)
+        began = self._now()
+        if not lost:
+            try:
+                await self._listen(turn)
+            except asyncio.CancelledError:
+                if not turn.stopping or not (task := asyncio.current_task()):
+                    raise
+                task.uncancel()
+        turn.answering = False
+        columns = turn.answer.last_columns(stopped=turn.stopping, lost=lost)
+        columns["duration_ms"] = round((self._now() - began) * 1000)
+        await self._finish(turn, columns)
+
+    async def _listen(self, turn: Turn) -> None:
+        call, request = turn.work.call, turn.work.request
+        if call is None:
+            gone = "The model this was meant for was removed. Pick another one."
+            turn.answer.fail(CallError(ErrorKind.REQUEST, gone), ())
+            return
+        try:
+            async with aclosing(self._ask(call, request)) as events:
+                async for event in events:
+                    turn.answer.take(event)
+        except PlanFailed as failed:
+            turn.answer.fail(failed, failed.attempts)
+        except django.db.Error as exc:
+            if turn.answer.visible:
+                raise
+            self._say_away("postgres", exc)
+            await asyncio.sleep(1)
+            await self._listen(turn)
+
+    async def _finish(self, turn: Turn, columns: work.Columns) -> None:
+        """Stores the end, however long Postgres is away: nobody else can ask it either."""
+        end: str | None = None
+        while end is None:
+            end = await self._try("postgres", database.run(finish, self.name, turn.id, columns))
+            await asyncio.sleep(1 if end is None else 0)
+        turn.end = end
+        if end:
+            self._ended.append(turn)
+        else:
+            log.warning("turn_lost turn=%s", turn.id)
+
+    def _done(self, turn: Turn, task: asyncio.Task[None]) -> None:
+        """An error of ours leaves the lease to end: the turn is then taken over, at most thrice."""
+        self._turns.pop(turn.id, None)
+        if not task.cancelled() and task.exception():
+            log.error("turn_crashed turn=%s", turn.id, exc_info=task.exception())
+
+    # Writing the logs
+
+    async def _write(self) -> None:
+        while True:
+            await asyncio.sleep(PIECE)
+            if self._has_leases():
+                await self._write_once()
+
+    async def _write_once(self) -> None:
+        turns = [turn for turn in self._turns.values() if turn.answering]
+        appends = [
+            (turn.id, event)
+            for turn in turns
+            for event in turn.answer.events(whole=not turn.logged)
+        ]
+        ended, self._ended = self._ended, []
+        appends += [(turn.id, Event(kind=Kind.END, html=turn.end)) for turn in ended]
+        if not appends:
+            return
+        try:
+            gone = await stream.append(self._redis, appends)
+        except (RedisError, OSError) as exc:
+            # What did arrive is not known: all logs begin anew. Ends are found in Postgres.
+            self._say_away("redis", exc)
+            self._mark(turns, logged=False)
+            await asyncio.sleep(0.5)
+        else:
+            self._say_back("redis")
+            self._mark(turns, logged=True)
+            self._mark([turn for turn in turns if turn.id in gone], logged=False)
+
+    @staticmethod
+    def _mark(turns: Iterable[Turn], *, logged: bool) -> None:
+        for turn in turns:
+            turn.logged = logged
+
+    # Leases and saves
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(RENEW_EVERY)
+            await self._renew_once()
+
+    async def _renew_once(self) -> None:
+        now, turns = self._now(), list(self._turns.values())
+        if turns:
+            due = [t for t in turns if t.answering and now - t.answer.saved_at >= SAVE_EVERY]
+            saves = {t.id: t.answer.columns() for t in due if t.answer.grown}
+            ids = [turn.id for turn in turns]
+            renewing = database.run(work.keep, self.name, ids, saves)
+            kept = await self._try("postgres", renewing)
+            if kept is None:
+                return
+            for turn in turns:
+                if turn.id in saves:
+                    turn.answer.saved_at = now
+                if turn.id not in kept.held:
+                    turn.cancel()
+                elif turn.id in kept.stops:
+                    self._stop(turn.id)
+        self._renewed_at = now
+
+    def _has_leases(self) -> bool:
+        """False after this process was suspended or cut off for longer than a lease lives."""
+        return self._now() - self._renewed_at < LEASE.total_seconds() - 1
+
+    # Stopping
+
+    async def _stops(self) -> None:
+        while True:
+            try:
+                async with aclosing(stream.stops()) as asked:
+                    async for turn_id in asked:
+                        self._stop(turn_id)
+            except (RedisError, OSError) as exc:
+                self._say_away("redis", exc)
+                await asyncio.sleep(1)
+
+    def _stop(self, turn_id: int) -> None:
+        turn = self._turns.get(turn_id)
+        if turn and not turn.stopping:
+            turn.stopping = True
+            turn.cancel()
+
+    async def _let_go(self) -> None:
+        """The process ends: what is not finished in time is left to others, as far as it came."""
+        await self._wait_for(GRACE)
+        left = [turn for turn in self._turns.values() if turn.answering]
+        await self._write_once()
+        for turn in left:
+            turn.cancel()
+        await self._wait_for(1)
+        saves = {turn.id: turn.answer.columns() for turn in left}
+        await self._try("postgres", database.run(work.release, self.name, saves))
+
+    async def _wait_for(self, patience: float) -> None:
+        if tasks := [turn.task for turn in self._turns.values() if turn.task]:
+            await asyncio.wait(tasks, timeout=patience)
+
+    # What is away is said once, and once when it is back
+
+    async def _try[T](self, what: str, doing: Awaitable[T]) -> T | None:
+        """The result, or None while Postgres or Redis cannot be reached."""
+        try:
+            result = await doing
+        except AWAY as exc:
+            self._say_away(what, exc)
+            return None
+        self._say_back(what)
+        return result
+
+    def _say_away(self, what: str, exc: BaseException) -> None:
+        if what not in self._away:
+            self._away.add(what)
+            log.warning("%s_away problem=%s", what, type(exc).__name__)
+
+    def _say_back(self, what: str) -> None:
+        if what in self._away:
+            self._away.discard(what)
+            log.info("%s_back", what)
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()
+
+
+def finish(runner: str, turn_id: int, columns: work.Columns) -> str:
+    """Stores the end and renders it; empty where another runner has the turn."""
+    message = work.finish(runner, turn_id, columns)
+    return parts.finished(message) if message else ""
+
+
+async def _serve() -> None:
+    runner = Runner()
+    loop = asyncio.get_running_loop()
+    for sign in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(sign, runner.close)
+    await runner.run()
+
+
+def main() -> None:
+    uvloop.run(_serve())

@@ -1,0 +1,38 @@
+"""Figures as people read them: seconds, dollars, short ages."""
+
+from datetime import datetime
+from decimal import Decimal
+
+from django import template
+from django.utils import timezone
+
+register = template.Library()
+
+
+@register.filter
+def seconds(milliseconds: int | None) -> str:
+    """`1240` is `1.2 s`; under a tenth of a second it is milliseconds."""
+    if milliseconds is None:
+        return ""
+    return f"{milliseconds} ms" if milliseconds < 100 else f"{milliseconds / 1000:.1f} s"
+
+
+@register.filter
+def dollars(amount: Decimal | None) -> str:
+    """Two significant digits below a cent, else cents."""
+    if amount is None:
+        return ""
+    if amount == 0:
+        return "$0"
+    return f"${amount:.2f}" if amount >= Decimal("0.1") else f"${amount:.4f}"
+
+
+@register.filter
+def age(moment: datetime) -> str:
+    """How long ago, as short as it can be said."""
+    minutes = int((timezone.now() - moment).total_seconds() // 60)
+    if minutes < 1:
+        return "now"
+    if minutes < 60:
+        return f"{minutes} min"
+    return f"{minutes // 60} h" if minutes < 24 * 60 else f"{minutes // (24 * 60)} d"

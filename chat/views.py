@@ -1,0 +1,209 @@
+"""The conversation's pages. Each view: get, form, flow, render; nothing here waits for a provider.
+
+With htmx a view answers the parts of the page that change; without it, the page or a redirect.
+"""
+
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.auth.models import User
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django_htmx.http import HttpResponseClientRedirect
+from django_htmx.middleware import HtmxDetails
+
+from chat import parts, turns
+from chat.forms import MessageForm, TitleForm
+from chat.models import Conversation, Message, Role
+from providers.models import LanguageModel, Provider
+
+LISTED = 50  # conversations beside the thread
+BUSY = "The last answer is not finished. Wait for it, or stop it first."
+UNUSABLE = "The model of this answer is not offered any more. Pick another one below."
+
+
+class Request(HttpRequest):
+    """Every request here is a signed-in user's: the middleware sees to it."""
+
+    user: User
+    htmx: HtmxDetails
+
+
+@require_GET
+def index(request: Request) -> HttpResponse:
+    latest = Conversation.objects.of(request.user).first()
+    if latest is None:
+        return new(request)
+    return redirect("chat:conversation", latest.pk)
+
+
+@require_GET
+def new(request: Request) -> HttpResponse:
+    return _page(request, None)
+
+
+@require_GET
+def conversation(request: Request, conversation_id: int) -> HttpResponse:
+    return _page(request, _conversation(request, conversation_id))
+
+
+@require_GET
+def listing(request: Request) -> HttpResponse:
+    at = request.GET.get("at", "")
+    ctx = _listed(request, int(at) if at.isdecimal() else None)
+    return render(request, "chat/conversation.html#list", ctx)
+
+
+@require_GET
+def message(request: Request, message_id: int) -> HttpResponse:
+    shown = parts.with_attempts([_message(request, message_id)])[0]
+    return render(request, "chat/message.html#message", {"message": shown})
+
+
+@require_POST
+def send(request: Request, conversation_id: int | None = None) -> HttpResponse:
+    """A message, in a new conversation where none is named."""
+    held = _conversation(request, conversation_id) if conversation_id else None
+    form = MessageForm(request.POST)
+    if not form.is_valid():
+        return _refused(request, held, form)
+    try:
+        reply = turns.start(
+            request.user, held, form.cleaned_data["text"], form.cleaned_data["model"]
+        )
+    except turns.StillAnswering:
+        form.add_error(None, BUSY)
+        return _refused(request, held, form)
+    if held is not None and request.htmx:
+        return _asked(request, reply, with_question=True)
+    if request.htmx:
+        return HttpResponseClientRedirect(reply.conversation.get_absolute_url())
+    return redirect(reply.conversation)
+
+
+@require_POST
+def stop(request: Request, turn_id: int) -> HttpResponse:
+    turn = _message(request, turn_id)
+    turns.stop(turn)
+    if not request.htmx:
+        return redirect(turn.conversation)
+    turn.refresh_from_db()
+    # A running turn's end comes over its stream, from the runner.
+    return HttpResponse(status=204) if turn.is_active else HttpResponse(parts.finished(turn))
+
+
+@require_POST
+def retry(request: Request, message_id: int) -> HttpResponse:
+    """Another answer, by the model picked below, else by the same one."""
+    reply = _message(request, message_id)
+    picked = request.POST.get("model", "")
+    wanted = picked if picked.isdecimal() else reply.language_model_id or 0
+    model = LanguageModel.objects.usable().filter(pk=wanted).select_related("provider").first()
+    problem = UNUSABLE
+    if model is not None:
+        try:
+            again = turns.retry(reply, model)
+        except turns.StillAnswering:
+            problem = BUSY
+        else:
+            if request.htmx:
+                return _asked(request, again, replaces=reply.pk)
+            return redirect(reply.conversation)
+    if request.htmx:
+        ctx = {"problems": [problem]}
+        return render(request, "chat/message.html#refused", ctx, status=422)
+    messages.error(request, problem)
+    return redirect(reply.conversation)
+
+
+@require_http_methods(["GET", "POST"])
+def rename(request: Request, conversation_id: int) -> HttpResponse:
+    held = _conversation(request, conversation_id)
+    form = TitleForm(request.POST or None, instance=held)
+    if request.method == "POST" and form.is_valid():
+        form.save()
+        return redirect(held)
+    ctx = {"form": form, "conversation": held}
+    return render(request, "chat/rename.html", ctx, status=422 if form.errors else 200)
+
+
+@require_http_methods(["GET", "POST"])
+def delete(request: Request, conversation_id: int) -> HttpResponse:
+    held = _conversation(request, conversation_id)
+    if request.method == "POST":
+        for turn in held.messages.active():
+            turns.stop(turn)
+        held.delete()
+        messages.success(request, "The conversation was deleted.")
+        return redirect("chat:index")
+    ctx = {"conversation": held, "count": held.messages.count()}
+    return render(request, "chat/delete.html", ctx)
+
+
+def _conversation(request: Request, pk: int) -> Conversation:
+    return get_object_or_404(Conversation.objects.of(request.user), pk=pk)
+
+
+def _message(request: Request, pk: int) -> Message:
+    """A reply of the user's own."""
+    replies = Message.objects.of(request.user).filter(role=Role.ASSISTANT)
+    return get_object_or_404(replies.select_related("conversation", "language_model"), pk=pk)
+
+
+def _page(
+    request: Request, held: Conversation | None, form: MessageForm | None = None
+) -> HttpResponse:
+    thread = parts.with_attempts(turns.thread(held)) if held else []
+    model = held.language_model_id if held else _last_used(request.user)
+    form = form or MessageForm(initial={"model": model})
+    ctx = _listed(request, held.pk if held else None) | {
+        "conversation": held,
+        "thread": turns.marked(thread),
+        "active": next((each for each in reversed(thread) if each.is_active), None),
+        "form": form,
+        "problems": form.problems(),
+        "lacking": "" if thread else _lacking(),
+    }
+    status = 422 if form.errors else 200
+    return render(request, "chat/conversation.html", ctx, status=status)
+
+
+def _listed(request: Request, current: int | None) -> dict[str, Any]:
+    """The list; it looks again by itself while something runs that this page does not follow."""
+    listed = Conversation.objects.of(request.user).with_running()[:LISTED]
+    elsewhere = Message.objects.of(request.user).active().exclude(conversation=current)
+    return {"conversations": listed, "current": current, "elsewhere": elsewhere.exists()}
+
+
+def _last_used(user: User) -> int | None:
+    """The model a new conversation begins with: that of the latest one."""
+    latest = Conversation.objects.of(user).exclude(language_model=None)
+    return latest.values_list("language_model", flat=True).first()
+
+
+def _lacking() -> str:
+    """What is missing before anybody can chat."""
+    if not Provider.objects.usable().exists():
+        return "provider"
+    return "" if LanguageModel.objects.usable().exists() else "model"
+
+
+def _refused(request: Request, held: Conversation | None, form: MessageForm) -> HttpResponse:
+    """What was typed stays typed: with htmx untouched on the page, without it in the form."""
+    if not request.htmx:
+        return _page(request, held, form)
+    return render(request, "chat/message.html#refused", {"problems": form.problems()}, status=422)
+
+
+def _asked(
+    request: Request, reply: Message, *, with_question: bool = False, replaces: int | None = None
+) -> HttpResponse:
+    thread = turns.marked(parts.with_attempts(turns.thread(reply.conversation)))
+    ctx = {
+        "asked": thread[-2:] if with_question else thread[-1:],
+        "replaces": replaces,
+        "active": reply,
+        "conversation": reply.conversation,
+    }
+    return render(request, "chat/message.html#asked", ctx)

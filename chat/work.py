@@ -1,0 +1,127 @@
+"""What a runner reads and writes of its turns: claims, leases, saves, ends. All compare-and-set.
+
+A runner's word counts while it holds the lease. Each statement says so in its WHERE; where no row
+answers to it, another runner has the turn, and this one must let go.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from chat.models import LEASE, Conversation, Message, Role, Status
+from providers.models import LanguageModel, Purpose
+from providers.router import Call
+from providers.types import ChatMessage, ChatRequest
+
+MOST_RUNS = 3  # a turn that outlived as many runners may be what kills them
+
+type Columns = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """One claimed turn: what to ask, and what an earlier runner had saved of the answer.
+
+    `call` is None where the provider or the model is not there any more.
+    """
+
+    turn_id: int
+    call: Call | None
+    request: ChatRequest
+    runs: int
+    text: str
+    reasoning: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """After a renewal: the turns this runner still holds, and those whose reader wants a stop."""
+
+    held: frozenset[int]
+    stops: frozenset[int]
+
+
+def claim(runner: str, limit: int) -> list[Work]:
+    """Takes up to `limit` turns: new ones, and those whose runner let the lease end."""
+    now = timezone.now()
+    waiting = Q(status=Status.PENDING) | Q(status=Status.RUNNING, lease_until__lt=now)
+    found = Message.objects.filter(waiting).order_by("pk").values_list("pk", "status")[:limit]
+    return [_work(pk) for pk, status in list(found) if _claimed(pk, status, runner, now)]
+
+
+def _claimed(pk: int, status: str, runner: str, now: datetime) -> bool:
+    if status == Status.PENDING:
+        return Message.objects.claim(pk, runner, now)
+    return Message.objects.take_over(pk, runner, now)
+
+
+def _work(pk: int) -> Work:
+    turn = Message.objects.select_related("language_model").get(pk=pk)
+    model = turn.language_model
+    options = dict(model.parameters) if model else {}
+    return Work(
+        turn_id=pk,
+        call=_call(turn, model) if model else None,
+        request=ChatRequest(messages=history(turn), options=options),
+        runs=turn.runs,
+        text=turn.text,
+        reasoning=turn.reasoning,
+    )
+
+
+def _call(turn: Message, model: LanguageModel) -> Call:
+    return Call(
+        provider_id=model.provider_id,
+        model_id=model.model_id,
+        purpose=Purpose.CHAT,
+        request_id=turn.request_id,
+    )
+
+
+def history(turn: Message) -> tuple[ChatMessage, ...]:
+    """What was said before the turn, from the first message on; empty replies are left out."""
+    earlier = Message.objects.filter(conversation=turn.conversation_id, pk__lt=turn.pk)
+    said = {row.pk: row for row in earlier.only("parent_id", "role", "text")}
+    messages: list[ChatMessage] = []
+    at = said.get(turn.parent_id or 0)
+    while at:
+        if at.text:
+            role: Literal["user", "assistant"] = "user" if at.role == Role.USER else "assistant"
+            messages.append(ChatMessage(role=role, content=at.text))
+        at = said.get(at.parent_id or 0)
+    return tuple(reversed(messages))
+
+
+def keep(runner: str, turn_ids: Collection[int], saves: Mapping[int, Columns]) -> Kept:
+    """Renews the leases of these turns in one statement, and saves what has grown."""
+    mine = Message.objects.held_by(runner)
+    with transaction.atomic():
+        mine.filter(pk__in=turn_ids).update(lease_until=timezone.now() + LEASE)
+        rows = mine.filter(pk__in=turn_ids).values_list("pk", "stop_requested")
+        held = dict(rows)
+        for pk, columns in saves.items():
+            mine.filter(pk=pk).update(**columns)
+    return Kept(held=frozenset(held), stops=frozenset(pk for pk, stop in held.items() if stop))
+
+
+def finish(runner: str, turn_id: int, columns: Columns) -> Message | None:
+    """The turn's last state; None where another runner has taken it."""
+    now = timezone.now()
+    with transaction.atomic():
+        held = Message.objects.held_by(runner).filter(pk=turn_id)
+        if held.update(**columns, runner="", lease_until=None, finished_at=now) != 1:
+            return None
+        Conversation.objects.filter(messages=turn_id).update(updated_at=now)
+    return Message.objects.select_related("conversation", "language_model").get(pk=turn_id)
+
+
+def release(runner: str, saves: Mapping[int, Columns]) -> None:
+    """A runner that must end now: others may take its turns at once."""
+    for pk, columns in saves.items():
+        held = Message.objects.held_by(runner).filter(pk=pk)
+        held.update(**columns, lease_until=timezone.now())
