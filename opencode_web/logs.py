@@ -26,7 +26,7 @@ def rotate(folder: Path) -> None:
 
 def last_lines(path: Path, count: int) -> list[str]:
     try:
-        return path.read_text(errors="replace").splitlines()[-count:]
+        return path.read_text(errors="replace").splitlines()[-count:] if count else []
     except OSError:
         return []
 
