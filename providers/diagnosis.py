@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from providers import addresses, causes, routing
+from providers import addresses, causes, routing, summary
 from providers.causes import Diagnosis, Evidence, Words
 from providers.errors import CallError, ErrorKind
 from providers.types import Method
@@ -41,6 +41,10 @@ class Finding:
 
     methods: tuple[Method, ...]
     diagnosis: Diagnosis
+
+    @property
+    def wait(self) -> str:
+        return summary.waiting(self.diagnosis.retry_after)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

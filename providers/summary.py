@@ -1,0 +1,125 @@
+"""What pages say about providers and their routes, in plain words. No I/O."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from providers import addresses, routing
+from providers.breaker import State
+from providers.types import Method
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteLine:
+    """One route as a page shows it. `status` is a health word, for the shape beside it."""
+
+    method: Method
+    where: str
+    status: str
+    word: str
+    sentence: str
+    last_error: str = ""
+    retry_at: datetime | None = None
+    ttft_ms: float | None = None
+    last_outcome_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Active:
+    """The route that the next request takes, and why."""
+
+    method: str = ""
+    reason: str = "No route to this provider is allowed by its settings."
+    ttft_ms: float | None = None
+
+
+def active(
+    policy: routing.Policy,
+    routes: tuple[routing.RouteState, ...],
+    now: datetime,
+    fresh: timedelta,
+) -> Active:
+    plan = routing.plan(policy, routes, now, fresh)
+    if not plan.routes:
+        return Active()
+    first = plan.routes[0]
+    reason = first.reason.removeprefix(f"{first.route.method}: ")
+    return Active(
+        method=first.route.method.value, reason=_sentence(reason), ttft_ms=first.route.ttft_ms
+    )
+
+
+def line(route: routing.RouteState, base_url: str, last_error: str, now: datetime) -> RouteLine:
+    """A route's breaker in words."""
+    status, word, sentence = _condition(route, now)
+    resting = route.breaker.state != State.CLOSED
+    return RouteLine(
+        method=route.method,
+        where=_where(route, base_url),
+        status=status,
+        word=word,
+        sentence=sentence,
+        last_error=last_error if status in ("failing", "degraded") else "",
+        retry_at=route.breaker.retry_at if resting else None,
+        ttft_ms=route.ttft_ms,
+        last_outcome_at=route.last_outcome_at,
+    )
+
+
+def _where(route: routing.RouteState, base_url: str) -> str:
+    if route.method == Method.DIRECT:
+        return addresses.host(base_url)
+    return addresses.host(route.endpoint) if route.endpoint else "this program's gateway process"
+
+
+def _condition(route: routing.RouteState, now: datetime) -> tuple[str, str, str]:
+    breaker = route.breaker
+    if breaker.state == State.HALF_OPEN:
+        return "degraded", "On trial", _sentence(routing.resting_reason(route, now))
+    if breaker.state == State.OPEN:
+        word = "Resting" if breaker.retry_at else "Set aside"
+        return "failing", word, _sentence(routing.resting_reason(route, now))
+    if breaker.failures:
+        times = "Once" if breaker.failures <= 1 else f"{breaker.failures:g} times in a row"
+        return "degraded", "Shaky", f"{times} it failed; a few more and it is given a rest."
+    if breaker.proven:
+        return "healthy", "Works", "It answered when it was last asked."
+    return "unknown", "Not tried yet", "Nothing has gone over it since it was set up."
+
+
+def _sentence(words: str) -> str:
+    return words[:1].upper() + words[1:].rstrip(".") + "."
+
+
+def ago(now: datetime, then: datetime | None) -> str:
+    if then is None:
+        return "never"
+    seconds = int((now - then).total_seconds())
+    if seconds < 1:
+        return "just now"
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds // size} {unit} ago"
+    return f"{seconds} s ago"
+
+
+def lasting(milliseconds: float | None) -> str:
+    if milliseconds is None:
+        return "–"
+    return f"{milliseconds:.0f} ms" if milliseconds < 1000 else f"{milliseconds / 1000:.1f} s"
+
+
+def tokens(count: int | None) -> str:
+    if not count:
+        return ""
+    if count >= 1_000_000:
+        return f"{count / 1_000_000:.3g}M"
+    return f"{round(count / 1000)}k" if count >= 1000 else str(count)
+
+
+def waiting(seconds: float | None) -> str:
+    """How long to wait, rounded up; empty where nobody said."""
+    if not seconds or seconds <= 0:
+        return ""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.0f} h"

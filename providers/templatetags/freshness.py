@@ -1,0 +1,28 @@
+"""Figures as the provider and status pages say them: how long ago, how long, how many."""
+
+from datetime import datetime
+
+from django import template
+from django.utils import timezone
+
+from providers import summary
+
+register = template.Library()
+
+
+@register.filter
+def ago(moment: datetime | None) -> str:
+    """`12 s ago`; `never` for a moment that has not come."""
+    return summary.ago(timezone.now(), moment)
+
+
+@register.filter
+def lasting(milliseconds: float | None) -> str:
+    """`610 ms`, `1.2 s`; a dash where it is not known."""
+    return summary.lasting(milliseconds)
+
+
+@register.filter
+def tokens(count: int | None) -> str:
+    """`200k`, `1M`; empty where it is not known."""
+    return summary.tokens(count)

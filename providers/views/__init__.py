@@ -1,0 +1,1 @@
+"""The settings panel: the providers' pages, their test, their catalogue."""

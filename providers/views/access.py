@@ -1,0 +1,49 @@
+"""Who may do what here: everybody reads, staff change."""
+
+import logging
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, cast
+
+from celery import current_app
+from django.contrib.auth.models import User
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django_htmx.middleware import HtmxDetails
+from kombu.exceptions import OperationalError
+
+log = logging.getLogger(__name__)
+
+
+class Request(HttpRequest):
+    """A signed-in request, as the middlewares leave it."""
+
+    htmx: HtmxDetails
+    user: User
+
+
+def require_staff(request: HttpRequest) -> User:
+    """The operator; anybody else gets a 403."""
+    user = cast(User, request.user)
+    if not user.is_staff:
+        raise PermissionDenied("Only operators may change providers.")
+    return user
+
+
+def staff_only(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    @wraps(view)
+    def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        require_staff(request)
+        return view(request, *args, **kwargs)
+
+    return checked
+
+
+def in_background(task: str, provider_id: int) -> bool:
+    """Hands work to the worker, by name; False where the broker is away: beat makes up for it."""
+    try:
+        current_app.send_task(task, args=[provider_id], retry=False, ignore_result=True)
+    except OperationalError:
+        log.warning("task_not_sent task=%s provider=%s", task, provider_id)
+        return False
+    return True

@@ -1,0 +1,132 @@
+"""A provider's language models: search, switch on and off, refresh, add by hand."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.core.paginator import Paginator
+from django.db.models import Count, Q, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+from django.utils.http import urlencode
+from django.views.decorators.http import require_GET, require_POST
+
+from providers.forms import AddModelForm
+from providers.models import LanguageModel, Provider
+from providers.views.access import Request, in_background, staff_only
+
+PAGE = 50
+REFRESH_PATIENCE = timedelta(seconds=45)  # the section asks again for this long
+SHOWN = {
+    "": Q(),
+    "on": Q(enabled=True, missing_since=None),
+    "off": Q(enabled=False),
+    "missing": Q(missing_since__isnull=False),
+}
+
+
+def section(request: HttpRequest, provider: Provider) -> dict[str, Any]:
+    """What models.html needs: one page of what matches, and the counts of all."""
+    query, shown = request.GET.get("q", "").strip(), request.GET.get("show", "")
+    found = _matching(provider, query, shown)
+    page = Paginator(found, PAGE).get_page(request.GET.get("page"))
+    asked = parse_datetime(request.GET.get("since", ""))
+    return {
+        "provider": provider,
+        "page": page,
+        "q": query,
+        "show": shown if shown in SHOWN else "",
+        "counts": _counts(provider),
+        "filters": urlencode({"q": query, "show": shown}),
+        "since": asked.isoformat() if asked and _is_pending(provider, asked) else "",
+        "add_form": AddModelForm(provider=provider),
+    }
+
+
+def _matching(provider: Provider, query: str, shown: str) -> QuerySet[LanguageModel]:
+    models = provider.language_models.filter(SHOWN.get(shown, Q())).order_by("name", "pk")
+    for word in query.split():
+        models = models.filter(Q(model_id__icontains=word) | Q(name__icontains=word))
+    return models
+
+
+def _counts(provider: Provider) -> dict[str, int]:
+    columns = {name or "all": Count("pk", filter=q) for name, q in SHOWN.items()}
+    return provider.language_models.aggregate(**columns)
+
+
+def _is_pending(provider: Provider, asked: datetime) -> bool:
+    done = provider.models_refreshed_at
+    late = timezone.now() - asked > REFRESH_PATIENCE
+    return not late and (done is None or done < asked)
+
+
+@require_GET
+def models(request: HttpRequest, slug: str) -> HttpResponse:
+    provider = get_object_or_404(Provider, slug=slug)
+    return render(request, "providers/models.html", section(request, provider))
+
+
+def _answer(request: Request, provider: Provider, **more: Any) -> HttpResponse:
+    """The section for htmx, else the page it stands on."""
+    if request.htmx:
+        context = section(request, provider) | more
+        return render(request, "providers/models.html", context)
+    address = reverse("providers:detail", args=[provider.slug])
+    return redirect(f"{address}#models")
+
+
+@require_POST
+@staff_only
+def refresh(request: Request, slug: str) -> HttpResponse:
+    """Has the worker fetch the list; the section looks again until it is there."""
+    provider = get_object_or_404(Provider, slug=slug)
+    if in_background("providers.tasks.refresh", provider.pk):
+        return _answer(request, provider, since=timezone.now().isoformat())
+    return _answer(request, provider, problem="Redis cannot be reached; try again in a moment.")
+
+
+@require_POST
+@staff_only
+def toggle(request: Request, slug: str, pk: int) -> HttpResponse:
+    model = get_object_or_404(LanguageModel, pk=pk, provider__slug=slug)
+    model.enabled = request.POST.get("enabled") == "on"
+    model.save(update_fields=["enabled"])
+    if request.htmx:
+        context = {"model": model, "provider": model.provider}
+        return render(request, "providers/models.html#row", context)
+    return _answer(request, model.provider)
+
+
+@require_POST
+@staff_only
+def toggle_all(request: Request, slug: str) -> HttpResponse:
+    """Switches everything that the search shows."""
+    provider = get_object_or_404(Provider, slug=slug)
+    found = _matching(provider, request.GET.get("q", "").strip(), request.GET.get("show", ""))
+    found.update(enabled=request.POST.get("enabled") == "on")
+    return _answer(request, provider)
+
+
+@require_POST
+@staff_only
+def add(request: Request, slug: str) -> HttpResponse:
+    provider = get_object_or_404(Provider, slug=slug)
+    form = AddModelForm(request.POST, provider=provider)
+    if form.is_valid():
+        form.store()
+        return _answer(request, provider)
+    context = section(request, provider) | {"add_form": form}
+    return render(request, "providers/models.html", context, status=422)
+
+
+@require_POST
+@staff_only
+def remove(request: Request, slug: str, pk: int) -> HttpResponse:
+    """Only what was added by hand or is missing: the rest would come back by itself."""
+    model = get_object_or_404(LanguageModel, pk=pk, provider__slug=slug)
+    if model.source == "manual" or model.missing_since:
+        model.delete()
+    return _answer(request, model.provider)

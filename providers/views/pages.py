@@ -1,0 +1,201 @@
+"""The providers' pages: cards, a new one, one in detail. Each renders from storage alone."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.contrib import messages
+from django.db.models import Count, Q
+from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django_htmx.http import HttpResponseClientRedirect
+
+from providers import presets, records, summary
+from providers.forms import ProviderForm
+from providers.models import Provider
+from providers.views import catalogue
+from providers.views.access import Request, in_background, require_staff, staff_only
+
+RECENT_ATTEMPTS = 20
+FIXABLE = frozenset({"base_url", "gateway_endpoint"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """A provider as its card and its health section show it."""
+
+    provider: Provider
+    preset: presets.Preset
+    active: summary.Active
+    lines: tuple[summary.RouteLine, ...]
+
+    @property
+    def status(self) -> str:
+        return self.provider.health_status if self.provider.enabled else "paused"
+
+
+def card(provider: Provider) -> Card:
+    """Reads the provider's prefetched routes; asks the database nothing else."""
+    now, routes = timezone.now(), list(provider.routes.all())
+    states = tuple(records.state_of(route) for route in routes)
+    return Card(
+        provider=provider,
+        preset=presets.get(provider.preset),
+        active=summary.active(
+            records.policy_of(provider), states, now, timedelta(seconds=settings.ROUTING_FRESH)
+        ),
+        lines=tuple(
+            summary.line(state, provider.base_url, route.last_error, now)
+            for state, route in zip(states, routes, strict=True)
+        ),
+    )
+
+
+@require_GET
+def index(request: Request) -> HttpResponse:
+    """All providers as cards; asked again every few seconds for the cards alone."""
+    listed = Count("language_models", filter=Q(language_models__missing_since=None))
+    providers = Provider.objects.annotate(model_count=listed).prefetch_related("routes")
+    ctx = {"cards": [card(provider) for provider in providers], "presets": presets.PRESETS}
+    template = "providers/index.html"
+    return render(request, f"{template}#cards" if request.htmx else template, ctx)
+
+
+@require_http_methods(["GET", "POST"])
+@staff_only
+def new(request: Request) -> HttpResponse:
+    """Tiles of the known vendors, then the form of the one that was picked."""
+    if request.method == "POST":
+        return _saved(request, ProviderForm(request.POST))
+    slug = request.GET.get("preset", "")
+    if not presets.known(slug):
+        return render(request, "providers/new.html", {"presets": presets.PRESETS})
+    return render(request, "providers/new.html", form_context(_for_preset(slug)))
+
+
+def _for_preset(slug: str) -> ProviderForm:
+    return ProviderForm.for_preset(presets.get(slug))
+
+
+@require_http_methods(["GET", "POST"])
+def detail(request: Request, slug: str) -> HttpResponse:
+    provider = get_object_or_404(Provider, slug=slug)
+    if request.method == "POST":
+        require_staff(request)
+        return _saved(request, ProviderForm(request.POST, instance=provider))
+    form = ProviderForm(instance=provider) if request.user.is_staff else None
+    return render(request, "providers/detail.html", detail_context(request, provider, form))
+
+
+def form_context(form: ProviderForm) -> dict[str, Any]:
+    """What form.html needs, on whichever page it stands."""
+    slug = form.instance.slug if form.instance.pk else ""
+    args = [slug] if slug else []
+    return {
+        "form": form,
+        "preset": form.preset,
+        "save_url": reverse("providers:detail", args=args) if slug else reverse("providers:new"),
+        "test_url": reverse("providers:test" if slug else "providers:test-new", args=args),
+        "fix_url": reverse("providers:fix" if slug else "providers:fix-new", args=args),
+    }
+
+
+def detail_context(
+    request: HttpRequest, provider: Provider, form: ProviderForm | None
+) -> dict[str, Any]:
+    context = catalogue.section(request, provider) | _health(provider)
+    return context | form_context(form) if form else context
+
+
+def _health(provider: Provider) -> dict[str, Any]:
+    attempts = provider.attempts.order_by("-started_at")[:RECENT_ATTEMPTS]
+    return {"provider": provider, "card": card(provider), "attempts": attempts}
+
+
+@require_GET
+def health(request: HttpRequest, slug: str) -> HttpResponse:
+    """The health section of the detail page, which asks for it again by itself."""
+    provider = get_object_or_404(Provider, slug=slug)
+    return render(request, "providers/health.html", _health(provider))
+
+
+def _saved(request: Request, form: ProviderForm) -> HttpResponse:
+    """Stores a good form and looks at the provider in the background; shows a bad one again."""
+    if not form.is_valid():
+        return form_again(request, form, status=422)
+    provider = form.store(request.user)
+    messages.success(request, _saved_words(form, provider))
+    address = reverse("providers:detail", args=[provider.slug])
+    return HttpResponseClientRedirect(address) if request.htmx else redirect(address)
+
+
+def _saved_words(form: ProviderForm, provider: Provider) -> str:
+    tidied = " ".join(sentence for said in form.changes.values() for sentence in said)
+    words = f"{provider.name} is saved. {tidied}".strip()
+    if not form.is_new_road or not provider.enabled:
+        return words
+    if in_background("providers.tasks.look_over", provider.pk):
+        return f"{words} It is checked, and its models are fetched, in the background."
+    return f"{words} It is checked and its models are fetched as soon as Redis is back."
+
+
+def form_again(request: Request, form: ProviderForm, status: int, **more: Any) -> HttpResponse:
+    """The form as it was typed, on its page, or alone where htmx asks."""
+    if request.htmx:
+        return render(request, "providers/form.html", form_context(form) | more, status=status)
+    if not form.instance.pk:
+        context = form_context(form) | more
+        return render(request, "providers/new.html", context, status=status)
+    stored = Provider.objects.get(pk=form.instance.pk)
+    context = detail_context(request, stored, form) | more
+    return render(request, "providers/detail.html", context, status=status)
+
+
+@require_POST
+@staff_only
+def fix(request: Request, slug: str = "") -> HttpResponse:
+    """Puts a fix into the form, unsaved: one field for htmx, else the whole page again."""
+    field, _, value = request.POST.get("fix", "").partition("=")
+    if field not in FIXABLE:
+        return HttpResponseBadRequest("This field has no fix.")
+    provider = get_object_or_404(Provider, slug=slug) if slug else None
+    typed = request.POST.copy()
+    typed[field] = value
+    form = ProviderForm(typed, instance=provider)
+    form.errors.clear()
+    context = form_context(form) | {"fixed": field}
+    if request.htmx:
+        return render(request, "providers/fixed.html", context | {"field": form[field]})
+    return form_again(request, form, 200, fixed=field)
+
+
+@require_POST
+@staff_only
+def apply_fix(request: Request, slug: str) -> HttpResponse:
+    """A fix for the stored provider, saved at once."""
+    provider = get_object_or_404(Provider, slug=slug)
+    field, _, value = request.POST.get("fix", "").partition("=")
+    if field not in FIXABLE:
+        return HttpResponseBadRequest("This field has no fix.")
+    form = ProviderForm(_stored_values(provider) | {field: value}, instance=provider)
+    return _saved(request, form)
+
+
+def _stored_values(provider: Provider) -> dict[str, Any]:
+    form = ProviderForm(instance=provider)
+    return {bound.name: bound.value() for bound in form if bound.value() not in (None, False)}
+
+
+@require_http_methods(["GET", "POST"])
+@staff_only
+def delete(request: Request, slug: str) -> HttpResponse:
+    provider = get_object_or_404(Provider, slug=slug)
+    if request.method == "GET":
+        return render(request, "providers/delete.html", {"provider": provider})
+    provider.delete()
+    messages.success(request, f"{provider.name} is removed, with its key and its list of models.")
+    return redirect("providers:index")
