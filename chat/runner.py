@@ -18,6 +18,7 @@ from functools import partial
 import django.db
 import uvloop
 from django.conf import settings
+from django.db.backends.postgresql.base import DatabaseWrapper
 from redis.exceptions import RedisError
 
 from chat import parts, stream, work
@@ -37,7 +38,8 @@ RENEW_EVERY = 1.0
 LOOK_EVERY = 1.0  # for turns whose wake-up was lost, and for leases that ended
 GRACE = 3.0  # seconds for answers to end by themselves when the process has to
 CLAIM_AT_ONCE = 16  # so that the first of many does not wait for the claims of the last
-AWAY = (django.db.Error, RedisError, OSError)  # Postgres or Redis cannot be reached just now
+POSTGRES_AWAY = (django.db.OperationalError, django.db.InterfaceError)
+AWAY = (*POSTGRES_AWAY, RedisError, OSError)  # cannot be reached just now
 
 type Stream = Callable[[Call, ChatRequest], AsyncGenerator[StreamEvent]]
 
@@ -158,7 +160,7 @@ class Runner:
                     turn.answer.take(event)
         except PlanFailed as failed:
             turn.answer.fail(failed, failed.attempts)
-        except django.db.Error as exc:
+        except POSTGRES_AWAY as exc:
             if turn.answer.visible:
                 raise
             self._say_away("postgres", exc)
@@ -324,4 +326,10 @@ async def _serve() -> None:
 
 
 def main() -> None:
-    uvloop.run(_serve())
+    try:
+        uvloop.run(_serve())
+    finally:
+        # A pool that is left to the interpreter's end holds it up for 5 s a thread.
+        for connection in django.db.connections.all():
+            if isinstance(connection, DatabaseWrapper):
+                connection.close_pool()

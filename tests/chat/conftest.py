@@ -44,9 +44,9 @@ def model(make_provider: Callable[..., Provider]) -> LanguageModel:
 def make_turn(owner: User, model: LanguageModel) -> Callable[..., Message]:
     """A reply that waits, or is as the fields say; each in a conversation of its own."""
 
-    def make(text: str = "Hello?", **fields: Any) -> Message:
+    def make(question: str = "Hello?", **fields: Any) -> Message:
         conversation: Conversation | None = fields.pop("conversation", None)
-        turn = turns.start(owner, conversation, text, model)
+        turn = turns.start(owner, conversation, question, model)
         if fields.get("status") == Status.RUNNING:
             ended = timezone.now() - timedelta(seconds=1)
             fields = {"runner": "gone", "lease_until": ended, "runs": 1} | fields

@@ -31,7 +31,7 @@ def test_a_question_and_its_pending_reply_are_written_together(
     [
         ("Hello", "Hello"),
         ("  Hello   there \nmore", "Hello there"),
-        ("word " * 30, ("word " * 11).strip() + "…"),
+        ("word " * 30, ("word " * 12).strip() + "…"),
         ("x" * 100, "x" * 59 + "…"),
     ],
 )

@@ -1,0 +1,360 @@
+"""Turns are executed to their end, whoever dies, leaves, or is away meanwhile."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+import redis
+from django.db import OperationalError, connection
+from django.utils import timezone
+
+from chat import runner as runner_module
+from chat import stream, turns, work
+from chat.models import LEASE, Message, Status
+from chat.runner import Runner
+from providers import database
+from providers.errors import CallError, ErrorKind, PlanFailed
+from providers.models import LanguageModel
+from providers.types import AttemptRecord, Completed, ReasoningDelta, Usage
+from tests.chat.conftest import DONE, ROUTE, Script
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Make = Callable[..., Message]
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@asynccontextmanager
+async def running(*steps: Any) -> AsyncGenerator[Script]:
+    """A runner whose model follows the steps."""
+    script = Script(list(steps))
+    runner = Runner(script)
+    task = asyncio.create_task(runner.run())
+    try:
+        yield script
+    finally:
+        runner.close()
+        await task
+
+
+async def until(turn: Message, *statuses: Status, patience: float = 12) -> Message:
+    async with asyncio.timeout(patience):
+        while True:
+            await database.run(turn.refresh_from_db)
+            if turn.status in statuses:
+                return turn
+            await asyncio.sleep(0.03)
+
+
+async def until_log(turn: Message, text: str, patience: float = 5) -> None:
+    """The log holds this text."""
+    async with asyncio.timeout(patience), stream.connect() as client:
+        while True:
+            if (await stream.read_answer(client, turn.pk))[0] == text:
+                return
+            await asyncio.sleep(0.02)
+
+
+async def until_closed(script: Script, times: int) -> None:
+    """So many calls have ended, whichever way."""
+    async with asyncio.timeout(5):
+        while True:
+            if script.closed >= times:
+                return
+            await asyncio.sleep(0.02)
+
+
+def end_lease(turn: Message) -> None:
+    held = Message.objects.filter(pk=turn.pk, status=Status.RUNNING)
+    held.update(lease_until=timezone.now())
+
+
+async def test_a_turn_is_answered_and_its_figures_kept(make_turn: Make) -> None:
+    """Claimed, asked, logged, stored."""
+    turn = await database.run(make_turn)
+    async with running(ROUTE, ReasoningDelta(text="Hm."), "Hel", "lo.", DONE) as script:
+        await until(turn, Status.DONE)
+        await asyncio.sleep(0.1)
+    assert (turn.text, turn.reasoning, turn.html) == ("Hello.", "Hm.", "<p>Hello.</p>\n")
+    assert (turn.provider_name, turn.method, turn.ttft_ms) == ("Acme", "direct", 120)
+    assert (turn.input_tokens, turn.output_tokens) == (3, 5)
+    assert turn.duration_ms is not None
+    assert script.closed == 1
+    async with stream.connect() as client:
+        assert await client.xlen(stream.key(turn.pk))
+
+
+async def test_no_answer_over_any_route_is_a_failure_with_its_attempts(
+    make_turn: Make, failed_attempt: AttemptRecord
+) -> None:
+    """The error card has what it needs."""
+    turn = await database.run(make_turn)
+    error = CallError(ErrorKind.NETWORK, "Network error.")
+    async with running(PlanFailed(error, (failed_attempt,))):
+        await until(turn, Status.FAILED)
+    assert turn.error is not None
+    assert turn.error["message"] == "Network error."
+    assert len(turn.error["attempts"]) == 1
+
+
+async def test_a_break_after_content_is_interrupted(make_turn: Make) -> None:
+    """The text stays, the reason is told."""
+    turn = await database.run(make_turn)
+    broken = Completed(
+        attempts=(),
+        usage=Usage(),
+        cost=None,
+        finish_reason="",
+        error=CallError(ErrorKind.PROVIDER, "It broke off."),
+    )
+    async with running(ROUTE, "Half an", broken):
+        await until(turn, Status.INTERRUPTED)
+    assert turn.text == "Half an"
+
+
+async def test_a_removed_model_is_told(make_turn: Make, model: LanguageModel) -> None:
+    """No call can be made."""
+    turn = await database.run(make_turn)
+    await database.run(model.delete)
+    async with running():
+        await until(turn, Status.FAILED)
+    assert turn.error is not None
+    assert "removed" in turn.error["message"]
+
+
+async def test_stop_ends_the_call_within_a_second(make_turn: Make) -> None:
+    """By the notice; the text that came is kept."""
+    turn = await database.run(make_turn)
+    async with running(ROUTE, "Never end", asyncio.Event().wait) as script:
+        await until_log(turn, "Never end")
+        began = time.monotonic()
+        await database.run(turns.stop, turn)
+        await until(turn, Status.STOPPED)
+        assert script.closed == 1
+        assert time.monotonic() - began < 1
+    assert turn.text == "Never end"
+
+
+async def test_stop_works_without_its_notice(
+    make_turn: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The flag in the row is seen when the lease is renewed."""
+    monkeypatch.setattr(stream, "ask_stop", lambda turn_id: None)
+    turn = await database.run(make_turn)
+    async with running(ROUTE, "Never end", asyncio.Event().wait):
+        await until_log(turn, "Never end")
+        await database.run(turns.stop, turn)
+        await until(turn, Status.STOPPED, patience=3)
+
+
+async def test_two_runners_share_turns_and_answer_each_once(make_turn: Make) -> None:
+    """However they race for them."""
+    made = [await database.run(make_turn) for _ in range(20)]
+    async with running(ROUTE, "Hi.", DONE) as one, running(ROUTE, "Hi.", DONE) as other:
+        for turn in made:
+            await until(turn, Status.DONE)
+    assert len(one.calls) + len(other.calls) == 20
+    assert all(turn.runs == 1 for turn in made)
+
+
+async def test_growing_text_is_saved_every_two_seconds(make_turn: Make) -> None:
+    """Not at every piece, and not only at the end."""
+    turn = await database.run(make_turn)
+
+    async def pause() -> None:
+        await asyncio.sleep(1.3)
+
+    async with running(ROUTE, "one ", pause, "two ", pause, "three ", pause, "four", DONE):
+        seen: set[str] = set()
+        while turn.status != Status.DONE:
+            await database.run(turn.refresh_from_db)
+            seen.add(turn.text)
+            await asyncio.sleep(0.05)
+    assert turn.text == "one two three four"
+    assert 1 <= len(seen - {"", turn.text}) <= 3
+
+
+def on_this_database() -> dict[str, str]:
+    """The environment of a process that is to work on this test's database."""
+    at = connection.settings_dict
+    user = f"{at['USER']}:{at['PASSWORD']}"
+    place = urlencode({"host": at["HOST"], "port": at["PORT"] or 5432})
+    return os.environ | {"DATABASE_URL": f"postgresql://{user}@/{at['NAME']}?{place}"}
+
+
+def spawn(*said: str) -> subprocess.Popen[bytes]:
+    """A runner in a process of its own."""
+    command = [sys.executable, "-m", "tests.chat.hanging", *said]
+    return subprocess.Popen(command, env=on_this_database(), cwd=ROOT)
+
+
+async def test_a_killed_runners_answer_is_kept_and_marked(make_turn: Make) -> None:
+    """Taken over within ten seconds of kill -9; the log had more than the row."""
+    turn = await database.run(make_turn)
+    process = await asyncio.to_thread(spawn, "Half an ans")
+    try:
+        await until_log(turn, "Half an ans", patience=20)
+    finally:
+        process.kill()
+        process.wait()
+    began = time.monotonic()
+    async with running(ROUTE, "must not be asked", DONE) as script:
+        await until(turn, Status.INTERRUPTED)
+        assert time.monotonic() - began < 10
+    assert turn.text == "Half an ans"
+    assert script.calls == []
+
+
+async def test_a_killed_runners_turn_is_asked_again_if_nothing_was_seen(make_turn: Make) -> None:
+    """The reader never knows."""
+    turn = await database.run(make_turn)
+    process = await asyncio.to_thread(spawn)
+    try:
+        await until(turn, Status.RUNNING, patience=20)
+    finally:
+        process.kill()
+        process.wait()
+    async with running(ROUTE, "Whole answer.", DONE):
+        await until(turn, Status.DONE)
+    assert (turn.text, turn.runs) == ("Whole answer.", 2)
+
+
+async def test_a_turn_that_outlived_three_runners_is_not_asked_again(make_turn: Make) -> None:
+    """It may be what kills them."""
+    turn = await database.run(lambda: make_turn(status=Status.RUNNING, runs=work.MOST_RUNS))
+    async with running(ROUTE, "never", DONE) as script:
+        await until(turn, Status.FAILED)
+    assert script.calls == []
+
+
+async def test_a_runner_that_is_told_to_end_leaves_its_turns_to_others(
+    make_turn: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After its grace the text is saved and the lease is over at once."""
+    monkeypatch.setattr(runner_module, "GRACE", 0.2)
+    turn = await database.run(make_turn)
+    async with running(ROUTE, "Half", asyncio.Event().wait) as script:
+        await until_log(turn, "Half")
+    await database.run(turn.refresh_from_db)
+    assert (turn.status, turn.text, script.closed) == (Status.RUNNING, "Half", 1)
+    assert turn.lease_until is not None
+    assert turn.lease_until <= timezone.now()
+
+
+async def test_answers_that_end_within_the_grace_are_finished(make_turn: Make) -> None:
+    """A restart interrupts only what takes longer."""
+    turn = await database.run(make_turn)
+    async with running(ROUTE, "Half", lambda: asyncio.sleep(0.5), " and half.", DONE):
+        await until_log(turn, "Half")
+    await database.run(turn.refresh_from_db)
+    assert (turn.status, turn.text) == (Status.DONE, "Half and half.")
+
+
+async def test_a_runner_that_lost_its_lease_stops_writing(make_turn: Make) -> None:
+    """Another one has the turn: the call is closed, log and row are left alone."""
+    turn = await database.run(make_turn)
+
+    async def robbed() -> None:
+        held = Message.objects.filter(pk=turn.pk)
+        await database.run(lambda: held.update(runner="b", lease_until=timezone.now() + LEASE))
+        await asyncio.Event().wait()
+
+    async with running(ROUTE, "Mine", robbed) as script:
+        await until_closed(script, 1)
+    await database.run(turn.refresh_from_db)
+    assert (turn.status, turn.runner) == (Status.RUNNING, "b")
+
+
+async def test_without_a_lease_nothing_is_logged(make_turn: Make) -> None:
+    """A process that was suspended must look at its leases before it writes again."""
+    turn = await database.run(make_turn)
+    runner = Runner(Script([ROUTE, "late", asyncio.Event().wait]))
+    runner._renewed_at -= LEASE.total_seconds()
+    claimed = await database.run(work.claim, runner.name, 1)
+    await runner._begin(claimed[0])
+    writing = asyncio.create_task(runner._write())
+    await asyncio.sleep(0.2)
+    async with stream.connect() as client:
+        assert await stream.read_answer(client, turn.pk) == ("", "")
+        await runner._renew_once()
+        await until_log(turn, "late")
+    writing.cancel()
+    runner._turns[turn.pk].cancel()
+
+
+async def test_a_lost_log_is_begun_anew(make_turn: Make, clean_redis: "redis.Redis") -> None:
+    """Redis forgot everything in mid-answer: log and row have the whole text again."""
+    turn = await database.run(make_turn)
+
+    async def forget() -> None:
+        await until_log(turn, "One. ")
+        clean_redis.flushdb()
+
+    async with running(ROUTE, "One. ", forget, "Two.", lambda: asyncio.sleep(0.4), DONE):
+        await until_log(turn, "One. Two.")
+        await until(turn, Status.DONE)
+    assert turn.text == "One. Two."
+
+
+async def test_a_crash_of_ours_ends_as_a_failure_after_three_runs(make_turn: Make) -> None:
+    """An error nobody foresaw: the lease ends, and the turn is tried again, but not for ever."""
+    turn = await database.run(make_turn)
+    async with running(ValueError("a bug")) as script:
+        for run in range(work.MOST_RUNS):
+            await until_closed(script, run + 1)
+            await database.run(end_lease, turn)
+        await until(turn, Status.FAILED)
+    assert script.closed == work.MOST_RUNS
+
+
+async def test_postgres_away_at_the_end_loses_nothing(
+    make_turn: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end is stored when it is back."""
+    turn = await database.run(make_turn)
+    real, failures = work.finish, [OperationalError("away")] * 2
+
+    def finish(*args: Any) -> Message | None:
+        if failures:
+            raise failures.pop()
+        return real(*args)
+
+    monkeypatch.setattr(work, "finish", finish)
+    async with running(ROUTE, "Kept.", DONE):
+        await until(turn, Status.DONE)
+    assert turn.text == "Kept."
+
+
+async def test_postgres_away_at_the_beginning_is_waited_for(make_turn: Make) -> None:
+    """The router cannot read its routes: nothing was visible, so it is asked again."""
+    turn = await database.run(make_turn)
+    problems: list[Exception] = [OperationalError("away")]
+
+    async def fails_once() -> None:
+        if problems:
+            raise problems.pop()
+
+    async with running(fails_once, ROUTE, "Kept.", DONE) as script:
+        await until(turn, Status.DONE)
+    assert (turn.text, len(script.calls)) == ("Kept.", 2)
+
+
+def test_the_process_ends_on_sigterm() -> None:
+    """Cleanly, and soon."""
+    command = [sys.executable, "manage.py", "runner"]
+    with subprocess.Popen(command, cwd=ROOT, env=on_this_database(), stderr=subprocess.PIPE) as it:
+        assert it.stderr is not None
+        line = it.stderr.readline()
+        while b"runner_started" not in line:
+            assert line, "the runner ended by itself"
+            line = it.stderr.readline()
+        it.send_signal(signal.SIGTERM)
+        assert it.wait(5) == 0

@@ -1,0 +1,332 @@
+"""The conversation's pages: with htmx and without, for the owner and never for strangers."""
+
+from collections.abc import Callable
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.urls import reverse
+from pytest_django import DjangoAssertNumQueries
+
+from chat import turns
+from chat.models import Conversation, Message, Status
+from providers.models import Attempt, LanguageModel, Provider
+
+Make = Callable[..., Message]
+HTMX = {"HX-Request": "true"}
+
+
+def url(name: str, *args: object) -> str:
+    return reverse(f"chat:{name}", args=args)
+
+
+def test_without_a_provider_the_page_says_what_to_do_next(owner_client: Client) -> None:
+    """And offers no composer that could not work."""
+    html = owner_client.get(url("index")).content.decode()
+    assert "No provider yet" in html
+    assert reverse("providers:new") in html
+    assert 'id="composer"' not in html
+
+
+def test_a_provider_without_models_is_told_apart(
+    owner_client: Client, model: LanguageModel
+) -> None:
+    """The next step is another one then."""
+    LanguageModel.objects.all().delete()
+    assert "No model found yet" in owner_client.get(url("index")).content.decode()
+
+
+def test_the_index_opens_the_latest_conversation(owner_client: Client, make_turn: Make) -> None:
+    """The one that was spoken in last."""
+    make_turn()
+    latest = make_turn()
+    response = owner_client.get(url("index"))
+    assert response.headers["Location"] == url("conversation", latest.conversation_id)
+
+
+def test_a_new_chat_begins_with_the_model_used_last(owner_client: Client, make_turn: Make) -> None:
+    """Nobody picks the same model every day."""
+    turn = make_turn()
+    LanguageModel.objects.create(
+        provider=Provider.objects.get(), model_id="aaa", name="aaa"
+    )  # first by name
+    html = owner_client.get(url("new")).content.decode()
+    assert f'<option value="{turn.language_model_id}" selected>' in html
+
+
+def test_the_models_are_grouped_by_provider(
+    owner_client: Client, model: LanguageModel, make_provider: Callable[..., Provider]
+) -> None:
+    """Without JavaScript it is a plain list."""
+    make_provider("Zeta", "huge")
+    html = owner_client.get(url("new")).content.decode()
+    assert '<optgroup label="Acme">' in html
+    assert '<optgroup label="Zeta">' in html
+
+
+def test_a_first_message_opens_its_conversation(owner_client: Client, model: LanguageModel) -> None:
+    """Without htmx: a redirect to the page."""
+    response = owner_client.post(url("first"), {"text": "Hello\r\nyou", "model": model.pk})
+    conversation = Conversation.objects.get()
+    assert response.headers["Location"] == url("conversation", conversation.pk)
+    assert [m.text for m in turns.thread(conversation)] == ["Hello\nyou", ""]
+
+
+def test_a_first_message_with_htmx_goes_to_the_new_address(
+    owner_client: Client, model: LanguageModel
+) -> None:
+    """By htmx's own header."""
+    form = {"text": "Hello", "model": model.pk}
+    response = owner_client.post(url("first"), form, headers=HTMX)
+    assert response.headers["HX-Redirect"] == url("conversation", Conversation.objects.get().pk)
+
+
+def test_a_message_with_htmx_adds_two_bubbles_and_a_stop_button(
+    owner_client: Client, make_turn: Make
+) -> None:
+    """The second bubble connects to its stream."""
+    turn = make_turn(status=Status.DONE, text="Hi.")
+    form = {"text": "And?", "model": turn.language_model_id}
+    response = owner_client.post(url("send", turn.conversation_id), form, headers=HTMX)
+    html = response.content.decode()
+    reply = Message.objects.get(status=Status.PENDING)
+    assert html.count("<article") == 2
+    assert f'hx-sse:connect="/chat/turns/{reply.pk}/events/"' in html
+    assert "composer-stop" in html
+    assert url("stop", reply.pk) in html
+
+
+def test_an_invalid_message_keeps_what_was_typed(owner_client: Client, make_turn: Make) -> None:
+    """The model is gone; the text is not."""
+    turn = make_turn(status=Status.DONE)
+    form = {"text": "A long thought", "model": 0}
+    response = owner_client.post(url("send", turn.conversation_id), form)
+    assert response.status_code == 422
+    html = response.content.decode()
+    assert "A long thought</textarea>" in html
+    assert "not offered any more" in html
+    assert Message.objects.count() == 2
+
+
+def test_an_empty_message_is_told_with_htmx(owner_client: Client, make_turn: Make) -> None:
+    """The sentence goes beside the composer; the rest of the page is left alone."""
+    turn = make_turn(status=Status.DONE)
+    form = {"text": " \n", "model": turn.language_model_id}
+    response = owner_client.post(url("send", turn.conversation_id), form, headers=HTMX)
+    assert response.status_code == 422
+    assert "Write a message first." in response.content.decode()
+    assert "<article" not in response.content.decode()
+
+
+def test_a_message_while_an_answer_is_under_way_is_refused(
+    owner_client: Client, make_turn: Make
+) -> None:
+    """And kept in the composer."""
+    turn = make_turn()
+    form = {"text": "Quick!", "model": turn.language_model_id}
+    response = owner_client.post(url("send", turn.conversation_id), form)
+    assert response.status_code == 422
+    assert "Quick!</textarea>" in response.content.decode()
+
+
+def test_the_page_of_a_running_turn_works_without_javascript(
+    owner_client: Client, make_turn: Make
+) -> None:
+    """It shows what is saved, refreshes itself, and has a plain Stop."""
+    turn = make_turn(status=Status.RUNNING, text="Half **an**")
+    html = owner_client.get(url("conversation", turn.conversation_id)).content.decode()
+    assert '<noscript><meta http-equiv="refresh"' in html
+    assert "<strong>an</strong>" in html
+    assert f'action="{url("stop", turn.pk)}"' in html
+    assert 'data-state="running"' in html
+
+
+def test_a_finished_reply_shows_its_road(owner_client: Client, make_turn: Make) -> None:
+    """Which model, over which route, how fast, for how much, and why."""
+    turn = make_turn(
+        status=Status.DONE,
+        text="Hi.",
+        html="<p>Hi.</p>",
+        model_name="tiny-2",
+        method="gateway",
+        reason="direct failed: connection refused",
+        fallback=True,
+        ttft_ms=1240,
+        cost="0.0021",
+    )
+    Attempt.objects.create(
+        request_id=turn.request_id,
+        provider=Provider.objects.get(),
+        method="direct",
+        outcome="network",
+        error_message="Connection refused.",
+        purpose="chat",
+    )
+    html = owner_client.get(url("conversation", turn.conversation_id)).content.decode()
+    for words in ("tiny-2", "via gateway", "1.2 s", "$0.0021", "Direct failed: connection refused"):
+        assert words in html
+    assert 'data-tone="amber"' in html
+    assert "network: Connection refused." in html
+
+
+def test_a_failed_reply_says_what_failed_and_what_to_do(
+    owner_client: Client, make_turn: Make
+) -> None:
+    """For each road, in plain words, with a way on."""
+    error = {
+        "kind": "network",
+        "message": "Network error - check endpoint and connection",
+        "advice": "Try it later.",
+        "attempts": [
+            {"method": "direct", "kind": "network", "status": None, "message": "Refused.", "ms": 4},
+            {"method": "gateway", "kind": "gateway", "status": 502, "message": "Bad.", "ms": 40},
+        ],
+    }
+    turn = make_turn(status=Status.FAILED, error=error)
+    html = owner_client.get(url("conversation", turn.conversation_id)).content.decode()
+    for words in ("No answer came", "Refused.", "HTTP 502", "Try it later.", "Try again"):
+        assert words in html
+
+
+def test_stop_without_htmx_returns_to_the_page(owner_client: Client, make_turn: Make) -> None:
+    """The turn was waiting: it ends at once."""
+    turn = make_turn()
+    response = owner_client.post(url("stop", turn.pk))
+    turn.refresh_from_db()
+    assert response.headers["Location"] == url("conversation", turn.conversation_id)
+    assert turn.status == Status.STOPPED
+
+
+def test_stop_with_htmx_leaves_a_running_turn_to_its_stream(
+    owner_client: Client, make_turn: Make
+) -> None:
+    """Nothing to swap yet; of a waiting turn the end is known at once."""
+    running = make_turn(status=Status.RUNNING)
+    assert owner_client.post(url("stop", running.pk), headers=HTMX).status_code == 204
+    waiting = make_turn()
+    html = owner_client.post(url("stop", waiting.pk), headers=HTMX).content.decode()
+    assert f'hx-target="#message-{waiting.pk}"' in html
+
+
+def test_retry_puts_another_answer_in_place(owner_client: Client, make_turn: Make) -> None:
+    """By the model that is picked now."""
+    turn = make_turn(status=Status.FAILED)
+    other = LanguageModel.objects.create(
+        provider=Provider.objects.get(), model_id="big", name="big"
+    )
+    response = owner_client.post(url("retry", turn.pk), {"model": other.pk}, headers=HTMX)
+    assert f'hx-target="#message-{turn.pk}"' in response.content.decode()
+    again = Message.objects.get(status=Status.PENDING)
+    assert (again.parent_id, again.model_name) == (turn.parent_id, "big")
+
+
+def test_retry_without_htmx_uses_the_same_model(owner_client: Client, make_turn: Make) -> None:
+    """A plain form and a redirect."""
+    turn = make_turn(status=Status.FAILED)
+    response = owner_client.post(url("retry", turn.pk))
+    assert response.headers["Location"] == url("conversation", turn.conversation_id)
+    assert Message.objects.get(status=Status.PENDING).model_name == "tiny"
+
+
+@pytest.mark.parametrize("headers", [{}, HTMX])
+def test_retry_by_a_model_that_is_gone_says_so(
+    owner_client: Client, make_turn: Make, headers: dict[str, str]
+) -> None:
+    """Nothing is started."""
+    turn = make_turn(status=Status.FAILED)
+    LanguageModel.objects.all().delete()
+    response = owner_client.post(url("retry", turn.pk), headers=headers, follow=True)
+    assert "not offered any more" in response.content.decode()
+    assert not Message.objects.active().exists()
+
+
+def test_a_conversation_can_be_renamed(owner_client: Client, make_turn: Make) -> None:
+    """An empty name is told at its field."""
+    conversation = make_turn().conversation
+    at = url("rename", conversation.pk)
+    assert owner_client.get(at).status_code == 200
+    assert owner_client.post(at, {"title": ""}).status_code == 422
+    assert owner_client.post(at, {"title": "Tea"}).status_code == 302
+    conversation.refresh_from_db()
+    assert conversation.title == "Tea"
+
+
+def test_a_conversation_is_deleted_after_a_question(owner_client: Client, make_turn: Make) -> None:
+    """What runs in it is stopped first."""
+    turn = make_turn()
+    at = url("delete", turn.conversation_id)
+    assert "2 messages" in owner_client.get(at).content.decode()
+    assert Conversation.objects.exists()
+    owner_client.post(at)
+    assert not Conversation.objects.exists()
+
+
+def test_a_message_can_be_had_alone(owner_client: Client, make_turn: Make) -> None:
+    """For a page whose stream could not be opened."""
+    turn = make_turn()
+    html = owner_client.get(url("message", turn.pk)).content.decode()
+    assert html.strip().startswith(f'<article class="message" id="message-{turn.pk}"')
+
+
+def test_the_list_looks_again_only_while_something_else_runs(
+    owner_client: Client, make_turn: Make
+) -> None:
+    """A quiet page asks for nothing."""
+    turn = make_turn()
+    at = url("list")
+    assert "every 4s" in owner_client.get(at).content.decode()
+    assert "every 4s" not in owner_client.get(f"{at}?at={turn.conversation_id}").content.decode()
+
+
+def test_the_number_of_queries_does_not_grow_with_the_page(
+    owner: User,
+    owner_client: Client,
+    make_turn: Make,
+    django_assert_max_num_queries: DjangoAssertNumQueries,
+) -> None:
+    """Fifty conversations, a thread of twenty messages: the same handful of queries."""
+    turn = make_turn(status=Status.DONE, text="Hi.", method="direct")
+    assert turn.language_model is not None
+    for _ in range(9):
+        next_turn = turns.start(owner, turn.conversation, "And?", turn.language_model)
+        Message.objects.filter(pk=next_turn.pk).update(status=Status.DONE, method="direct")
+    for _ in range(20):
+        make_turn()
+    with django_assert_max_num_queries(10):
+        owner_client.get(url("conversation", turn.conversation_id))
+    with django_assert_max_num_queries(4):
+        owner_client.get(url("list"))
+
+
+@pytest.mark.parametrize(
+    ("name", "by_turn", "method"),
+    [
+        ("conversation", False, "get"),
+        ("send", False, "post"),
+        ("rename", False, "get"),
+        ("delete", False, "post"),
+        ("message", True, "get"),
+        ("stop", True, "post"),
+        ("retry", True, "post"),
+    ],
+)
+def test_a_stranger_finds_nothing(
+    stranger_client: Client, make_turn: Make, name: str, by_turn: bool, method: str
+) -> None:
+    """Not even that it exists."""
+    turn = make_turn()
+    at = url(name, turn.pk if by_turn else turn.conversation_id)
+    assert getattr(stranger_client, method)(at).status_code == 404
+    assert Conversation.objects.exists()
+
+
+def test_a_question_is_no_turn(owner_client: Client, make_turn: Make) -> None:
+    """Only replies can be stopped or tried again."""
+    turn = make_turn()
+    assert owner_client.post(url("retry", turn.parent_id)).status_code == 404
+
+
+def test_signing_in_is_required(client: Client, make_turn: Make) -> None:
+    """The middleware sees to it."""
+    at = url("conversation", make_turn().conversation_id)
+    assert client.get(at).headers["Location"].startswith(reverse("sign-in"))
