@@ -14,6 +14,7 @@ import httpx
 
 from providers import anthropic_wire, http, sse, wire
 from providers.errors import CallError, ErrorKind, TruncatedError, classify, error_fields
+from providers.http_errors import mapped_errors
 from providers.types import (
     ChatRequest,
     ClientEvent,
@@ -57,8 +58,7 @@ async def fetch_models(target: Target, url: str) -> list[FoundModel]:
         url += "?limit=1000"
     async with http.opened("GET", url, headers=headers(target), patience=patience) as response:
         await refuse_failure(response, patience)
-        text = await patience.wait(_read(response))
-    return wire.found_models(_json(text))
+        return wire.found_models(await read_json(response, patience))
 
 
 def headers(target: Target) -> dict[str, str]:
@@ -77,7 +77,7 @@ async def exchange(
     """Posts a body and reads the answer's events, under the target's patience."""
     patience = http.Patience(target.timeouts)
     async with http.opened(
-        "POST", url, headers=headers(target), json=body, patience=patience
+        "POST", url, headers=headers(target), body=body, patience=patience
     ) as response:
         await refuse_failure(response, patience)
         finished = False
@@ -130,12 +130,17 @@ async def _next(chunks: AsyncIterator[bytes], patience: http.Patience) -> bytes 
 
 
 async def _anext(chunks: AsyncIterator[bytes]) -> bytes | None:
-    with http.mapped_errors():
+    with mapped_errors():
         return await anext(chunks, None)
 
 
+async def read_json(response: httpx.Response, patience: http.Patience) -> Any:
+    """The whole body as JSON. Raises CallError where it is none."""
+    return _json(await patience.wait(_read(response)))
+
+
 async def _read(response: httpx.Response) -> str:
-    with http.mapped_errors():
+    with mapped_errors():
         await response.aread()
         return response.text
 
@@ -176,7 +181,7 @@ async def refuse_failure(response: httpx.Response, patience: http.Patience) -> N
 
 def failure(status: int, headers: httpx.Headers, text: str) -> CallError:
     """The CallError of a refused request, by its status, its body's code and its shape."""
-    retry_after = _seconds(
+    retry_after = seconds(
         headers.get("retry-after") or headers.get("llm_provider-retry-after") or ""
     )
     if is_html(text):
@@ -199,7 +204,7 @@ async def _limited(response: httpx.Response) -> str:
     """The beginning of an error's body; what breaks off while it is read is left out."""
     read = b""
     try:
-        with http.mapped_errors():
+        with mapped_errors():
             async for chunk in response.aiter_bytes():
                 read += chunk
                 if len(read) >= ERROR_BODY_LIMIT:
@@ -209,7 +214,7 @@ async def _limited(response: httpx.Response) -> str:
     return read[:ERROR_BODY_LIMIT].decode("utf-8", "replace")
 
 
-def _seconds(value: str) -> float | None:
+def seconds(value: str) -> float | None:
     """Retry-After as seconds from now: a number, or an HTTP date (RFC 9110, section 10.2.3)."""
     try:
         return max(0.0, float(value))

@@ -7,58 +7,100 @@ followed and the environment's proxies are not read: a key must not travel where
 
 import asyncio
 import ipaddress
+import json
+import re
 import socket
 import ssl
 import time
-from collections.abc import AsyncGenerator, Awaitable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Mapping
+from contextlib import asynccontextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import cache
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import aiohttp
 import httpx
 from django.conf import settings
 from httpx_aiohttp import AiohttpTransport
 
-from providers.errors import AddressRefused, CallError, ErrorKind
+from providers.errors import CallError, ErrorKind
+from providers.http_errors import AddressForbidden, mapped_errors
 from providers.types import Timeouts
 
 USER_AGENT = "opencode-web/0.1"
 MAX_CONNECTIONS = 2000  # of one process, all providers together: one for each open stream
 KEEPALIVE_SECONDS = 30.0
 
-_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, httpx.AsyncClient] = WeakKeyDictionary()
 _reused: ContextVar[bool] = ContextVar("reused", default=False)
 
 
-def client() -> httpx.AsyncClient:
-    """The running loop's client; its connections are kept and shared by all calls of the loop."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Door:
+    """One event loop's clients: the shared one, and one that never reuses a connection."""
+
+    shared: httpx.AsyncClient
+    fresh: httpx.AsyncClient
+
+
+type _Doors = dict[asyncio.AbstractEventLoop, tuple[_Door, AsyncGenerator[_Door]]]
+_doors: _Doors = {}
+
+
+async def _door() -> _Door:
+    """The running loop's clients. They are closed as the loop ends, by whoever runs it: asyncio
+    closes all generators that are still open, and with this one the connections."""
     loop = asyncio.get_running_loop()
-    if loop not in _clients:
-        _clients[loop] = httpx.AsyncClient(
-            transport=AiohttpTransport(client=_session),
-            headers={"User-Agent": USER_AGENT},
-            trust_env=False,
-            follow_redirects=False,
-        )
-    return _clients[loop]
+    if loop not in _doors:
+        for closed in [known for known in _doors if known.is_closed()]:
+            del _doors[closed]
+        life = _life(_Door(shared=_client(), fresh=_client(force_close=True)))
+        _doors[loop] = (await anext(life), life)
+    return _doors[loop][0]
+
+
+async def _life(door: _Door) -> AsyncGenerator[_Door]:
+    try:
+        yield door
+    finally:
+        _doors.pop(asyncio.get_running_loop(), None)
+        await door.shared.aclose()
+        await door.fresh.aclose()
 
 
 async def close() -> None:
-    """Closes the running loop's client, for loops that end before their process does."""
-    found = _clients.pop(asyncio.get_running_loop(), None)
-    if found is not None:
-        await found.aclose()
+    """Closes the running loop's connections before the loop itself ends."""
+    if found := _doors.get(asyncio.get_running_loop()):
+        await found[1].aclose()
 
 
-def _session() -> aiohttp.ClientSession:
+def _client(*, force_close: bool = False) -> httpx.AsyncClient:
+    return httpx.AsyncClient(
+        transport=AiohttpTransport(client=lambda: _session(force_close), verify=_tls()),
+        headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity"},
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+        trust_env=False,
+        follow_redirects=False,
+    )
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    """One for all: it takes 20 ms to make. SSL_CERT_FILE is honoured, for a company's own CA."""
+    return httpx.create_ssl_context()
+
+
+def _session(force_close: bool) -> aiohttp.ClientSession:
     trace = aiohttp.TraceConfig()
     trace.on_connection_reuseconn.append(_note_reuse)
     connector = aiohttp.TCPConnector(
         limit=MAX_CONNECTIONS,
-        keepalive_timeout=KEEPALIVE_SECONDS,
+        force_close=force_close,
+        # aiohttp refuses a number here where connections are not kept.
+        keepalive_timeout=None if force_close else KEEPALIVE_SECONDS,
         socket_factory=_guarded_socket,
+        ssl=_tls(),
     )
     return aiohttp.ClientSession(
         connector=connector,
@@ -72,15 +114,11 @@ async def _note_reuse(*_: object) -> None:
     _reused.set(True)
 
 
-# Several addresses' failures are joined into one OSError, so its text is what survives.
-_FORBIDDEN = "address_refused"
-
-
 def _guarded_socket(address: tuple[Any, ...]) -> socket.socket:
     """Makes the socket of one resolved address: after DNS, so that no name can lead around it."""
     family, kind, protocol, _, where = address
     if not is_allowed(where[0]):
-        raise OSError(_FORBIDDEN)
+        raise AddressForbidden
     return socket.socket(family, kind, protocol)
 
 
@@ -100,23 +138,21 @@ async def opened(
     *,
     headers: Mapping[str, str],
     patience: "Patience",
-    json: object = None,
+    body: object = None,
 ) -> AsyncGenerator[httpx.Response]:
     """A response whose body is still to be read; leaving closes its socket at once.
 
     A request on a kept connection that dies before a byte of the answer is sent once more: the
     server had closed the connection before it saw the request.
     """
-    with mapped_errors():
-        request = client().build_request(
-            method, url, headers=dict(headers), json=json, timeout=patience.timeout()
-        )
+    sending = _Sending(method, url, headers, body, patience.timeout())
+    door = await _door()
     try:
-        response = await patience.wait(_send(request))
+        response = await patience.wait(sending.over(door.shared))
     except CallError as error:
         if error.code != "reset" or not _reused.get():
             raise
-        response = await patience.wait(_send(request))
+        response = await patience.wait(sending.over(door.fresh))
     try:
         yield response
     finally:
@@ -124,10 +160,48 @@ async def opened(
             await response.aclose()
 
 
-async def _send(request: httpx.Request) -> httpx.Response:
-    _reused.set(False)
-    with mapped_errors():
-        return await client().send(request, stream=True)
+@dataclass(frozen=True, slots=True)
+class _Sending:
+    """One request, which may go out twice."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: object
+    timeout: httpx.Timeout
+
+    async def over(self, client: httpx.AsyncClient) -> httpx.Response:
+        _reused.set(False)
+        with mapped_errors():
+            request = client.build_request(
+                self.method,
+                self.url,
+                headers=_checked(self.headers),
+                content=self._content(),
+                timeout=self.timeout,
+            )
+            return await client.send(request, stream=True)
+
+    def _content(self) -> bytes | None:
+        # ASCII, so that a lone surrogate that somebody pasted goes out escaped.
+        return None if self.body is None else json.dumps(self.body).encode("ascii")
+
+
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
+_VALUE = re.compile(r"[\t\x20-\x7e]*")
+
+
+def _checked(headers: Mapping[str, str]) -> dict[str, str]:
+    """The headers; a CallError, which does not repeat them, where one cannot be sent."""
+    for name, value in headers.items():
+        if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
+            raise CallError(
+                ErrorKind.REQUEST,
+                "The key or a header holds a character that HTTP does not allow.",
+                code="invalid_header",
+                sent=False,
+            )
+    return dict(headers)
 
 
 class Patience:
@@ -169,154 +243,3 @@ class Patience:
             "silence_timeout": f"The answer fell silent for {times.silence:.0f} s.",
             "total_timeout": f"The answer was not finished within {times.total:.0f} s.",
         }[code]
-
-
-@contextmanager
-def mapped_errors() -> Iterator[None]:
-    """Foreign network errors become CallErrors; the most specific cause in the chain wins."""
-    try:
-        yield
-    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, httpx.CookieConflict) as exc:
-        raise map_error(exc) from exc
-    except (aiohttp.ClientError, aiohttp.InvalidURL, OSError) as exc:
-        raise map_error(exc) from exc
-
-
-def map_error(exc: BaseException) -> CallError:
-    """The CallError of a foreign exception, by the first row that any cause in its chain fits."""
-    chain: list[BaseException] = []
-    link: BaseException | None = exc
-    while link is not None and link not in chain:
-        chain.append(link)
-        link = link.__cause__
-    if any(_FORBIDDEN in str(candidate) for candidate in chain):
-        return AddressRefused("The provider's address")
-    for types, kind, code, words, sent in _TABLE:
-        if any(isinstance(candidate, types) for candidate in chain):
-            return CallError(kind, words, code=code, sent=sent)
-    return CallError(ErrorKind.NETWORK, "The connection failed.", code="network")
-
-
-type _Row = tuple[tuple[type[BaseException], ...], ErrorKind, str, str, bool]
-
-# Most specific first. `sent` is false only where no request can have reached the provider.
-_TABLE: tuple[_Row, ...] = (
-    (
-        (aiohttp.ClientConnectorDNSError, socket.gaierror),
-        ErrorKind.NETWORK,
-        "dns",
-        "The host name could not be found.",
-        False,
-    ),
-    (
-        (
-            ssl.SSLCertVerificationError,
-            ssl.CertificateError,
-            aiohttp.ClientConnectorCertificateError,
-            aiohttp.ServerFingerprintMismatch,
-        ),
-        ErrorKind.NETWORK,
-        "tls_certificate",
-        "The server's certificate could not be verified.",
-        False,
-    ),
-    (
-        (ssl.SSLError, aiohttp.ClientSSLError),
-        ErrorKind.NETWORK,
-        "tls",
-        "No secure connection could be made.",
-        False,
-    ),
-    (
-        (ConnectionRefusedError,),
-        ErrorKind.NETWORK,
-        "connect_refused",
-        "The connection was refused.",
-        False,
-    ),
-    (
-        (aiohttp.ClientPayloadError, httpx.ReadError, httpx.WriteError, httpx.CloseError),
-        ErrorKind.NETWORK,
-        "cut",
-        "The connection broke in the middle of the answer.",
-        True,
-    ),
-    (
-        (
-            aiohttp.SocketTimeoutError,
-            httpx.ReadTimeout,
-            httpx.WriteTimeout,
-        ),
-        ErrorKind.TIMEOUT,
-        "silence_timeout",
-        "The connection fell silent.",
-        True,
-    ),
-    (
-        (
-            aiohttp.ServerDisconnectedError,
-            aiohttp.ClientConnectionResetError,
-            ConnectionResetError,
-            BrokenPipeError,
-            httpx.RemoteProtocolError,
-        ),
-        ErrorKind.NETWORK,
-        "reset",
-        "The connection was closed.",
-        True,
-    ),
-    (
-        (aiohttp.ClientConnectorError,),
-        ErrorKind.NETWORK,
-        "unreachable",
-        "The host could not be reached.",
-        False,
-    ),
-    (
-        (
-            aiohttp.ServerTimeoutError,
-            httpx.ConnectTimeout,
-            httpx.PoolTimeout,
-            httpx.TimeoutException,
-            TimeoutError,
-        ),
-        ErrorKind.TIMEOUT,
-        "connect_timeout",
-        "The host did not accept a connection in time.",
-        False,
-    ),
-    (
-        (
-            aiohttp.InvalidURL,
-            httpx.InvalidURL,
-            httpx.UnsupportedProtocol,
-            httpx.LocalProtocolError,
-            httpx.CookieConflict,
-        ),
-        ErrorKind.REQUEST,
-        "invalid_url",
-        "The address or a header is not valid.",
-        False,
-    ),
-    (
-        (
-            aiohttp.ClientResponseError,
-            aiohttp.RedirectClientError,
-            httpx.DecodingError,
-            httpx.TooManyRedirects,
-            httpx.HTTPStatusError,
-            httpx.StreamError,
-        ),
-        ErrorKind.PROVIDER,
-        "bad_http",
-        "The answer was not understandable HTTP.",
-        True,
-    ),
-    (
-        (aiohttp.ClientError, httpx.HTTPError, OSError),
-        ErrorKind.NETWORK,
-        "network",
-        "The connection failed.",
-        True,
-    ),
-)

@@ -1,0 +1,296 @@
+"""The gateway process's application: LiteLLM's SDK behind an OpenAI-shaped door of our own.
+
+The only module that imports litellm, and it does so in the background: the process answers from
+its first moment, and a litellm that hangs, leaks or is missing takes this one road down. Every
+error is told with its kind, and a stream without a finish reason is told as truncated, for LiteLLM
+would invent a `stop`.
+"""
+
+import asyncio
+import hmac
+import json
+import logging
+import os
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, asynccontextmanager
+from typing import Any
+
+from django.conf import settings
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from providers import direct, gateway, http, sse
+from providers.errors import (
+    CallError,
+    ErrorKind,
+    GatewayError,
+    TruncatedError,
+    classify,
+    error_fields,
+)
+from providers.http_errors import network_error
+from providers.types import Json, Kind, Method, Target, Timeouts
+from providers.wire import sentence
+
+log = logging.getLogger(__name__)
+
+# What OpenAI's format names; anything else travels in `extra_body`, so that no caller reaches
+# LiteLLM's own switches (https://docs.litellm.ai/docs/completion/input).
+PARAMETERS = frozenset(
+    {
+        *("temperature", "top_p", "max_tokens", "max_completion_tokens", "stop", "seed", "n"),
+        *("tools", "tool_choice", "parallel_tool_calls", "response_format", "user"),
+        *("presence_penalty", "frequency_penalty", "logit_bias", "logprobs", "top_logprobs"),
+        "reasoning_effort",
+    }
+)
+_OURS = frozenset({"model", "messages", "stream", "stream_options", "upstream"})
+
+# Read by litellm at import: no price list from the network, no .env file, no debugging prints.
+_ENVIRONMENT = {
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+    "LITELLM_MODE": "PRODUCTION",
+    "LITELLM_LOG": "ERROR",
+}
+
+
+class Sdk:
+    """LiteLLM, once it is imported; `problem` says why it is not."""
+
+    def __init__(self) -> None:
+        self.module: Any = None
+        self.problem = "LiteLLM is still loading."
+
+    async def load(self) -> None:
+        """Imports litellm in a thread: it takes seconds of CPU."""
+        try:
+            self.module = await asyncio.to_thread(_imported)
+        except Exception as exc:
+            self.problem = f"LiteLLM could not be imported ({type(exc).__name__})."
+            log.exception("litellm_import_failed")
+            return
+        self.problem = ""
+        log.info("litellm_ready")
+
+
+def _imported() -> Any:
+    os.environ.update(_ENVIRONMENT)
+    import litellm
+
+    litellm.suppress_debug_info = True
+    litellm.drop_params = True
+    return litellm
+
+
+sdk = Sdk()
+
+
+@asynccontextmanager
+async def lifespan(app: Starlette) -> AsyncGenerator[None]:
+    """Loads LiteLLM while the process already answers."""
+    loading = asyncio.create_task(sdk.load())
+    yield
+    loading.cancel()
+    await http.close()
+
+
+async def healthz(request: Request) -> Response:
+    """Up at once; `status` is ready only when calls can be made."""
+    status = "ready" if sdk.module else "loading"
+    return JSONResponse({"status": status, "problem": sdk.problem})
+
+
+async def chat_completions(request: Request) -> Response:
+    """Streams one answer; the reader leaving cancels the call behind it."""
+    if not _is_ours(request):
+        return _refused()
+    body = await request.json()
+    return StreamingResponse(
+        _stream(body),
+        media_type="text/event-stream",
+        headers={"Cache-Control": "no-cache, no-transform"},
+    )
+
+
+async def models(request: Request) -> Response:
+    """The catalogue of the provider behind: LiteLLM has no call for it, the road is the same."""
+    if not _is_ours(request):
+        return _refused()
+    fields = (await request.json())["upstream"]
+    try:
+        found = await direct.list_models(gateway.upstream_target(_BLANK, fields))
+    except CallError as error:
+        return JSONResponse({"error": gateway.told(error)})
+    rows = [{"id": m.model_id, "name": m.name, "context_length": m.context} for m in found]
+    return JSONResponse({"object": "list", "data": rows})
+
+
+# Filled in from the request; the caller's own patience ends the call before these do.
+_BLANK = Target(
+    method=Method.GATEWAY,
+    kind=Kind.OPENAI,
+    base_url="",
+    api_key="",
+    model="",
+    timeouts=Timeouts(connect=10, first_token=60, silence=60, total=60),
+)
+
+
+def _is_ours(request: Request) -> bool:
+    token = settings.GATEWAY_TOKEN
+    shown = request.headers.get("authorization", "").removeprefix("Bearer ")
+    return bool(token) and hmac.compare_digest(shown.encode(), token.encode())
+
+
+def _refused() -> Response:
+    problem = GatewayError("The gateway refused its own key.", status=401, code="gateway_key")
+    return JSONResponse({"error": gateway.told(problem)}, status_code=401)
+
+
+async def _stream(body: dict[str, Any]) -> AsyncGenerator[bytes]:
+    try:
+        async with aclosing(_chunks(body)) as chunks:
+            async for chunk in chunks:
+                yield sse.encode(json.dumps(chunk, separators=(",", ":"), default=str))
+    except CallError as error:
+        yield sse.encode(json.dumps({"error": gateway.told(error)}))
+    else:
+        yield sse.encode("[DONE]")
+
+
+async def _chunks(body: dict[str, Any]) -> AsyncGenerator[Json]:
+    """LiteLLM's chunks as they are, until one claims a finish reason that nobody sent."""
+    if sdk.module is None:
+        raise GatewayError(sdk.problem, code="litellm_missing")
+    answer = None
+    try:
+        answer = await sdk.module.acompletion(**_arguments(body))
+        async for chunk in answer:
+            fields = chunk.model_dump(exclude_none=True)
+            if _claims_finish(fields) and not _was_received(answer):
+                raise TruncatedError
+            yield fields
+    except CallError:
+        raise
+    except Exception as exc:
+        raise call_error(exc) from exc
+    finally:
+        if answer is not None:
+            await _close(answer)
+
+
+def _claims_finish(chunk: Json) -> bool:
+    return any(choice.get("finish_reason") for choice in chunk.get("choices") or ())
+
+
+def _was_received(answer: Any) -> bool:
+    """Whether the provider sent a finish reason: the stream wrapper keeps what it received."""
+    if not hasattr(answer, "received_finish_reason"):
+        return True
+    return bool(
+        answer.received_finish_reason or getattr(answer, "intermittent_finish_reason", None)
+    )
+
+
+async def _close(answer: Any) -> None:
+    """Closes the upstream's response, which LiteLLM leaves to the garbage collector."""
+    for stream in (getattr(answer, "completion_stream", None), answer):
+        for name in ("aclose", "close"):
+            close = getattr(stream, name, None)
+            if close is None:
+                continue
+            closing = close()
+            if asyncio.iscoroutine(closing):
+                await asyncio.shield(closing)
+            break
+
+
+def _arguments(body: dict[str, Any]) -> dict[str, Any]:
+    """acompletion's arguments: one attempt, always with this provider's own key and address."""
+    upstream = body["upstream"]
+    options = {name: value for name, value in body.items() if name in PARAMETERS}
+    extra = {n: v for n, v in body.items() if n not in PARAMETERS and n not in _OURS}
+    return {
+        **options,
+        **({"extra_body": extra} if extra else {}),
+        "model": upstream["litellm_model"],
+        "messages": body["messages"],
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "api_base": _litellm_base(upstream),
+        # Never empty: LiteLLM would take a key from the environment and send it there.
+        "api_key": upstream["api_key"] or "none",
+        "extra_headers": upstream.get("headers") or {},
+        "max_retries": 0,
+        "num_retries": 0,
+        "timeout": settings.TIMEOUT_TOTAL,
+    }
+
+
+def _litellm_base(upstream: Json) -> str:
+    """LiteLLM adds `/v1/messages` to Anthropic's address by itself."""
+    base = str(upstream["base_url"]).rstrip("/")
+    return base.removesuffix("/v1") if upstream["litellm_model"].startswith("anthropic/") else base
+
+
+def call_error(exc: BaseException) -> CallError:
+    """The CallError of an exception of LiteLLM: by what caused it, then by status and code."""
+    if network := _network_cause(exc):
+        return network
+    status = getattr(exc, "status_code", None)
+    code, words = error_fields(_body(exc))
+    kind = classify(status, code)
+    if kind == ErrorKind.REQUEST and type(exc).__name__ == "Timeout":
+        kind = ErrorKind.TIMEOUT
+    retry_after = direct.seconds(_header(exc, "retry-after"))
+    return CallError(
+        kind,
+        sentence(kind, words or _plain(exc)),
+        status=status,
+        code=code,
+        retry_after=retry_after,
+    )
+
+
+def _network_cause(exc: BaseException) -> CallError | None:
+    """Refused, DNS, TLS and reset all look like a 500 from LiteLLM; the chain knows better."""
+    seen: list[BaseException] = []
+    link: BaseException | None = exc
+    while link is not None and link not in seen:
+        seen.append(link)
+        found = network_error(link)
+        if found is not None:
+            return found
+        link = link.__cause__ or link.__context__
+    return None
+
+
+def _body(exc: BaseException) -> object:
+    body = getattr(exc, "body", None)
+    if isinstance(body, dict):
+        return body if "error" in body else {"error": body}
+    return body
+
+
+def _plain(exc: BaseException) -> str:
+    """LiteLLM's words without its class names in front."""
+    text = str(getattr(exc, "message", exc))
+    return text.rpartition("Exception - ")[2] or text
+
+
+def _header(exc: BaseException, name: str) -> str:
+    headers = getattr(exc, "litellm_response_headers", None) or {}
+    response = getattr(exc, "response", None)
+    return str(headers.get(name) or getattr(response, "headers", {}).get(name) or "")
+
+
+application = Starlette(
+    routes=[
+        Route("/healthz", healthz),
+        Route("/v1/chat/completions", chat_completions, methods=["POST"]),
+        Route("/v1/models", models, methods=["POST"]),
+    ],
+    lifespan=lifespan,
+)

@@ -1,0 +1,165 @@
+"""Probes and tests take the roads of real traffic and feed the same state."""
+
+from collections.abc import Callable
+
+import pytest
+from asgiref.sync import sync_to_async
+
+from providers import database, http, probing, records
+from providers.breaker import State
+from providers.models import Attempt, Provider, Route
+from providers.probing import Draft, Step
+from providers.types import Kind, Method
+from tests import fakes
+
+MakeProvider = Callable[..., Provider]
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+async def checked(draft: Draft) -> list[Step]:
+    try:
+        return [step async for step in probing.check(draft)]
+    finally:
+        await http.close()
+
+
+async def probed(provider: Provider) -> Provider:
+    try:
+        await probing.probe(provider.pk)
+    finally:
+        await http.close()
+    return await Provider.objects.aget(pk=provider.pk)
+
+
+def ended(steps: list[Step], method: Method) -> dict[str, str]:
+    """The last state of each step of one road."""
+    return {step.name: step.state for step in steps if step.method == method}
+
+
+def draft(url: str, key: str = fakes.KEY, model_id: str = "echo") -> Draft:
+    connection = records.Connection(
+        preset="custom",
+        kind=Kind.OPENAI,
+        base_url=url,
+        api_key=key,
+        gateway_endpoint=url,
+        gateway_api_key=key,
+    )
+    return Draft(connection=connection, model_id=model_id)
+
+
+async def test_a_probe_makes_health_known(
+    make_provider: MakeProvider, fake: fakes.Upstream
+) -> None:
+    """GET /models alone: no chat is sent."""
+    provider = await sync_to_async(make_provider)(
+        base_url=fake.url, api_key=fakes.KEY, gateway_endpoint=fake.url, gateway_api_key=fakes.KEY
+    )
+    provider = await probed(provider)
+    assert provider.health_status == "healthy"
+    assert provider.last_health_check is not None
+    assert {request.path for request in fake.requests} == {"/v1/models"}
+
+
+async def test_a_dead_provider_becomes_failing_and_recovers(
+    make_provider: MakeProvider, fake: fakes.Upstream
+) -> None:
+    """Two refused connects without a success before; then the trials close it again."""
+    nowhere = f"http://127.0.0.1:{fakes.refusing_port()}/v1"
+    provider = await sync_to_async(make_provider)(base_url=nowhere, gateway_endpoint=nowhere)
+    await probed(provider)
+    provider = await probed(provider)
+    # The gateway's failures are its own kind, which takes five.
+    for _ in range(3):
+        provider = await probed(provider)
+    assert provider.health_status == "failing"
+    assert provider.consecutive_failures > 0
+    await Provider.objects.filter(pk=provider.pk).aupdate(
+        base_url=fake.url, api_key=fakes.KEY, gateway_api_key=fakes.KEY, gateway_endpoint=fake.url
+    )
+    await Route.objects.aupdate(retry_at="2020-01-01T00:00:00Z")
+    await probed(provider)
+    provider = await probed(provider)
+    assert provider.health_status == "healthy"
+    assert provider.consecutive_failures == 0
+
+
+async def test_a_probe_that_is_refused_for_its_key_does_not_call_it_down(
+    make_provider: MakeProvider, fake: fakes.Upstream
+) -> None:
+    """401 is recorded and moves no breaker: listing may need other rights than chatting."""
+    provider = await sync_to_async(make_provider)(
+        base_url=fake.url, api_key="wrong", gateway_endpoint=fake.url
+    )
+    await probed(provider)
+    route = await Route.objects.aget(provider=provider, method="direct")
+    assert (route.state, route.last_outcome) == (State.CLOSED, "auth")
+
+
+async def test_a_resting_route_is_left_alone(
+    make_provider: MakeProvider, fake: fakes.Upstream
+) -> None:
+    """Its time has not come."""
+    provider = await sync_to_async(make_provider)(
+        base_url=fake.url, api_key=fakes.KEY, gateway_endpoint=fake.url
+    )
+    await Route.objects.filter(provider=provider).aupdate(
+        state=State.OPEN, retry_at="2999-01-01T00:00:00Z", opened_at="2026-01-01T00:00:00Z"
+    )
+    await probed(provider)
+    assert fake.requests == []
+
+
+async def test_the_test_walks_both_roads_step_by_step(fake: fakes.Upstream) -> None:
+    """Connect, models, chat; for direct and gateway."""
+    steps = await checked(draft(fake.url))
+    for method in Method:
+        assert ended(steps, method) == {"connect": "ok", "models": "ok", "chat": "ok"}
+
+
+async def test_a_wrong_key_fails_where_it_is_shown(fake: fakes.Upstream) -> None:
+    """The host answered, so connecting is fine."""
+    steps = await checked(draft(fake.url, key="sk-wrong"))
+    assert ended(steps, Method.DIRECT) == {"connect": "ok", "models": "failed", "chat": "failed"}
+    failed = next(s for s in steps if s.state == "failed" and s.name == "chat")
+    assert failed.error is not None
+    assert failed.error.status == 401
+    assert "sk-wrong" not in str(failed)
+
+
+async def test_a_dead_host_skips_the_rest() -> None:
+    """There is nothing to ask it."""
+    steps = await checked(draft(f"http://127.0.0.1:{fakes.refusing_port()}/v1"))
+    expected = {"connect": "failed", "models": "skipped", "chat": "skipped"}
+    assert ended(steps, Method.DIRECT) == expected
+
+
+async def test_a_zai_key_on_the_general_address_shows_code_1113(fake: fakes.Upstream) -> None:
+    """The chat shows it; the coding address answers."""
+    general = fake.url.removesuffix("/v1") + "/api/paas/v4"
+    steps = await checked(draft(general, model_id="zai"))
+    failed = next(
+        s for s in steps if s.method == Method.DIRECT and s.name == "chat" and s.state == "failed"
+    )
+    assert failed.error is not None
+    assert (failed.error.status, failed.error.code) == (429, "1113")
+    coding = general.replace("/api/paas", "/api/coding/paas")
+    steps = await checked(draft(coding, model_id="zai"))
+    assert ended(steps, Method.DIRECT)["chat"] == "ok"
+
+
+async def test_a_test_of_a_stored_provider_counts_for_its_routes(
+    make_provider: MakeProvider, fake: fakes.Upstream
+) -> None:
+    """A person's success closes what was set aside; one truth about health."""
+    provider = await sync_to_async(make_provider)(
+        base_url=fake.url, api_key=fakes.KEY, gateway_endpoint=fake.url, gateway_api_key=fakes.KEY
+    )
+    await Route.objects.filter(provider=provider).aupdate(
+        state=State.OPEN, last_kind="auth", opened_at="2026-01-01T00:00:00Z"
+    )
+    stored = await database.run(records.load, provider.pk)
+    await checked(Draft(connection=records.connection(provider), model_id="echo", stored=stored))
+    assert await Attempt.objects.filter(purpose="test", outcome="ok").acount() == 2
+    provider = await Provider.objects.aget(pk=provider.pk)
+    assert provider.health_status == "healthy"

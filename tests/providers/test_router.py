@@ -1,0 +1,251 @@
+"""The walk along the plan, over real sockets: fallback before the first token, never after it."""
+
+import asyncio
+import uuid
+from collections.abc import Callable
+from contextlib import aclosing
+
+import pytest
+from asgiref.sync import sync_to_async
+
+from providers import http, router
+from providers.breaker import State
+from providers.errors import ErrorKind, PlanFailed
+from providers.models import Attempt, Provider, Purpose, Route
+from providers.router import Call
+from providers.types import (
+    ChatMessage,
+    ChatRequest,
+    Completed,
+    Method,
+    RouteTaken,
+    StreamEvent,
+    TextDelta,
+)
+from tests import fakes
+
+MakeProvider = Callable[..., Provider]
+ASKED = ChatRequest(messages=(ChatMessage(role="user", content="Hello there"),))
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def call(provider: Provider, model_id: str = "echo") -> Call:
+    return Call(
+        provider_id=provider.pk, model_id=model_id, purpose=Purpose.CHAT, request_id=uuid.uuid4()
+    )
+
+
+async def answered(asked: Call) -> list[StreamEvent]:
+    try:
+        async with aclosing(router.stream(asked, ASKED)) as events:
+            return [event async for event in events]
+    finally:
+        await http.close()
+
+
+def text(events: list[StreamEvent]) -> str:
+    return "".join(event.text for event in events if isinstance(event, TextDelta))
+
+
+def taken(events: list[StreamEvent]) -> RouteTaken:
+    return next(event for event in events if isinstance(event, RouteTaken))
+
+
+async def behind_proxy(
+    make_provider: MakeProvider, direct: str, gateway: str, **fields: object
+) -> Provider:
+    """A provider whose two roads lead to two addresses."""
+    return await sync_to_async(make_provider)(
+        base_url=direct,
+        gateway_endpoint=gateway,
+        api_key=fakes.KEY,
+        gateway_api_key=fakes.KEY,
+        **fields,
+    )
+
+
+async def test_the_preferred_route_answers(
+    make_provider: MakeProvider, fake: fakes.Upstream
+) -> None:
+    """One attempt, its usage and its time to first token kept."""
+    provider = await behind_proxy(make_provider, fake.url, fake.url)
+    events = await answered(call(provider))
+    assert text(events) == "Hello there"
+    assert (taken(events).method, taken(events).fallback) == (Method.DIRECT, False)
+    assert isinstance(events[-1], Completed)
+    attempt = await Attempt.objects.aget()
+    assert (attempt.method, attempt.outcome) == ("direct", "ok")
+    assert attempt.ttft_ms is not None
+    assert attempt.output_tokens
+
+
+@pytest.mark.parametrize(
+    "behaviour", ["reset", "500", "html", "garbage", "error-in-200", "empty", "truncated-at-once"]
+)
+async def test_a_failure_before_the_first_token_is_answered_by_the_other_route(
+    make_provider: MakeProvider, fake: fakes.Upstream, behaviour: str
+) -> None:
+    """The reader sees one answer; both attempts are recorded."""
+    with fakes.Upstream() as broken:
+        broken.script(behaviour)
+        provider = await behind_proxy(make_provider, broken.url, fake.url)
+        events = await answered(call(provider))
+    assert text(events) == "Hello there"
+    assert taken(events).fallback
+    assert taken(events).reason.startswith("gateway: direct failed (")
+    outcomes = [(a.method, a.outcome) async for a in Attempt.objects.order_by("pk")]
+    assert outcomes[-1] == ("gateway", "ok")
+    assert outcomes[0][0] == "direct"
+    assert outcomes[0][1] != "ok"
+
+
+async def test_a_refused_connection_falls_back_within_a_second(
+    make_provider: MakeProvider, fake: fakes.Upstream
+) -> None:
+    """And the same with the gateway down, direct being the second choice."""
+    nowhere = f"http://127.0.0.1:{fakes.refusing_port()}/v1"
+    provider = await behind_proxy(make_provider, nowhere, fake.url)
+    async with asyncio.timeout(1):
+        events = await answered(call(provider))
+    assert text(events) == "Hello there"
+    other = await behind_proxy(
+        make_provider, fake.url, nowhere, name="Other", slug="other", prefer_direct=False
+    )
+    async with asyncio.timeout(1):
+        events = await answered(call(other))
+    assert (taken(events).method, taken(events).fallback) == (Method.DIRECT, True)
+
+
+async def test_when_both_fail_the_error_lists_both_attempts(make_provider: MakeProvider) -> None:
+    """What failed on each road, for the card that explains it."""
+    nowhere = f"http://127.0.0.1:{fakes.refusing_port()}/v1"
+    provider = await behind_proxy(make_provider, nowhere, nowhere)
+    with pytest.raises(PlanFailed) as caught:
+        await answered(call(provider))
+    assert [a.method for a in caught.value.attempts] == [Method.DIRECT, Method.GATEWAY]
+    assert [a.outcome for a in caught.value.attempts] == ["network", "gateway"]
+
+
+async def test_after_the_first_token_there_is_no_switch(
+    make_provider: MakeProvider, fake: fakes.Upstream
+) -> None:
+    """The text so far is kept, the break is told."""
+    provider = await behind_proxy(make_provider, fake.url, fake.url)
+    events = await answered(call(provider, "cut-mid"))
+    completed = events[-1]
+    assert text(events).startswith("w0")
+    assert isinstance(completed, Completed)
+    assert completed.error is not None
+    assert len(completed.attempts) == 1
+
+
+async def test_a_truncated_stream_is_no_good_end(
+    make_provider: MakeProvider, fake: fakes.Upstream
+) -> None:
+    """[DONE] without a finish reason."""
+    provider = await behind_proxy(make_provider, fake.url, fake.url)
+    completed = (await answered(call(provider, "truncated")))[-1]
+    assert isinstance(completed, Completed)
+    assert completed.error is not None
+    assert completed.error.code == "truncated"
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "kind"),
+    [("401", ErrorKind.AUTH), ("402", ErrorKind.QUOTA), ("429", ErrorKind.RATE_LIMIT)],
+)
+async def test_the_accounts_own_limits_are_not_carried_to_a_road_with_the_same_key(
+    make_provider: MakeProvider, fake: fakes.Upstream, behaviour: str, kind: ErrorKind
+) -> None:
+    """Our gateway process would show the same key to the same door."""
+    provider = await sync_to_async(make_provider)(base_url=fake.url, api_key=fakes.KEY)
+    fake.script(behaviour)
+    with pytest.raises(PlanFailed) as caught:
+        await answered(call(provider))
+    assert caught.value.kind == kind
+    assert len(caught.value.attempts) == 1
+
+
+async def test_a_request_error_is_the_callers_and_moves_nothing(
+    make_provider: MakeProvider, fake: fakes.Upstream
+) -> None:
+    """No other road is tried and no breaker counts it."""
+    provider = await behind_proxy(make_provider, fake.url, fake.url)
+    fake.script("400")
+    with pytest.raises(PlanFailed):
+        await answered(call(provider))
+    route = await Route.objects.aget(provider=provider, method="direct")
+    assert (route.state, route.consecutive_failures) == (State.CLOSED, 0)
+
+
+async def test_stopping_closes_the_upstreams_connection_within_a_second(
+    make_provider: MakeProvider, fake: fakes.Upstream
+) -> None:
+    """The attempt is recorded as stopped, and is no failure."""
+    provider = await behind_proxy(make_provider, fake.url, fake.url)
+    async with aclosing(router.stream(call(provider, "slow-1000-20"), ASKED)) as events:
+        async for event in events:
+            if isinstance(event, TextDelta):
+                break
+    async with asyncio.timeout(1):
+        while fake.requests[-1].disconnected_at is None:  # noqa: ASYNC110 - another thread's
+            await asyncio.sleep(0.01)
+    await http.close()
+    attempt = await Attempt.objects.aget()
+    assert attempt.outcome == "stopped"
+    route = await Route.objects.aget(pk=attempt.route_id)
+    assert route.consecutive_failures == 0
+
+
+async def test_failures_open_the_breaker_and_the_next_call_goes_around_it(
+    make_provider: MakeProvider, fake: fakes.Upstream
+) -> None:
+    """The reason then says since when, and health is degraded."""
+    nowhere = f"http://127.0.0.1:{fakes.refusing_port()}/v1"
+    provider = await behind_proxy(make_provider, nowhere, fake.url)
+    for _ in range(2):
+        await answered(call(provider))
+    route = await Route.objects.aget(provider=provider, method="direct")
+    assert route.state == State.OPEN
+    events = await answered(call(provider))
+    assert "is tried again at" in taken(events).reason or "worked" in taken(events).reason
+    assert taken(events).fallback
+    assert await Attempt.objects.filter(method="direct").acount() == 2
+    provider = await Provider.objects.aget(pk=provider.pk)
+    assert provider.health_status == "degraded"
+    assert await Route.objects.filter(method="gateway", learned_at__isnull=False).acount() == 1
+
+
+async def test_missing_usage_is_estimated_and_flagged(
+    make_provider: MakeProvider, fake: fakes.Upstream
+) -> None:
+    """About four characters a token."""
+    provider = await behind_proxy(make_provider, fake.url, fake.url)
+    completed = (await answered(call(provider, "no-usage")))[-1]
+    assert isinstance(completed, Completed)
+    assert completed.usage.estimated
+    assert completed.usage.output_tokens > 0
+
+
+async def test_cost_follows_from_the_models_prices(
+    make_provider: MakeProvider, fake: fakes.Upstream
+) -> None:
+    """USD per million tokens."""
+    provider = await behind_proxy(make_provider, fake.url, fake.url)
+    await provider.language_models.filter(model_id="m").aupdate(
+        model_id="echo", input_price=2, output_price=8
+    )
+    completed = (await answered(call(provider)))[-1]
+    assert isinstance(completed, Completed)
+    usage = completed.usage
+    expected = (2 * usage.input_tokens + 8 * usage.output_tokens) / 1e6
+    assert completed.cost is not None
+    assert float(completed.cost) == pytest.approx(expected)
+
+
+async def test_a_provider_that_is_gone_is_a_clear_error() -> None:
+    """Not a crash."""
+    gone = Call(provider_id=99999, model_id="m", purpose=Purpose.CHAT, request_id=uuid.uuid4())
+    with pytest.raises(PlanFailed) as caught:
+        await answered(gone)
+    assert "removed or switched off" in caught.value.message
