@@ -25,8 +25,8 @@ import httpx
 from django.conf import settings
 from httpx_aiohttp import AiohttpTransport
 
-from providers.errors import CallError, ErrorKind
-from providers.http_errors import AddressForbidden, mapped_errors
+from providers.errors import AddressRefused, CallError, ErrorKind
+from providers.http_errors import AddressForbidden, map_error, mapped_errors
 from providers.types import Timeouts
 
 USER_AGENT = "opencode-web/0.1"
@@ -180,7 +180,12 @@ class _Sending:
                 content=self._content(),
                 timeout=self.timeout,
             )
-            return await client.send(request, stream=True)
+            try:
+                return await client.send(request, stream=True)
+            except httpx.TransportError as exc:
+                if isinstance(map_error(exc), AddressRefused):
+                    raise AddressRefused(request.url.host) from exc
+                raise
 
     def _content(self) -> bytes | None:
         # ASCII, so that a lone surrogate that somebody pasted goes out escaped.

@@ -169,6 +169,8 @@ _TABLE: tuple[_Row, ...] = (
     (
         (
             aiohttp.InvalidURL,
+            aiohttp.NonHttpUrlClientError,
+            UnicodeError,
             httpx.InvalidURL,
             httpx.UnsupportedProtocol,
             httpx.LocalProtocolError,
@@ -182,6 +184,7 @@ _TABLE: tuple[_Row, ...] = (
     (
         (
             aiohttp.ClientResponseError,
+            HttpProcessingError,
             aiohttp.RedirectClientError,
             httpx.DecodingError,
             httpx.TooManyRedirects,
