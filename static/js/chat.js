@@ -70,7 +70,7 @@ if (!location.hash) follow.go();
 
 // A reply that has begun to come is no longer waiting.
 document.addEventListener("htmx:sse:after:message", ({ target }) => {
-  if (target.dataset.status === "pending" && $(".tail:not(:empty), .message-body:not(:empty)", target)) {
+  if (target.dataset?.status === "pending" && $(".tail:not(:empty), .message-body:not(:empty)", target)) {
     target.dataset.status = "running";
   }
 });
