@@ -74,14 +74,21 @@ async function copy(button) {
   const source = button.dataset.copy ? $(button.dataset.copy) : $("pre", button.closest(".code"));
   const label = $("span:not(.visually-hidden)", button) ?? button;
   label.dataset.was ??= label.textContent;
-  try {
-    await navigator.clipboard.writeText(source.value ?? source.textContent);
-    label.textContent = "Copied";
-  } catch {
-    getSelection().selectAllChildren(source); // no clipboard here (plain http): the text is ready for Ctrl-C
-    label.textContent = "Selected";
-  }
+  const text = source.value ?? source.textContent;
+  const done = await navigator.clipboard?.writeText(text).then(() => true, () => false);
+  label.textContent = done || copyPlainly(text) ? "Copied" : "Not copied";
   setTimeout(() => { label.textContent = label.dataset.was; }, 1600);
+}
+
+// Over plain http there is no clipboard object; the old command still works.
+function copyPlainly(text) {
+  const area = document.createElement("textarea");
+  area.value = text;
+  document.body.append(area);
+  area.select();
+  const done = document.execCommand("copy");
+  area.remove();
+  return done;
 }
 
 // Toasts. Good news leaves by itself; what went wrong stays until it is dismissed.
