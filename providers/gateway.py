@@ -90,6 +90,10 @@ def _upstream(upstream: Upstream) -> dict[str, Any]:
     return asdict(upstream)
 
 
+class _Told(CallError):
+    """What our gateway process told of the provider behind it: its kind is already right."""
+
+
 def told(error: CallError) -> dict[str, Any]:
     """A CallError as our gateway process puts it into its answer."""
     return {
@@ -106,7 +110,7 @@ def restored(fields: Json) -> CallError:
     """The CallError that our gateway process told of."""
     if fields["kind"] == ErrorKind.GATEWAY:
         return GatewayError(fields["message"], status=fields["status"], code=fields["code"])
-    return CallError(
+    return _Told(
         ErrorKind(fields["kind"]),
         fields["message"],
         status=fields["status"],
@@ -124,17 +128,12 @@ def _events(chunk: Json) -> Iterable[ClientEvent]:
 
 def _own(error: CallError, target: Target) -> CallError:
     """The same failure as the gateway's own, where it is."""
-    if isinstance(error, GatewayError):
+    if isinstance(error, GatewayError | _Told):
         return error
-    if error.code in _ON_THE_WAY and error.status is None and not _from_process(error):
+    if error.code in _ON_THE_WAY and error.status is None:
         where = "The LiteLLM endpoint" if target.upstream is None else "The gateway process"
         return GatewayError(f"{where} could not be reached: {error.message}", code=error.code)
     if error.code in _OWN_CODES or (target.upstream is not None and error.status == 401):
         message = "The gateway refused its own key."
         return GatewayError(message, status=error.status, code=error.code or "gateway_key")
     return error
-
-
-def _from_process(error: CallError) -> bool:
-    """Whether our gateway process told of it: then it is the provider that was not reached."""
-    return error.__cause__ is None

@@ -60,8 +60,9 @@ def map_error(exc: BaseException) -> CallError:
 
 
 def network_error(exc: BaseException) -> CallError | None:
-    """The same for another library's exception; None where no network error is in its chain."""
-    if any(isinstance(cause, FOREIGN) for cause in _chain(exc)):
+    """The same for another library's exception; None where its chain shows no failed transport."""
+    transport = (httpx.TransportError, aiohttp.ClientConnectionError, aiohttp.ClientPayloadError)
+    if any(isinstance(cause, (*transport, OSError)) for cause in _chain(exc)):
         return map_error(exc)
     return None
 

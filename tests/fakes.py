@@ -8,6 +8,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import logging
 import re
 import socket
 import threading
@@ -130,6 +131,8 @@ class Upstream:
 
     async def serve(self, ready: Callable[[], None]) -> None:
         self._loop, self._ended = asyncio.get_running_loop(), asyncio.Event()
+        # It would print a traceback for each connection that is cut on purpose.
+        logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
         runner = web.AppRunner(
             self.application(), handler_cancellation=True, shutdown_timeout=0.1, access_log=None
         )

@@ -1,0 +1,183 @@
+"""Our own gateway process, started as it runs, in front of the fake upstream."""
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import aclosing
+from dataclasses import replace
+
+import httpx
+import pytest
+from pytest_django import Settings
+
+from providers import gateway, http
+from providers.errors import CallError, ErrorKind, GatewayError
+from providers.types import (
+    ChatMessage,
+    ChatRequest,
+    ClientEvent,
+    Finish,
+    Kind,
+    Method,
+    Target,
+    TextDelta,
+    Timeouts,
+    Upstream,
+    UsageReport,
+)
+from tests import fakes
+
+TOKEN = "gateway-test-token-0123456789"
+ASKED = ChatRequest(messages=(ChatMessage(role="user", content="hello world"),))
+
+
+@pytest.fixture(scope="module")
+def gateway_url() -> Iterator[str]:
+    """The process, once LiteLLM is imported."""
+    url = f"http://127.0.0.1:{fakes.free_port()}"
+    process = subprocess.Popen(
+        [sys.executable, "manage.py", "gateway"],
+        env={**os.environ, "GATEWAY_URL": url, "GATEWAY_TOKEN": TOKEN},
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline:
+        try:
+            if httpx.get(f"{url}/healthz", timeout=1).json()["status"] == "ready":
+                break
+        except httpx.HTTPError:
+            pass
+        time.sleep(0.1)
+    yield url
+    process.terminate()
+    process.wait(10)
+
+
+@pytest.fixture
+def target(gateway_url: str, fake: fakes.Upstream, settings: Settings) -> Target:
+    settings.GATEWAY_URL, settings.GATEWAY_TOKEN = gateway_url, TOKEN
+    return Target(
+        method=Method.GATEWAY,
+        kind=Kind.OPENAI,
+        base_url=gateway_url,
+        api_key=TOKEN,
+        model="echo",
+        timeouts=Timeouts(connect=5, first_token=20, silence=20, total=60),
+        upstream=Upstream(litellm_model="openai/echo", base_url=fake.url, api_key=fakes.KEY),
+    )
+
+
+def asking(target: Target, model: str, prefix: str = "openai", **upstream: str) -> Target:
+    assert target.upstream is not None
+    changed = replace(target.upstream, litellm_model=f"{prefix}/{model}", **upstream)
+    return replace(target, model=model, upstream=changed)
+
+
+async def events(target: Target) -> list[ClientEvent]:
+    try:
+        async with aclosing(gateway.stream(target, ASKED)) as stream:
+            return [event async for event in stream]
+    finally:
+        await http.close()
+
+
+def text(found: list[ClientEvent]) -> str:
+    return "".join(event.text for event in found if isinstance(event, TextDelta))
+
+
+@pytest.mark.parametrize("prefix", ["openai", "anthropic"])
+async def test_an_answer_comes_through_litellm(target: Target, prefix: str) -> None:
+    """Text, finish reason and usage, from either wire format."""
+    found = await events(asking(target, "echo", prefix))
+    assert text(found) == "hello world"
+    assert Finish(reason="stop") in found
+    assert any(isinstance(event, UsageReport) for event in found)
+
+
+async def test_a_long_answer_arrives_exactly(target: Target) -> None:
+    """Markdown in pieces that cut words, whole at the end."""
+    assert text(await events(asking(target, "markdown"))) == fakes.MARKDOWN
+
+
+@pytest.mark.parametrize(
+    ("model", "kind", "status", "code"),
+    [
+        ("400", ErrorKind.REQUEST, 400, "invalid_value"),
+        ("401", ErrorKind.AUTH, 401, "invalid_api_key"),
+        ("402", ErrorKind.QUOTA, 402, None),
+        ("429", ErrorKind.RATE_LIMIT, 429, "rate_limit_exceeded"),
+        ("500", ErrorKind.PROVIDER, 500, None),
+        ("503", ErrorKind.OVERLOADED, 503, None),
+        ("zai", ErrorKind.QUOTA, 429, "1113"),
+        ("error-in-200", ErrorKind.PROVIDER, None, None),
+        ("garbage", ErrorKind.PROVIDER, None, None),
+        ("html", ErrorKind.PROVIDER, None, None),
+        ("empty", ErrorKind.PROVIDER, None, "empty"),
+        ("truncated", ErrorKind.PROVIDER, None, "truncated"),
+        ("cut-mid", ErrorKind.NETWORK, None, "cut"),
+        ("reset", ErrorKind.NETWORK, None, "reset"),
+    ],
+)
+async def test_the_providers_failures_keep_their_kind(
+    target: Target, model: str, kind: ErrorKind, status: int | None, code: str | None
+) -> None:
+    """A cut stream is no `stop`, and a refused key is the provider's, not the gateway's."""
+    with pytest.raises(CallError) as caught:
+        await events(asking(target, model))
+    error = caught.value
+    assert (type(error) is GatewayError, error.kind) == (False, kind)
+    assert status is None or error.status == status
+    assert code is None or error.code == code
+
+
+async def test_retry_after_comes_through(target: Target) -> None:
+    """In seconds."""
+    with pytest.raises(CallError) as caught:
+        await events(asking(target, "429"))
+    assert caught.value.retry_after == 2
+
+
+async def test_an_unreachable_provider_is_no_failure_of_the_gateway(target: Target) -> None:
+    """LiteLLM calls it a 500; the chain of causes knows better."""
+    nowhere = f"http://127.0.0.1:{fakes.refusing_port()}/v1"
+    with pytest.raises(CallError) as caught:
+        await events(asking(target, "echo", base_url=nowhere))
+    assert (caught.value.kind, caught.value.code) == (ErrorKind.NETWORK, "connect_refused")
+
+
+async def test_a_dead_gateway_is_the_gateways_failure(target: Target) -> None:
+    """So that only its route suffers."""
+    nowhere = f"http://127.0.0.1:{fakes.refusing_port()}"
+    with pytest.raises(GatewayError):
+        await events(replace(target, base_url=nowhere))
+
+
+async def test_only_this_instance_may_use_the_gateway(target: Target) -> None:
+    """The token is made at each start."""
+    with pytest.raises(GatewayError):
+        await events(replace(target, api_key="guessed"))
+    with pytest.raises(GatewayError):
+        await events(replace(target, api_key=""))
+
+
+async def test_the_reader_leaving_closes_the_upstreams_connection(
+    target: Target, fake: fakes.Upstream
+) -> None:
+    """Within a second, through two processes."""
+    async with aclosing(gateway.stream(asking(target, "slow-1000-20"), ASKED)) as stream:
+        async for _ in stream:
+            break
+    async with asyncio.timeout(1):
+        while fake.requests[-1].disconnected_at is None:  # noqa: ASYNC110 - another thread's
+            await asyncio.sleep(0.01)
+    await http.close()
+
+
+async def test_the_catalogue_comes_over_the_same_road(target: Target) -> None:
+    """LiteLLM has no call for it."""
+    found = await gateway.list_models(target)
+    await http.close()
+    assert [model.model_id for model in found] == list(fakes.MODELS)
