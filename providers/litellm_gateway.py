@@ -81,6 +81,8 @@ def _imported() -> Any:
 
     litellm.suppress_debug_info = True
     litellm.drop_params = True
+    # Its own lines hold prompts and upstream bodies.
+    logging.getLogger("LiteLLM").setLevel(logging.CRITICAL)
     return litellm
 
 

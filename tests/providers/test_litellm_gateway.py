@@ -106,7 +106,7 @@ async def test_a_long_answer_arrives_exactly(target: Target) -> None:
     ("model", "kind", "status", "code"),
     [
         ("400", ErrorKind.REQUEST, 400, "invalid_value"),
-        ("401", ErrorKind.AUTH, 401, "invalid_api_key"),
+        ("401", ErrorKind.AUTH, 401, None),
         ("402", ErrorKind.QUOTA, 402, None),
         ("429", ErrorKind.RATE_LIMIT, 429, "rate_limit_exceeded"),
         ("500", ErrorKind.PROVIDER, 500, None),
