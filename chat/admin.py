@@ -17,8 +17,6 @@ else:
 class ListOnly:
     """Rows of other people: to be counted, not to be opened (their name is what was written)."""
 
-    list_display_links = None
-
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
@@ -34,6 +32,7 @@ class ListOnly:
 
 @admin.register(Conversation)
 class ConversationAdmin(ListOnly, _ConversationAdmin):
+    list_display_links = None
     list_display = ("pk", "owner", "language_model", "created_at", "updated_at")
     list_select_related = ("owner", "language_model")
     search_fields = ("owner__username",)
@@ -41,6 +40,7 @@ class ConversationAdmin(ListOnly, _ConversationAdmin):
 
 @admin.register(Message)
 class MessageAdmin(ListOnly, _MessageAdmin):
+    list_display_links = None
     list_display = (
         "pk",
         "role",

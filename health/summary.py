@@ -24,12 +24,6 @@ class Hour:
     def total(self) -> int:
         return self.good + self.bad
 
-    @property
-    def status(self) -> str:
-        if not self.total:
-            return "unknown"
-        return "healthy" if not self.bad else "degraded" if self.good else "failing"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Share:

@@ -30,19 +30,19 @@ class Row:
 
     @property
     def bars(self) -> list[dict[str, Any]]:
-        """One bar an hour, for a drawing of 240 by 24."""
-        return [
-            {"x": number * 10 + 1, "fill": _FILLS[hour.status], "title": _told(hour)}
-            for number, hour in enumerate(self.hours)
-        ]
+        return [_bar(number, hour) for number, hour in enumerate(self.hours)]
 
 
-_FILLS = {
-    "healthy": "var(--healthy)",
-    "degraded": "var(--degraded)",
-    "failing": "var(--failing)",
-    "unknown": "var(--line)",
-}
+def _bar(number: int, hour: summary.Hour) -> dict[str, Any]:
+    """One hour of a drawing of 240 by 24: the failed share stands in it from below."""
+    failed = max(3, round(24 * hour.bad / hour.total)) if hour.bad else 0
+    return {
+        "x": number * 10 + 1,
+        "fill": "var(--healthy)" if hour.total else "var(--line)",
+        "failed": failed,
+        "above": 24 - failed,
+        "title": _told(hour),
+    }
 
 
 def _told(hour: summary.Hour) -> str:

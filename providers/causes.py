@@ -105,7 +105,7 @@ def gateway_away(e: Evidence) -> Diagnosis:
         )
     return Diagnosis(
         title="The gateway process does not answer",
-        cause=f"This program's own gateway process is not there: {_said(e)}",
+        cause=_said(e),
         advice="It is started together with the site and comes back by itself; if it does not, run"
         " ./dev logs and look for gateway. The direct road works without it.",
     )

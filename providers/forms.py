@@ -93,7 +93,7 @@ class ProviderForm(_ModelForm):
         labels = {
             "kind": "Wire format",
             "provider_type": "Reachable by",
-            "routing_method": "Method",
+            "routing_method": "Routing method",
             "prefer_direct": "Prefer the direct road",
             "fallback_enabled": "Fall back to the other road",
             "health_check_interval": "Seconds between checks",
@@ -149,6 +149,8 @@ class ProviderForm(_ModelForm):
             key.help_text = f"{stored.masked_key} is stored{since}. Leave empty to keep it."
         else:
             key.help_text = self.preset.key_hint
+            key.required = self.preset.needs_key and not stored.pk
+            key.error_messages["required"] = f"{self.preset.name} needs a key."
             del self.fields["remove_key"]
         if stored.gateway_api_key:
             self.fields["gateway_api_key"].help_text = "One is stored. Leave empty to keep it."
@@ -205,9 +207,6 @@ class ProviderForm(_ModelForm):
         data = super().clean() or self.cleaned_data
         if data.get("preset") in _ZAI and data.get("base_url"):
             data["preset"] = _ZAI[addresses.is_zai_coding(data["base_url"])]
-        missing = not self.instance.pk and not data.get("api_key") and "api_key" not in self.errors
-        if missing and self.preset.needs_key:
-            self.add_error("api_key", f"{self.preset.name} needs a key.")
         return data
 
     def blank_secrets_note(self) -> bool:

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.core.paginator import Paginator
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, F, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -27,12 +27,18 @@ SHOWN = {
 }
 
 
-def section(request: HttpRequest, provider: Provider) -> dict[str, Any]:
-    """What models.html needs: one page of what matches, and the counts of all."""
-    query, shown = request.GET.get("q", "").strip(), request.GET.get("show", "")
+def section(request: HttpRequest, provider: Provider, added: str = "") -> dict[str, Any]:
+    """What models.html needs: one page of what matches, and the counts of all.
+
+    A model that was just `added` is searched for, so that it is seen.
+    """
+    query = added or request.GET.get("q", "").strip()
+    shown = "" if added else request.GET.get("show", "")
     found = _matching(provider, query, shown)
     page = Paginator(found, PAGE).get_page(request.GET.get("page"))
     asked = parse_datetime(request.GET.get("since", ""))
+    if asked is None and provider.models_refreshed_at is None:
+        asked = timezone.now()
     return {
         "provider": provider,
         "page": page,
@@ -46,7 +52,9 @@ def section(request: HttpRequest, provider: Provider) -> dict[str, Any]:
 
 
 def _matching(provider: Provider, query: str, shown: str) -> QuerySet[LanguageModel]:
-    models = provider.language_models.filter(SHOWN.get(shown, Q())).order_by("name", "pk")
+    models = provider.language_models.filter(SHOWN.get(shown, Q())).order_by(
+        F("missing_since").asc(nulls_first=True), "name", "pk"
+    )
     for word in query.split():
         models = models.filter(Q(model_id__icontains=word) | Q(name__icontains=word))
     return models
@@ -69,10 +77,10 @@ def models(request: HttpRequest, slug: str) -> HttpResponse:
     return render(request, "providers/models.html", section(request, provider))
 
 
-def _answer(request: Request, provider: Provider, **more: Any) -> HttpResponse:
+def _answer(request: Request, provider: Provider, added: str = "", **more: Any) -> HttpResponse:
     """The section for htmx, else the page it stands on."""
     if request.htmx:
-        context = section(request, provider) | more
+        context = section(request, provider, added) | more
         return render(request, "providers/models.html", context)
     address = reverse("providers:detail", args=[provider.slug])
     return redirect(f"{address}#models")
@@ -116,8 +124,8 @@ def add(request: Request, slug: str) -> HttpResponse:
     provider = get_object_or_404(Provider, slug=slug)
     form = AddModelForm(request.POST, provider=provider)
     if form.is_valid():
-        form.store()
-        return _answer(request, provider)
+        added = form.store().model_id
+        return _answer(request, provider, added)
     context = section(request, provider) | {"add_form": form}
     return render(request, "providers/models.html", context, status=422)
 

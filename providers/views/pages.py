@@ -59,8 +59,11 @@ def card(provider: Provider) -> Card:
 def index(request: Request) -> HttpResponse:
     """All providers as cards; asked again every few seconds for the cards alone."""
     listed = Count("language_models", filter=Q(language_models__missing_since=None))
-    providers = Provider.objects.annotate(model_count=listed).prefetch_related("routes")
-    ctx = {"cards": [card(provider) for provider in providers], "presets": presets.PRESETS}
+    providers = Provider.objects.annotate(model_count=listed).order_by("name")
+    ctx = {
+        "cards": [card(provider) for provider in providers.prefetch_related("routes")],
+        "presets": presets.PRESETS,
+    }
     template = "providers/index.html"
     return render(request, f"{template}#cards" if request.htmx else template, ctx)
 
