@@ -43,6 +43,18 @@ class Parser:
         self._rest = rest + held
         return [event for line in lines if (event := self._take(line))]
 
+    def end(self) -> list[ServerEvent]:
+        """The event that the end of the file completes, where its last empty line is missing."""
+        found = self.feed(b"")
+        line, self._rest = self._rest.removesuffix("\r"), ""
+        found += [event for last in (line, "") if (event := self._take(last))]
+        return found
+
+    @property
+    def waiting(self) -> int:
+        """How many characters wait for the end of their event."""
+        return len(self._rest) + sum(map(len, self._data))
+
     def _take(self, line: str) -> ServerEvent | None:
         if not line:
             return self._dispatch()
