@@ -1,12 +1,11 @@
 """Celery's entry to the observer."""
 
-import asyncio
-
 from celery import shared_task
 
 from health import monitor
+from providers.tasks import run
 
 
 @shared_task
 def check_due() -> None:
-    asyncio.run(monitor.check_due())
+    run(monitor.check_due())

@@ -161,6 +161,24 @@ def html(e: Evidence) -> Diagnosis:
     )
 
 
+def redirected(e: Evidence) -> Diagnosis:
+    secure = e.address.replace("http://", "https://", 1)
+    known = secure != e.address and not addresses.is_local(e.address)
+    return Diagnosis(
+        title=ENDPOINT,
+        cause=f"{addresses.host(e.address)} sends callers elsewhere. A redirect is not followed, as"
+        " it could carry the key to another host.",
+        advice="Use the address it leads to; often that is the same one with https.",
+        fix=Fix(field=e.address_field, value=secure, label=f"Use {secure}") if known else None,
+    )
+
+
+def unreadable(e: Evidence) -> Diagnosis:
+    return Diagnosis(
+        title=ENDPOINT, cause=_said(e), advice="Check the address and the extra headers."
+    )
+
+
 def not_found(e: Evidence) -> Diagnosis:
     return Diagnosis(
         title=ENDPOINT,
@@ -342,6 +360,17 @@ gateway_refuses = _static(
     AUTH,
     "The gateway refused its own key; the provider was never asked.",
     "Enter the LiteLLM proxy's key (its master key or a virtual key) as gateway key.",
+)
+gateway_token = _static(
+    AUTH,
+    "This program's gateway process was started with another token than the site; the provider was"
+    " never asked.",
+    "Restart the site and its gateway together.",
+)
+litellm_missing = _static(
+    "The gateway process cannot work",
+    "LiteLLM is not installed where the gateway process runs.",
+    "Install the requirements again: ./dev up does it. The direct road works without it.",
 )
 list_missing = _static(
     "This provider does not list its models",

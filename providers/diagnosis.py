@@ -118,6 +118,7 @@ def _lists_models(e: Evidence) -> bool:
     return e.step == "chat" and "models" in e.succeeded
 
 
+_UNREADABLE = frozenset({"invalid_url", "bad_header", "invalid_header"})
 _NO_SUCH_MODEL = frozenset({"model_not_found", "1211"})
 
 _RULES: tuple[tuple[Condition, Words], ...] = (
@@ -125,10 +126,14 @@ _RULES: tuple[tuple[Condition, Words], ...] = (
     (lambda e: e.code == "address_refused", causes.address_refused),
     (lambda e: addresses.undoubled(e.base_url) != e.base_url, causes.doubled),
     (lambda e: addresses.tidy(e.base_url).url != e.base_url, causes.pasted_call),
-    (_all(_is(ErrorKind.GATEWAY), _status(400, 401, 403)), causes.gateway_refuses),
+    (_all(_is(ErrorKind.GATEWAY), _status(400, 401, 403), _through_proxy), causes.gateway_refuses),
+    (_all(_is(ErrorKind.GATEWAY), _status(401)), causes.gateway_token),
+    (lambda e: e.code == "litellm_missing", causes.litellm_missing),
     (_all(_is(ErrorKind.GATEWAY), _status(None)), causes.gateway_away),
     (_is(ErrorKind.GATEWAY), causes.gateway_failed),
     (lambda e: e.code == "html", causes.html),
+    (lambda e: e.code == "redirect", causes.redirected),
+    (lambda e: e.code in _UNREADABLE, causes.unreadable),
     (lambda e: e.step == "models" and "chat" in e.succeeded, causes.list_missing),
     (_all(lambda e: e.code in _NO_SUCH_MODEL, _through_proxy), causes.gateway_lacks_model),
     (lambda e: e.code in _NO_SUCH_MODEL, causes.model_missing),
@@ -142,7 +147,7 @@ _RULES: tuple[tuple[Condition, Words], ...] = (
     (_is(ErrorKind.RATE_LIMIT), causes.rate_limit),
     (_is(ErrorKind.OVERLOADED), causes.overloaded),
     (_is(ErrorKind.NETWORK, "dns"), causes.dns),
-    (_is(ErrorKind.NETWORK, "tls"), causes.tls),
+    (_is(ErrorKind.NETWORK, "tls", "tls_certificate"), causes.tls),
     (_all(_is(ErrorKind.NETWORK), lambda e: addresses.is_local(e.address)), causes.local),
     (_is(ErrorKind.NETWORK), causes.network),
     (_is(ErrorKind.TIMEOUT, "connect_timeout"), causes.unreached),

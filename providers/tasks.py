@@ -7,22 +7,34 @@ from collections.abc import Awaitable, Callable
 from celery import shared_task
 from django.utils import timezone
 
-from providers import database, discovery, probing
+from providers import database, discovery, http, probing
 
 log = logging.getLogger(__name__)
 
 AT_ONCE = 8  # catalogues fetched at the same time
 
 
+def run(work: Awaitable[object]) -> None:
+    """Runs a flow on a loop of its own and closes the connections it opened there."""
+
+    async def closing() -> None:
+        try:
+            await work
+        finally:
+            await http.close()
+
+    asyncio.run(closing())
+
+
 @shared_task
 def refresh(provider_id: int) -> None:
-    asyncio.run(discovery.refresh(provider_id))
+    run(discovery.refresh(provider_id))
 
 
 @shared_task
 def look_over(provider_id: int) -> None:
     """After a change of key or address: what does it offer now, and over which road?"""
-    asyncio.run(_look_over(provider_id))
+    run(_look_over(provider_id))
 
 
 async def _look_over(provider_id: int) -> None:
@@ -33,7 +45,7 @@ async def _look_over(provider_id: int) -> None:
 @shared_task
 def refresh_stale() -> None:
     """Every catalogue that is due; one that fails does not keep the others from it."""
-    asyncio.run(_each(discovery.refresh))
+    run(_each(discovery.refresh))
 
 
 async def _each(work: Callable[[int], Awaitable[object]]) -> None:
