@@ -3,6 +3,7 @@
 Specification: https://docs.anthropic.com/en/api/messages and .../messages-streaming.
 """
 
+import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -51,13 +52,59 @@ def body(request: ChatRequest, model: str) -> dict[str, Any]:
         **options,
         **({"system": "\n\n".join(system)} if system else {}),
         "model": model,
+        **({"tools": tools} if (tools := _tools(request.options.get("tools"))) else {}),
         "messages": [
-            {"role": m.role, "content": wire.message(m)["content"]}
+            {"role": "assistant" if m.role == "assistant" else "user", "content": _content(m)}
             for m in request.messages
-            if m.role in ("user", "assistant")
+            if m.role not in ("system", "developer")
         ],
         "stream": True,
     }
+
+
+def _tools(offered: object) -> list[dict[str, Any]]:
+    functions = (wire.fields(tool.get("function")) for tool in wire.dicts(offered))
+    return [
+        {
+            "name": function.get("name"),
+            "description": function.get("description") or "",
+            "input_schema": function.get("parameters") or {"type": "object"},
+        }
+        for function in functions
+    ]
+
+
+def _content(message: ChatMessage) -> str | list[Json]:
+    """Text as it is; pictures, tool calls and their results as this format's blocks."""
+    if message.role == "tool":
+        call_id = message.extra.get("tool_call_id")
+        return [{"type": "tool_result", "tool_use_id": call_id, "content": _plain(message)}]
+    calls = wire.dicts(message.extra.get("tool_calls"))
+    if isinstance(message.content, str) and not calls:
+        return message.content
+    parts = message.content or ()
+    if isinstance(parts, str):
+        parts = ({"type": "text", "text": parts},)
+    return [*map(_block, parts), *map(_tool_use, calls)]
+
+
+def _block(part: Json) -> Json:
+    url = wire.fields(part.get("image_url")).get("url")
+    if not isinstance(url, str):
+        return part
+    if url.startswith("data:"):
+        kind, _, data = url.removeprefix("data:").partition(";base64,")
+        return {"type": "image", "source": {"type": "base64", "media_type": kind, "data": data}}
+    return {"type": "image", "source": {"type": "url", "url": url}}
+
+
+def _tool_use(call: Json) -> Json:
+    function = wire.fields(call.get("function"))
+    try:
+        given = json.loads(function.get("arguments") or "{}")
+    except ValueError:
+        given = {}  # a call that broke off in its middle
+    return {"type": "tool_use", "id": call.get("id"), "name": function.get("name"), "input": given}
 
 
 def _plain(message: ChatMessage) -> str:
@@ -79,7 +126,7 @@ class Reader:
             case "error":
                 raise wire.in_band_error(payload)
             case "message_start":
-                self._keep(payload["message"].get("usage") or {})
+                self._keep(wire.fields(wire.fields(payload.get("message")).get("usage")))
             case "content_block_start":
                 yield from self._started(payload)
             case "content_block_delta":
@@ -90,11 +137,12 @@ class Reader:
                 yield from self._whole(payload)
 
     def _keep(self, usage: Json) -> None:
-        self._cached = usage.get("cache_read_input_tokens") or 0
-        self._input = (usage.get("input_tokens") or 0) + self._cached
+        self._cached = wire.count(usage.get("cache_read_input_tokens"))
+        written = wire.count(usage.get("cache_creation_input_tokens"))
+        self._input = wire.count(usage.get("input_tokens")) + self._cached + written
 
     def _started(self, payload: Json) -> Iterable[ClientEvent]:
-        block = payload.get("content_block") or {}
+        block = wire.fields(payload.get("content_block"))
         if block.get("type") == "tool_use":
             call = {
                 "index": payload.get("index", 0),
@@ -105,32 +153,32 @@ class Reader:
             yield ToolCallDelta(call=call, raw=payload)
 
     def _delta(self, payload: Json) -> Iterable[ClientEvent]:
-        delta = payload.get("delta") or {}
-        if text := delta.get("text"):
+        delta = wire.fields(payload.get("delta"))
+        if isinstance(text := delta.get("text"), str) and text:
             yield TextDelta(text=text, raw=payload)
-        if thinking := delta.get("thinking"):
+        if isinstance(thinking := delta.get("thinking"), str) and thinking:
             yield ReasoningDelta(text=thinking, raw=payload)
-        if "partial_json" in delta:
+        if isinstance(delta.get("partial_json"), str):
             function = {"arguments": delta["partial_json"]}
             call = {"index": payload.get("index", 0), "function": function}
             yield ToolCallDelta(call=call, raw=payload)
 
     def _ended(self, payload: Json) -> Iterable[ClientEvent]:
-        if payload.get("usage"):
-            yield UsageReport(usage=self._usage(payload["usage"]), raw=payload)
-        if reason := (payload.get("delta") or {}).get("stop_reason"):
+        if counted := wire.fields(payload.get("usage")):
+            yield UsageReport(usage=self._usage(counted), raw=payload)
+        if reason := str(wire.fields(payload.get("delta")).get("stop_reason") or ""):
             yield Finish(reason=_REASONS.get(reason, reason), raw=payload)
 
     def _whole(self, payload: Json) -> Iterable[ClientEvent]:
-        self._keep(payload.get("usage") or {})
-        for block in payload.get("content") or ():
-            if block.get("type") == "text" and block.get("text"):
+        self._keep(wire.fields(payload.get("usage")))
+        for block in wire.dicts(payload.get("content")):
+            if block.get("type") == "text" and isinstance(block.get("text"), str):
                 yield TextDelta(text=block["text"], raw=payload)
         yield from self._ended({"usage": payload.get("usage"), "delta": payload})
 
     def _usage(self, fields: Json) -> Usage:
         return Usage(
             input_tokens=self._input,
-            output_tokens=fields.get("output_tokens") or 0,
+            output_tokens=wire.count(fields.get("output_tokens")),
             cached_tokens=self._cached,
         )

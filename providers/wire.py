@@ -4,6 +4,7 @@ Fields we do not name pass through untouched, in both directions. Specification:
 https://platform.openai.com/docs/api-reference/chat and .../chat-streaming.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -47,21 +48,36 @@ def events(chunk: Json) -> Iterable[ClientEvent]:
     """
     if chunk.get("error"):
         raise in_band_error(chunk)
-    for choice in chunk.get("choices") or ():
+    for choice in dicts(chunk.get("choices")):
         if choice.get("index") in (None, 0):
             yield from _choice_events(choice, chunk)
     if isinstance(chunk.get("usage"), Mapping):
         yield UsageReport(usage=usage(chunk["usage"]), raw=chunk)
 
 
+def dicts(value: object) -> list[Json]:
+    """The objects of a list that may be none, or hold anything: upstreams send what they like."""
+    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
+
+
+def fields(value: object) -> Json:
+    """An object, or an empty one in the place of anything else."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def count(value: object) -> int:
+    """A number of tokens; zero for null, and for what is no number."""
+    return max(0, int(value)) if isinstance(value, int | float) and math.isfinite(value) else 0
+
+
 def _choice_events(choice: Json, chunk: Json) -> Iterable[ClientEvent]:
-    delta = choice.get("delta") or choice.get("message") or {}
+    delta = fields(choice.get("delta") or choice.get("message"))
     reasoning = delta.get("reasoning_content") or delta.get("reasoning")
     if isinstance(reasoning, str) and reasoning:
         yield ReasoningDelta(text=reasoning, raw=chunk)
     if text := _text(delta.get("content")):
         yield TextDelta(text=text, raw=chunk)
-    for call in delta.get("tool_calls") or ():
+    for call in dicts(delta.get("tool_calls")):
         yield ToolCallDelta(call=call, raw=chunk)
     if choice.get("finish_reason"):
         yield Finish(reason=str(choice["finish_reason"]), raw=chunk)
@@ -90,15 +106,15 @@ def sentence(kind: ErrorKind, text: str) -> str:
     return text[:280] if text else f"The provider answered with an error ({kind})."
 
 
-def usage(fields: Json) -> Usage:
+def usage(reported: Json) -> Usage:
     """Token counts; null and missing are zero."""
-    cached = (fields.get("prompt_tokens_details") or {}).get("cached_tokens")
-    reasoning = (fields.get("completion_tokens_details") or {}).get("reasoning_tokens")
     return Usage(
-        input_tokens=fields.get("prompt_tokens") or 0,
-        output_tokens=fields.get("completion_tokens") or 0,
-        cached_tokens=cached or 0,
-        reasoning_tokens=reasoning or 0,
+        input_tokens=count(reported.get("prompt_tokens")),
+        output_tokens=count(reported.get("completion_tokens")),
+        cached_tokens=count(fields(reported.get("prompt_tokens_details")).get("cached_tokens")),
+        reasoning_tokens=count(
+            fields(reported.get("completion_tokens_details")).get("reasoning_tokens")
+        ),
     )
 
 
