@@ -1,0 +1,221 @@
+"""A catalogue is fetched once, compared and stored; what was known is never wiped."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+import redis
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.utils import timezone
+from pytest_django import DjangoAssertNumQueries, Settings
+
+from providers import catalogue, discovery, http, tasks
+from providers.models import LanguageModel, ModelSource, Provider
+from providers.types import FoundModel
+from tests import fakes
+
+MakeProvider = Callable[..., Provider]
+NOTHING: dict[str, catalogue.KnownModel] = {}
+
+
+async def refreshed(provider: Provider) -> Provider:
+    try:
+        await discovery.refresh(provider.pk)
+    finally:
+        await http.close()
+    return await Provider.objects.aget(pk=provider.pk)
+
+
+def ids(provider: Provider) -> set[str]:
+    return set(provider.language_models.values_list("model_id", flat=True))
+
+
+def listed(fake: fakes.Upstream) -> int:
+    return sum(request.path.endswith("/models") for request in fake.requests)
+
+
+@pytest.fixture
+def provider(transactional_db: None, make_provider: MakeProvider, fake: fakes.Upstream) -> Provider:
+    return make_provider(base_url=fake.url, api_key=fakes.KEY)
+
+
+async def test_it_works(provider: Provider, fake: fakes.Upstream) -> None:
+    """What the provider lists is stored; what it no longer lists is marked and kept."""
+    provider = await refreshed(provider)
+    assert provider.models_error == ""
+    assert provider.models_refreshed_at is not None
+    assert await sync_to_async(ids)(provider) == {*fake.models, "m"}
+    gone = await provider.language_models.aget(model_id="m")
+    assert gone.missing_since is not None
+
+
+async def test_those_who_ask_at_once_share_one_fetch(
+    provider: Provider, fake: fakes.Upstream
+) -> None:
+    """Single flight across processes: the followers wait for the owner's result."""
+    try:
+        counts = await asyncio.gather(*(discovery.refresh(provider.pk) for _ in range(5)))
+    finally:
+        await http.close()
+    assert counts == [len(fake.models)] * 5
+    assert listed(fake) == 1
+
+
+async def test_a_dead_owner_keeps_nobody_waiting_for_ever(
+    provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lock ends by itself; a follower gives up before."""
+    monkeypatch.setattr(discovery, "FOLLOW_SECONDS", 0.3)
+    with redis.Redis.from_url(settings.REDIS_URL) as client:
+        client.set(f"discovery:{provider.pk}", "dead", px=2000)
+        try:
+            assert await discovery.refresh(provider.pk) == 1
+        finally:
+            client.delete(f"discovery:{provider.pk}")
+
+
+async def test_without_redis_it_still_fetches(provider: Provider, settings: Settings) -> None:
+    """The lock saves work; it is not needed for being right."""
+    settings.REDIS_URL = "redis://127.0.0.1:1"
+    provider = await refreshed(provider)
+    assert provider.models_error == ""
+
+
+async def test_a_refused_key_leaves_a_sentence_and_the_models(
+    provider: Provider, fake: fakes.Upstream
+) -> None:
+    """A failure never wipes, nor marks anything missing."""
+    provider = await refreshed(provider)
+    fake.script(models="401")
+    provider = await refreshed(provider)
+    assert provider.models_error
+    assert fakes.KEY not in provider.models_error
+    kept = provider.language_models.filter(missing_since=None)
+    assert await kept.acount() == len(fake.models)
+
+
+async def test_a_missing_list_falls_back_to_the_offline_catalogue(
+    make_provider: MakeProvider, transactional_db: None, fake: fakes.Upstream
+) -> None:
+    """As with a Coding Plan whose list cannot be read."""
+    provider = await sync_to_async(make_provider)(
+        base_url=fake.url, api_key=fakes.KEY, preset="zai-coding"
+    )
+    fake.script(models="html")
+    provider = await refreshed(provider)
+    model = await provider.language_models.aget(model_id="glm-4.7")
+    assert model.source == ModelSource.CATALOGUE
+    assert model.context == 204800
+    assert provider.models_error
+
+
+def test_an_empty_list_changes_nothing(make_provider: MakeProvider) -> None:
+    """It says so instead."""
+    provider = make_provider()
+    discovery._keep(provider.pk, [], None)
+    provider.refresh_from_db()
+    assert provider.models_error == "The provider listed no models; what was known is kept."
+    assert provider.language_models.get().missing_since is None
+
+
+def test_the_providers_word_comes_before_the_catalogues(make_provider: MakeProvider) -> None:
+    """Each fills what the other leaves out."""
+    provider, now = make_provider(), timezone.now()
+    known = {"x": catalogue.KnownModel(model_id="x", name="X", context=10, vision=True)}
+    found = FoundModel(model_id="models/x", context=20, input_price=Decimal("1.5"))
+    discovery.store(provider, [found], known, now)
+    model = provider.language_models.get(model_id="models/x")
+    assert (model.name, model.context, model.vision) == ("X", 20, True)
+    assert model.input_price == Decimal("1.5")
+
+
+def test_a_second_sight_keeps_choices(make_provider: MakeProvider) -> None:
+    """Switched off stays off, first seen stays; one that came back is no longer missing."""
+    provider, then = make_provider(), timezone.now() - timedelta(days=1)
+    discovery.store(provider, [FoundModel(model_id="x")], NOTHING, then)
+    provider.language_models.filter(model_id="x").update(enabled=False, missing_since=then)
+    discovery.store(provider, [FoundModel(model_id="x")], NOTHING, timezone.now())
+    model = provider.language_models.get(model_id="x")
+    assert (model.enabled, model.first_seen, model.missing_since) == (False, then, None)
+
+
+def test_models_added_by_hand_are_never_missing(make_provider: MakeProvider) -> None:
+    """Nobody listed them in the first place."""
+    provider = make_provider()
+    provider.language_models.update(source=ModelSource.MANUAL)
+    discovery.store(provider, [FoundModel(model_id="x")], NOTHING, timezone.now())
+    assert provider.language_models.get(model_id="m").missing_since is None
+
+
+def test_a_strange_list_is_taken_with_care(make_provider: MakeProvider) -> None:
+    """Doubles, empty and endless ids, impossible limits: no error, nothing odd stored."""
+    provider = make_provider()
+    strange = [
+        FoundModel(model_id="x", context=-1),
+        FoundModel(model_id="x", context=10**12),
+        FoundModel(model_id=""),
+        FoundModel(model_id="y" * 300),
+        FoundModel(model_id="z", name="n\0" * 200),
+    ]
+    discovery.store(provider, strange, NOTHING, timezone.now())
+    assert ids(provider) == {"m", "x", "z"}
+    assert provider.language_models.get(model_id="x").context is None
+
+
+def test_three_thousand_models_take_a_handful_of_queries(
+    make_provider: MakeProvider, django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
+    """A big catalogue is stored in bulk."""
+    provider = make_provider()
+    found = [FoundModel(model_id=f"m{number}") for number in range(3000)]
+    with django_assert_max_num_queries(8):
+        discovery.store(provider, found, NOTHING, timezone.now())
+    assert provider.language_models.count() == 3001
+
+
+def test_what_is_stale_is_due(make_provider: MakeProvider) -> None:
+    """Never fetched, older than MODELS_FRESH, or failed a while ago; not what is off."""
+    now = timezone.now()
+    never = make_provider("Never")
+    old = make_provider("Old", models_refreshed_at=now - timedelta(days=1))
+    failed = make_provider(
+        "Failed", models_refreshed_at=now - timedelta(minutes=6), models_error="No."
+    )
+    make_provider("Fresh", models_refreshed_at=now)
+    make_provider("Just", models_refreshed_at=now, models_error="No.")
+    make_provider("Off", enabled=False)
+    assert set(discovery.stale(now)) == {never.pk, old.pk, failed.pk}
+
+
+async def test_a_removed_provider_is_no_error(transactional_db: None) -> None:
+    """It may go while its task waits."""
+    assert await discovery.refresh(12345) == 0
+
+
+def test_one_that_breaks_does_not_stop_the_others(
+    provider: Provider, make_provider: MakeProvider, fake: fakes.Upstream
+) -> None:
+    """The task goes through all that are due."""
+    make_provider("Refused", base_url="http://127.0.0.1:1/v1", preset="custom")
+    tasks.refresh_stale()
+    assert LanguageModel.objects.filter(provider=provider, missing_since=None).count() == len(
+        fake.models
+    )
+
+
+def test_a_look_over_probes_and_fetches(provider: Provider) -> None:
+    """What happens after a key or an address was changed."""
+    tasks.look_over(provider.pk)
+    provider.refresh_from_db()
+    assert provider.last_health_check is not None
+    assert provider.models_refreshed_at is not None
+
+
+def test_the_refresh_task_fetches(provider: Provider) -> None:
+    """What the button starts."""
+    tasks.refresh(provider.pk)
+    provider.refresh_from_db()
+    assert provider.models_refreshed_at is not None
