@@ -4,8 +4,9 @@ A stream ends well only with a finish reason. Closing the generator closes the s
 """
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
-from contextlib import aclosing
+import math
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
+from contextlib import aclosing, contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -26,6 +27,9 @@ from providers.types import (
     UsageReport,
 )
 
+LARGEST_BODY = 16 * 1024 * 1024  # bytes of a whole answer or a catalogue; OpenRouter's has 0.5 MB
+LARGEST_EVENT = 4 * 1024 * 1024  # characters of one event
+SHORTEST_SECRET = 4  # characters: a shorter one would hide ordinary words
 ERROR_BODY_LIMIT = 64 * 1024  # bytes of an error answer that are read
 TRAILER_SECONDS = 2.0  # how long usage may come after the finish reason
 ANTHROPIC_VERSION = "2023-06-01"  # https://docs.anthropic.com/en/api/versioning
@@ -35,11 +39,12 @@ type Reader = Callable[[Json], Iterable[ClientEvent]]
 
 async def stream(target: Target, request: ChatRequest) -> AsyncGenerator[ClientEvent]:
     """The events of one answer. Raises CallError; TruncatedError where no finish reason came."""
+    base = target.base_url.rstrip("/")
     if target.kind == Kind.ANTHROPIC:
-        url, body = f"{target.base_url}/messages", anthropic_wire.body(request, target.model)
+        url, body = f"{base}/messages", anthropic_wire.body(request, target.model)
         reader: Reader = anthropic_wire.Reader().events
     else:
-        url, body = f"{target.base_url}/chat/completions", wire.body(request, target.model)
+        url, body = f"{base}/chat/completions", wire.body(request, target.model)
         reader = wire.events
     async with aclosing(exchange(target, url, body, reader)) as events:
         async for event in events:
@@ -48,7 +53,7 @@ async def stream(target: Target, request: ChatRequest) -> AsyncGenerator[ClientE
 
 async def list_models(target: Target) -> list[FoundModel]:
     """The provider's catalogue, `GET /models`."""
-    return await fetch_models(target, f"{target.base_url}/models")
+    return await fetch_models(target, f"{target.base_url.rstrip('/')}/models")
 
 
 async def fetch_models(target: Target, url: str) -> list[FoundModel]:
@@ -56,19 +61,40 @@ async def fetch_models(target: Target, url: str) -> list[FoundModel]:
     patience = http.Patience(target.timeouts)
     if target.kind == Kind.ANTHROPIC:
         url += "?limit=1000"
-    async with http.opened("GET", url, headers=headers(target), patience=patience) as response:
-        await refuse_failure(response, patience)
-        return wire.found_models(await read_json(response, patience))
+    with nothing_secret(target):
+        async with http.opened("GET", url, headers=headers(target), patience=patience) as response:
+            await refuse_failure(response, patience)
+            return wire.found_models(await read_json(response, patience))
 
 
 def headers(target: Target) -> dict[str, str]:
-    """The call's headers: the protocol's key header, then the provider's extra ones."""
-    sent = {"Content-Type": "application/json"}
+    """The call's headers: the protocol's key header, then the provider's extra ones, which win
+    however they are spelled."""
+    key = target.api_key.strip()  # a pasted key brings its line end with it
+    sent = httpx.Headers({"Content-Type": "application/json"})
     if target.kind == Kind.ANTHROPIC:
-        sent |= {"x-api-key": target.api_key, "anthropic-version": ANTHROPIC_VERSION}
-    elif target.api_key:
-        sent["Authorization"] = f"Bearer {target.api_key}"
-    return sent | {str(name): str(value) for name, value in target.headers.items()}
+        sent.update({"x-api-key": key, "anthropic-version": ANTHROPIC_VERSION})
+    elif key:
+        sent["Authorization"] = f"Bearer {key}"
+    sent.update({str(name): str(value) for name, value in target.headers.items()})
+    return dict(sent)
+
+
+@contextmanager
+def nothing_secret(target: Target) -> Iterator[None]:
+    """Takes the keys and header values out of an error's words: some upstreams repeat them."""
+    upstream = target.upstream
+    secrets = {target.api_key.strip(), *map(str, target.headers.values())}
+    if upstream:
+        secrets |= {upstream.api_key.strip(), *map(str, upstream.headers.values())}
+    try:
+        yield
+    except CallError as error:
+        for secret in sorted(secrets, key=len, reverse=True):
+            if len(secret) >= SHORTEST_SECRET:
+                error.message = error.message.replace(secret, "[hidden]")
+        error.args = (error.message,)
+        raise
 
 
 async def exchange(
@@ -76,19 +102,27 @@ async def exchange(
 ) -> AsyncGenerator[ClientEvent]:
     """Posts a body and reads the answer's events, under the target's patience."""
     patience = http.Patience(target.timeouts)
-    async with http.opened(
-        "POST", url, headers=headers(target), body=body, patience=patience
-    ) as response:
-        await refuse_failure(response, patience)
-        finished = False
-        async with aclosing(_payloads(response, patience)) as payloads:
-            async for payload in payloads:
-                for event in reader(payload):
-                    finished = finished or isinstance(event, Finish)
-                    _demand_content(event, patience)
+    with nothing_secret(target):
+        async with http.opened(
+            "POST", url, headers=headers(target), body=body, patience=patience
+        ) as response:
+            await refuse_failure(response, patience)
+            async with aclosing(_finished(response, reader, patience)) as events:
+                async for event in events:
                     yield event
-                patience.ending = finished
-    if not finished:
+
+
+async def _finished(
+    response: httpx.Response, reader: Reader, patience: http.Patience
+) -> AsyncGenerator[ClientEvent]:
+    """The events of an answer that ends with a finish reason; TruncatedError where it does not."""
+    async with aclosing(_payloads(response, patience)) as payloads:
+        async for payload in payloads:
+            for event in reader(payload):
+                patience.ending = patience.ending or isinstance(event, Finish)
+                _demand_content(event, patience)
+                yield event
+    if not patience.ending:
         raise TruncatedError
 
 
@@ -106,16 +140,33 @@ def _demand_content(event: ClientEvent, patience: http.Patience) -> None:
 
 
 async def _payloads(response: httpx.Response, patience: http.Patience) -> AsyncGenerator[Json]:
-    """The JSON payloads of the answer, one for each event, or the one of a whole body."""
-    if "text/event-stream" not in response.headers.get("content-type", ""):
-        yield _object(await patience.wait(_read(response)))
-        return
-    parser, chunks = sse.Parser(), response.aiter_bytes()
+    """The JSON payloads of the answer: one for each event, or the one of a whole body.
+
+    What it is shows in its first character; the content type is often wrong.
+    """
+    parser, chunks, begun = sse.Parser(), response.aiter_bytes(), False
     while (chunk := await _next(chunks, patience)) is not None:
+        if not begun and (begun := bool(chunk.strip())) and chunk.lstrip()[:1] in b"{[<":
+            yield _object(await patience.wait(_rest(chunk, chunks)))
+            return
         for event in parser.feed(chunk):
             if event.data == "[DONE]":
                 return
-            yield _object(event.data)
+            if event.data:
+                yield _object(event.data)
+        if parser.waiting > LARGEST_EVENT:
+            raise _not_json()
+    for event in parser.end():
+        if event.data and event.data != "[DONE]":
+            yield _last(event.data)
+
+
+def _last(text: str) -> Json:
+    """What stood at the end of the file without an empty line after it may have been cut."""
+    try:
+        return _object(text)
+    except CallError:
+        raise TruncatedError from None
 
 
 async def _next(chunks: AsyncIterator[bytes], patience: http.Patience) -> bytes | None:
@@ -140,31 +191,43 @@ async def read_json(response: httpx.Response, patience: http.Patience) -> Any:
 
 
 async def _read(response: httpx.Response) -> str:
-    with mapped_errors():
-        await response.aread()
-        return response.text
+    return await _rest(b"", response.aiter_bytes())
+
+
+async def _rest(read: bytes, chunks: AsyncIterator[bytes]) -> str:
+    whole = bytearray(read)
+    while (chunk := await _anext(chunks)) is not None:
+        whole += chunk
+        if len(whole) > LARGEST_BODY:
+            raise _not_json()
+    return whole.decode("utf-8", "replace")
 
 
 def _object(text: str) -> Json:
     payload = _json(text)
     if not isinstance(payload, dict):
-        raise CallError(
-            ErrorKind.PROVIDER, "The answer was not the JSON it should be.", code="json"
-        )
+        raise _not_json()
     return payload
 
 
 def _json(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         if is_html(text):
             raise CallError(ErrorKind.PROVIDER, HTML_SENTENCE, status=200, code="html") from exc
-        message = "The answer was not the JSON it should be."
-        raise CallError(ErrorKind.PROVIDER, message, code="json") from exc
+        raise _not_json() from exc
+
+
+def _not_json() -> CallError:
+    return CallError(ErrorKind.PROVIDER, "The answer was not the JSON it should be.", code="json")
 
 
 HTML_SENTENCE = "A web page came back instead of an API's answer."
+
+
+# Statuses that a proxy in between sends as a page and means; any other page is a wrong address.
+_PAGES = frozenset({401, 402, 429, 503, 529})
 
 
 def is_html(text: str) -> bool:
@@ -185,15 +248,19 @@ def failure(status: int, headers: httpx.Headers, text: str) -> CallError:
         headers.get("retry-after") or headers.get("llm_provider-retry-after") or ""
     )
     if is_html(text):
-        kind = classify(status)
+        kind = classify(status) if status in _PAGES else ErrorKind.PROVIDER
         return CallError(kind, HTML_SENTENCE, status=status, code="html", retry_after=retry_after)
     if 300 <= status < 400:
         message = "The address sends elsewhere (a redirect), which is not followed."
         return CallError(ErrorKind.REQUEST, message, status=status, code="redirect")
     try:
-        code, words = error_fields(json.loads(text))
-    except ValueError:
+        parsed = json.loads(text)
+    except (ValueError, RecursionError):
         code, words = "", text
+    else:
+        # Google wraps its error into a list of one.
+        code, words = error_fields(parsed[0] if isinstance(parsed, list) and parsed else parsed)
+    code = "" if code == str(status) else code
     kind = classify(status, code)
     return CallError(
         kind, wire.sentence(kind, words), status=status, code=code, retry_after=retry_after
@@ -217,10 +284,11 @@ async def _limited(response: httpx.Response) -> str:
 def seconds(value: str) -> float | None:
     """Retry-After as seconds from now: a number, or an HTTP date (RFC 9110, section 10.2.3)."""
     try:
-        return max(0.0, float(value))
+        number = float(value)
+        return max(0.0, number) if math.isfinite(number) else None
     except ValueError:
         pass
     try:
         return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None

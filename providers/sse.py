@@ -28,6 +28,7 @@ class Parser:
         self._rest = ""
         self._begun = False
         self._data: list[str] = []
+        self._size = 0  # of the data, in characters
         self._event = ""
         self._id = ""
 
@@ -53,7 +54,7 @@ class Parser:
     @property
     def waiting(self) -> int:
         """How many characters wait for the end of their event."""
-        return len(self._rest) + sum(map(len, self._data))
+        return len(self._rest) + self._size
 
     def _take(self, line: str) -> ServerEvent | None:
         if not line:
@@ -62,6 +63,7 @@ class Parser:
         value = value.removeprefix(" ")
         if name == "data":
             self._data.append(value)
+            self._size += len(value) + 1
         elif name == "event":
             self._event = value
         elif name == "id" and "\0" not in value:
@@ -70,7 +72,7 @@ class Parser:
 
     def _dispatch(self) -> ServerEvent | None:
         data, event = self._data, self._event
-        self._data, self._event = [], ""
+        self._data, self._size, self._event = [], 0, ""
         return ServerEvent(data="\n".join(data), event=event, id=self._id) if data else None
 
 
