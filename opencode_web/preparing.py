@@ -135,8 +135,11 @@ async def is_reachable(url: str, port: int) -> bool:
             host = unquote(where.hostname or "")
             if where.scheme == "unix":
                 _, writer = await asyncio.open_unix_connection(unquote(where.path))
-            elif not host or host.startswith("/"):
-                return True  # a folder of sockets; libpq knows how to find it
+            elif host.startswith("/"):  # a folder of PostgreSQL's sockets
+                name = f"{host}/.s.PGSQL.{where.port or port}"
+                _, writer = await asyncio.open_unix_connection(name)
+            elif not host:
+                return True  # libpq's own default, which only it knows
             else:
                 _, writer = await asyncio.open_connection(where.hostname, where.port or port)
     except (OSError, TimeoutError):

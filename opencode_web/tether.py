@@ -11,30 +11,32 @@ UID -1 means: stay who you are.
 
 import os
 import sys
+from collections.abc import Callable
 
 PR_SET_PDEATHSIG = 1
 
 
-def tie(parent: int, number: int) -> None:
-    """Asks the kernel for signal `number` when the parent dies; must follow any change of user."""
+def kernel_call() -> Callable[..., int] | None:
+    """prctl(2), loaded while the user we are may still read Python's own folder."""
     try:
         import ctypes
     except ImportError:  # a Python built without libffi
-        return
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number, 0, 0, 0)
-    if os.getppid() != parent:  # it died before the kernel was asked
-        sys.exit(1)
+        return None
+    return ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 
 
 def main(arguments: list[str]) -> None:
     parent, number, uid, gid = map(int, arguments[:4])
     program = arguments[4:]
+    prctl = kernel_call()
     if uid >= 0:
         os.setgroups([])
         os.setgid(gid)
         os.setuid(uid)
-    if sys.platform == "linux":
-        tie(parent, number)
+    if prctl:
+        prctl(PR_SET_PDEATHSIG, number, 0, 0, 0)  # a change of user would undo it
+        if os.getppid() != parent:  # it died before the kernel was asked
+            sys.exit(1)
     os.execv(program[0], program)  # noqa: S606  # no shell is the point
 
 

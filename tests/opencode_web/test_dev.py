@@ -1,0 +1,292 @@
+"""`./dev` as a person meets it: what starts, what survives, and what is said when it cannot."""
+
+import http.client
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from opencode_web.databases import throw_away_home
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+ROOT = Path(__file__).resolve().parents[2]
+PROGRAM = (sys.executable, "-m", "opencode_web")
+PARTS = {"beat", "gateway", "postgres", "runner", "valkey", "web", "worker"}
+OURS = ("DATABASE_URL", "REDIS_URL", "SECRET_KEY", "ENCRYPTION_KEYS", "GATEWAY_URL", "PUBLIC_URL")
+
+
+def environment(home: Path, **more: str) -> dict[str, str]:
+    """A person's: none of the variables that `./dev test` made."""
+    kept = {name: text for name, text in os.environ.items() if not name.startswith(OURS)}
+    return kept | {"OPENCODE_WEB_HOME": str(home), **more}
+
+
+def dev(home: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*PROGRAM, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=ROOT,
+        env=environment(home, **more),
+    )
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for(true: Callable[[], object], seconds: float = 20.0) -> float:
+    began = time.monotonic()
+    while not true():
+        assert time.monotonic() - began < seconds
+        time.sleep(0.02)
+    return time.monotonic() - began
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+class Up:
+    """One `./dev up` and what it printed."""
+
+    def __init__(self, home: Path, **more: str) -> None:
+        self.home, self.port = home, free_port()
+        self._printed = home / "printed"
+        with self._printed.open("w") as output:
+            self.process = subprocess.Popen(
+                [*PROGRAM, "up", "--port", str(self.port)],
+                stdout=output,
+                stderr=output,
+                cwd=ROOT,
+                env=environment(home, **more),
+            )
+
+    @property
+    def printed(self) -> str:
+        return self._printed.read_text()
+
+    def says(self, text: str, seconds: float = 30.0) -> None:
+        wait_for(lambda: text in self.printed or self.process.poll() is not None, seconds)
+        assert text in self.printed
+
+    def page(self) -> int:
+        """The status of the liveness page; 0 where nobody answers."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        try:
+            connection.request("GET", "/healthz")
+            return connection.getresponse().status
+        except OSError:
+            return 0
+        finally:
+            connection.close()
+
+    def pids(self) -> dict[str, int]:
+        return {
+            path.stem: int(path.read_text().split()[0])
+            for path in (self.home / "run").glob("*.pid")
+            if path.read_text()
+        }
+
+    def new_pid_after(self, name: str, pid: int) -> float:
+        """The seconds until the part runs under another pid."""
+        return wait_for(lambda: self.pids().get(name, pid) != pid)
+
+
+@contextmanager
+def up(home: Path, **more: str) -> Iterator[Up]:
+    run = Up(home, **more)
+    try:
+        run.says("OpenCode Web is at")
+        yield run
+    finally:
+        run.process.terminate()
+        try:
+            run.process.wait(30)
+        except subprocess.TimeoutExpired:
+            run.process.kill()
+            raise
+
+
+@pytest.fixture(scope="module")
+def static() -> Iterator[Path]:
+    """A home in which the static files have been prepared, which takes seconds."""
+    with throw_away_home() as home:
+        (home / "of").mkdir()
+        yield home
+
+
+@pytest.fixture
+def home(static: Path) -> Iterator[Path]:
+    with throw_away_home() as folder:
+        if (static / "of" / "static").exists():
+            shutil.copytree(static / "of", folder, dirs_exist_ok=True)
+        yield folder
+        if not (static / "of" / "static").exists() and (folder / "stamps" / "static").exists():
+            shutil.copytree(folder / "static", static / "of" / "static")
+            (static / "of" / "stamps").mkdir()
+            shutil.copy(folder / "stamps" / "static", static / "of" / "stamps")
+
+
+@pytest.mark.stack
+def test_everything_starts_comes_back_when_killed_and_stops(home: Path) -> None:
+    """From the first start with its one-time link to `./dev down`, with nothing left behind."""
+    with up(home) as run:
+        assert run.page() == 200
+        run.says(f"http://127.0.0.1:{run.port}/setup/?token=")
+        wait_for(lambda: run.pids().keys() == PARTS)
+
+        refused = dev(home, "up", "--port", str(free_port()))
+        assert refused.returncode == 1
+        assert f"{home} is in use by `./dev up` (process {run.process.pid})" in refused.stderr
+
+        joined = dev(home, "manage", "signin_link")
+        assert f"http://127.0.0.1:{run.port}/setup/" in joined.stdout
+
+        for name, pid in run.pids().items():
+            os.kill(pid, signal.SIGKILL)
+            assert run.new_pid_after(name, pid) < 3
+            run.says(f"{name} was killed (SIGKILL); it is started again now.")
+        for name in ("postgres", "valkey", "web"):
+            run.says(f"{name} is back after")
+        assert run.page() == 200
+
+        pids = run.pids()
+        assert dev(home, "down").returncode == 0
+        assert run.process.wait(5) == 0
+        assert run.pids() == {}
+        assert [name for name, pid in pids.items() if is_alive(pid)] == []
+        assert run.page() == 0
+
+
+@pytest.mark.stack
+def test_a_killed_supervisor_leaves_no_orphan_and_loses_nothing(home: Path) -> None:
+    """The owner made before kill -9 is there after it, so no link is shown again."""
+    owner = ("createsuperuser", "--noinput", "--username=alice", "--email=a@example.com")
+    with up(home) as run:
+        run.says("/setup/?token=")
+        made = dev(home, "manage", *owner, DJANGO_SUPERUSER_PASSWORD="a-long-pass-phrase")
+        assert made.returncode == 0, made.stderr
+        pids = run.pids().values()
+        run.process.kill()
+        wait_for(lambda: not any(is_alive(pid) for pid in pids), 10)
+    with up(home) as run:
+        wait_for(lambda: run.pids().keys() == PARTS)
+        assert dev(home, "manage", "signin_link").stdout.strip() == ""
+        assert "token=" not in run.printed
+
+
+@pytest.mark.stack
+def test_unreachable_servers_hold_up_nothing_and_are_used_when_they_are_back(home: Path) -> None:
+    """A sentence each, a site that answers, and a migrated database as soon as there is one."""
+    with throw_away_home() as elsewhere:
+        sockets = quote(f"{elsewhere}/run/postgres", safe="")
+        given = {
+            "DATABASE_URL": f"postgresql://postgres@{sockets}/opencode_web",
+            "REDIS_URL": f"unix://{elsewhere}/run/valkey/valkey.sock",
+        }
+        with up(home, **given) as run:
+            assert "(DATABASE_URL) cannot be used: nobody answers there." in run.printed
+            assert "(REDIS_URL) cannot be reached." in run.printed
+            assert run.page() == 200
+            program = [sys.executable, "-c", SERVERS, str(elsewhere)]
+            with subprocess.Popen(program, cwd=ROOT) as servers:
+                run.says("The database answers and is migrated.")
+                run.says("/setup/?token=")
+                servers.terminate()
+
+
+SERVERS = """
+import asyncio, contextlib, pathlib, signal, sys
+from opencode_web.databases import databases
+async def main():
+    async with databases(pathlib.Path(sys.argv[1]), {}, print):
+        stop = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+        await stop.wait()
+asyncio.run(main())
+"""
+
+
+def test_a_taken_port_is_a_sentence_with_the_way_out(home: Path) -> None:
+    """It names the port and the option."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        refused = dev(home, "up", "--port", str(port))
+    assert refused.returncode == 1
+    assert f"Port {port} on 127.0.0.1 cannot be used (Address already in use)." in refused.stderr
+    assert f"./dev up --port {port + 1}" in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("LOG_LEVEL", "LOUD"), ("DATABASE_URL", "mysql://somewhere"), ("ENCRYPTION_KEYS", "short")],
+)
+def test_a_wrong_variable_is_a_sentence_and_starts_nothing(
+    home: Path, name: str, value: str
+) -> None:
+    """It names the variable and an example, and not the value, which may be a secret."""
+    refused = dev(home, "up", "--port", str(free_port()), **{name: value})
+    assert refused.returncode == 1
+    assert refused.stderr.startswith(f"{name} is wrong: ")
+    assert "Example: " in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert list((home / "run").glob("*.pid")) == []
+
+
+def test_without_a_verb_the_verbs_are_listed() -> None:
+    """`./dev` alone needs no Python and installs nothing."""
+    bare = {"PATH": "/nowhere", "HOME": "/nowhere"}
+    listed = subprocess.run(
+        ["/bin/sh", "dev"], capture_output=True, text=True, env=bare, cwd=ROOT, check=False
+    )
+    for verb in ("up", "test", "down", "logs", "shell", "manage", "run", "lock"):
+        assert f"./dev {verb}" in listed.stdout
+
+
+def test_an_unknown_verb_lists_the_verbs_and_fails() -> None:
+    """A typing error costs nothing."""
+    refused = subprocess.run(
+        ["/bin/sh", "dev", "pu"], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert refused.returncode == 2
+    assert "knows no 'pu'" in refused.stderr
+
+
+def test_no_python_is_a_sentence(tmp_path: Path) -> None:
+    """Candidates that cannot be run, as dead shims, are no Python."""
+    if [*Path("/usr").glob("bin/python3.1[2-9]"), *Path("/usr/local").glob("bin/python3.1[2-9]")]:
+        pytest.skip("this machine has a Python where every machine is looked at")
+    dead = tmp_path / "python3.13"
+    dead.write_text("#!/bin/sh\necho pyenv: python3.13: command not found >&2\nexit 127\n")
+    dead.chmod(0o755)
+    checkout = tmp_path / "checkout"
+    checkout.mkdir()
+    shutil.copy(ROOT / "dev", checkout)
+    bare = {"PATH": str(tmp_path), "HOME": str(tmp_path)}
+    refused = subprocess.run(
+        ["/bin/sh", str(checkout / "dev"), "up"],
+        capture_output=True,
+        text=True,
+        env=bare,
+        check=False,
+    )
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("No Python 3.12 or newer was found. Install one")
