@@ -22,6 +22,10 @@ def _cipher() -> MultiFernet:
     return MultiFernet([Fernet(key) for key in settings.ENCRYPTION_KEYS])
 
 
+def _encrypted(text: str) -> str:
+    return _cipher().encrypt(text.encode()).decode() if text else ""
+
+
 def mask(secret: str) -> str:
     """The last four characters, as a page may show them; shorter secrets show nothing."""
     return f"…{secret[-4:]}" if len(secret) >= 12 else "…" if secret else ""
@@ -31,8 +35,7 @@ class EncryptedTextField(_TextField):
     """Text, encrypted at rest; empty stays empty. Never shown in a form or the admin."""
 
     def get_prep_value(self, value: Any) -> Any:
-        value = super().get_prep_value(value)
-        return _cipher().encrypt(value.encode()).decode() if value else ""
+        return _encrypted(super().get_prep_value(value))
 
     def from_db_value(self, value: str | None, *_: object) -> str:
         if not value:
@@ -47,7 +50,8 @@ class EncryptedJSONField(EncryptedTextField):
     """A JSON object, encrypted at rest."""
 
     def get_prep_value(self, value: Any) -> Any:
-        return super().get_prep_value(json.dumps(value, cls=DjangoJSONEncoder) if value else "")
+        # Not by way of the text field: that would hand the JSON to `to_python` and get a dict back.
+        return _encrypted(json.dumps(value, cls=DjangoJSONEncoder) if value else "")
 
     def from_db_value(self, value: str | None, *args: object) -> Any:
         text = super().from_db_value(value, *args)

@@ -1,0 +1,229 @@
+"""The provider's form: what it takes, what it refuses, and what it never gives back."""
+
+from collections.abc import Callable
+
+import pytest
+from django.contrib.auth.models import User
+
+from providers import presets
+from providers.forms import AddModelForm, ProviderForm
+from providers.models import Provider
+
+MakeProvider = Callable[..., Provider]
+SECRET = "sk-secret-0123456789wxyz"
+
+
+def values(**changed: object) -> dict[str, object]:
+    """What the browser sends for a good provider."""
+    return {
+        "name": "My server",
+        "preset": "custom",
+        "kind": "openai",
+        "base_url": "https://api.example.com/v1",
+        "provider_type": "hybrid",
+        "routing_method": "auto",
+        "prefer_direct": "on",
+        "fallback_enabled": "on",
+        "health_check_interval": "60",
+        "enabled": "on",
+    } | changed
+
+
+def errors(**changed: object) -> dict[str, list[str]]:
+    form = ProviderForm(values(**changed))
+    return {name: [str(e) for e in found] for name, found in form.errors.items()}
+
+
+def test_it_works(owner: User) -> None:
+    """A new provider has a slug, both routes, its key and who added it."""
+    form = ProviderForm(values(api_key=SECRET, extra_headers="X-Team: blue\nX-Org: 7"))
+    assert form.is_valid(), form.errors
+    provider = Provider.objects.get(pk=form.store(owner).pk)
+    assert (provider.slug, provider.api_key, provider.created_by) == ("my-server", SECRET, owner)
+    assert provider.extra_headers == {"X-Team": "blue", "X-Org": "7"}
+    assert provider.key_set_at is not None
+    assert provider.routes.count() == 2
+    assert form.is_new_road
+
+
+@pytest.mark.parametrize("name", ["My server", "new", "test", "fix", "日本"])
+def test_slugs_are_unique_and_never_a_pages_name(owner: User, name: str) -> None:
+    """Two providers of one name, and names that are addresses of their own."""
+    slugs = set()
+    for _ in range(2):
+        form = ProviderForm(values(name=name))
+        assert form.is_valid()
+        slugs.add(form.store(owner).slug)
+    assert len(slugs) == 2
+    assert not slugs & {"new", "test", "fix", ""}
+
+
+def test_an_address_is_tidied_and_the_change_is_told(db: None) -> None:
+    """For the message after saving."""
+    form = ProviderForm(values(base_url="https://a.example/v1/chat/completions"))
+    assert form.is_valid()
+    assert form.cleaned_data["base_url"] == "https://a.example/v1"
+    assert "was taken off" in form.changes["base_url"][0]
+
+
+def test_the_name_of_a_container_is_an_address(db: None) -> None:
+    """Django's URL field would refuse a host without a dot."""
+    assert errors(base_url="http://ollama:11434/v1", gateway_endpoint="http://litellm:4000") == {}
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "told"),
+    [
+        ("name", "", "required"),
+        ("base_url", "", "required"),
+        ("base_url", "nonsense", "Invalid endpoint"),
+        ("base_url", "https://a.example/v1/v1", "twice"),
+        ("gateway_endpoint", "nonsense", "Invalid endpoint"),
+        ("api_key", "two words", "no spaces"),
+        ("api_key", "schlüssel", "accents"),
+        ("extra_headers", "No colon", "Name: value"),
+        ("extra_headers", "X-Empty:", "Name: value"),
+        ("extra_headers", "Bad name: x", "no header's name"),
+        ("extra_headers", "Host: evil.example", "program itself"),
+        ("extra_headers", "X-Ok: 1\nX-Bad: ü", "Line 2"),
+        ("health_check_interval", "soon", "whole number"),
+    ],
+)
+def test_what_is_wrong_is_told_beside_its_field(
+    db: None, field: str, value: str, told: str
+) -> None:
+    """And nowhere else."""
+    found = errors(**{field: value})
+    assert list(found) == [field]
+    assert told in found[field][0]
+
+
+def test_a_header_cannot_smuggle_a_second_one(db: None) -> None:
+    """A carriage return ends the line."""
+    found = errors(extra_headers="X-A: 1\rEvil")
+    assert "extra_headers" in found
+
+
+def test_a_vendor_that_needs_a_key_says_so(db: None) -> None:
+    """A server of one's own does not."""
+    assert "OpenAI needs a key." in errors(preset="openai")["api_key"]
+    assert errors(preset="ollama") == {}
+
+
+def test_blank_secrets_keep_what_is_stored(owner: User, make_provider: MakeProvider) -> None:
+    """And nothing was changed, so the routes keep what they learned."""
+    provider = make_provider(
+        api_key=SECRET, gateway_api_key="sk-gateway-1234", extra_headers={"X-Team": "blue"}
+    )
+    provider.routes.update(proven=True)
+    form = ProviderForm(values(name="Renamed", base_url=provider.base_url), instance=provider)
+    assert form.is_valid(), form.errors
+    form.store(owner)
+    stored = Provider.objects.get()
+    assert (stored.name, stored.slug) == ("Renamed", "acme")
+    assert (stored.api_key, stored.gateway_api_key) == (SECRET, "sk-gateway-1234")
+    assert stored.extra_headers == {"X-Team": "blue"}
+    assert not form.is_new_road
+    assert stored.routes.filter(proven=True).count() == 2
+
+
+def test_secrets_can_be_removed(owner: User, make_provider: MakeProvider) -> None:
+    """In so many words, not by leaving the field empty."""
+    provider = make_provider(
+        api_key=SECRET, gateway_api_key="sk-gateway-1234", extra_headers={"X-Team": "blue"}
+    )
+    removed = {"remove_key": "on", "remove_headers": "on", "remove_gateway_key": "on"}
+    form = ProviderForm(values(base_url=provider.base_url, **removed), instance=provider)
+    assert form.is_valid()
+    form.store(owner)
+    stored = Provider.objects.get()
+    assert (stored.api_key, stored.gateway_api_key, stored.extra_headers) == ("", "", {})
+    assert stored.key_set_at is None
+
+
+def test_a_new_key_makes_every_route_start_anew(owner: User, make_provider: MakeProvider) -> None:
+    """What failed with the old one may work with this one."""
+    provider = make_provider(api_key=SECRET, health_status="failing")
+    provider.routes.update(state="open", last_kind="auth")
+    form = ProviderForm(
+        values(base_url=provider.base_url, api_key="sk-other-key-12345"), instance=provider
+    )
+    assert form.is_valid()
+    form.store(owner)
+    stored = Provider.objects.get()
+    assert stored.health_status == "unknown"
+    assert set(stored.routes.values_list("state", flat=True)) == {"closed"}
+
+
+def test_another_gateway_is_another_route(owner: User, make_provider: MakeProvider) -> None:
+    """The row of the former endpoint goes."""
+    provider = make_provider()
+    form = ProviderForm(
+        values(base_url=provider.base_url, gateway_endpoint="http://litellm:4000"),
+        instance=provider,
+    )
+    assert form.is_valid()
+    form.store(owner)
+    assert set(provider.routes.values_list("endpoint", flat=True)) == {"", "http://litellm:4000"}
+
+
+def test_secrets_are_in_no_html(make_provider: MakeProvider) -> None:
+    """Stored or typed: neither comes back, not even in a form that is shown again."""
+    provider = make_provider(
+        api_key=SECRET, gateway_api_key=SECRET, extra_headers={"X-Team": SECRET}
+    )
+    typed = "sk-typed-9876543210"
+    bound = ProviderForm(
+        values(
+            name="",
+            api_key=typed,
+            gateway_api_key=typed,
+            extra_headers=f"Authorization: {typed}",
+        ),
+        instance=provider,
+    )
+    html = f"{ProviderForm(instance=provider)}{bound}"
+    assert SECRET not in html
+    assert typed not in html
+    assert "…wxyz" in html
+    assert "X-Team" in html
+    assert bound.blank_secrets_note()
+
+
+@pytest.mark.parametrize(
+    ("path", "preset"),
+    [("/api/coding/paas/v4", "zai-coding"), ("/api/paas/v4", "zai")],
+)
+def test_zais_preset_goes_with_its_address(db: None, path: str, preset: str) -> None:
+    """What the plan forbids must hold once the address was fixed."""
+    form = ProviderForm(values(preset="zai", base_url=f"https://api.z.ai{path}", api_key=SECRET))
+    assert form.is_valid()
+    assert form.instance.preset == preset
+
+
+@pytest.mark.parametrize("preset", presets.PRESETS, ids=lambda preset: preset.slug)
+def test_a_preset_fills_the_form(db: None, preset: presets.Preset) -> None:
+    """Only the key, or the address of something unknown, is left to type."""
+    form = ProviderForm.for_preset(preset)
+    assert form["base_url"].value() == preset.base_url
+    assert form["routing_method"].value() == preset.routing_method
+    assert form.fields["api_key"].required == preset.needs_key
+
+
+def test_a_test_takes_the_stored_key_where_none_was_typed(make_provider: MakeProvider) -> None:
+    """And the typed one where there is one."""
+    provider = make_provider(api_key=SECRET)
+    for typed, used in (("", SECRET), ("sk-typed-123456", "sk-typed-123456")):
+        form = ProviderForm(values(api_key=typed), instance=provider)
+        assert form.is_valid()
+        assert form.connection().api_key == used
+        assert used not in repr(form.connection())
+
+
+def test_a_model_is_added_by_hand_once(make_provider: MakeProvider) -> None:
+    """One that is listed already is refused."""
+    provider = make_provider()
+    form = AddModelForm({"model_id": "own"}, provider=provider)
+    assert form.is_valid()
+    assert form.store().source == "manual"
+    assert not AddModelForm({"model_id": "own"}, provider=provider).is_valid()
