@@ -13,7 +13,7 @@ import socket
 import ssl
 import time
 from collections.abc import AsyncGenerator, Awaitable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
@@ -26,7 +26,7 @@ from django.conf import settings
 from httpx_aiohttp import AiohttpTransport
 
 from providers.errors import AddressRefused, CallError, ErrorKind
-from providers.http_errors import AddressForbidden, map_error, mapped_errors
+from providers.http_errors import FOREIGN, AddressForbidden, map_error, mapped_errors
 from providers.types import Timeouts
 
 USER_AGENT = "opencode-web/0.1"
@@ -156,7 +156,7 @@ async def opened(
     try:
         yield response
     finally:
-        with mapped_errors():
+        with suppress(*FOREIGN):
             await response.aclose()
 
 

@@ -51,7 +51,10 @@ def mapped_errors() -> Iterator[None]:
 def map_error(exc: BaseException) -> CallError:
     """The CallError of a foreign exception, by the first row that any cause in its chain fits."""
     causes = list(_chain(exc))
-    if any(FORBIDDEN in str(cause) for cause in causes):
+    # `type is`: the text of another class may need what it was made of.
+    if any(
+        type(cause) in (OSError, AddressForbidden) and FORBIDDEN in str(cause) for cause in causes
+    ):
         return AddressRefused("The provider's address")
     for types, kind, code, words, sent in _TABLE:
         if any(isinstance(cause, types) for cause in causes):
