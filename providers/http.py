@@ -122,11 +122,23 @@ def _guarded_socket(address: tuple[Any, ...]) -> socket.socket:
     return socket.socket(family, kind, protocol)
 
 
+# Where clouds keep a machine's secrets outside the link-local range: AWS, Alibaba, Azure, Oracle.
+_METADATA = frozenset(
+    map(
+        ipaddress.ip_address,
+        ("fd00:ec2::254", "100.100.100.200", "168.63.129.16", "192.0.0.192"),
+    )
+)
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052: an IPv4 address in the last 32 bits
+
+
 def is_allowed(address: str) -> bool:
-    """Link-local addresses (cloud metadata) never; private ones where the settings say so."""
+    """Link-local addresses and cloud metadata never; private ones where the settings say so."""
     ip = ipaddress.ip_address(address.partition("%")[0])
-    ip = getattr(ip, "ipv4_mapped", None) or ip
-    if ip.is_link_local or ip.is_multicast:
+    if ip.version == 6:
+        inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF) if ip in _NAT64 else None
+        ip = ip.ipv4_mapped or inner or ip
+    if ip.is_link_local or ip.is_multicast or ip in _METADATA:
         return False
     return settings.ALLOW_PRIVATE_ADDRESSES or ip.is_global
 
