@@ -1,4 +1,4 @@
-"""The site as it runs in production, on the test database: real web, runner and gateway processes.
+"""The site as it runs in production, on the test database: real web, runner, gateway and worker.
 
 Each part can be killed and started again by a test. Only processes started here are ever ended.
 """
@@ -33,7 +33,7 @@ def database_url() -> str:
 
 
 class Site:
-    """Web, runner and gateway; `url` is where a browser goes."""
+    """Web, runner, gateway and worker; `url` is where a browser goes."""
 
     def __init__(self, logs: Path) -> None:
         self.logs = logs
@@ -58,6 +58,16 @@ class Site:
             "web": [*web, "opencode_web.asgi:application"],
             "runner": [python, "manage.py", "runner"],
             "gateway": [python, "manage.py", "gateway"],
+            "worker": [
+                python,
+                "-m",
+                "celery",
+                "-A",
+                "opencode_web.celery",
+                "worker",
+                "-l",
+                "WARNING",
+            ],
         }
 
     def start(self, part: str, name: str = "") -> subprocess.Popen[bytes]:

@@ -1,0 +1,76 @@
+"""What a person does in the browser, and the providers they find there."""
+
+import time
+from collections.abc import Callable
+
+from playwright.sync_api import Page, expect
+
+from chat.models import Message
+from providers.models import LanguageModel, Provider
+from tests import fakes
+
+
+def connect(
+    direct: str,
+    gateway: str | None = None,
+    *,
+    models: tuple[str, ...] = ("echo",),
+    **fields: object,
+) -> Provider:
+    """A stored provider whose roads lead to these addresses, with the fake's key."""
+    values = {"name": "Acme", "slug": "acme", "api_key": fakes.KEY, "gateway_api_key": fakes.KEY}
+    provider = Provider.objects.create(
+        base_url=direct,
+        gateway_endpoint=gateway,
+        **(values | fields),  # type: ignore[misc]
+    )
+    provider.ensure_routes()
+    for model_id in models:
+        LanguageModel.objects.create(provider=provider, model_id=model_id, name=model_id)
+    return provider
+
+
+def ask(page: Page, text: str, model: str = "") -> None:
+    """Writes a message and sends it, from a new conversation or the one that is open."""
+    if "/chat/" not in page.url:
+        page.goto("/chat/new/")
+    if model:
+        pick(page, model)
+    page.fill("#prompt", text)
+    page.press("#prompt", "Enter")
+    page.wait_for_selector("[data-role=assistant]")
+
+
+def pick(page: Page, model: str) -> None:
+    """Picks a model: from the list, or from the searched menu that stands in for a long one."""
+    if page.locator("select#composer-model").is_visible():
+        page.select_option("#composer-model", label=model)
+        return
+    page.locator("button.composer-model").click()
+    page.fill(".menu-search", model)
+    page.locator(".menu-item:visible").first.click()
+
+
+def answer(page: Page) -> str:
+    """The last answer's text as the reader sees it."""
+    return page.locator("[data-role=assistant] .message-body").last.inner_text()
+
+
+def wait_status(page: Page, status: str, seconds: float = 30) -> None:
+    """Until the last answer on the page has this status."""
+    reply = page.locator("[data-role=assistant]").last
+    expect(reply).to_have_attribute("data-status", status, timeout=seconds * 1000)
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 15) -> None:
+    """Until something outside the page is true."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError("it did not become true in time")
+        time.sleep(0.05)
+
+
+def reply() -> Message:
+    """The newest answer, as stored."""
+    return Message.objects.filter(role="assistant").latest("pk")

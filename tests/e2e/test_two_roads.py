@@ -1,0 +1,89 @@
+"""A failing road is left for the other one, and the page says so."""
+
+import time
+
+import pytest
+from playwright.sync_api import Page
+
+from providers.models import Attempt, Route
+from tests import fakes
+from tests.e2e.people import answer, ask, connect, reply, wait_status
+from tests.e2e.site import Site
+
+pytestmark = [pytest.mark.browser, pytest.mark.stack]
+
+
+def nowhere() -> str:
+    return f"http://127.0.0.1:{fakes.refusing_port()}/v1"
+
+
+def test_direct_refused_the_gateway_answers_within_a_second(
+    site: Site, page: Page, fake: fakes.Upstream
+) -> None:
+    """One message, an amber chip with the reason, both attempts recorded."""
+    connect(nowhere(), fake.url)
+    page.goto("/chat/new/")
+    began = time.monotonic()
+    ask(page, "Are you there?", "echo")
+    wait_status(page, "done")
+    assert time.monotonic() - began < 2  # the browser's own time is in it
+    assert (reply().ttft_ms or 0) < 1000
+    assert answer(page) == "Are you there?"
+    assert page.locator("[data-role=assistant]").count() == 1
+    chip = page.locator(".chip")
+    assert chip.get_attribute("data-tone") == "amber"
+    assert "via gateway" in chip.inner_text()
+    chip.click()
+    assert "direct failed (" in page.locator(".chip-more").inner_text()
+    rows = [(a.method, a.outcome) for a in Attempt.objects.order_by("pk")]
+    assert rows == [("direct", "network"), ("gateway", "ok")]
+
+
+def test_gateway_down_direct_answers(site: Site, page: Page, fake: fakes.Upstream) -> None:
+    """Likewise, the other way round."""
+    connect(fake.url, nowhere(), prefer_direct=False)
+    ask(page, "And you?", "echo")
+    wait_status(page, "done")
+    assert answer(page) == "And you?"
+    assert "via direct" in page.locator(".chip").inner_text()
+    assert page.locator(".chip").get_attribute("data-tone") == "amber"
+
+
+def test_both_down_says_what_failed_on_each_road_and_keeps_the_text(site: Site, page: Page) -> None:
+    """In under twelve seconds, with what to do, and a way to try again."""
+    connect(nowhere(), nowhere())
+    began = time.monotonic()
+    ask(page, "Anybody?", "echo")
+    wait_status(page, "failed", 12)
+    assert time.monotonic() - began < 12
+    roads = page.locator(".error-roads").inner_text()
+    assert "Direct" in roads
+    assert "Gateway" in roads
+    assert page.input_value("#prompt") == "Anybody?"
+    assert page.get_by_role("button", name="Try again").is_visible()
+
+
+def test_try_again_after_a_failure_answers_in_place(
+    site: Site, page: Page, fake: fakes.Upstream
+) -> None:
+    """The error is replaced by the answer."""
+    connect(fake.url, fake.url)
+    fake.stop()
+    ask(page, "Once more", "echo")
+    wait_status(page, "failed", 12)
+    fake.start()
+    Route.objects.update(state="closed", retry_at=None)
+    page.get_by_role("button", name="Try again").click()
+    wait_status(page, "done", 12)
+    assert answer(page) == "Once more"
+
+
+def test_after_the_first_token_the_text_is_kept_and_marked(
+    site: Site, page: Page, fake: fakes.Upstream
+) -> None:
+    """No silent switch."""
+    connect(fake.url, fake.url, models=("cut-mid",))
+    ask(page, "Go", "cut-mid")
+    wait_status(page, "interrupted")
+    assert "One two three" in answer(page)
+    assert Attempt.objects.count() == 1
