@@ -15,7 +15,7 @@ from django_htmx.middleware import HtmxDetails
 
 from chat import parts, turns
 from chat.forms import MessageForm, TitleForm
-from chat.models import Conversation, Message, Role
+from chat.models import Conversation, Message, Role, Status
 from providers.models import LanguageModel, Provider
 
 LISTED = 50  # conversations beside the thread
@@ -156,7 +156,7 @@ def _page(
 ) -> HttpResponse:
     thread = parts.with_attempts(turns.thread(held)) if held else []
     model = held.language_model_id if held else _last_used(request.user)
-    form = form or MessageForm(initial={"model": model})
+    form = form or MessageForm(initial={"model": model, "text": _returned(thread)})
     ctx = _listed(request, held.pk if held else None) | {
         "conversation": held,
         "thread": turns.marked(thread),
@@ -167,6 +167,12 @@ def _page(
     }
     status = 422 if form.errors else 200
     return render(request, "chat/conversation.html", ctx, status=status)
+
+
+def _returned(thread: list[Message]) -> str:
+    """No answer came to the last question: it is put back, to be changed or sent elsewhere."""
+    failed = thread and thread[-1].status == Status.FAILED
+    return thread[-2].text if failed else ""
 
 
 def _listed(request: Request, current: int | None) -> dict[str, Any]:

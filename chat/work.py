@@ -51,7 +51,8 @@ def claim(runner: str, limit: int) -> list[Work]:
     now = timezone.now()
     waiting = Q(status=Status.PENDING) | Q(status=Status.RUNNING, lease_until__lt=now)
     found = Message.objects.filter(waiting).order_by("pk").values_list("pk", "status")[:limit]
-    return [_work(pk) for pk, status in list(found) if _claimed(pk, status, runner, now)]
+    claimed = [_work(pk) for pk, status in list(found) if _claimed(pk, status, runner, now)]
+    return [each for each in claimed if each]
 
 
 def _claimed(pk: int, status: str, runner: str, now: datetime) -> bool:
@@ -60,8 +61,10 @@ def _claimed(pk: int, status: str, runner: str, now: datetime) -> bool:
     return Message.objects.take_over(pk, runner, now)
 
 
-def _work(pk: int) -> Work:
-    turn = Message.objects.select_related("language_model").get(pk=pk)
+def _work(pk: int) -> Work | None:
+    turn = Message.objects.select_related("language_model").filter(pk=pk).first()
+    if turn is None:
+        return None  # deleted at this very moment
     model = turn.language_model
     options = dict(model.parameters) if model else {}
     return Work(
@@ -117,7 +120,9 @@ def finish(runner: str, turn_id: int, columns: Columns) -> Message | None:
         if held.update(**columns, runner="", lease_until=None, finished_at=now) != 1:
             return None
         Conversation.objects.filter(messages=turn_id).update(updated_at=now)
-    return Message.objects.select_related("conversation", "language_model").get(pk=turn_id)
+    return (
+        Message.objects.select_related("conversation", "language_model").filter(pk=turn_id).first()
+    )
 
 
 def release(runner: str, saves: Mapping[int, Columns]) -> None:

@@ -52,6 +52,18 @@ document.addEventListener("htmx:after:request", ({ target, detail }) => {
   follow.on = true;
 });
 
+// No answer came: the question is put back, to be changed or sent to another model. Trying again takes it away.
+const asked = (reply) => $(".message-body", [...document.querySelectorAll("[data-role=user]")].at(-1) ?? reply)?.textContent ?? "";
+document.addEventListener("htmx:after:swap", () => {
+  const reply = [...document.querySelectorAll(".message")].at(-1);
+  if (!prompt || reply?.dataset.status !== "failed" || "returned" in reply.dataset) return;
+  reply.dataset.returned = "";
+  prompt.value ||= asked(reply);
+});
+document.addEventListener("submit", ({ target }) => {
+  if (target.matches(".retry") && prompt?.value === asked(target)) prompt.value = "";
+});
+
 // Following. The page scrolls with the answer only while the reader is at its end.
 const page = document.scrollingElement;
 const follow = {
@@ -74,16 +86,23 @@ document.addEventListener("htmx:sse:after:message", ({ target }) => {
     target.dataset.status = "running";
   }
 });
-// The stream could not even be opened (the server is starting again): the message is asked for once more.
-document.addEventListener("htmx:error", ({ target }) => {
-  if (!target.matches?.(".message[data-status=pending], .message[data-status=running]")) return;
-  const id = target.id.replace("message-", "");
-  setTimeout(() => {
-    if (target.isConnected && !target._htmx?.sse) {
-      htmx.ajax("GET", `/chat/messages/${id}/`, { target: `#message-${id}`, swap: "outerHTML", source: document.body });
-    }
-  }, 1500);
-});
+// A stream that could not even be opened (the server was starting again) is tried again with the message as it is now.
+async function reopen(message) {
+  const response = await fetch(`/chat/messages/${message.id.replace("message-", "")}/`).catch(() => null);
+  if (response?.redirected) return location.reload(); // signed out meanwhile
+  if (!response?.ok || !message.isConnected || message._htmx?.sse) return;
+  const part = document.createElement("template");
+  part.innerHTML = await response.text();
+  const fresh = part.content.firstElementChild;
+  if (!fresh.matches("[hx-sse\\:connect]")) return location.reload(); // it has ended: so has the rest of the page
+  message.replaceWith(fresh);
+  htmx.process(fresh);
+}
+setInterval(() => {
+  for (const message of document.querySelectorAll(".message[hx-sse\\:connect]")) {
+    if (!message._htmx?.sse && !document.hidden) reopen(message);
+  }
+}, 3000);
 
 // Times in the reader's own zone.
 function localise(from = document) {
@@ -120,7 +139,7 @@ function searchable(select) {
   }
   const show = () => {
     const chosen = select.selectedOptions[0];
-    button.textContent = chosen?.textContent ?? "Pick a model";
+    button.textContent = `${chosen?.textContent ?? "Pick a model"} \u25be`;
     for (const [option, line] of items) $("button", line).setAttribute("aria-pressed", String(option === chosen));
   };
   list.addEventListener("click", ({ target }) => {

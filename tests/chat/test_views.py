@@ -186,6 +186,16 @@ def test_a_failed_reply_says_what_failed_and_what_to_do(
     html = owner_client.get(url("conversation", turn.conversation_id)).content.decode()
     for words in ("No answer came", "Refused.", "HTTP 502", "Try it later.", "Try again"):
         assert words in html
+    assert "Hello?</textarea>" in html
+
+
+def test_an_interrupted_reply_can_be_continued(owner_client: Client, make_turn: Make) -> None:
+    """The text is kept, the reason told; Continue is a message like any other."""
+    error = {"kind": "lost", "message": "It broke.", "advice": "Try again.", "attempts": []}
+    turn = make_turn(status=Status.INTERRUPTED, text="Half", html="<p>Half</p>", error=error)
+    html = owner_client.get(url("conversation", turn.conversation_id)).content.decode()
+    for words in ("<p>Half</p>", "It broke.", "Continue</button>", "Try again</button>"):
+        assert words in html
 
 
 def test_stop_without_htmx_returns_to_the_page(owner_client: Client, make_turn: Make) -> None:
@@ -292,7 +302,7 @@ def test_the_number_of_queries_does_not_grow_with_the_page(
         Message.objects.filter(pk=next_turn.pk).update(status=Status.DONE, method="direct")
     for _ in range(20):
         make_turn()
-    with django_assert_max_num_queries(10):
+    with django_assert_max_num_queries(8):
         owner_client.get(url("conversation", turn.conversation_id))
     with django_assert_max_num_queries(4):
         owner_client.get(url("list"))
