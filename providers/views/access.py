@@ -15,6 +15,9 @@ from kombu.exceptions import OperationalError
 log = logging.getLogger(__name__)
 
 
+_IMPATIENT = {"max_retries": 0, "socket_connect_timeout": 1, "socket_timeout": 2}
+
+
 class Request(HttpRequest):
     """A signed-in request, as the middlewares leave it."""
 
@@ -42,7 +45,11 @@ def staff_only(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]
 def in_background(task: str, provider_id: int) -> bool:
     """Hands work to the worker, by name; False where the broker is away: beat makes up for it."""
     try:
-        current_app.send_task(task, args=[provider_id], retry=False, ignore_result=True)
+        # A connection of its own: the pool's would try again for seconds while the page waits.
+        with current_app.connection_for_write(transport_options=_IMPATIENT) as connection:
+            current_app.send_task(
+                task, args=[provider_id], retry=False, ignore_result=True, connection=connection
+            )
     except OperationalError:
         log.warning("task_not_sent task=%s provider=%s", task, provider_id)
         return False

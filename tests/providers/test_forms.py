@@ -8,6 +8,7 @@ from django.contrib.auth.models import User
 from providers import presets
 from providers.forms import AddModelForm, ProviderForm
 from providers.models import Provider
+from providers.records import connection
 
 MakeProvider = Callable[..., Provider]
 SECRET = "sk-secret-0123456789wxyz"
@@ -40,7 +41,7 @@ def test_it_works(owner: User) -> None:
     assert form.is_valid(), form.errors
     provider = Provider.objects.get(pk=form.store(owner).pk)
     assert (provider.slug, provider.api_key, provider.created_by) == ("my-server", SECRET, owner)
-    assert provider.extra_headers == {"X-Team": "blue", "X-Org": "7"}
+    assert connection(provider).headers == {"X-Team": "blue", "X-Org": "7"}
     assert provider.key_set_at is not None
     assert provider.routes.count() == 2
     assert form.is_new_road
@@ -122,7 +123,7 @@ def test_blank_secrets_keep_what_is_stored(owner: User, make_provider: MakeProvi
     stored = Provider.objects.get()
     assert (stored.name, stored.slug) == ("Renamed", "acme")
     assert (stored.api_key, stored.gateway_api_key) == (SECRET, "sk-gateway-1234")
-    assert stored.extra_headers == {"X-Team": "blue"}
+    assert connection(stored).headers == {"X-Team": "blue"}
     assert not form.is_new_road
     assert stored.routes.filter(proven=True).count() == 2
 
@@ -137,7 +138,7 @@ def test_secrets_can_be_removed(owner: User, make_provider: MakeProvider) -> Non
     assert form.is_valid()
     form.store(owner)
     stored = Provider.objects.get()
-    assert (stored.api_key, stored.gateway_api_key, stored.extra_headers) == ("", "", {})
+    assert (stored.api_key, stored.gateway_api_key, connection(stored).headers) == ("", "", {})
     assert stored.key_set_at is None
 
 

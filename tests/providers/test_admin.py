@@ -1,0 +1,105 @@
+"""The admin shows everything but keys, and changes only what it should."""
+
+from collections.abc import Callable
+from uuid import uuid4
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.urls import reverse
+
+from chat.models import Conversation, Message, Role
+from providers.models import Attempt, Provider
+
+MakeProvider = Callable[..., Provider]
+SECRET = "sk-secret-0123456789wxyz"
+
+
+@pytest.fixture
+def provider(make_provider: MakeProvider) -> Provider:
+    provider = make_provider(
+        api_key=SECRET, gateway_api_key=SECRET, extra_headers={"X-Team": SECRET}
+    )
+    Attempt.objects.create(
+        provider=provider, request_id=uuid4(), method="direct", purpose="chat", outcome="ok"
+    )
+    return provider
+
+
+def test_every_list_and_row_opens_without_a_key(owner_client: Client, provider: Provider) -> None:
+    """Masked where it helps, absent elsewhere."""
+    rows = {
+        "provider": provider,
+        "route": provider.routes.first(),
+        "languagemodel": provider.language_models.first(),
+        "attempt": provider.attempts.first(),
+    }
+    for name, row in rows.items():
+        assert row is not None
+        for url in (
+            reverse(f"admin:providers_{name}_changelist"),
+            reverse(f"admin:providers_{name}_change", args=[row.pk]),
+        ):
+            response = owner_client.get(url)
+            assert response.status_code == 200, url
+            assert SECRET not in response.content.decode(), url
+    url = reverse("admin:providers_provider_change", args=[provider.pk])
+    assert "…wxyz" in owner_client.get(url).content.decode()
+
+
+def test_the_history_of_a_row_holds_no_key(owner_client: Client, provider: Provider) -> None:
+    """Saving in the admin neither shows nor loses it."""
+    url = reverse("admin:providers_provider_change", args=[provider.pk])
+    sent = {
+        "name": "Renamed",
+        "provider_type": "hybrid",
+        "routing_method": "auto",
+        "health_check_interval": "60",
+        "enabled": "on",
+    }
+    assert owner_client.post(url, sent).status_code == 302
+    provider.refresh_from_db()
+    assert (provider.name, provider.api_key) == ("Renamed", SECRET)
+    history = reverse("admin:providers_provider_history", args=[provider.pk])
+    assert SECRET not in owner_client.get(history).content.decode()
+
+
+@pytest.mark.parametrize("name", ["provider", "languagemodel"])
+def test_rows_are_taken_in_and_out_of_use(
+    owner_client: Client, provider: Provider, name: str
+) -> None:
+    """By the lists' actions."""
+    row = provider if name == "provider" else provider.language_models.get()
+    url = reverse(f"admin:providers_{name}_changelist")
+    for action, enabled in (("disable", False), ("enable", True)):
+        owner_client.post(url, {"action": action, "_selected_action": [row.pk]})
+        row.refresh_from_db()
+        assert row.enabled == enabled
+
+
+@pytest.mark.parametrize("name", ["route", "attempt"])
+def test_what_the_program_writes_is_read_only(
+    owner_client: Client, provider: Provider, name: str
+) -> None:
+    """Nobody corrects a record by hand."""
+    row = provider.routes.first() if name == "route" else provider.attempts.first()
+    assert row is not None
+    for page in ("change", "delete"):
+        url = reverse(f"admin:providers_{name}_{page}", args=[row.pk])
+        assert owner_client.post(url, {"post": "yes"}).status_code == 403
+    assert owner_client.get(reverse(f"admin:providers_{name}_add")).status_code == 403
+
+
+def test_what_people_wrote_is_not_in_the_admin(owner_client: Client, stranger: User) -> None:
+    """Their conversations are counted, not opened."""
+    conversation = Conversation.objects.create(owner=stranger, title="A private title")
+    message = Message.objects.create(
+        conversation=conversation, role=Role.USER, text="A private question"
+    )
+    for name, row in (("conversation", conversation), ("message", message)):
+        html = owner_client.get(reverse(f"admin:chat_{name}_changelist")).content.decode()
+        assert "private" not in html
+        for page in ("change", "delete", "history"):
+            url = reverse(f"admin:chat_{name}_{page}", args=[row.pk])
+            response = owner_client.get(url)
+            assert response.status_code in (302, 403), url
