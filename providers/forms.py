@@ -6,7 +6,7 @@ removing it is said in so many words.
 
 import re
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from django import forms
 from django.contrib.auth.models import User
@@ -29,6 +29,7 @@ _HEADER_NAME = re.compile(r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")  # RFC 9110, token
 _OWN_HEADERS = frozenset({"host", "content-length", "transfer-encoding", "connection"})
 # The two addresses of one vendor are two presets: what the plan forbids goes with the address.
 _ZAI = ("zai", "zai-coding")
+_FORMATS = [(Kind.OPENAI.value, "OpenAI-compatible"), (Kind.ANTHROPIC.value, "Anthropic Messages")]
 _PRINTABLE = re.compile(r"^[\x21-\x7e]*$")
 
 
@@ -109,6 +110,7 @@ class ProviderForm(_ModelForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.changes: dict[str, tuple[str, ...]] = {}
+        cast(forms.ChoiceField, self.fields["kind"]).choices = _FORMATS
         stored = self.instance
         if stored.pk:
             self.initial.setdefault("base_url", stored.base_url)
