@@ -58,7 +58,7 @@ class MessageForm(forms.Form):
         field = self.fields["model"]
         assert isinstance(field, forms.ModelChoiceField)  # noqa: S101 - tells mypy
         field.queryset = LanguageModel.objects.usable()
-        field.choices = list(_ByProvider(field))  # read once, not each time the widget looks
+        field.choices = list(iter(_ByProvider(field)))  # read once, not at each look
 
     def clean_text(self) -> str:
         text: str = self.cleaned_data["text"].replace("\r\n", "\n").replace("\0", "")

@@ -115,6 +115,10 @@ function localise(from = document) {
 localise();
 document.addEventListener("htmx:after:swap", () => localise());
 
+// Beside the thread the list is open; above it, on a narrow page, it is folded.
+const aside = $(".conversations details");
+if (aside) aside.open = matchMedia("(width >= 60rem)").matches;
+
 // Models. Where there are many, a menu with a search stands in for the list; the list stays the truth.
 function searchable(select) {
   const button = document.createElement("button");
