@@ -45,9 +45,13 @@ class Stamp:
         self._path.write_text(self._text)
 
 
-async def collect_static(home: Path, env: Mapping[str, str], say: Say) -> None:
+def static_stamp(home: Path) -> Stamp:
     files = [path for path in ROOT.glob("static/**/*") if path.is_file()]
-    stamp = Stamp(home, "static", [LOCK, ROOT / "opencode_web" / "settings.py", *files])
+    return Stamp(home, "static", [LOCK, ROOT / "opencode_web" / "settings.py", *files])
+
+
+async def collect_static(home: Path, env: Mapping[str, str], say: Say) -> None:
+    stamp = static_stamp(home)
     if stamp.is_current and (home / "static" / "staticfiles.json").exists():
         return
     say("Preparing the static files ...")

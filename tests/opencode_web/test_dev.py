@@ -14,13 +14,16 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from django.conf import settings
 
 from opencode_web.databases import throw_away_home
+from opencode_web.preparing import static_stamp
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = (sys.executable, "-m", "opencode_web")
 PARTS = {"beat", "gateway", "postgres", "runner", "valkey", "web", "worker"}
+NEW_OWNER = ("manage", "createsuperuser", "--noinput", "--username=alice", "--email=a@b.example")
 OURS = ("DATABASE_URL", "REDIS_URL", "SECRET_KEY", "ENCRYPTION_KEYS", "GATEWAY_URL", "PUBLIC_URL")
 
 
@@ -48,12 +51,11 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_for(true: Callable[[], object], seconds: float = 20.0) -> float:
+def wait_for(true: Callable[[], object], seconds: float = 20.0) -> None:
     began = time.monotonic()
     while not true():
         assert time.monotonic() - began < seconds
         time.sleep(0.02)
-    return time.monotonic() - began
 
 
 def is_alive(pid: int) -> bool:
@@ -104,9 +106,8 @@ class Up:
             if path.read_text()
         }
 
-    def new_pid_after(self, name: str, pid: int) -> float:
-        """The seconds until the part runs under another pid."""
-        return wait_for(lambda: self.pids().get(name, pid) != pid)
+    def new_pid_after(self, name: str, pid: int) -> None:
+        wait_for(lambda: self.pids().get(name, pid) != pid)
 
 
 @contextmanager
@@ -124,72 +125,52 @@ def up(home: Path, **more: str) -> Iterator[Up]:
             raise
 
 
-@pytest.fixture(scope="module")
-def static() -> Iterator[Path]:
-    """A home in which the static files have been prepared, which takes seconds."""
-    with throw_away_home() as home:
-        (home / "of").mkdir()
-        yield home
-
-
 @pytest.fixture
-def home(static: Path) -> Iterator[Path]:
+def home() -> Iterator[Path]:
+    """One in which the static files are prepared already, which takes seconds."""
     with throw_away_home() as folder:
-        if (static / "of" / "static").exists():
-            shutil.copytree(static / "of", folder, dirs_exist_ok=True)
+        shutil.copytree(settings.STATIC_ROOT, folder / "static")
+        static_stamp(folder).set()
         yield folder
-        if not (static / "of" / "static").exists() and (folder / "stamps" / "static").exists():
-            shutil.copytree(folder / "static", static / "of" / "static")
-            (static / "of" / "stamps").mkdir()
-            shutil.copy(folder / "stamps" / "static", static / "of" / "stamps")
 
 
 @pytest.mark.stack
-def test_everything_starts_comes_back_when_killed_and_stops(home: Path) -> None:
-    """From the first start with its one-time link to `./dev down`, with nothing left behind."""
+def test_one_home_from_its_first_start_over_kill_9_of_everything_to_down(home: Path) -> None:
+    """What is killed comes back, what was written stays, what is stopped is gone."""
     with up(home) as run:
         assert run.page() == 200
         run.says(f"http://127.0.0.1:{run.port}/setup/?token=")
-        wait_for(lambda: run.pids().keys() == PARTS)
-
         refused = dev(home, "up", "--port", str(free_port()))
         assert refused.returncode == 1
         assert f"{home} is in use by `./dev up` (process {run.process.pid})" in refused.stderr
+        made = dev(home, *NEW_OWNER, DJANGO_SUPERUSER_PASSWORD="a-long-pass-phrase")
+        assert made.returncode == 0, made.stderr
 
-        joined = dev(home, "manage", "signin_link")
-        assert f"http://127.0.0.1:{run.port}/setup/" in joined.stdout
-
-        for name, pid in run.pids().items():
+        wait_for(lambda: run.pids().keys() == PARTS)
+        before = run.pids()
+        for pid in before.values():
             os.kill(pid, signal.SIGKILL)
-            assert run.new_pid_after(name, pid) < 3
+        for name, pid in before.items():
             run.says(f"{name} was killed (SIGKILL); it is started again now.")
+            run.new_pid_after(name, pid)
         for name in ("postgres", "valkey", "web"):
             run.says(f"{name} is back after")
         assert run.page() == 200
 
-        pids = run.pids()
-        assert dev(home, "down").returncode == 0
-        assert run.process.wait(5) == 0
-        assert run.pids() == {}
-        assert [name for name, pid in pids.items() if is_alive(pid)] == []
-        assert run.page() == 0
-
-
-@pytest.mark.stack
-def test_a_killed_supervisor_leaves_no_orphan_and_loses_nothing(home: Path) -> None:
-    """The owner made before kill -9 is there after it, so no link is shown again."""
-    owner = ("createsuperuser", "--noinput", "--username=alice", "--email=a@example.com")
-    with up(home) as run:
-        run.says("/setup/?token=")
-        made = dev(home, "manage", *owner, DJANGO_SUPERUSER_PASSWORD="a-long-pass-phrase")
-        assert made.returncode == 0, made.stderr
         pids = run.pids().values()
         run.process.kill()
         wait_for(lambda: not any(is_alive(pid) for pid in pids), 10)
+
     with up(home) as run:
-        wait_for(lambda: run.pids().keys() == PARTS)
         assert dev(home, "manage", "signin_link").stdout.strip() == ""
-        assert "token=" not in run.printed
+        assert "token=" not in run.printed, "the owner was made before kill -9"
+        wait_for(lambda: run.pids().keys() == PARTS)
+        pids = run.pids().values()
+        assert dev(home, "down").returncode == 0
+        assert run.process.wait(5) == 0
+        assert run.pids() == {}
+        assert not any(is_alive(pid) for pid in pids)
+        assert run.page() == 0
 
 
 @pytest.mark.stack
