@@ -8,6 +8,7 @@ request, the last for ever; `fake.script()` ends that. Over HTTP: `POST /_contro
 
 import argparse
 import asyncio
+import contextlib
 import socket
 import threading
 import time
@@ -250,7 +251,5 @@ if __name__ == "__main__":
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--key", default=KEY)
     options = parser.parse_args()
-    try:
+    with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(_serve(options.port, options.key))
-    except KeyboardInterrupt:
-        pass

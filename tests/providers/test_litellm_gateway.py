@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import aclosing
 from dataclasses import replace
+from typing import Any
 
 import httpx
 import pytest
@@ -71,7 +72,7 @@ def target(gateway_url: str, fake: fakes.Upstream, settings: Settings) -> Target
     )
 
 
-def asking(target: Target, model: str, prefix: str = "openai", **upstream: str) -> Target:
+def asking(target: Target, model: str, prefix: str = "openai", **upstream: Any) -> Target:
     assert target.upstream is not None
     changed = replace(target.upstream, litellm_model=f"{prefix}/{model}", **upstream)
     return replace(target, model=model, upstream=changed)

@@ -1,4 +1,4 @@
-"""The fake provider's mouth: a plan played on a real connection, in OpenAI's or Anthropic's words."""
+"""The fake provider's mouth: a plan played on a connection, in OpenAI's or Anthropic's words."""
 
 import asyncio
 import json
