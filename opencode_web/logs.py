@@ -11,7 +11,7 @@ from pathlib import Path
 
 LARGEST = 20 * 1024 * 1024
 """Bytes a log may grow to; one older generation is kept beside it."""
-ALARMING = re.compile(r"\b(WARNING|ERROR|CRITICAL)\b")
+ALARMING = re.compile(r"(?:^|[\s\[])(WARNING|ERROR|CRITICAL)\b")
 
 
 def log_path(folder: Path, name: str) -> Path:

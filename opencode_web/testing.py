@@ -15,6 +15,7 @@ from pathlib import Path
 
 from opencode_web.databases import foreground, throw_away
 from opencode_web.home import CannotStart
+from opencode_web.preparing import collect_static
 
 ROOT = Path(__file__).resolve().parent.parent
 # Not its script, which is bound to where the environment was made: the checkout may have moved.
@@ -60,6 +61,7 @@ async def test(arguments: list[str]) -> int:
     """0 when every check and every test passed."""
     env = os.environ | await browser_variables(os.environ)
     async with throw_away(env, say) as env:
+        await lend_static(env)
         failed = [] if arguments else [check.name for check in checks() if await run(check, env)]
         tests = Check(name="tests", argv=(sys.executable, "-m", "pytest", *arguments))
         if failed:
@@ -78,6 +80,15 @@ async def run(check: Check, env: Mapping[str, str]) -> int:
         word = "failed" if code else "good"
         say(f"== {check.name}: {word} after {time.monotonic() - began:.1f} s\n")
     return code
+
+
+async def lend_static(env: Mapping[str, str]) -> None:
+    """The static files of the run before, where they are the same: preparing them takes seconds."""
+    kept = ROOT / ".venv" / "tests"
+    (kept / "stamps").mkdir(parents=True, exist_ok=True)
+    (kept / "logs").mkdir(exist_ok=True)
+    await collect_static(kept, {**env, "OPENCODE_WEB_HOME": str(kept)}, say)
+    (Path(env["OPENCODE_WEB_HOME"]) / "static").symlink_to(kept / "static")
 
 
 async def browser_variables(given: Mapping[str, str]) -> dict[str, str]:

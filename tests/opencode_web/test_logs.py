@@ -55,4 +55,6 @@ def test_a_log_that_grew_too_large_is_cut_and_still_followed(
 def test_warnings_and_errors_alarm_and_other_lines_do_not() -> None:
     """Only what a person should see is shown on the terminal."""
     assert logs.is_alarming("2026-01-01 12:00:00 WARNING chat.runner lease_lost turn=3")
+    assert logs.is_alarming("[WARNING] worker 1 is gone")
     assert not logs.is_alarming("2026-01-01 12:00:00 INFO chat.runner started")
+    assert not logs.is_alarming("    . logfile -> [stderr]@%WARNING")
