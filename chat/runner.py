@@ -12,6 +12,7 @@ import secrets
 import signal
 import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from functools import partial
 
@@ -72,6 +73,8 @@ class Runner:
         self._ended: list[Turn] = []
         self._redis = stream.connect()
         self._closing = asyncio.Event()
+        # A lease must not end because its renewal waits behind two hundred other statements.
+        self._keeper = ThreadPoolExecutor(max_workers=1, thread_name_prefix="leases")
         self._renewed_at = self._now()
         self._away: set[str] = set()
 
@@ -105,7 +108,8 @@ class Runner:
                 await self._wait()
 
     async def _claimed(self, free: int) -> list[work.Work]:
-        return await database.run(work.claim, self.name, min(free, CLAIM_AT_ONCE))
+        limit = min(free, CLAIM_AT_ONCE)
+        return await database.run(work.claim, self.name, limit, list(self._turns))
 
     async def _wait(self) -> None:
         if len(self._turns) >= settings.RUNNER_CONCURRENCY:
@@ -169,15 +173,23 @@ class Runner:
 
     async def _finish(self, turn: Turn, columns: work.Columns) -> None:
         """Stores the end, however long Postgres is away: nobody else can ask it either."""
-        end: str | None = None
-        while end is None:
-            end = await self._try("postgres", database.run(finish, self.name, turn.id, columns))
-            await asyncio.sleep(1 if end is None else 0)
-        turn.end = end
-        if end:
-            self._ended.append(turn)
-        else:
+        message = await self._until(partial(database.run, work.finish, self.name, turn.id, columns))
+        if message is None:
             log.warning("turn_lost turn=%s", turn.id)
+            return
+        turn.end = await self._until(partial(database.run, parts.finished, message))
+        self._ended.append(turn)
+
+    async def _until[T](self, doing: Callable[[], Awaitable[T]]) -> T:
+        while True:
+            try:
+                result = await doing()
+            except POSTGRES_AWAY as exc:
+                self._say_away("postgres", exc)
+                await asyncio.sleep(1)
+            else:
+                self._say_back("postgres")
+                return result
 
     def _done(self, turn: Turn, task: asyncio.Task[None]) -> None:
         """An error of ours leaves the lease to end: the turn is then taken over, at most thrice."""
@@ -234,7 +246,7 @@ class Runner:
             due = [t for t in turns if t.answering and now - t.answer.saved_at >= SAVE_EVERY]
             saves = {t.id: t.answer.columns() for t in due if t.answer.grown}
             ids = [turn.id for turn in turns]
-            renewing = database.run(work.keep, self.name, ids, saves)
+            renewing = database.run_in(self._keeper, work.keep, self.name, ids, saves)
             kept = await self._try("postgres", renewing)
             if kept is None:
                 return
@@ -309,12 +321,6 @@ class Runner:
     @staticmethod
     def _now() -> float:
         return asyncio.get_running_loop().time()
-
-
-def finish(runner: str, turn_id: int, columns: work.Columns) -> str:
-    """Stores the end and renders it; empty where another runner has the turn."""
-    message = work.finish(runner, turn_id, columns)
-    return parts.finished(message) if message else ""
 
 
 async def _serve() -> None:

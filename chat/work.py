@@ -46,11 +46,15 @@ class Kept:
     stops: frozenset[int]
 
 
-def claim(runner: str, limit: int) -> list[Work]:
-    """Takes up to `limit` turns: new ones, and those whose runner let the lease end."""
+def claim(runner: str, limit: int, holding: Collection[int] = ()) -> list[Work]:
+    """Takes up to `limit` turns: new ones, and those whose runner let the lease end.
+
+    What the runner is holding it never takes over from itself, however late it is to renew.
+    """
     now = timezone.now()
     waiting = Q(status=Status.PENDING) | Q(status=Status.RUNNING, lease_until__lt=now)
-    found = Message.objects.filter(waiting).order_by("pk").values_list("pk", "status")[:limit]
+    free = Message.objects.filter(waiting).exclude(pk__in=holding)
+    found = free.order_by("pk").values_list("pk", "status")[:limit]
     claimed = [_work(pk) for pk, status in list(found) if _claimed(pk, status, runner, now)]
     return [each for each in claimed if each]
 

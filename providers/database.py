@@ -5,6 +5,7 @@ A connection taken by an async view or generator is otherwise held for as long a
 """
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 from asgiref.sync import sync_to_async
 from django.db import connections
@@ -12,6 +13,16 @@ from django.db import connections
 
 async def run[**P, T](function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Calls `function`, which may use the ORM, in a worker thread and returns what it returns."""
+    return await run_in(None, function, *args, **kwargs)
+
+
+async def run_in[**P, T](
+    executor: ThreadPoolExecutor | None,
+    function: Callable[P, T],
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> T:
+    """The same in threads of the caller's own, for what must not wait behind everybody else."""
 
     def called() -> T:
         try:
@@ -19,4 +30,4 @@ async def run[**P, T](function: Callable[P, T], *args: P.args, **kwargs: P.kwarg
         finally:
             connections.close_all()
 
-    return await sync_to_async(called, thread_sensitive=False)()
+    return await sync_to_async(called, thread_sensitive=False, executor=executor)()

@@ -17,8 +17,8 @@ import redis
 from django.db import OperationalError, connection
 from django.utils import timezone
 
+from chat import parts, stream, turns, work
 from chat import runner as runner_module
-from chat import stream, turns, work
 from chat.models import LEASE, Message, Status
 from chat.runner import Runner
 from providers import database
@@ -70,6 +70,27 @@ async def until_closed(script: Script, times: int) -> None:
             if script.closed >= times:
                 return
             await asyncio.sleep(0.02)
+
+
+async def until_ended(client: stream.Redis, turn: Message) -> None:
+    """The log lives on for its hour: the end is in it."""
+    async with asyncio.timeout(8):
+        while True:
+            if 0 < await client.ttl(stream.key(turn.pk)) <= stream.LIVES_ON:
+                return
+            await asyncio.sleep(0.05)
+
+
+def failing_twice(real: Callable[..., Any]) -> Callable[..., Any]:
+    """Postgres is away for the first two calls."""
+    failures = [OperationalError("away")] * 2
+
+    def call(*args: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return real(*args)
+
+    return call
 
 
 def end_lease(turn: Message) -> None:
@@ -320,16 +341,11 @@ async def test_postgres_away_at_the_end_loses_nothing(
 ) -> None:
     """The end is stored when it is back."""
     turn = await database.run(make_turn)
-    real, failures = work.finish, [OperationalError("away")] * 2
-
-    def finish(*args: Any) -> Message | None:
-        if failures:
-            raise failures.pop()
-        return real(*args)
-
-    monkeypatch.setattr(work, "finish", finish)
-    async with running(ROUTE, "Kept.", DONE):
+    for module, name in ((work, "finish"), (parts, "finished")):
+        monkeypatch.setattr(module, name, failing_twice(getattr(module, name)))
+    async with running(ROUTE, "Kept.", DONE), stream.connect() as client:
         await until(turn, Status.DONE)
+        await until_ended(client, turn)
     assert turn.text == "Kept."
 
 

@@ -77,6 +77,12 @@ def test_a_held_turn_is_not_taken_over(make_turn: Make) -> None:
     assert work.claim("b", 1) == []
 
 
+def test_a_runner_takes_nothing_over_from_itself(make_turn: Make) -> None:
+    """It was late to renew; the answer is still growing in its hands."""
+    turn = make_turn(status=Status.RUNNING, runner="a")
+    assert work.claim("a", 1, [turn.pk]) == []
+
+
 def test_keeping_renews_saves_and_tells_of_stops(make_turn: Make) -> None:
     """One call each second does for all turns of a runner."""
     turn, stopped, foreign = (
