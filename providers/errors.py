@@ -155,5 +155,8 @@ def error_fields(body: object) -> tuple[str, str]:
         return "", error
     if not isinstance(error, Mapping):
         return "", ""
-    code = error.get("code") or error.get("type") or ""
-    return str(code), str(error.get("message") or "")
+    code, named = str(error.get("code") or ""), str(error.get("type") or "")
+    # LiteLLM and OpenRouter repeat the status as the code: then the type says more, if it is there.
+    if not code or (named and code.isdigit() and 400 <= int(code) < 600):
+        code = named
+    return code, str(error.get("message") or "")

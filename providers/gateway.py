@@ -4,8 +4,9 @@ What is the gateway's own failure is a GatewayError, so that it counts against t
 alone; what the provider behind it said keeps its kind.
 """
 
-from collections.abc import AsyncGenerator, Iterable
-from contextlib import aclosing
+import re
+from collections.abc import AsyncGenerator, Iterable, Iterator
+from contextlib import aclosing, contextmanager
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -26,7 +27,13 @@ _ON_THE_WAY = frozenset(
         "network",
     }
 )
-# What a LiteLLM proxy says of its own keys and setup. Without a database a wrong key is a 400.
+# A proxy marks what it passes on from a provider with this; what lacks it is the proxy's own word.
+_PASSED_ON = "litellm."
+# LiteLLM's class names before a provider's sentence, and its remark on its own fallbacks after it.
+_WRAPPING = re.compile(r"^litellm\.(?:\w+: )+(?:\w+Exception - )?| ?LiteLLM: model group .*$", re.S)
+# Statuses by which a proxy speaks of its own key, address or state. Without a database a wrong key
+# is a 400 of the type no_db_connection.
+_OWN_STATUSES = frozenset({401, 403, 404, 405, 407})
 _OWN_CODES = frozenset({"no_db_connection", "token_not_found_in_db", "auth_error"})
 
 
@@ -36,23 +43,19 @@ async def stream(target: Target, request: ChatRequest) -> AsyncGenerator[ClientE
     if target.upstream is not None:
         body |= {"model": target.upstream.litellm_model, "upstream": _upstream(target.upstream)}
     url = f"{base_url(target)}/chat/completions"
-    async with aclosing(direct.exchange(target, url, body, _events)) as events:
-        try:
+    with _sorted_errors(target):
+        async with aclosing(direct.exchange(target, url, body, _events)) as events:
             async for event in events:
                 yield event
-        except CallError as error:
-            raise _own(error, target) from error
 
 
 async def list_models(target: Target) -> list[FoundModel]:
     """What the gateway serves; our own process asks the provider behind it."""
     url = f"{base_url(target)}/models"
-    try:
+    with _sorted_errors(target):
         if target.upstream is None:
             return await direct.fetch_models(target, url)
         return await _upstream_models(target, target.upstream, url)
-    except CallError as error:
-        raise _own(error, target) from error
 
 
 async def _upstream_models(target: Target, upstream: Upstream, url: str) -> list[FoundModel]:
@@ -126,14 +129,50 @@ def _events(chunk: Json) -> Iterable[ClientEvent]:
     return wire.events(chunk)
 
 
-def _own(error: CallError, target: Target) -> CallError:
+@contextmanager
+def _sorted_errors(target: Target) -> Iterator[None]:
+    """Every failure as the gateway's own or the provider's behind it."""
+    try:
+        yield
+    except CallError as error:
+        told = _own(error, target) or _passed_on(error)
+        if told is None:
+            raise
+        raise told from error
+
+
+def _own(error: CallError, target: Target) -> GatewayError | None:
     """The same failure as the gateway's own, where it is."""
-    if isinstance(error, GatewayError | _Told):
-        return error
+    if isinstance(error, GatewayError | _Told) or error.message.startswith(_PASSED_ON):
+        return None
     if error.code in _ON_THE_WAY and error.status is None:
         where = "The LiteLLM endpoint" if target.upstream is None else "The gateway process"
         return GatewayError(f"{where} could not be reached: {error.message}", code=error.code)
-    if error.code in _OWN_CODES or (target.upstream is not None and error.status == 401):
+    status = error.status or 0
+    if error.code in _OWN_CODES or status in (401, 403, 407):
         message = "The gateway refused its own key."
-        return GatewayError(message, status=error.status, code=error.code or "gateway_key")
-    return error
+        return GatewayError(message, status=status, code=error.code or "gateway_key")
+    if status == 400 and "Invalid model name" in error.message:
+        # Not the request's fault: the direct road may know the model.
+        message = "The gateway does not serve this model."
+        return GatewayError(message, status=404, code="model_not_found")
+    if status in _OWN_STATUSES or status >= 500 or error.code == "html":
+        return GatewayError(f"The gateway failed: {error.message}", status=status, code=error.code)
+    return None
+
+
+def _passed_on(error: CallError) -> CallError | None:
+    """A provider's failure without LiteLLM's words around it."""
+    if not error.message.startswith(_PASSED_ON):
+        return None
+    plain = _WRAPPING.sub("", error.message)
+    if error.status == 500 and plain == "Connection error.":
+        message = "The gateway could not reach the provider."
+        return CallError(ErrorKind.NETWORK, message, status=500, code="upstream_unreachable")
+    return CallError(
+        error.kind,
+        plain or wire.sentence(error.kind, ""),
+        status=error.status,
+        code=error.code,
+        retry_after=error.retry_after,
+    )

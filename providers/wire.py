@@ -5,6 +5,7 @@ https://platform.openai.com/docs/api-reference/chat and .../chat-streaming.
 """
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -93,9 +94,10 @@ def _text(content: object) -> str:
 
 
 def in_band_error(payload: Json) -> CallError:
-    """The error that a chunk or a 200 answer carries; a status as its code counts as one."""
+    """The error that a chunk or a 200 answer carries; a status in its code counts like one."""
     code, text = error_fields(payload)
-    status = int(code) if code.isdigit() and 400 <= int(code) < 600 else None
+    number = str(fields(payload.get("error")).get("code") or "")
+    status = int(number) if re.fullmatch("[45][0-9][0-9]", number) else None
     kind = classify(status, code)
     return CallError(kind, sentence(kind, text), status=status, code=code or "in_band_error")
 

@@ -3,16 +3,18 @@
 import pytest
 from playwright.sync_api import Page
 
+from providers.models import LanguageModel
 from tests.e2e.people import answer, ask, connect, reply, wait_status
 from tests.e2e.site import Site
 from tests.upstreams.litellm_proxy import Proxy
 from tests.upstreams.model_server import ModelServer
 
 pytestmark = [pytest.mark.browser, pytest.mark.stack, pytest.mark.model]
-QUESTION = "What is the capital of France?"
+QUESTION = "Which city is the capital of France?"  # so put, the little model knows it
 
 
 def chat(page: Page, model: str, method: str) -> None:
+    LanguageModel.objects.update(parameters={"temperature": 0})
     ask(page, QUESTION, model)
     wait_status(page, "done", 90)
     assert "Paris" in answer(page)

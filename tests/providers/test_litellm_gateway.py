@@ -1,16 +1,10 @@
 """Our own gateway process, started as it runs, in front of the fake upstream."""
 
 import asyncio
-import os
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
-import httpx
 import pytest
 from pytest_django import Settings
 
@@ -30,42 +24,20 @@ from providers.types import (
     UsageReport,
 )
 from tests import fakes
-from tests.e2e.site import free_port
+from tests.upstreams.fixtures import GatewayProcess
 
-TOKEN = "gateway-test-token-0123456789"
 ASKED = ChatRequest(messages=(ChatMessage(role="user", content="hello world"),))
 
 
-@pytest.fixture(scope="module")
-def gateway_url() -> Iterator[str]:
-    """The process, once LiteLLM is imported."""
-    url = f"http://127.0.0.1:{free_port()}"
-    process = subprocess.Popen(
-        [sys.executable, "manage.py", "gateway"],
-        env={**os.environ, "GATEWAY_URL": url, "GATEWAY_TOKEN": TOKEN},
-        start_new_session=True,
-    )
-    deadline = time.monotonic() + 90
-    while time.monotonic() < deadline:
-        try:
-            if httpx.get(f"{url}/healthz", timeout=1).json()["status"] == "ready":
-                break
-        except httpx.HTTPError:
-            pass
-        time.sleep(0.1)
-    yield url
-    process.terminate()
-    process.wait(10)
-
-
 @pytest.fixture
-def target(gateway_url: str, fake: fakes.Upstream, settings: Settings) -> Target:
-    settings.GATEWAY_URL, settings.GATEWAY_TOKEN = gateway_url, TOKEN
+def target(gateway_process: GatewayProcess, fake: fakes.Upstream, settings: Settings) -> Target:
+    settings.GATEWAY_URL = gateway_process.url
+    settings.GATEWAY_TOKEN = gateway_process.token
     return Target(
         method=Method.GATEWAY,
         kind=Kind.OPENAI,
-        base_url=gateway_url,
-        api_key=TOKEN,
+        base_url=gateway_process.url,
+        api_key=gateway_process.token,
         model="echo",
         timeouts=Timeouts(connect=5, first_token=20, silence=20, total=60),
         upstream=Upstream(litellm_model="openai/echo", base_url=fake.url, api_key=fakes.KEY),

@@ -1,7 +1,13 @@
-"""Session-wide upstreams, as fixtures: the fake, a real model, a real LiteLLM proxy."""
+"""Session-wide upstreams, as fixtures: fake, real model, real LiteLLM proxy, gateway process."""
 
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 
+import httpx
 import pytest
 
 from tests import fakes
@@ -16,6 +22,41 @@ NOWHERE = "nowhere"
 def free_port() -> int:
     with fakes.bound() as probe:
         return int(probe.getsockname()[1])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayProcess:
+    """Our own gateway process: where it answers and what it wants to be shown."""
+
+    url: str
+    token: str
+
+
+@pytest.fixture(scope="session")
+def gateway_process() -> Iterator[GatewayProcess]:
+    """`manage.py gateway`, from the moment when LiteLLM is imported."""
+    made = GatewayProcess(url=f"http://127.0.0.1:{free_port()}", token="gateway-test-token-012345")
+    process = subprocess.Popen(
+        [sys.executable, "manage.py", "gateway"],
+        env={**os.environ, "GATEWAY_URL": made.url, "GATEWAY_TOKEN": made.token},
+        start_new_session=True,
+    )
+    try:
+        deadline = time.monotonic() + 90
+        while not _is_ready(made) and time.monotonic() < deadline and process.poll() is None:
+            time.sleep(0.1)
+        yield made
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def _is_ready(process: GatewayProcess) -> bool:
+    try:
+        answer = httpx.get(f"{process.url}/healthz", timeout=1, trust_env=False)
+    except httpx.TransportError:
+        return False
+    return bool(answer.json()["status"] == "ready")
 
 
 @pytest.fixture(scope="session")

@@ -97,6 +97,7 @@ def main() -> None:
     params.hostnames, params.port = ["127.0.0.1"], options.port
     params.api_keys = [options.key]
     params.use_jinja = True
+    params.sampling.temp = 0.0  # where a request names none: the same answer every time
     params.cpuparams.n_threads = 1  # two threads collapse on two cores
     server = xllamacpp.Server(params)
     signal.sigwait({signal.SIGTERM, signal.SIGINT})
