@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from tests.upstreams.model_server import wait_until_up
+from tests.upstreams.tethered import tethered
 
 KEY = "sk-litellm-master-0123456789"
 
@@ -44,7 +45,7 @@ class Proxy:
         for name in ("DATABASE_URL", "REDIS_URL"):
             environment.pop(name, None)
         self.process = subprocess.Popen(
-            command,
+            tethered(command),
             env=environment,
             cwd=self.folder,
             stdout=subprocess.DEVNULL,

@@ -17,6 +17,8 @@ from typing import Self
 
 import httpx
 
+from tests.upstreams.tethered import tethered
+
 MODEL = "smollm2"
 KEY = "sk-model-0123456789abcdef"
 
@@ -52,7 +54,10 @@ class ModelServer:
         command = [sys.executable, "-m", "tests.upstreams.model_server"]
         command += ["--port", str(self.port), "--key", self.key]
         self.process = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+            tethered(command),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
         wait_until_up(f"{self.url}/models", self.process, self.key)
         return self
