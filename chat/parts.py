@@ -12,8 +12,6 @@ from chat.stream import Stored
 from providers.models import Attempt
 from providers.types import RouteTaken
 
-TEMPLATE = "chat/message.html"
-
 
 def with_attempts(messages: Iterable[Message]) -> list[Message]:
     """Gives each reply its attempts, with one query for all."""
@@ -38,13 +36,13 @@ def html_of(message: Message) -> str:
 
 def finished(message: Message) -> str:
     """The finished reply in place of the growing one, and what else on the page says so."""
-    return render_to_string(f"{TEMPLATE}#finished", {"message": with_attempts([message])[0]})
+    return render_to_string("chat/changes.html#finished", {"message": with_attempts([message])[0]})
 
 
 def route(turn_id: int, taken: RouteTaken) -> str:
     """The road, shown as soon as it is known."""
     message = Message(pk=turn_id, **route_columns(taken))
-    return render_to_string(f"{TEMPLATE}#route", {"message": message})
+    return render_to_string("chat/message.html#route", {"message": message})
 
 
 def stored(turn_id: int) -> Stored:

@@ -112,7 +112,7 @@ def retry(request: Request, message_id: int) -> HttpResponse:
             return redirect(reply.conversation)
     if request.htmx:
         ctx = {"problems": [problem]}
-        return render(request, "chat/message.html#refused", ctx, status=422)
+        return render(request, "chat/changes.html#refused", ctx, status=422)
     messages.error(request, problem)
     return redirect(reply.conversation)
 
@@ -199,7 +199,7 @@ def _refused(request: Request, held: Conversation | None, form: MessageForm) -> 
     """What was typed stays typed: with htmx untouched on the page, without it in the form."""
     if not request.htmx:
         return _page(request, held, form)
-    return render(request, "chat/message.html#refused", {"problems": form.problems()}, status=422)
+    return render(request, "chat/changes.html#refused", {"problems": form.problems()}, status=422)
 
 
 def _asked(
@@ -212,4 +212,4 @@ def _asked(
         "active": reply,
         "conversation": reply.conversation,
     }
-    return render(request, "chat/message.html#asked", ctx)
+    return render(request, "chat/changes.html#asked", ctx)
