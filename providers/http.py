@@ -77,7 +77,7 @@ async def close() -> None:
 
 def _client(*, force_close: bool = False) -> httpx.AsyncClient:
     return httpx.AsyncClient(
-        transport=AiohttpTransport(client=lambda: _session(force_close), verify=_tls()),
+        transport=AiohttpTransport(client=lambda: session(force_close=force_close), verify=_tls()),
         headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity"},
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
         trust_env=False,
@@ -91,7 +91,8 @@ def _tls() -> ssl.SSLContext:
     return httpx.create_ssl_context()
 
 
-def _session(force_close: bool) -> aiohttp.ClientSession:
+def session(*, force_close: bool = False) -> aiohttp.ClientSession:
+    """A pool of connections behind the address guard; also what LiteLLM is made to use."""
     trace = aiohttp.TraceConfig()
     trace.on_connection_reuseconn.append(_note_reuse)
     connector = aiohttp.TCPConnector(

@@ -15,6 +15,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
+import aiohttp
 from django.conf import settings
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -57,10 +58,12 @@ _ENVIRONMENT = {
 
 
 class Sdk:
-    """LiteLLM, once it is imported; `problem` says why it is not."""
+    """LiteLLM, once it is imported; `problem` says why it is not. `session` is what it calls with:
+    ours, so that the address guard holds on this road too, also where a redirect leads."""
 
     def __init__(self) -> None:
         self.module: Any = None
+        self.session: aiohttp.ClientSession | None = None
         self.problem = "LiteLLM is still loading."
 
     async def load(self) -> None:
@@ -71,8 +74,13 @@ class Sdk:
             self.problem = f"LiteLLM could not be imported ({type(exc).__name__})."
             log.exception("litellm_import_failed")
             return
+        self.session = http.session()
         self.problem = ""
         log.info("litellm_ready")
+
+    async def close(self) -> None:
+        if self.session:
+            await self.session.close()
 
 
 def _imported() -> Any:
@@ -95,12 +103,13 @@ async def lifespan(app: Starlette) -> AsyncGenerator[None]:
     loading = asyncio.create_task(sdk.load())
     yield
     loading.cancel()
+    await sdk.close()
     await http.close()
 
 
 async def healthz(request: Request) -> Response:
     """Up at once; `status` is ready only when calls can be made."""
-    status = "ready" if sdk.module else "loading"
+    status = "ready" if sdk.session else "loading"
     return JSONResponse({"status": status, "problem": sdk.problem})
 
 
@@ -164,7 +173,7 @@ async def _stream(body: dict[str, Any]) -> AsyncGenerator[bytes]:
 
 async def _chunks(body: dict[str, Any]) -> AsyncGenerator[Json]:
     """LiteLLM's chunks as they are, until one claims a finish reason that nobody sent."""
-    if sdk.module is None:
+    if sdk.session is None:
         raise GatewayError(sdk.problem, code="litellm_missing")
     answer = None
     try:
@@ -225,6 +234,7 @@ def _arguments(body: dict[str, Any]) -> dict[str, Any]:
         # Never empty: LiteLLM would take a key from the environment and send it there.
         "api_key": upstream["api_key"] or "none",
         "extra_headers": upstream.get("headers") or {},
+        "shared_session": sdk.session,
         "max_retries": 0,
         "num_retries": 0,
         "timeout": settings.TIMEOUT_TOTAL,

@@ -71,8 +71,9 @@ class Step:
 
 async def list_models(target: Target) -> list[FoundModel]:
     """The catalogue over a target's road."""
-    road = direct if target.method == Method.DIRECT else gateway
-    return await road.list_models(target)
+    if target.method == Method.DIRECT:
+        return await direct.list_models(target)
+    return await gateway.list_models(target)
 
 
 async def probe(provider_id: int) -> None:

@@ -50,8 +50,9 @@ class Call:
 
 def client(target: Target, request: ChatRequest) -> AsyncGenerator[ClientEvent]:
     """The road of a target."""
-    road = direct if target.method == Method.DIRECT else gateway
-    return road.stream(target, request)
+    if target.method == Method.DIRECT:
+        return direct.stream(target, request)
+    return gateway.stream(target, request)
 
 
 async def stream(call: Call, request: ChatRequest) -> AsyncGenerator[StreamEvent]:

@@ -22,7 +22,7 @@ def connect(
     provider = Provider.objects.create(
         base_url=direct,
         gateway_endpoint=gateway,
-        **(values | fields),  # type: ignore[misc]
+        **(values | fields),
     )
     provider.ensure_routes()
     for model_id in models:

@@ -15,6 +15,8 @@ import httpx
 from django.conf import settings
 from django.db import connection
 
+from tests.upstreams.tethered import tethered
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
@@ -74,7 +76,7 @@ class Site:
         """Starts a part (a second runner needs a name of its own)."""
         log = (self.logs / f"{name or part}.log").open("ab")
         process = subprocess.Popen(
-            self.commands()[part],
+            tethered(self.commands()[part]),
             env=self.environment,
             cwd=ROOT,
             stdout=log,

@@ -40,8 +40,7 @@ def run[T](work: Coroutine[Any, Any, T]) -> T:
 
 def replies(user: User, model: LanguageModel, questions: list[str]) -> list[int]:
     """Starts one conversation for each question; the ids of the answers to come."""
-    started = [turns.start(user, None, text, model) for text in questions]
-    return [getattr(turn, "pk", None) or turn.reply.pk for turn in started]
+    return [turns.start(user, None, text, model).pk for text in questions]
 
 
 def connections() -> int:

@@ -160,3 +160,18 @@ async def test_the_catalogue_comes_over_the_same_road(target: Target, fake: fake
     found = await gateway.list_models(target)
     await http.close()
     assert [model.model_id for model in found] == fake.models
+
+
+@pytest.mark.parametrize("prefix", ["openai", "anthropic"])
+async def test_the_address_guard_holds_behind_litellm_too(target: Target, prefix: str) -> None:
+    """A cloud's metadata is not read over this road either."""
+    with pytest.raises(CallError) as caught:
+        await events(asking(target, "echo", prefix, base_url="http://169.254.169.254/v1"))
+    assert caught.value.code == "address_refused"
+
+
+@pytest.mark.parametrize("model", ["truncated", "truncated-at-once", "cut-mid", "error-mid"])
+async def test_an_anthropic_stream_that_breaks_is_no_good_end(target: Target, model: str) -> None:
+    """LiteLLM would end it with `stop`."""
+    with pytest.raises(CallError):
+        await events(asking(target, model, "anthropic"))

@@ -192,7 +192,7 @@ async def test_stopping_closes_the_upstreams_connection_within_a_second(
     await http.close()
     attempt = await Attempt.objects.aget()
     assert attempt.outcome == "stopped"
-    route = await Route.objects.aget(pk=attempt.route_id)
+    route = await Route.objects.aget(attempts=attempt)
     assert route.consecutive_failures == 0
 
 
