@@ -4,9 +4,9 @@ PostgreSQL refuses to run as root, so for root it runs as `nobody`, in places `n
 Permissions of folders that are not ours are never touched: what is out of reach is put elsewhere.
 """
 
-import hashlib
 import os
 import pwd
+import secrets
 import shutil
 import subprocess
 import sys
@@ -37,8 +37,8 @@ def data_folder(home: Path, owner: Owner | None) -> Path:
     data = home / "postgres"
     if owner and not data.exists() and not data.is_symlink() and not reaches(owner, home):
         ROOTS_PLACE.mkdir(mode=0o755, exist_ok=True)
-        name = hashlib.sha256(str(home).encode()).hexdigest()[:12]
-        data.symlink_to(ROOTS_PLACE / f"postgres-{name}")
+        # A name of its own: a home that was removed and made anew must not find the old data.
+        data.symlink_to(ROOTS_PLACE / f"postgres-{secrets.token_hex(6)}")
     return data.resolve()
 
 
