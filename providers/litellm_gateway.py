@@ -25,7 +25,6 @@ from starlette.routing import Route
 from providers import direct, gateway, http, sse
 from providers.errors import (
     CallError,
-    ErrorKind,
     GatewayError,
     TruncatedError,
     classify,
@@ -64,6 +63,7 @@ class Sdk:
     def __init__(self) -> None:
         self.module: Any = None
         self.session: aiohttp.ClientSession | None = None
+        self.handler: Any = None  # the session as LiteLLM's Anthropic code wants it
         self.problem = "LiteLLM is still loading."
 
     async def load(self) -> None:
@@ -75,6 +75,8 @@ class Sdk:
             log.exception("litellm_import_failed")
             return
         self.session = http.session()
+        handlers = self.module.llms.custom_httpx.http_handler
+        self.handler = handlers.AsyncHTTPHandler(shared_session=self.session)
         self.problem = ""
         log.info("litellm_ready")
 
@@ -235,6 +237,7 @@ def _arguments(body: dict[str, Any]) -> dict[str, Any]:
         "api_key": upstream["api_key"] or "none",
         "extra_headers": upstream.get("headers") or {},
         "shared_session": sdk.session,
+        **({"client": sdk.handler} if _is_anthropic(upstream) else {}),
         "max_retries": 0,
         "num_retries": 0,
         "timeout": settings.TIMEOUT_TOTAL,
@@ -244,18 +247,25 @@ def _arguments(body: dict[str, Any]) -> dict[str, Any]:
 def _litellm_base(upstream: Json) -> str:
     """LiteLLM adds `/v1/messages` to Anthropic's address by itself."""
     base = str(upstream["base_url"]).rstrip("/")
-    return base.removesuffix("/v1") if upstream["litellm_model"].startswith("anthropic/") else base
+    return base.removesuffix("/v1") if _is_anthropic(upstream) else base
+
+
+def _is_anthropic(upstream: Json) -> bool:
+    return str(upstream["litellm_model"]).startswith("anthropic/")
 
 
 def call_error(exc: BaseException) -> CallError:
     """The CallError of an exception of LiteLLM: by what caused it, then by status and code."""
+    # Around what broke off in mid-stream LiteLLM puts a 503 of its own.
+    exc = getattr(exc, "original_exception", None) or exc
     if network := _network_cause(exc):
         return network
-    status = getattr(exc, "status_code", None)
+    status = _status(exc)
+    if status is None:
+        # No answer of a provider has this shape: a bug, or an option LiteLLM does not know.
+        return GatewayError(f"LiteLLM failed ({type(exc).__name__}).", code="litellm_failed")
     code, words = error_fields(_body(exc))
     kind = classify(status, code)
-    if kind == ErrorKind.REQUEST and type(exc).__name__ == "Timeout":
-        kind = ErrorKind.TIMEOUT
     retry_after = direct.seconds(_header(exc, "retry-after"))
     return CallError(
         kind,
@@ -277,6 +287,11 @@ def _network_cause(exc: BaseException) -> CallError | None:
             return found
         link = link.__cause__ or link.__context__
     return None
+
+
+def _status(exc: BaseException) -> int | None:
+    status = str(getattr(exc, "status_code", None) or "")
+    return int(status) if status.isdigit() else None
 
 
 def _body(exc: BaseException) -> object:

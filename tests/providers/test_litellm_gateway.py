@@ -1,10 +1,16 @@
 """Our own gateway process, started as it runs, in front of the fake upstream."""
 
 import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
+import httpx
 import pytest
 from pytest_django import Settings
 
@@ -24,7 +30,7 @@ from providers.types import (
     UsageReport,
 )
 from tests import fakes
-from tests.upstreams.fixtures import GatewayProcess
+from tests.upstreams.fixtures import GatewayProcess, free_port
 
 ASKED = ChatRequest(messages=(ChatMessage(role="user", content="hello world"),))
 
@@ -91,6 +97,7 @@ async def test_a_long_answer_arrives_exactly(target: Target) -> None:
         ("empty", ErrorKind.PROVIDER, None, "empty"),
         ("truncated", ErrorKind.PROVIDER, None, "truncated"),
         ("cut-mid", ErrorKind.NETWORK, None, "cut"),
+        ("error-mid", ErrorKind.PROVIDER, None, None),
         ("reset", ErrorKind.NETWORK, None, "reset"),
     ],
 )
@@ -173,5 +180,114 @@ async def test_the_address_guard_holds_behind_litellm_too(target: Target, prefix
 @pytest.mark.parametrize("model", ["truncated", "truncated-at-once", "cut-mid", "error-mid"])
 async def test_an_anthropic_stream_that_breaks_is_no_good_end(target: Target, model: str) -> None:
     """LiteLLM would end it with `stop`."""
-    with pytest.raises(CallError):
+    with pytest.raises(CallError) as caught:
         await events(asking(target, model, "anthropic"))
+    wanted = ErrorKind.NETWORK if model == "cut-mid" else ErrorKind.PROVIDER
+    assert caught.value.kind == wanted
+
+
+# Runs in a process of its own: litellm is never imported into this one.
+WALK = """
+import inspect, json, os, sys
+import django, httpx
+django.setup()
+from providers import litellm_gateway
+litellm = litellm_gateway._imported()
+statuses = {"PermissionDeniedError": 403, "UnprocessableEntityError": 422}
+asked = httpx.Request("POST", "http://x")
+given = {"status_code": 500, "request": asked, "current_cost": 1.0,
+         "max_budget": 1.0, "failures": [], "original_exception": None}
+found = {}
+for name, kind in vars(litellm.exceptions).items():
+    if not (inspect.isclass(kind) and issubclass(kind, Exception)):
+        continue
+    given["response"] = httpx.Response(statuses.get(name, 500), request=asked)
+    plain = "__init__" not in "".join(str(vars(c).keys()) for c in kind.__mro__[:-3])
+    wanted = () if plain else inspect.signature(kind).parameters.values()
+    made = kind(**{
+        p.name: given.get(p.name, "x") for p in wanted
+        if p.default is p.empty and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+    })
+    found[name] = str(litellm_gateway.call_error(made).kind)
+print(json.dumps(found))
+"""
+KINDS = {
+    "AuthenticationError": ErrorKind.AUTH,
+    "PermissionDeniedError": ErrorKind.AUTH,
+    "RateLimitError": ErrorKind.RATE_LIMIT,
+    "BadRequestError": ErrorKind.REQUEST,
+    "NotFoundError": ErrorKind.REQUEST,
+    "ContextWindowExceededError": ErrorKind.REQUEST,
+    "ContentPolicyViolationError": ErrorKind.REQUEST,
+    "UnsupportedParamsError": ErrorKind.REQUEST,
+    "UnprocessableEntityError": ErrorKind.REQUEST,
+    "Timeout": ErrorKind.TIMEOUT,
+    "InternalServerError": ErrorKind.PROVIDER,
+    "BadGatewayError": ErrorKind.PROVIDER,
+    "APIError": ErrorKind.PROVIDER,
+    "APIConnectionError": ErrorKind.PROVIDER,
+    "APIResponseValidationError": ErrorKind.PROVIDER,
+    "ServiceUnavailableError": ErrorKind.OVERLOADED,
+    "PaymentRequiredError": ErrorKind.QUOTA,
+    "OpenAIError": ErrorKind.GATEWAY,
+}
+
+
+def test_every_exception_class_of_litellm_is_sorted() -> None:
+    """What says no status is LiteLLM's own failure, and then the gateway's."""
+    walked = subprocess.run(
+        [sys.executable, "-c", WALK], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert walked.returncode == 0, walked.stderr[-2000:]
+    found = json.loads(walked.stdout.splitlines()[-1])
+    assert {name: found.get(name) for name in KINDS} == KINDS
+    assert len(found) > len(KINDS)
+    assert set(found.values()) <= set(ErrorKind)
+
+
+def test_the_process_is_up_at_once_and_ends_at_once() -> None:
+    """Before LiteLLM is there it says so; an open answer does not hold it back."""
+    url = f"http://127.0.0.1:{free_port()}"
+    token = "a-token-of-this-test"
+    began = time.monotonic()
+    process = subprocess.Popen(
+        [sys.executable, "manage.py", "gateway"],
+        env={**os.environ, "GATEWAY_URL": url, "GATEWAY_TOKEN": token},
+        stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
+    states = []
+    with fakes.Upstream() as upstream, httpx.Client(trust_env=False, timeout=5) as client:
+        while "ready" not in states and time.monotonic() - began < 60:
+            try:
+                states.append(client.get(f"{url}/healthz").json()["status"])
+            except httpx.TransportError:
+                time.sleep(0.05)
+        assert states[0] == "loading"
+        behind = {"litellm_model": "openai/stall-mid", "base_url": upstream.url}
+        body = {"messages": [{"role": "user", "content": "x"}]}
+        body |= {"upstream": behind | {"api_key": fakes.KEY}}  # type: ignore[dict-item]
+        headers = {"Authorization": f"Bearer {token}"}
+        path = f"{url}/v1/chat/completions"
+        with client.stream("POST", path, json=body, headers=headers) as answer:
+            next(answer.iter_lines())
+            stopping = time.monotonic()
+            process.terminate()
+            process.wait(10)
+            assert time.monotonic() - stopping < 4
+        upstream.wait(lambda: upstream.requests[0].disconnected_at, 2)
+
+
+def test_without_a_token_the_process_does_not_start() -> None:
+    """One sentence names the variable and shows an example."""
+    refused = subprocess.run(
+        [sys.executable, "manage.py", "gateway"],
+        env={**os.environ, "GATEWAY_TOKEN": ""},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert refused.returncode != 0
+    assert "GATEWAY_TOKEN is not set" in refused.stderr
+    assert "Traceback" not in refused.stderr
