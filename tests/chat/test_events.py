@@ -67,3 +67,18 @@ def test_a_message_is_one_event_with_its_id_and_every_line_marked() -> None:
     assert data.startswith("id: 5-1\ndata: ")
     assert data.count("\n\n") == 1
     assert all(line.startswith(("id: ", "data: ")) for line in data.strip().split("\n"))
+
+
+def test_the_road_and_a_reset_are_told_in_full() -> None:
+    """The route's parts as they are; a reset empties what had been there."""
+    route = message(7, fold([Event(kind=Kind.ROUTE, html="<chip>")]), "5-1").decode()
+    assert route == "id: 5-1\ndata: <chip>\n\n"
+    reset = message(7, fold([Event(kind=Kind.RESET, code=True, tail="x")]), "").decode()
+    assert 'hx-target="#reasoning-7" hx-swap="innerHTML"' in reset
+    assert 'data-kind="code">x</div>' in reset
+
+
+def test_an_end_stands_for_everything_before_it() -> None:
+    """The finished message replaces the growing one; nothing else needs to be applied."""
+    change = fold([Event(kind=Kind.TAIL, text="x"), Event(kind=Kind.END, html="<all>")])
+    assert message(7, change, "5-2") == b"id: 5-2\ndata: <all>\n\n"

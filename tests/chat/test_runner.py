@@ -16,6 +16,7 @@ import pytest
 import redis
 from django.db import OperationalError, connection
 from django.utils import timezone
+from pytest_django import Settings
 
 from chat import parts, stream, turns, work
 from chat import runner as runner_module
@@ -323,6 +324,15 @@ async def test_a_lost_log_is_begun_anew(make_turn: Make, clean_redis: "redis.Red
         await until_log(turn, "One. Two.")
         await until(turn, Status.DONE)
     assert turn.text == "One. Two."
+
+
+async def test_redis_away_costs_no_answer(make_turn: Make, settings: Settings) -> None:
+    """Neither at the start nor for the whole of an answer: Postgres has it all."""
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+    turn = await database.run(make_turn)
+    async with running(ROUTE, "Kept.", lambda: asyncio.sleep(1), " All.", DONE):
+        await until(turn, Status.DONE)
+    assert turn.text == "Kept. All."
 
 
 async def test_a_crash_of_ours_ends_as_a_failure_after_three_runs(make_turn: Make) -> None:

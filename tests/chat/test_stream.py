@@ -3,9 +3,11 @@
 import asyncio
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from weakref import WeakKeyDictionary
 
 import pytest
 import redis
+from pytest_django import Settings
 
 from chat import stream
 from chat.events import Event, Kind
@@ -230,3 +232,25 @@ async def test_a_wake_up_ends_the_wait(clean_redis: "redis.Redis") -> None:
     async with stream.connect() as client:
         await asyncio.wait_for(stream.woken(client, 5), 1)
     assert not clean_redis.exists(stream.WAKE)
+
+
+async def test_without_redis_postgres_tells_the_answer(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is away from the first moment on: told once in the log, noticed by nobody else."""
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+    monkeypatch.setattr(stream, "_hubs", WeakKeyDictionary())
+    states = [Stored(html="<p>one</p>"), Stored(end="end")]
+    page = Page(lambda: asyncio.sleep(0, states.pop(0)))
+    await page.follow()
+    assert page.blocks == "<p>one</p>"
+    assert page.done
+
+
+def test_telling_runners_without_redis_is_no_error(settings: Settings) -> None:
+    """They look for themselves."""
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+    stream._sync.cache_clear()
+    stream.wake(1)
+    stream.ask_stop(1)
+    stream._sync.cache_clear()
