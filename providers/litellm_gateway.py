@@ -263,7 +263,8 @@ def call_error(exc: BaseException) -> CallError:
     status = _status(exc)
     if status is None:
         # No answer of a provider has this shape: a bug, or an option LiteLLM does not know.
-        return GatewayError(f"LiteLLM failed ({type(exc).__name__}).", code="litellm_failed")
+        said = f"LiteLLM failed ({type(exc).__name__})."
+        return GatewayError(said, status=500, code="litellm_failed")
     code, words = error_fields(_body(exc))
     kind = classify(status, code)
     retry_after = direct.seconds(_header(exc, "retry-after"))
