@@ -149,6 +149,9 @@ def main(kind: str, environment: Path) -> int:
     except InstallFailed as exc:
         say(str(exc))
         return 1
+    except KeyboardInterrupt:
+        say("Interrupted. Run this again to go on.")
+        return 130
     except OSError as exc:
         say(f"{environment} could not be made: {exc.strerror} ({exc.filename or environment}).")
         return 1

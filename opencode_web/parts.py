@@ -25,6 +25,16 @@ class Address:
     port: int
 
     @property
+    def numeric(self) -> str:
+        """The host as the server wants it: a name is looked up, `localhost` as 127.0.0.1."""
+        try:
+            found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
+        except socket.gaierror:
+            raise CannotStart(f"--host {self.host} is no address of this machine.") from None
+        addresses = [str(address[0]) for *_, address in found]
+        return next((text for text in addresses if "." in text), addresses[0])
+
+    @property
     def local(self) -> str:
         """The host to reach it from this machine."""
         return EVERYWHERE.get(self.host, self.host)
@@ -45,19 +55,18 @@ class Address:
 
 def require_free(address: Address) -> None:
     """Raises CannotStart where the address cannot be listened on."""
-    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    host = address.numeric
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
         # As servers do, or connections that just ended would count as a server.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((address.host, address.port))
+            probe.bind((host, address.port))
         except PermissionError:
             raise CannotStart(
                 f"Port {address.port} is only for root. Choose one above 1023:"
                 f" ./dev up --port {address.port + 8000}"
             ) from None
-        except socket.gaierror:
-            raise CannotStart(f"--host {address.host} is no address of this machine.") from None
         except OSError as exc:
             raise CannotStart(
                 f"Port {address.port} on {address.host} cannot be used ({exc.strerror})."
@@ -80,7 +89,7 @@ def site_variables(address: Address) -> dict[str, str]:
 
 def web(address: Address, env: Mapping[str, str]) -> Part:
     argv = [sys.executable, "-m", "granian", "--interface", "asginl", "--loop", "uvloop"]
-    argv += ["--host", address.host, "--port", str(address.port), "--workers", "1"]
+    argv += ["--host", address.numeric, "--port", str(address.port), "--workers", "1"]
     # Open streams count as back-pressure, and would hold up a stop for ever.
     argv += ["--backlog", "4096", "--backpressure", "4096", "--workers-kill-timeout", "3"]
     argv += ["--no-ws", "--respawn-failed-workers", "--log-level", "warning"]

@@ -39,6 +39,8 @@ def down(home: Path) -> int:
 
 def logs(home: Path, name: str) -> int:
     """Shows the end of each log and follows them while something runs."""
+    if not list((home / "logs").glob(f"{name}.log")):
+        raise CannotStart(f"There is no log {name} in {home / 'logs'}.")
     follower = Follower(home, name, backlog=20)
     while True:
         for part, line in follower.new_lines():
