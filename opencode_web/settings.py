@@ -81,11 +81,12 @@ DATABASES: dict[str, Any] = {
         ENV.database_url.get_secret_value(), engine="django.db.backends.postgresql"
     )
 }
+# A pooled connection is looked at before it is handed out: the database may have been restarted.
+DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 DATABASES["default"].setdefault("OPTIONS", {}).update(
     connect_timeout=3,
     pool={"min_size": 0, "max_size": ENV.database_pool, "timeout": 5, "max_idle": 60},
 )
-# What the tests and `./dev up` give the database is thrown away with it, so no separate test name.
 
 # Redis: event logs, wake-ups, Celery's broker. Nothing here is the only copy of anything.
 REDIS_URL = ENV.redis_url.get_secret_value()
