@@ -116,7 +116,11 @@ def _pip(environment: Path) -> list[str]:
 
 
 def _must(command: Sequence[str]) -> None:
-    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)  # noqa: S603
+    # uv brings certificates of its own, which do not know a company's; older ones spell it TLS.
+    environment = {**os.environ, "UV_SYSTEM_CERTS": "1", "UV_NATIVE_TLS": "1"}
+    done = subprocess.run(  # noqa: S603
+        command, stderr=subprocess.PIPE, text=True, check=False, env=environment
+    )
     if not done.returncode:
         return
     sys.stderr.write(done.stderr)

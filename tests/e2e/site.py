@@ -37,7 +37,7 @@ def database_url() -> str:
 class Site:
     """Web, runner, gateway and worker; `url` is where a browser goes."""
 
-    def __init__(self, logs: Path) -> None:
+    def __init__(self, logs: Path, **environment: str) -> None:
         self.logs = logs
         self.port = free_port()
         self.gateway_port = free_port()
@@ -49,6 +49,7 @@ class Site:
             "GATEWAY_URL": f"http://127.0.0.1:{self.gateway_port}",
             "GATEWAY_TOKEN": "e2e-gateway-token-0123456789abcdef",
             "PUBLIC_URL": self.url,
+            **environment,
         }
 
     def commands(self) -> Mapping[str, list[str]]:
