@@ -14,8 +14,6 @@ from pytest_django import DjangoDbBlocker
 
 from tests.e2e.site import Site
 
-# Playwright keeps an event loop in the tests' own thread, where Django would refuse the ORM.
-os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 ARGUMENTS = [
     "--headless",
@@ -38,12 +36,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(skip)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def running_site(
     django_db_setup: None,
     django_db_blocker: DjangoDbBlocker,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Site]:
+    # Not for the whole session: its runner would take the turns of other tests.
     with django_db_blocker.unblock():
         site = Site(tmp_path_factory.mktemp("site"))
     site.start_all()
@@ -65,8 +64,11 @@ def site(running_site: Site, transactional_db: None) -> Iterator[Site]:
 
 @pytest.fixture(scope="package")
 def playwright_driver() -> Iterator[Playwright]:
+    # Playwright keeps an event loop in the tests' own thread, where Django would refuse the ORM.
+    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
     with sync_playwright() as driver:
         yield driver
+    del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
 
 
 @pytest.fixture(scope="package")
