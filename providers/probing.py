@@ -204,10 +204,24 @@ async def _catalogue(target: Target) -> tuple[list[FoundModel], CallError | None
         return [], exc
 
 
+# Vendors list all they serve and do not say what chats; these words in an id say what does not.
+_NO_CHAT = (
+    *("embed", "whisper", "tts", "dall-e", "image", "moderation", "audio", "realtime"),
+    *("transcribe", "rerank", "sora", "davinci", "babbage", "guard", "ocr", "veo"),
+)
+
+
+def chat_model(found: list[FoundModel]) -> str:
+    """The id of the first model that looks as if it chats; empty where nothing is listed."""
+    ids = [model.model_id for model in found]
+    chatting = [each for each in ids if not any(word in each.lower() for word in _NO_CHAT)]
+    return next(iter(chatting or ids), "")
+
+
 async def _check_chat(
     draft: Draft, method: Method, found: list[FoundModel], listing_error: CallError | None
 ) -> AsyncGenerator[Step]:
-    model_id = draft.model_id or (found[0].model_id if found else "")
+    model_id = draft.model_id or chat_model(found)
     if not model_id:
         yield Step(
             method=method, name="chat", state="skipped", detail="No model is known to ask yet."

@@ -9,7 +9,7 @@ from providers import database, http, probing, records
 from providers.breaker import State
 from providers.models import Attempt, Provider, Route
 from providers.probing import Draft, Step
-from providers.types import Kind, Method
+from providers.types import FoundModel, Kind, Method
 from tests import fakes
 
 MakeProvider = Callable[..., Provider]
@@ -163,3 +163,17 @@ async def test_a_test_of_a_stored_provider_counts_for_its_routes(
     assert await Attempt.objects.filter(purpose="test", outcome="ok").acount() == 2
     provider = await Provider.objects.aget(pk=provider.pk)
     assert provider.health_status == "healthy"
+
+
+@pytest.mark.parametrize(
+    ("ids", "expected"),
+    [
+        (["text-embedding-3-small", "whisper-1", "gpt-4o-mini", "gpt-4o"], "gpt-4o-mini"),
+        (["dall-e-3"], "dall-e-3"),
+        ([], ""),
+    ],
+)
+def test_a_test_chats_with_a_model_that_chats(ids: list[str], expected: str) -> None:
+    """The first one of a catalogue is often an embedding."""
+    found = [FoundModel(model_id=model_id) for model_id in ids]
+    assert probing.chat_model(found) == expected
