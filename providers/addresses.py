@@ -96,6 +96,15 @@ def host(url: str) -> str:
     return urlsplit(url).netloc or url
 
 
+def origin(url: str) -> str:
+    """Scheme, host and port: two addresses of one origin are one server (RFC 6454, section 4)."""
+    parts = urlsplit(url.lower())
+    if not parts.hostname:
+        return ""
+    port = parts.port or {"https": 443, "http": 80}.get(parts.scheme)
+    return f"{parts.scheme}://{parts.hostname}:{port}"
+
+
 def is_local(url: str) -> bool:
     """Whether the address means this very machine, which inside a container is the container."""
     name = urlsplit(url).hostname or ""

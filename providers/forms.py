@@ -30,6 +30,11 @@ _OWN_HEADERS = frozenset({"host", "content-length", "transfer-encoding", "connec
 # The two addresses of one vendor are two presets: what the plan forbids goes with the address.
 _ZAI = ("zai", "zai-coding")
 _FORMATS = [(Kind.OPENAI.value, "OpenAI-compatible"), (Kind.ANTHROPIC.value, "Anthropic Messages")]
+_REMOVES = {
+    "api_key": "remove_key",
+    "extra_headers": "remove_headers",
+    "gateway_api_key": "remove_gateway_key",
+}
 _PRINTABLE = re.compile(r"^[\x21-\x7e]*$")
 
 
@@ -209,7 +214,24 @@ class ProviderForm(_ModelForm):
         data = super().clean() or self.cleaned_data
         if data.get("preset") in _ZAI and data.get("base_url"):
             data["preset"] = _ZAI[addresses.is_zai_coding(data["base_url"])]
+        self._keep_secrets_at_home(data)
         return data
+
+    def _keep_secrets_at_home(self, data: dict[str, Any]) -> None:
+        """A stored secret never goes to another server than the one it was typed for."""
+        if not self.instance.pk or self.errors:
+            return
+        moved: list[str] = []
+        if addresses.origin(data["base_url"]) != addresses.origin(self.instance.base_url):
+            moved += ["api_key", "extra_headers"]
+        before, now = self.instance.gateway_endpoint or "", data["gateway_endpoint"]
+        if addresses.origin(now) not in ("", addresses.origin(before)):
+            moved.append("gateway_api_key")
+        for name in moved:
+            if self._kept(name, _REMOVES[name]) and not data.get(name):
+                self.add_error(
+                    name, "The address is another server now: enter this again, or remove it."
+                )
 
     def blank_secrets_note(self) -> bool:
         """Whether a secret was typed that this page, shown again, cannot give back."""

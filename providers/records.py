@@ -142,7 +142,9 @@ def target(reached: Connection, method: Method, model_id: str = "") -> Target:
             headers=reached.headers,
         )
     endpoint = reached.gateway_endpoint or settings.LITELLM_ENDPOINT
-    key = reached.gateway_api_key or settings.LITELLM_API_KEY
+    # The instance's key is for the instance's endpoint, not for one that somebody typed.
+    is_instances = endpoint == settings.LITELLM_ENDPOINT
+    key = reached.gateway_api_key or (settings.LITELLM_API_KEY if is_instances else "")
     return Target(
         method=method,
         kind=Kind.OPENAI,

@@ -213,7 +213,7 @@ def test_a_preset_fills_the_form(db: None, preset: presets.Preset) -> None:
 
 def test_a_test_takes_the_stored_key_where_none_was_typed(make_provider: MakeProvider) -> None:
     """And the typed one where there is one."""
-    provider = make_provider(api_key=SECRET)
+    provider = make_provider(base_url="https://api.example.com/v1", api_key=SECRET)
     for typed, used in (("", SECRET), ("sk-typed-123456", "sk-typed-123456")):
         form = ProviderForm(values(api_key=typed), instance=provider)
         assert form.is_valid()
@@ -228,3 +228,38 @@ def test_a_model_is_added_by_hand_once(make_provider: MakeProvider) -> None:
     assert form.is_valid()
     assert form.store().source == "manual"
     assert not AddModelForm({"model_id": "own"}, provider=provider).is_valid()
+
+
+@pytest.mark.parametrize(
+    ("changed", "refused"),
+    [
+        ({"base_url": "https://evil.example/v1"}, {"api_key", "extra_headers"}),
+        ({"base_url": "http://api.example.com/v1"}, {"api_key", "extra_headers"}),
+        ({"base_url": "https://api.example.com:8443/v1"}, {"api_key", "extra_headers"}),
+        ({"gateway_endpoint": "https://evil.example"}, {"gateway_api_key"}),
+        ({"base_url": "https://API.example.com:443/other/v1"}, set()),
+        ({"gateway_endpoint": ""}, set()),
+        (
+            {
+                "base_url": "https://new.example/v1",
+                "api_key": "sk-typed-anew-0123456789",
+                "remove_headers": "on",
+            },
+            set(),
+        ),
+    ],
+)
+def test_a_stored_secret_stays_with_the_server_it_was_typed_for(
+    make_provider: MakeProvider, changed: dict[str, object], refused: set[str]
+) -> None:
+    """Neither saving nor testing sends it to an address that somebody typed since."""
+    provider = make_provider(
+        base_url="https://api.example.com/v1",
+        api_key=SECRET,
+        extra_headers={"X-Team": "blue"},
+        gateway_endpoint="https://litellm.example",
+        gateway_api_key=SECRET,
+    )
+    address = {"gateway_endpoint": "https://litellm.example"}
+    form = ProviderForm(values(**(address | changed)), instance=provider)
+    assert set(form.errors) == refused

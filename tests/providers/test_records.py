@@ -1,0 +1,34 @@
+"""Where a call goes, and with which key."""
+
+import pytest
+from pytest_django import Settings
+
+from providers import records
+from providers.types import Kind, Method
+
+OURS, THEIRS = "http://litellm.example:4000", "http://other.example:4000"
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "own_key", "where", "key"),
+    [
+        ("", "", OURS, "sk-instance"),
+        (OURS, "", OURS, "sk-instance"),
+        (THEIRS, "", THEIRS, ""),
+        (THEIRS, "sk-theirs", THEIRS, "sk-theirs"),
+    ],
+)
+def test_the_instances_key_goes_to_the_instances_endpoint_alone(
+    settings: Settings, endpoint: str, own_key: str, where: str, key: str
+) -> None:
+    """An endpoint that somebody typed gets the key that was typed with it, or none."""
+    settings.LITELLM_ENDPOINT, settings.LITELLM_API_KEY = OURS, "sk-instance"
+    reached = records.Connection(
+        preset="custom",
+        kind=Kind.OPENAI,
+        base_url="http://provider.example/v1",
+        gateway_endpoint=endpoint,
+        gateway_api_key=own_key,
+    )
+    target = records.target(reached, Method.GATEWAY, "m")
+    assert (target.base_url, target.api_key) == (where, key)
