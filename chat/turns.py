@@ -19,6 +19,10 @@ class StillAnswering(Exception):
     """The conversation's last answer is not finished: it has to be awaited or stopped first."""
 
 
+class WentOn(Exception):
+    """More has been said after this answer: another one beside it would hide what followed."""
+
+
 def start(
     user: AbstractBaseUser,
     conversation: Conversation | None,
@@ -46,6 +50,8 @@ def retry(reply: Message, language_model: LanguageModel) -> Message:
     """Another answer to the same question, beside the one that is there."""
     with transaction.atomic():
         _lock(reply.conversation)
+        if reply.children.exists():
+            raise WentOn
         question = Message.objects.get(children=reply)
         return _reply(question, language_model)
 

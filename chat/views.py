@@ -20,6 +20,7 @@ from providers.models import LanguageModel, Provider
 
 LISTED = 50  # conversations beside the thread
 BUSY = "The last answer is not finished. Wait for it, or stop it first."
+WENT_ON = "The conversation went on after this answer. Reload the page to see it whole."
 UNUSABLE = "The model of this answer is not offered any more. Pick another one below."
 
 
@@ -106,6 +107,8 @@ def retry(request: Request, message_id: int) -> HttpResponse:
             again = turns.retry(reply, model)
         except turns.StillAnswering:
             problem = BUSY
+        except turns.WentOn:
+            problem = WENT_ON
         else:
             if request.htmx:
                 return _asked(request, again, replaces=reply.pk)

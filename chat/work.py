@@ -70,7 +70,8 @@ def _work(pk: int) -> Work | None:
     if turn is None:
         return None  # deleted at this very moment
     model = turn.language_model
-    options = dict(model.parameters) if model else {}
+    # Typed by an operator: what is no object must not stop the runner for everybody.
+    options = model.parameters if model and isinstance(model.parameters, dict) else {}
     return Work(
         turn_id=pk,
         call=_call(turn, model) if model else None,
@@ -91,16 +92,21 @@ def _call(turn: Message, model: LanguageModel) -> Call:
 
 
 def history(turn: Message) -> tuple[ChatMessage, ...]:
-    """What was said before the turn, from the first message on; empty replies are left out."""
+    """What was said before the turn, from the first message on.
+
+    A question that nobody answered is left out with its empty reply: it is often asked again.
+    """
     earlier = Message.objects.filter(conversation=turn.conversation_id, pk__lt=turn.pk)
     said = {row.pk: row for row in earlier.only("parent_id", "role", "text")}
     messages: list[ChatMessage] = []
     at = said.get(turn.parent_id or 0)
     while at:
-        if at.text:
+        if at.role == Role.ASSISTANT and not at.text:
+            at = said.get(at.parent_id or 0)
+        elif at.text:
             role: Literal["user", "assistant"] = "user" if at.role == Role.USER else "assistant"
             messages.append(ChatMessage(role=role, content=at.text))
-        at = said.get(at.parent_id or 0)
+        at = said.get(at.parent_id or 0) if at else None
     return tuple(reversed(messages))
 
 

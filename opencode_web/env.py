@@ -69,7 +69,8 @@ class Environment(BaseSettings):
     encryption_keys: Annotated[list[SecretStr], NoDecode] = Field(
         min_length=1,
         description="Fernet keys for stored provider keys, comma separated; the first encrypts,"
-        " the others still decrypt. `./dev up` makes one and keeps it.",
+        " the others still decrypt, so keep them: stored keys are written anew only when they are"
+        " typed anew. `./dev up` makes one and keeps it.",
         examples=["the output of `./dev manage generate_key`"],
     )
     database_url: SecretStr = Field(
@@ -82,7 +83,8 @@ class Environment(BaseSettings):
     )
     opencode_web_home: Path = Field(
         default_factory=default_home,
-        description="The folder of everything `./dev up` stores.",
+        description="The folder of everything `./dev up` stores; run by root, PostgreSQL's part"
+        " of it may be a link.",
         examples=["/srv/opencode-web"],
     )
     public_url: str = Field(
@@ -94,8 +96,9 @@ class Environment(BaseSettings):
     )
     allowed_hosts: Words = Field(
         default=["localhost", "127.0.0.1", "[::1]"],
-        description="Host names the site answers to, comma separated, beside PUBLIC_URL's own.",
-        examples=["chat.example.com,localhost"],
+        description="Host names the site answers to, comma separated, beside PUBLIC_URL's own and"
+        " this machine's.",
+        examples=["chat.example.com,chat.internal"],
     )
     trust_proxy: bool = Field(
         default=False,
@@ -126,7 +129,7 @@ class Environment(BaseSettings):
     )
     litellm_api_key: SecretStr | None = Field(
         default=None,
-        description="The key for LITELLM_ENDPOINT.",
+        description="The key for LITELLM_ENDPOINT, shown to no other address.",
         examples=["sk-..."],
     )
     gateway_url: str = Field(

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.contrib.auth import REDIRECT_FIELD_NAME
 from django.contrib.auth.middleware import LoginRequiredMiddleware
 from django.http import HttpRequest
 from django.urls import reverse
@@ -13,5 +14,11 @@ class SignInRequiredMiddleware(LoginRequiredMiddleware):
 
     def handle_no_permission(self, request: HttpRequest, view_func: Any) -> Any:
         if request.headers.get("HX-Request"):
-            return HttpResponseClientRedirect(reverse("sign-in"))
+            here = request.htmx.current_url_abs_path or "/"  # type: ignore[attr-defined]
+            response = HttpResponseClientRedirect(
+                reverse("sign-in", query={REDIRECT_FIELD_NAME: here})
+            )
+            # No success: the page keeps what was typed, and finds it again after sign-in.
+            response.status_code = 401
+            return response
         return super().handle_no_permission(request, view_func)

@@ -21,7 +21,8 @@ _public = urlsplit(ENV.public_url)
 _secure = _public.scheme == "https"
 SECRET_KEY = ENV.secret_key.get_secret_value()
 DEBUG = ENV.debug
-ALLOWED_HOSTS = [*ENV.allowed_hosts, _public.hostname or "localhost"]
+# The local names are always among them: health checks come from this machine.
+ALLOWED_HOSTS = [*ENV.allowed_hosts, _public.hostname or "", "localhost", "127.0.0.1", "[::1]"]
 CSRF_TRUSTED_ORIGINS = [ENV.public_url]
 ROOT_URLCONF = "opencode_web.urls"
 ASGI_APPLICATION = "opencode_web.asgi.application"
@@ -122,8 +123,8 @@ SESSION_COOKIE_AGE = 30 * 24 * 3600
 CSRF_COOKIE_SECURE = _secure
 CSRF_COOKIE_SAMESITE = "Lax"
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if _secure else 0
-SECURE_HSTS_INCLUDE_SUBDOMAINS = _secure
-SECURE_SSL_REDIRECT = _secure
+# Without a proxy that is believed every request looks like plain HTTP: a redirect would be endless.
+SECURE_SSL_REDIRECT = _secure and ENV.trust_proxy
 # Liveness is asked from inside, over plain HTTP.
 SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
 if ENV.trust_proxy:

@@ -152,8 +152,11 @@ async def _link(start: Start, env: Mapping[str, str], *, migrated: bool) -> None
     """Shows the one-time link while there is no owner, as soon as the database can tell."""
     if not migrated:
         await preparing.migrate_when_back(start.home, env, start.settings, start.say)
-    code, link, _ = await preparing.manage(env, "signin_link")
-    if not code and link.strip():
+    code, link, problem = await preparing.manage(env, "signin_link")
+    if code:
+        last = problem.strip().rpartition("\n")[2]
+        start.say(f"The sign-in link could not be made; try ./dev manage signin_link ({last}).")
+    elif link.strip():
         print(
             f"\nFirst time here? This link creates the owner:\n\n    {link.strip()}\n", flush=True
         )

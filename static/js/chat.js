@@ -45,9 +45,14 @@ if (composer) {
     event.stopImmediatePropagation();
   }, true);
 }
+// What was sent leaves the composer when it has arrived; what was typed meanwhile stays.
+let sent = "";
+document.addEventListener("htmx:before:request", ({ target }) => {
+  if (target === composer) sent = prompt.value;
+});
 document.addEventListener("htmx:after:request", ({ target, detail }) => {
   if (target !== composer || !detail.ctx?.response?.raw?.ok) return;
-  prompt.value = "";
+  if (prompt.value.startsWith(sent)) prompt.value = prompt.value.slice(sent.length);
   draft.keep();
   follow.on = true;
 });

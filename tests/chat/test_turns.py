@@ -68,6 +68,18 @@ def test_another_answer_stands_in_place_of_the_first(model: LanguageModel, make_
     assert [m.pk for m in turns.thread(failed.conversation)] == [failed.parent_id, again.pk]
 
 
+def test_an_answer_that_was_followed_gets_no_sibling(
+    owner: User, model: LanguageModel, make_turn: Make
+) -> None:
+    """A stale tab would hide everything that was said after it."""
+    answered = make_turn(status=Status.DONE, text="Yes.")
+    later = turns.start(owner, answered.conversation, "And then?", model)
+    Message.objects.filter(pk=later.pk).update(status=Status.DONE, text="Then this.")
+    with pytest.raises(turns.WentOn):
+        turns.retry(answered, model)
+    assert turns.thread(answered.conversation)[-1].pk == later.pk
+
+
 def test_stopping_a_turn_nobody_has_taken_ends_it(make_turn: Make) -> None:
     """There is no runner to wait for."""
     turn = make_turn()

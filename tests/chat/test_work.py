@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 
+import pytest
 from django.contrib.auth.models import User
+from django.core.exceptions import ValidationError
 from django.utils import timezone
 
 from chat import turns, work
@@ -55,6 +57,29 @@ def test_history_is_the_path_to_the_question(owner: User, make_turn: Make) -> No
         ChatMessage(role="assistant", content="One."),
         ChatMessage(role="user", content="Two?"),
     )
+
+
+def test_a_question_without_an_answer_is_not_told_twice(owner: User, make_turn: Make) -> None:
+    """It failed and was sent again: the model sees it once."""
+    failed = make_turn("One?", status=Status.FAILED)
+    model = failed.language_model
+    assert model is not None
+    turns.start(owner, failed.conversation, "One, please?", model)
+    [claimed] = work.claim("a", 1)
+    assert claimed.request.messages == (ChatMessage(role="user", content="One, please?"),)
+
+
+@pytest.mark.parametrize("parameters", [[1], "x", 7, None])
+def test_parameters_that_are_no_object_stop_nobody(
+    make_turn: Make, model: LanguageModel, parameters: object
+) -> None:
+    """An operator's slip must not take the runner down; the form refuses it."""
+    model.parameters = [] if parameters is None else parameters
+    model.save()
+    make_turn()
+    assert work.claim("a", 1)[0].request.options == {}
+    with pytest.raises(ValidationError):
+        model.full_clean()
 
 
 def test_a_removed_model_leaves_no_call(make_turn: Make, model: LanguageModel) -> None:

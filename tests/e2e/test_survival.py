@@ -4,8 +4,10 @@ import time
 from collections.abc import Callable
 
 import pytest
+from django.conf import settings
 from playwright.sync_api import BrowserContext, Page, expect
 
+from chat.models import Message
 from tests import fakes
 from tests.e2e.people import answer, ask, connect, reply, wait_for, wait_status
 from tests.e2e.site import Site
@@ -114,6 +116,27 @@ def test_a_draft_survives_a_reload(site: Site, page: Page, fake: fakes.Upstream)
     page.fill("#prompt", "half a thought")
     page.reload()
     assert page.input_value("#prompt") == "half a thought"
+
+
+def test_an_ended_session_keeps_what_was_typed(
+    site: Site, page: Page, fake: fakes.Upstream
+) -> None:
+    """Send leads to sign-in, and from there back to the conversation and the text."""
+    connect(fake.url, fake.url)
+    ask(page, "first", "echo")
+    wait_status(page, "done")
+    expect(page.locator("#composer-action")).to_have_text("Send")
+    where = page.url
+    page.context.clear_cookies(name=settings.SESSION_COOKIE_NAME)
+    page.fill("#prompt", "a long and careful question")
+    page.press("#prompt", "Enter")
+    page.wait_for_url("**/sign-in/**")
+    page.fill("[name=username]", "alice")
+    page.fill("[name=password]", "a-long-pass-phrase")
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url(where)
+    assert page.input_value("#prompt") == "a long and careful question"
+    assert Message.objects.filter(role="user").count() == 1
 
 
 def test_without_javascript_the_page_works_plainly(
