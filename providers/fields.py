@@ -1,7 +1,8 @@
 """Encrypted model fields: what is stored is a Fernet token, what is read is the plain value.
 
 The first of ENCRYPTION_KEYS encrypts, every one decrypts (cryptography's MultiFernet).
-A value that no key opens reads as unset, so that one lost key does not take the site down.
+A value that no key opens reads as empty, so that one lost key does not take the site down; it is
+written back as it was, so that the key, once it is back, opens it again.
 """
 
 import json
@@ -26,6 +27,25 @@ def _encrypted(text: str) -> str:
     return _cipher().encrypt(text.encode()).decode() if text else ""
 
 
+class Sealed(str):
+    """What is stored and cannot be opened: empty to all who look, and kept as it is by a save."""
+
+    token: str
+
+    def __new__(cls, token: str) -> "Sealed":
+        sealed = super().__new__(cls, "")
+        sealed.token = token
+        return sealed
+
+
+class SealedHeaders(dict[str, str]):
+    """The same for a JSON object."""
+
+    def __init__(self, token: str) -> None:
+        super().__init__()
+        self.token = token
+
+
 def mask(secret: str) -> str:
     """The last four characters, as a page may show them; shorter secrets show nothing."""
     return f"…{secret[-4:]}" if len(secret) >= 12 else "…" if secret else ""
@@ -35,6 +55,8 @@ class EncryptedTextField(_TextField):
     """Text, encrypted at rest; empty stays empty. Never shown in a form or the admin."""
 
     def get_prep_value(self, value: Any) -> Any:
+        if isinstance(value, Sealed):
+            return value.token
         return _encrypted(super().get_prep_value(value))
 
     def from_db_value(self, value: str | None, *_: object) -> str:
@@ -43,18 +65,22 @@ class EncryptedTextField(_TextField):
         try:
             return _cipher().decrypt(value.encode()).decode()
         except InvalidToken:
-            return ""
+            return Sealed(value)
 
 
 class EncryptedJSONField(EncryptedTextField):
     """A JSON object, encrypted at rest."""
 
     def get_prep_value(self, value: Any) -> Any:
+        if isinstance(value, SealedHeaders):
+            return value.token
         # Not by way of the text field: that would hand the JSON to `to_python` and get a dict back.
         return _encrypted(json.dumps(value, cls=DjangoJSONEncoder) if value else "")
 
     def from_db_value(self, value: str | None, *args: object) -> Any:
         text = super().from_db_value(value, *args)
+        if isinstance(text, Sealed):
+            return SealedHeaders(text.token)
         return json.loads(text) if text else {}
 
     def to_python(self, value: Any) -> Any:

@@ -15,6 +15,7 @@ from django.utils import timezone
 from django.utils.text import slugify
 
 from providers import addresses, presets, records
+from providers.fields import Sealed, SealedHeaders
 from providers.models import LanguageModel, ModelSource, Provider
 from providers.types import Kind
 
@@ -30,6 +31,10 @@ _OWN_HEADERS = frozenset({"host", "content-length", "transfer-encoding", "connec
 # The two addresses of one vendor are two presets: what the plan forbids goes with the address.
 _ZAI = ("zai", "zai-coding")
 _FORMATS = [(Kind.OPENAI.value, "OpenAI-compatible"), (Kind.ANTHROPIC.value, "Anthropic Messages")]
+SEALED = (
+    "A key is stored that ENCRYPTION_KEYS cannot open: bring the old encryption key back, or enter"
+    " the key again."
+)
 _REMOVES = {
     "api_key": "remove_key",
     "extra_headers": "remove_headers",
@@ -155,7 +160,7 @@ class ProviderForm(_ModelForm):
             since = f" since {stored.key_set_at:%d %b %Y}" if stored.key_set_at else ""
             key.help_text = f"{stored.masked_key} is stored{since}. Leave empty to keep it."
         else:
-            key.help_text = self.preset.key_hint
+            key.help_text = SEALED if isinstance(stored.api_key, Sealed) else self.preset.key_hint
             key.required = self.preset.needs_key and not stored.pk
             key.error_messages["required"] = f"{self.preset.name} needs a key."
             del self.fields["remove_key"]
@@ -257,7 +262,8 @@ class ProviderForm(_ModelForm):
             return typed
         if self.cleaned_data.get(remove):
             return empty
-        return getattr(self.instance, name) or empty
+        stored = getattr(self.instance, name)
+        return stored if stored or isinstance(stored, Sealed | SealedHeaders) else empty
 
     def store(self, user: User) -> Provider:
         """Saves; a changed key or address makes every route start anew."""
@@ -268,7 +274,7 @@ class ProviderForm(_ModelForm):
             provider.key_set_at = timezone.now() if wanted.api_key else None
         provider.base_url, provider.api_key = wanted.base_url, wanted.api_key
         # An EncryptedJSONField takes a dict; django-stubs sees the TextField below it.
-        provider.extra_headers = dict(wanted.headers)  # type: ignore[assignment]
+        provider.extra_headers = wanted.headers  # type: ignore[assignment]
         provider.gateway_endpoint = wanted.gateway_endpoint or None
         provider.gateway_api_key = wanted.gateway_api_key
         if new:
