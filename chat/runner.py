@@ -19,7 +19,6 @@ from functools import partial
 import django.db
 import uvloop
 from django.conf import settings
-from django.db.backends.postgresql.base import DatabaseWrapper
 from redis.exceptions import RedisError
 
 from chat import parts, stream, work
@@ -332,10 +331,4 @@ async def _serve() -> None:
 
 
 def main() -> None:
-    try:
-        uvloop.run(_serve())
-    finally:
-        # A pool that is left to the interpreter's end holds it up for 5 s a thread.
-        for connection in django.db.connections.all():
-            if isinstance(connection, DatabaseWrapper):
-                connection.close_pool()
+    uvloop.run(_serve())

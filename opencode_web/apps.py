@@ -18,8 +18,11 @@ class OpenCodeWebConfig(AppConfig):
 
 
 def close_pools() -> None:
-    """Ends the pools' threads: left to the interpreter, each of them delays its exit by seconds."""
-    for connection in connections.all(initialized_only=True):
+    """Ends the pools' threads: left to the interpreter, each of them delays its exit by seconds.
+
+    A pool is the process's, whichever thread made it; any connection of its alias can close it.
+    """
+    for connection in connections.all():
         close_pool = getattr(connection, "close_pool", None)
         if close_pool:
             close_pool()
