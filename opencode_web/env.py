@@ -95,7 +95,7 @@ class Environment(BaseSettings):
         examples=["https://chat.example.com"],
     )
     allowed_hosts: Words = Field(
-        default=["localhost", "127.0.0.1", "[::1]"],
+        default=[],
         description="Host names the site answers to, comma separated, beside PUBLIC_URL's own and"
         " this machine's.",
         examples=["chat.example.com,chat.internal"],
@@ -186,9 +186,6 @@ class Environment(BaseSettings):
         ge=60,
         description="Seconds a learned route is believed.",
         examples=["86400"],
-    )
-    health_fresh: int = Field(
-        default=300, ge=10, description="Seconds a health check is believed.", examples=["300"]
     )
     models_fresh: int = Field(
         default=3600,

@@ -159,7 +159,6 @@ TIMEOUT_FIRST_TOKEN_LAST = ENV.timeout_first_token_last
 TIMEOUT_SILENCE = ENV.timeout_silence
 TIMEOUT_TOTAL = ENV.timeout_total
 ROUTING_FRESH = ENV.routing_fresh
-HEALTH_FRESH = ENV.health_fresh
 MODELS_FRESH = ENV.models_fresh
 RUNNER_CONCURRENCY = ENV.runner_concurrency
 
