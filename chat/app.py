@@ -19,12 +19,8 @@ from starlette.types import Receive, Scope, Send
 from chat import parts, stream
 from chat.models import Message
 from chat.stream import Stored
-from providers import database
+from providers import database, sse
 
-HEADERS = {
-    "Cache-Control": "no-cache, no-transform",
-    "X-Accel-Buffering": "no",  # nginx would deliver everything at the end
-}
 SessionStore = import_module(settings.SESSION_ENGINE).SessionStore
 
 
@@ -50,7 +46,7 @@ async def events(request: Request) -> Response:
         return problem
     after = request.headers.get("last-event-id", "")
     messages = stream.tail(turn_id, after, partial(stored, turn_id))
-    return EventStream(messages, headers=HEADERS)
+    return EventStream(messages, headers=sse.HEADERS)
 
 
 def refusal(session_key: str, turn_id: int) -> Response | None:

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from html import escape
 
-KEEP_ALIVE = b": keep-alive\n\n"
+from providers.sse import comment
+
+KEEP_ALIVE = comment("keep-alive")
 DONE = b"event: done\ndata:\n\n"
 
 

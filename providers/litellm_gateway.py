@@ -123,7 +123,7 @@ async def chat_completions(request: Request) -> Response:
     return StreamingResponse(
         _stream(body),
         media_type="text/event-stream",
-        headers={"Cache-Control": "no-cache, no-transform"},
+        headers=sse.HEADERS,
     )
 
 

@@ -8,6 +8,8 @@ import codecs
 import re
 from dataclasses import dataclass
 
+# What a proxy must not do to a stream: nginx holds it back, compressors collect it.
+HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
 _LINE_END = re.compile("\r\n|\n|\r")
 
 

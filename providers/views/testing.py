@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 
 from asgiref.sync import sync_to_async
-from django.conf import settings
 from django.db import connections
 from django.db.models import F
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
@@ -20,7 +19,7 @@ from django.template.loader import render_to_string
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 
-from providers import addresses, diagnosis, probing, records
+from providers import addresses, diagnosis, probing, records, sse
 from providers.causes import Evidence
 from providers.errors import CallError
 from providers.forms import ProviderForm
@@ -29,8 +28,6 @@ from providers.types import Method
 from providers.views import pages
 from providers.views.access import Request, require_staff
 
-# What a proxy must not do to a stream: nginx holds back, compressors collect.
-_STREAMED = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
 _TESTED = ("kind", "base_url", "api_key", "extra_headers", "gateway_endpoint", "gateway_api_key")
 _STEPS = ("connect", "models", "chat")
 _WORDS = {"connect": "Connection", "models": "List of models", "chat": "One short chat"}
@@ -111,7 +108,7 @@ def _evidence(draft: probing.Draft, road: diagnosis.Road, step: str, error: Call
         step=step,
         error=error,
         base_url=connection.base_url,
-        gateway_endpoint=connection.gateway_endpoint or settings.LITELLM_ENDPOINT or "",
+        gateway_endpoint=connection.endpoint,
         preset=connection.preset,
         kind=connection.kind,
         has_key=bool(connection.api_key),
@@ -127,9 +124,11 @@ async def run(request: Request, slug: str = "") -> HttpResponse | StreamingHttpR
     sheet = await sync_to_async(_open)(request, slug)
     if request.htmx:
         return StreamingHttpResponse(
-            _events(sheet), content_type="text/event-stream", headers=_STREAMED
+            _events(sheet), content_type="text/event-stream", headers=sse.HEADERS
         )
-    await _finish(sheet)
+    async with aclosing(_lines(sheet)) as lines:
+        async for _ in lines:
+            pass  # the sheet keeps them
     return await sync_to_async(_whole_page)(request, sheet, slug)
 
 
@@ -185,26 +184,26 @@ def _model_to_ask(provider: Provider) -> str:
     return ordered.values_list("model_id", flat=True).first() or ""
 
 
-async def _finish(sheet: Sheet) -> None:
+async def _lines(sheet: Sheet) -> AsyncGenerator[Line]:
+    """Runs the test and gives each line as it changes."""
     if sheet.draft:
         async with aclosing(probing.check(sheet.draft)) as steps:
             async for step in steps:
-                sheet.take(step)
+                yield sheet.take(step)
 
 
 async def _events(sheet: Sheet) -> AsyncGenerator[bytes]:
     yield _event("panel", sheet, {})
-    if sheet.draft:
-        async with aclosing(probing.check(sheet.draft)) as steps:
-            async for step in steps:
-                yield _event("step", sheet, {"line": sheet.take(step)})
+    async with aclosing(_lines(sheet)) as lines:
+        async for line in lines:
+            yield _event("step", sheet, {"line": line})
     yield _event("verdict", sheet, {"verdict": sheet.verdict()})
-    yield b"event: done\ndata: \n\n"
+    yield sse.encode("", event="done")
 
 
 def _event(partial_name: str, sheet: Sheet, context: dict[str, object]) -> bytes:
     html = render_to_string(f"providers/test.html#{partial_name}_event", _context(sheet) | context)
-    return "".join(f"data: {line}\n" for line in html.splitlines() if line.strip()).encode() + b"\n"
+    return sse.encode("\n".join(line for line in html.splitlines() if line.strip()))
 
 
 def _context(sheet: Sheet) -> dict[str, object]:
