@@ -41,7 +41,7 @@ async def stream(target: Target, request: ChatRequest) -> AsyncGenerator[ClientE
     """The events of one answer through the gateway. Raises CallError, GatewayError among them."""
     body = wire.body(request, target.model)
     if target.upstream is not None:
-        body |= {"model": target.upstream.litellm_model, "upstream": _upstream(target.upstream)}
+        body |= {"model": target.upstream.litellm_model, "upstream": asdict(target.upstream)}
     url = f"{base_url(target)}/chat/completions"
     with _sorted_errors(target):
         async with aclosing(direct.exchange(target, url, body, _events)) as events:
@@ -60,7 +60,7 @@ async def list_models(target: Target) -> list[FoundModel]:
 
 async def _upstream_models(target: Target, upstream: Upstream, url: str) -> list[FoundModel]:
     patience = http.Patience(target.timeouts)
-    body = {"upstream": _upstream(upstream)}
+    body = {"upstream": asdict(upstream)}
     async with http.opened(
         "POST", url, headers=direct.headers(target), body=body, patience=patience
     ) as response:
@@ -87,10 +87,6 @@ def upstream_target(target: Target, fields: Json) -> Target:
         api_key=fields["api_key"],
         headers=fields.get("headers") or {},
     )
-
-
-def _upstream(upstream: Upstream) -> dict[str, Any]:
-    return asdict(upstream)
 
 
 class _Told(CallError):

@@ -122,14 +122,19 @@ class Provider(models.Model):
         """The LiteLLM endpoint of this provider; empty for our own gateway process."""
         return self.gateway_endpoint or settings.LITELLM_ENDPOINT or ""
 
-    def ensure_routes(self) -> None:
-        """Makes the rows of both methods at the current endpoint, drops those of earlier ones."""
+    def ensure_routes(self) -> list[Route]:
+        """The rows of both methods at the current endpoint: made where they are missing, those of
+        earlier endpoints dropped. One query where nothing changed."""
         wanted = {(Method.DIRECT.value, ""), (Method.GATEWAY.value, self.endpoint())}
-        existing = set(self.routes.values_list("method", "endpoint"))
+        routes = list(self.routes.all())
+        existing = {(route.method, route.endpoint) for route in routes}
+        if existing == wanted:
+            return routes
         for method, endpoint in wanted - existing:
             self.routes.get_or_create(method=method, endpoint=endpoint)
         for method, endpoint in existing - wanted:
             self.routes.filter(method=method, endpoint=endpoint).delete()
+        return list(self.routes.all())
 
     def forget_learned(self) -> None:
         """A changed key or address: every route starts anew, and so does the health."""

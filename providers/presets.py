@@ -15,7 +15,6 @@ class Preset:
 
     `litellm_prefix` is what LiteLLM calls the wire format (`openai/<model>` with our base URL);
     `catalogue` is the vendor's id in the offline catalogue, empty where it has none;
-    `lists_models` is false where `GET /models` is known to be missing;
     `probe_chat_allowed` is false where the vendor's terms forbid synthetic chats.
     """
 
@@ -36,7 +35,6 @@ class Preset:
     catalogue: str = ""
     first_token: float | None = None
     health_check_interval: int = 60
-    lists_models: bool = True
     probe_chat_allowed: bool = True
     headers: Mapping[str, str] = field(default_factory=dict)
 

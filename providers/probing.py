@@ -8,10 +8,10 @@ test also sends one short chat.
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 from django.utils import timezone
@@ -94,8 +94,9 @@ async def _probe_route(candidate: records.Candidate, route: routing.RouteState) 
         if trial is None:
             return
         route = replace(route, breaker=trial)
-    target = _hurried(candidate.targets[route.route_id])
-    await _recorded(candidate, route, Purpose.PROBE, lambda: list_models(target))
+    began = time.monotonic()
+    _, error = await _catalogue(candidate.targets[route.route_id])
+    await _record(candidate, route, Purpose.PROBE, began, error)
 
 
 def _is_known(candidate: records.Candidate, route: routing.RouteState, now: datetime) -> bool:
@@ -110,27 +111,23 @@ def _hurried(target: Target) -> Target:
     return replace(target, timeouts=replace(times, first_token=PROBE_SECONDS, total=PROBE_SECONDS))
 
 
-async def _recorded(
+async def _record(
     candidate: records.Candidate,
     route: routing.RouteState,
     purpose: Purpose,
-    call: Callable[[], Awaitable[object]],
-) -> CallError | None:
-    """Runs a call, stores it as an attempt of the route, and returns its error, if any."""
-    began, started_at = time.monotonic(), timezone.now()
-    error: CallError | None = None
-    try:
-        await call()
-    except CallError as exc:
-        error = exc
+    began: float,
+    error: CallError | None,
+) -> None:
+    """Stores a call that began at that `time.monotonic()` and is over, as an attempt."""
+    duration_ms = _ms(began)
     attempt = AttemptRecord(
         route_id=route.route_id,
         method=route.method,
         endpoint=route.endpoint,
         outcome=error.kind.value if error else "ok",
         reason=f"{route.method}: {purpose}",
-        started_at=started_at,
-        duration_ms=_ms(began),
+        started_at=timezone.now() - timedelta(milliseconds=duration_ms),
+        duration_ms=duration_ms,
         status=error.status if error else None,
         error_code=error.code if error else "",
         error_message=error.message if error else "",
@@ -144,7 +141,6 @@ async def _recorded(
         error=error,
     )
     await database.run(records.record, result)
-    return error
 
 
 async def check(draft: Draft) -> AsyncGenerator[Step]:
@@ -180,7 +176,7 @@ async def _check_road(draft: Draft, method: Method) -> AsyncGenerator[Step]:
         yield _failed(method, "connect", began, error)
         yield Step(method=method, name="models", state="skipped")
         yield Step(method=method, name="chat", state="skipped")
-        await _count(draft, method, error)
+        await _count(draft, method, began, error)
         return
     yield Step(method=method, name="connect", state="ok", ms=_ms(began))
     if error:
@@ -193,7 +189,7 @@ async def _check_road(draft: Draft, method: Method) -> AsyncGenerator[Step]:
             ms=_ms(began),
             detail=f"{len(found)} model{'' if len(found) == 1 else 's'}",
         )
-    async for step in _check_chat(draft, method, found, error):
+    async for step in _check_chat(draft, method, found, began, error):
         yield step
 
 
@@ -219,7 +215,11 @@ def chat_model(found: list[FoundModel]) -> str:
 
 
 async def _check_chat(
-    draft: Draft, method: Method, found: list[FoundModel], listing_error: CallError | None
+    draft: Draft,
+    method: Method,
+    found: list[FoundModel],
+    began: float,
+    listing_error: CallError | None,
 ) -> AsyncGenerator[Step]:
     model_id = draft.model_id or chat_model(found)
     if not model_id:
@@ -227,12 +227,12 @@ async def _check_chat(
             method=method, name="chat", state="skipped", detail="No model is known to ask yet."
         )
         if listing_error:
-            await _count(draft, method, listing_error)
+            await _count(draft, method, began, listing_error)
         return
     yield Step(method=method, name="chat", state="running", detail=model_id)
     began = time.monotonic()
     error = await _one_token(draft.target(method, model_id))
-    await _count(draft, method, error)
+    await _count(draft, method, began, error)
     if error:
         yield _failed(method, "chat", began, error)
     else:
@@ -252,18 +252,13 @@ async def _one_token(target: Target) -> CallError | None:
     return None
 
 
-async def _count(draft: Draft, method: Method, error: CallError | None) -> None:
+async def _count(draft: Draft, method: Method, began: float, error: CallError | None) -> None:
     """A test of an unchanged provider is evidence like any other."""
     if draft.stored is None:
         return
     for route in draft.stored.routes:
         if route.method == method:
-
-            async def outcome() -> None:
-                if error:
-                    raise error
-
-            await _recorded(draft.stored, route, Purpose.TEST, outcome)
+            await _record(draft.stored, route, Purpose.TEST, began, error)
 
 
 def _failed(method: Method, name: StepName, began: float, error: CallError) -> Step:

@@ -63,6 +63,11 @@ class Connection:
     gateway_endpoint: str = ""
     gateway_api_key: str = field(default="", repr=False)
 
+    @property
+    def endpoint(self) -> str:
+        """The LiteLLM endpoint in force; empty for our own gateway process."""
+        return self.gateway_endpoint or settings.LITELLM_ENDPOINT or ""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
@@ -95,8 +100,7 @@ def load(provider_id: int, model_id: str = "") -> Candidate | None:
     provider = Provider.objects.usable().filter(pk=provider_id).first()
     if provider is None:
         return None
-    provider.ensure_routes()
-    reached, routes = connection(provider), list(provider.routes.all())
+    reached, routes = connection(provider), provider.ensure_routes()
     model = LanguageModel.objects.filter(provider=provider, model_id=model_id).first()
     return Candidate(
         provider_id=provider.pk,
@@ -141,7 +145,7 @@ def target(reached: Connection, method: Method, model_id: str = "") -> Target:
             timeouts=times,
             headers=reached.headers,
         )
-    endpoint = reached.gateway_endpoint or settings.LITELLM_ENDPOINT
+    endpoint = reached.endpoint
     # The instance's key is for the instance's endpoint, not for one that somebody typed.
     is_instances = endpoint == settings.LITELLM_ENDPOINT
     key = reached.gateway_api_key or (settings.LITELLM_API_KEY if is_instances else "")
@@ -186,17 +190,19 @@ def claim_trial(route: routing.RouteState, now: datetime) -> breaker.Breaker | N
 def record(result: Result) -> None:
     """Appends the attempt, moves the breaker, derives the health. Writes only what changed."""
     now = timezone.now()
-    _append(result)
-    _move_breaker(result, now)
+    # None where the route was deleted while its call ran.
+    route = Route.objects.filter(pk=result.attempt.route_id).first()
+    _append(result, route)
+    if route:
+        _move_breaker(result, route, now)
     _refresh_health(result.candidate.provider_id, result.attempt, now)
 
 
-def _append(result: Result) -> None:
+def _append(result: Result, route: Route | None) -> None:
     attempt, usage = result.attempt, result.attempt.usage
     Attempt.objects.create(
         request_id=result.request_id,
-        # A route may have been deleted while its call ran.
-        route=Route.objects.filter(pk=attempt.route_id).first(),
+        route=route,
         provider_id=result.candidate.provider_id,
         method=attempt.method.value,
         endpoint=attempt.endpoint,
@@ -217,11 +223,8 @@ def _append(result: Result) -> None:
     )
 
 
-def _move_breaker(result: Result, now: datetime) -> None:
+def _move_breaker(result: Result, route: Route, now: datetime) -> None:
     """Compare-and-set against the state now: a result of an earlier epoch changes nothing."""
-    route = Route.objects.filter(pk=result.attempt.route_id).first()
-    if route is None:
-        return
     current = route.breaker
     if current.epoch == result.breaker.epoch:
         Route.objects.change(route.pk, current, _next(result, current, now))
@@ -286,7 +289,7 @@ def _learn(
     """Remembers the method that works while the preferred one is open; forgets when it closes."""
     if provider.routing_method != RoutingMethod.AUTO or attempt.outcome != "ok":
         return
-    wanted = Method.DIRECT if provider.prefer_direct else Method.GATEWAY
+    wanted = routing.wanted(policy_of(provider))
     preferred_open = any(
         s.method == wanted and s.breaker.state != breaker.State.CLOSED for s in states
     )

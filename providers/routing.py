@@ -61,7 +61,7 @@ class Plan:
 def plan(policy: Policy, routes: tuple[RouteState, ...], now: datetime, fresh: timedelta) -> Plan:
     """The ordered routes of one request. `fresh` is how long a learned route is believed."""
     ordered, why = _ordered(policy, routes, now, fresh)
-    preferred = _wanted(policy)
+    preferred = wanted(policy)
     resting = [route for route in ordered if not admits(route.breaker, now)]
     admitted = [route for route in ordered if route not in resting]
     if not admitted and resting:
@@ -100,11 +100,11 @@ def _automatic(
     learned = [r for r in routes if r.learned_at and now - r.learned_at < fresh]
     if learned:
         best = max(learned, key=lambda route: route.learned_at or now)
-        return best.method, f"worked {_ago(now, best.learned_at)} ago"
-    return _wanted(policy), "preferred"
+        return best.method, f"worked {elapsed(now, best.learned_at)} ago"
+    return wanted(policy), "preferred"
 
 
-def _wanted(policy: Policy) -> Method:
+def wanted(policy: Policy) -> Method:
     """The method the operator would like best, whatever has been learned since."""
     if policy.provider_type == "legacy":
         return Method.DIRECT
@@ -129,7 +129,7 @@ def resting_reason(route: RouteState, now: datetime) -> str:
     if breaker.retry_at is None:
         return f"{route.method} is set aside after a {kind} until it is edited or tested"
     times = f"{breaker.failures:g} times, last " if breaker.failures > 1 else ""
-    since = f" {_ago(now, route.last_outcome_at)} ago" if route.last_outcome_at else ""
+    since = f" {elapsed(now, route.last_outcome_at)} ago" if route.last_outcome_at else ""
     again = f"{breaker.retry_at:%H:%M:%S}"
     return f"{route.method} failed {times}{kind}{since}; {route.method} is tried again at {again}"
 
@@ -161,8 +161,6 @@ _OTHER_KEY = frozenset({ErrorKind.RATE_LIMIT, ErrorKind.QUOTA, ErrorKind.AUTH})
 
 def may_help(error: CallError, failed: RouteState, other: RouteState) -> bool:
     """Whether the other route is worth trying after this failure."""
-    if error.code == "first_token_timeout" and other.method == failed.method:
-        return False
     if error.kind in _ANY_ROUTE:
         return True
     return error.kind in _OTHER_KEY and other.own_key != failed.own_key
@@ -215,10 +213,10 @@ def health_of(
 
 
 def _fell_back(policy: Policy, ordered: list[RouteState]) -> bool:
-    wanted = _wanted(policy)
-    if ordered[0].method == wanted:
+    preferred = wanted(policy)
+    if ordered[0].method == preferred:
         return False
-    return any(r.method == wanted and _condition(r.breaker) == "down" for r in ordered)
+    return any(r.method == preferred and _condition(r.breaker) == "down" for r in ordered)
 
 
 def _condition(breaker: Breaker) -> Literal["working", "shaky", "down", "unproven"]:
@@ -247,7 +245,8 @@ def _words(kind: ErrorKind | None) -> str:
     return _WORDS[kind] if kind else "failure"
 
 
-def _ago(now: datetime, then: datetime | None) -> str:
+def elapsed(now: datetime, then: datetime | None) -> str:
+    """The time between, in its largest unit."""
     seconds = max(0, int((now - then).total_seconds())) if then else 0
     for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
         if seconds >= size:

@@ -93,13 +93,9 @@ def _sentence(words: str) -> str:
 def ago(now: datetime, then: datetime | None) -> str:
     if then is None:
         return "never"
-    seconds = int((now - then).total_seconds())
-    if seconds < 1:
+    if (now - then).total_seconds() < 1:
         return "just now"
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds // size} {unit} ago"
-    return f"{seconds} s ago"
+    return f"{routing.elapsed(now, then)} ago"
 
 
 def lasting(milliseconds: float | None) -> str:

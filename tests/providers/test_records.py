@@ -1,9 +1,12 @@
 """Where a call goes, and with which key."""
 
+from collections.abc import Callable
+
 import pytest
-from pytest_django import Settings
+from pytest_django import DjangoAssertNumQueries, Settings
 
 from providers import records
+from providers.models import Provider
 from providers.types import Kind, Method
 
 OURS, THEIRS = "http://litellm.example:4000", "http://other.example:4000"
@@ -32,3 +35,15 @@ def test_the_instances_key_goes_to_the_instances_endpoint_alone(
     )
     target = records.target(reached, Method.GATEWAY, "m")
     assert (target.base_url, target.api_key) == (where, key)
+
+
+def test_routes_that_are_as_they_should_be_cost_one_query(
+    make_provider: Callable[..., Provider], django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    """They are asked for before every call; only a changed endpoint writes."""
+    provider = make_provider()
+    with django_assert_num_queries(1):
+        assert {route.method for route in provider.ensure_routes()} == {"direct", "gateway"}
+    provider.gateway_endpoint = THEIRS
+    assert {route.endpoint for route in provider.ensure_routes()} == {"", THEIRS}
+    assert provider.routes.count() == 2

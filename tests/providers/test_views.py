@@ -18,6 +18,7 @@ from providers.models import Attempt, LanguageModel, ModelSource, Provider
 from providers.records import connection
 from providers.views import access
 from tests import fakes
+from tests.providers import test_forms
 
 MakeProvider = Callable[..., Provider]
 SECRET = "sk-secret-0123456789wxyz"
@@ -25,18 +26,8 @@ HTMX = {"HX-Request": "true"}
 
 
 def values(**changed: object) -> dict[str, object]:
-    return {
-        "name": "My server",
-        "preset": "custom",
-        "kind": "openai",
-        "base_url": "http://127.0.0.1:9/v1",
-        "provider_type": "hybrid",
-        "routing_method": "auto",
-        "prefer_direct": "on",
-        "fallback_enabled": "on",
-        "health_check_interval": "60",
-        "enabled": "on",
-    } | changed
+    """A good form whose address nobody answers at."""
+    return test_forms.values(**({"base_url": "http://127.0.0.1:9/v1"} | changed))
 
 
 @pytest.fixture
