@@ -7,6 +7,7 @@ another process was first, and its word stands.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from django.conf import settings
@@ -96,6 +97,29 @@ class Provider(models.Model):
     next_check_at = models.DateTimeField(default=timezone.now)
     models_refreshed_at = models.DateTimeField(null=True, blank=True)
     models_error = models.CharField(max_length=300, blank=True, default="")
+    alternatives = models.ManyToManyField(
+        "self",
+        symmetrical=False,
+        blank=True,
+        related_name="+",
+        help_text="Providers that may answer with the same model when every route here has failed.",
+    )
+    concurrency = models.PositiveSmallIntegerField(
+        null=True, blank=True, help_text="Most calls at once with this key; the preset's if empty."
+    )
+    chat_probe = models.BooleanField(
+        default=False, help_text="Checks also send one short chat, which the provider charges for."
+    )
+    chat_probe_cap = models.DecimalField(
+        max_digits=8, decimal_places=4, default=Decimal("0.05"), help_text="USD a day, at most."
+    )
+    health_reason = models.CharField(max_length=300, blank=True, default="")
+    switched_at = models.DateTimeField(
+        null=True, blank=True, help_text="When the learned method last changed."
+    )
+    flaps = models.PositiveSmallIntegerField(
+        default=0, help_text="How often the preferred method came back and failed again."
+    )
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )
@@ -201,7 +225,17 @@ class Route(models.Model):
     last_error = models.CharField(max_length=300, blank=True, default="")
     last_success_at = models.DateTimeField(null=True, blank=True)
     learned_at = models.DateTimeField(null=True, blank=True)
+    last_failure_at = models.DateTimeField(null=True, blank=True)
+    good_streak = models.PositiveSmallIntegerField(
+        default=0, help_text="Good results in a row; counted up to what any rule asks for."
+    )
+    judged = models.PositiveSmallIntegerField(
+        default=0, help_text="Results behind the averages, counted up to what makes them count."
+    )
+    error_share = models.FloatField(default=0, help_text="Moving average, 0 to 1.")
     ttft_ms = models.FloatField(null=True, blank=True, help_text="Moving average.")
+    ttft_p95_ms = models.FloatField(null=True, blank=True, help_text="Moving 95th percentile.")
+    ttft_baseline_ms = models.FloatField(null=True, blank=True, help_text="What is usual here.")
 
     objects = RouteQuerySet.as_manager()
 
@@ -227,6 +261,22 @@ class Route(models.Model):
             proven=self.proven,
             epoch=self.epoch,
         )
+
+
+class Gateway(models.Model):
+    """A LiteLLM endpoint that any provider may be reached through, beside the instance's own."""
+
+    name = models.CharField(max_length=100)
+    url = models.URLField(max_length=500, unique=True)
+    api_key = EncryptedTextField(blank=True, default="")
+    enabled = models.BooleanField(default=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ("name",)
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class ModelSource(models.TextChoices):
@@ -261,6 +311,9 @@ class LanguageModel(models.Model):
     missing_since = models.DateTimeField(null=True, blank=True)
     source = models.CharField(max_length=12, choices=ModelSource, default=ModelSource.DISCOVERED)
     parameters = models.JSONField(default=dict, blank=True)
+    alias = models.CharField(
+        max_length=200, blank=True, default="", help_text="Another name it is asked for by."
+    )
 
     objects = LanguageModelQuerySet.as_manager()
 
@@ -268,6 +321,9 @@ class LanguageModel(models.Model):
         ordering = ("provider__name", "name")
         constraints = (
             models.UniqueConstraint(fields=("provider", "model_id"), name="model_unique"),
+            models.UniqueConstraint(
+                fields=("alias",), condition=~models.Q(alias=""), name="model_alias_unique"
+            ),
         )
 
     def __str__(self) -> str:
@@ -286,9 +342,18 @@ class Purpose(models.TextChoices):
 
 
 class Attempt(models.Model):
-    """One call over one route. Appended, never changed; pruned by age."""
+    """One call over one route. Appended, never changed; pruned by age.
+
+    A request that no route was free for is one attempt without a route, so that it shows too.
+    """
 
     request_id = models.UUIDField(db_index=True)
+    position = models.PositiveSmallIntegerField(default=1, help_text="Among its request's.")
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    # The id of the client key it was asked with; no foreign key, as those rows are api's.
+    client_key = models.PositiveBigIntegerField(null=True, blank=True)
     route = models.ForeignKey(Route, null=True, on_delete=models.SET_NULL, related_name="attempts")
     provider = models.ForeignKey(Provider, on_delete=models.CASCADE, related_name="attempts")
     method = models.CharField(max_length=10)
@@ -313,6 +378,14 @@ class Attempt(models.Model):
         indexes = (
             # the provider page's activity, and the status page's last hours
             models.Index(fields=("provider", "-started_at"), name="attempt_recent"),
+            # the activity page without a filter, roll-ups and pruning, which go by time alone
+            models.Index(fields=("-started_at",), name="attempt_time"),
+            # a person's own activity
+            models.Index(
+                fields=("user", "-started_at"),
+                name="attempt_of_user",
+                condition=models.Q(user__isnull=False),
+            ),
         )
 
     def __str__(self) -> str:
