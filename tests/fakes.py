@@ -2,28 +2,47 @@
 
 In a test: `with Upstream() as fake:` answers at `fake.url` from a thread with its own event loop.
 For other processes: `python -m tests.fakes --port N [--key K]`. The behaviours are in
-tests/upstreams/behaviours.py. `fake.script("503", "echo")` overrides every model: one behaviour a
-request, the last for ever; `fake.script()` ends that. Over HTTP: `POST /_control`.
+tests/upstreams/behaviours.py. A path that begins with `/fault/<name>/` behaves so, whatever the
+model. `fake.script("503", "echo")` overrides both: one behaviour a request, the last for ever;
+`fake.script()` ends that. Over HTTP: `POST /_control`.
 """
 
 import argparse
 import asyncio
 import contextlib
+import json
+import re
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Coroutine
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
+from itertools import pairwise
 from typing import Any, Self
 
 from aiohttp import web
 
 from tests.upstreams import speech
-from tests.upstreams.behaviours import CATALOGUE, MARKDOWN, Plan, long_text, plan, slow_text
+from tests.upstreams.behaviours import (
+    CATALOGUE,
+    MARKDOWN,
+    SIXTY,
+    Plan,
+    long_text,
+    meant,
+    plan,
+    slow_text,
+)
+from tests.upstreams.certificate import self_signed
+from tests.upstreams.dialects import Dialect, dialect
+from tests.upstreams.record import Record
 
 __all__ = [
     "KEY",
     "MARKDOWN",
+    "SIXTY",
+    "UNKNOWN_HOST",
     "Record",
     "Upstream",
     "long_text",
@@ -33,39 +52,30 @@ __all__ = [
 ]
 
 KEY = "sk-fake-key-0123456789"
+UNKNOWN_HOST = "http://provider.invalid/v1"
+"""No name under `.invalid` is ever found (RFC 6761)."""
 _held: list[socket.socket] = []
 
 
-@dataclass(slots=True, kw_only=True)
-class Record:
-    """One request as it came. Times are `time.monotonic()`, the same in every process here.
+class Upstream:
+    """The fake provider. `stop` makes it refuse connections, `start` brings it back in place.
 
-    `disconnected_at` is set where the reader left before the answer was `finished`.
+    With `tls` it speaks TLS, and shows a certificate that nobody vouches for.
     """
 
-    path: str
-    model: str = ""
-    body: dict[str, Any] = field(default_factory=dict)
-    headers: dict[str, str] = field(default_factory=dict, repr=False)
-    authorized: bool = False
-    started: float = field(default_factory=time.monotonic)
-    disconnected_at: float | None = None
-    finished: bool = False
-
-
-class Upstream:
-    """The fake provider. `stop` makes it refuse connections, `start` brings it back in place."""
-
-    def __init__(self, port: int = 0, key: str = KEY) -> None:
+    def __init__(self, port: int = 0, key: str = KEY, *, tls: bool = False) -> None:
         self.key = key
         self.models = list(CATALOGUE)
         self.requests: list[Record] = []
+        self._tls = self_signed() if tls else None
         self._script: list[str] = []
         self._models_script = ""
+        self._asked: Counter[str] = Counter()
+        self._since = time.monotonic()
         # A bound socket that does not listen keeps the port ours while we refuse.
         self._reservation = bound(port)
         self.port = int(self._reservation.getsockname()[1])
-        self.origin = f"http://127.0.0.1:{self.port}"
+        self.origin = f"http{'s' if tls else ''}://127.0.0.1:{self.port}"
         self.url = f"{self.origin}/v1"
         self._loop = asyncio.new_event_loop()
         self._thread: threading.Thread | None = None
@@ -109,7 +119,18 @@ class Upstream:
         self.script()
         self.requests.clear()
         self.key, self.models = KEY, list(CATALOGUE)
+        self._asked.clear()
+        self._since = time.monotonic()
         self.start()
+
+    def fault(self, name: str) -> str:
+        """A base URL under which every model behaves so."""
+        return f"{self.origin}/fault/{name}/v1"
+
+    @property
+    def gaps(self) -> list[float]:
+        """The seconds between one request and the next."""
+        return [later.started - earlier.started for earlier, later in pairwise(self.requests)]
 
     def wait(self, condition: Callable[[], object], seconds: float = 3.0) -> None:
         """Blocks until the condition holds. In a coroutine use `await until(...)`."""
@@ -130,7 +151,9 @@ class Upstream:
             app, handler_cancellation=True, access_log=None, shutdown_timeout=0.01
         )
         await self._runner.setup()
-        await web.SockSite(self._runner, bound(self.port), backlog=1024).start()
+        await web.SockSite(
+            self._runner, bound(self.port), backlog=1024, ssl_context=self._tls
+        ).start()
 
     async def _deafen(self) -> None:
         runner, self._runner = self._runner, None
@@ -141,29 +164,32 @@ class Upstream:
             await runner.cleanup()
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
-        dialect = speech.dialect(request.path)
+        spoken = dialect(request.path)
         record = await self._recorded(request)
         if not record.authorized:
-            return self._refused(record, dialect, plan("401"))
-        name = self._behaviour(record.model.rpartition("/")[2])
-        answer = speech.Answer(request, record.body, dialect)
-        return await _watched(record, answer.play(plan(name, answer.question, request.path)))
+            return self._refused(record, spoken, plan("401"))
+        record.behaviour = self._behaviour(record)
+        answer = speech.Answer(request, record, spoken)
+        return await _watched(
+            record, answer.play(plan(record.behaviour, answer.question, request.path))
+        )
 
     async def _list_models(self, request: web.Request) -> web.StreamResponse:
-        dialect = speech.dialect(request.path, anthropic="anthropic-version" in request.headers)
+        spoken = dialect(request.path, anthropic="anthropic-version" in request.headers)
         record = await self._recorded(request)
         if not record.authorized:
-            return self._refused(record, dialect, plan("401"))
-        name = self._models_script or next(iter(self._script), "")
-        chosen = plan(name, path=request.path)
+            return self._refused(record, spoken, plan("401"))
+        record.behaviour = self._models_script or next(iter(self._script), _prefixed(record.path))
+        chosen = plan(record.behaviour, path=request.path)
         if chosen.spoils_catalogue:
-            return await _watched(record, speech.Answer(request, {}, dialect).play(chosen))
+            return await _watched(record, speech.Answer(request, record, spoken).play(chosen))
         record.finished = True
-        return web.json_response(dialect.catalogue(self.models))
+        return web.json_response(spoken.catalogue(self.models))
 
     async def _recorded(self, request: web.Request) -> Record:
+        raw = await request.read()
         try:
-            body = await request.json() if request.can_read_body else {}
+            body = json.loads(raw or b"{}")
         except ValueError:
             body = {}
         given = request.headers.get("Authorization", "").removeprefix("Bearer ")
@@ -172,6 +198,7 @@ class Upstream:
             path=request.path,
             model=str(body.get("model", "")),
             body=body,
+            size=len(raw),
             headers=dict(request.headers),
             authorized=not self.key or given == self.key,
         )
@@ -179,14 +206,16 @@ class Upstream:
         return record
 
     @staticmethod
-    def _refused(record: Record, dialect: speech.Dialect, chosen: Plan) -> web.Response:
+    def _refused(record: Record, spoken: Dialect, chosen: Plan) -> web.Response:
         record.finished = True
-        return speech.failure(dialect, chosen)
+        return speech.refusal(spoken, chosen)
 
-    def _behaviour(self, model: str) -> str:
-        if not self._script:
-            return model
-        return self._script.pop(0) if len(self._script) > 1 else self._script[0]
+    def _behaviour(self, record: Record) -> str:
+        if self._script:
+            return self._script.pop(0) if len(self._script) > 1 else self._script[0]
+        name = _prefixed(record.path) or record.model.rpartition("/")[2]
+        self._asked[name] += 1
+        return meant(name, self._asked[name], record.started - self._since)
 
     async def _control(self, request: web.Request) -> web.Response:
         """`{"behaviour": name or names or null, "models": name, "key": key, "clear": true}`."""
@@ -202,6 +231,12 @@ class Upstream:
         return web.json_response({"requests": [asdict(record) for record in self.requests]})
 
 
+def _prefixed(path: str) -> str:
+    """The fault that a path asks for by its beginning."""
+    found = re.match("/fault/([^/]+)/", path)
+    return found[1] if found else ""
+
+
 async def _watched(
     record: Record, work: Coroutine[Any, Any, web.StreamResponse]
 ) -> web.StreamResponse:
@@ -212,6 +247,8 @@ async def _watched(
         if not isinstance(exc.__context__, speech.Hung):
             record.disconnected_at = time.monotonic()
         raise
+    if isinstance(response, web.Response):
+        record.written = len(response.body) if isinstance(response.body, bytes) else 0
     record.finished = True
     return response
 

@@ -12,6 +12,7 @@ import pytest
 
 from tests import fakes
 from tests.upstreams.behaviours import CATALOGUE
+from tests.upstreams.faults import FAULTS
 from tests.upstreams.litellm_proxy import Proxy
 from tests.upstreams.model_server import ModelServer, missing
 
@@ -88,8 +89,9 @@ def litellm_proxy(
     model_server: ModelServer,
 ) -> Iterator[Proxy]:
     """A real proxy in front of the real model, of the fake, and of a port that refuses."""
-    # How the fake behaves follows from the name, so one more than it lists is served too.
-    models = dict.fromkeys((*CATALOGUE, "slow-500-20"), (_fake_upstream.url, fakes.KEY))
+    # How the fake behaves follows from the name, so more than it lists are served too.
+    names = (*CATALOGUE, *FAULTS, "sixty", "no-done", "once-500", "slow-500-20")
+    models = dict.fromkeys(names, (_fake_upstream.url, fakes.KEY))
     models[model_server.model] = (model_server.url, model_server.key)
     models[NOWHERE] = (f"http://127.0.0.1:{fakes.refusing_port()}/v1", "none")
     with Proxy(free_port(), tmp_path_factory.mktemp("proxy"), models) as proxy:

@@ -1,211 +1,66 @@
-"""The fake provider's mouth: a plan played on a connection, in OpenAI's or Anthropic's words."""
+"""The fake provider's mouth: a plan played on a connection, streamed or whole."""
 
 import asyncio
-import json
 import socket
 import struct
 import time
-from collections.abc import Iterator
-from typing import Any, Protocol
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import Any
 
 from aiohttp import web
 
-from tests.upstreams.behaviours import REASONING, TOOL, Plan
+from tests.upstreams.dialects import Anthropic, Dialect, dump
+from tests.upstreams.plans import Plan
+from tests.upstreams.record import Record
 
 FOREVER = 3600.0
 BROKEN = ("server_error", "The model broke down while it was answering.")
+MALFORMED = b'data: {"id":"chatcmpl-fake","choices":[{"index":0,"delta":{"con\n\n'
+_PIECE = 16 * 1024  # bytes of an endless page that are written at once
 
 
 class Hung(Exception):
     """We ended the connection ourselves."""
 
 
-class Dialect(Protocol):
-    """One provider format."""
-
-    def begin(self, model: str) -> Iterator[bytes]: ...
-    def text(self, piece: str) -> bytes: ...
-    def reasoning(self, piece: str) -> bytes: ...
-    def tool(self) -> Iterator[bytes]: ...
-    def finish(self, plan: Plan, usage: tuple[int, int] | None) -> Iterator[bytes]: ...
-    def truncate(self) -> Iterator[bytes]: ...
-    def error(self, code: str, message: str) -> dict[str, Any]: ...
-    def whole(self, model: str, plan: Plan, usage: tuple[int, int]) -> dict[str, Any]: ...
-    def catalogue(self, models: list[str]) -> dict[str, Any]: ...
-    def frame(self, payload: dict[str, Any]) -> bytes: ...
+def refusal(spoken: Dialect, plan: Plan) -> web.Response:
+    """A failure in the format's own shape, or in Z.ai's, which says no more than this."""
+    reset_at = datetime.now(UTC) + timedelta(hours=8, seconds=plan.resets_in)  # in Beijing's time
+    message = plan.message.format(reset=f"{reset_at:%Y-%m-%d %H:%M:%S}")
+    body = spoken.error(plan.code, message)
+    if plan.bare:
+        body = {"error": {"code": plan.code, "message": message}}
+    return web.json_response(body, status=plan.status, headers=_wait(plan))
 
 
-class OpenAI:
-    """https://platform.openai.com/docs/api-reference/chat-streaming"""
-
-    def __init__(self) -> None:
-        self._head: dict[str, Any] = {}
-
-    def begin(self, model: str) -> Iterator[bytes]:
-        self._head = {
-            "id": "chatcmpl-fake",
-            "object": "chat.completion.chunk",
-            "created": int(time.time()),
-            "model": model,
-        }
-        yield self._chunk({"role": "assistant", "content": ""})
-
-    def text(self, piece: str) -> bytes:
-        return self._chunk({"content": piece})
-
-    def reasoning(self, piece: str) -> bytes:
-        return self._chunk({"reasoning_content": piece})
-
-    def tool(self) -> Iterator[bytes]:
-        call_id, name, arguments = TOOL
-        function = {"name": name, "arguments": ""}
-        first = {"index": 0, "id": call_id, "type": "function", "function": function}
-        yield self._chunk({"tool_calls": [first]})
-        for part in (arguments[:9], arguments[9:]):
-            yield self._chunk({"tool_calls": [{"index": 0, "function": {"arguments": part}}]})
-
-    def finish(self, plan: Plan, usage: tuple[int, int] | None) -> Iterator[bytes]:
-        yield self._chunk({}, "tool_calls" if plan.tool else "stop")
-        if usage:
-            yield self.frame({**self._head, "choices": [], "usage": _openai_usage(usage)})
-        yield from self.truncate()
-
-    def truncate(self) -> Iterator[bytes]:
-        yield b"data: [DONE]\n\n"
-
-    def error(self, code: str, message: str) -> dict[str, Any]:
-        kind = "server_error" if code == "server_error" else "invalid_request_error"
-        return {"error": {"message": message, "type": kind, "param": None, "code": code}}
-
-    def whole(self, model: str, plan: Plan, usage: tuple[int, int]) -> dict[str, Any]:
-        message: dict[str, Any] = {"role": "assistant", "content": "".join(plan.text)}
-        if plan.reasoning:
-            message["reasoning_content"] = REASONING
-        if plan.tool:
-            function = {"name": TOOL[1], "arguments": TOOL[2]}
-            message["tool_calls"] = [{"id": TOOL[0], "type": "function", "function": function}]
-        reason = "tool_calls" if plan.tool else "stop"
-        reason = None if plan.end == "truncate" else reason  # type: ignore[assignment]
-        choice = {"index": 0, "message": message, "finish_reason": reason}
-        answer = {"id": "chatcmpl-fake", "object": "chat.completion", "created": int(time.time())}
-        answer |= {"model": model, "choices": [choice]}
-        return answer | ({"usage": _openai_usage(usage)} if plan.usage else {})
-
-    def catalogue(self, models: list[str]) -> dict[str, Any]:
-        rows = [{"id": m, "object": "model", "created": 0, "owned_by": "fake"} for m in models]
-        return {"object": "list", "data": rows}
-
-    def frame(self, payload: dict[str, Any]) -> bytes:
-        return f"data: {_dump(payload)}\n\n".encode()
-
-    def _chunk(self, delta: dict[str, Any], reason: str | None = None) -> bytes:
-        choice = {"index": 0, "delta": delta, "finish_reason": reason}
-        return self.frame({**self._head, "choices": [choice]})
-
-
-class Anthropic:
-    """https://docs.anthropic.com/en/api/messages-streaming"""
-
-    def __init__(self) -> None:
-        self._block = -1
-        self._kind = ""
-
-    def begin(self, model: str) -> Iterator[bytes]:
-        usage = {"input_tokens": 7, "output_tokens": 1}
-        message = {"id": "msg_fake", "type": "message", "role": "assistant", "model": model}
-        message |= {"content": [], "stop_reason": None, "usage": usage}  # type: ignore[dict-item]
-        yield self.frame({"type": "message_start", "message": message})
-        yield self.frame({"type": "ping"})
-
-    def text(self, piece: str) -> bytes:
-        opened = self._open("text", {"type": "text", "text": ""})
-        return opened + self._delta({"type": "text_delta", "text": piece})
-
-    def reasoning(self, piece: str) -> bytes:
-        opened = self._open("thinking", {"type": "thinking", "thinking": ""})
-        return opened + self._delta({"type": "thinking_delta", "thinking": piece})
-
-    def tool(self) -> Iterator[bytes]:
-        call_id, name, arguments = TOOL
-        block = {"type": "tool_use", "id": call_id, "name": name, "input": {}}
-        yield self._open("tool_use", block)
-        for part in (arguments[:9], arguments[9:]):
-            yield self._delta({"type": "input_json_delta", "partial_json": part})
-
-    def finish(self, plan: Plan, usage: tuple[int, int] | None) -> Iterator[bytes]:
-        yield self._shut()
-        reason = "tool_use" if plan.tool else "end_turn"
-        ended: dict[str, Any] = {"type": "message_delta", "delta": {"stop_reason": reason}}
-        yield self.frame(ended | ({"usage": {"output_tokens": usage[1]}} if usage else {}))
-        yield from self.truncate()
-
-    def truncate(self) -> Iterator[bytes]:
-        yield self.frame({"type": "message_stop"})
-
-    def error(self, code: str, message: str) -> dict[str, Any]:
-        names = {"invalid_api_key": "authentication_error", "server_error": "api_error"}
-        names |= {"rate_limit_exceeded": "rate_limit_error", "overloaded": "overloaded_error"}
-        return {"type": "error", "error": {"type": names.get(code, code), "message": message}}
-
-    def whole(self, model: str, plan: Plan, usage: tuple[int, int]) -> dict[str, Any]:
-        content: list[dict[str, Any]] = [{"type": "text", "text": "".join(plan.text)}]
-        if plan.tool:
-            arguments = json.loads(TOOL[2])
-            content = [{"type": "tool_use", "id": TOOL[0], "name": TOOL[1], "input": arguments}]
-        reason = "tool_use" if plan.tool else "end_turn"
-        answer = {"id": "msg_fake", "type": "message", "role": "assistant", "model": model}
-        answer["stop_reason"] = None if plan.end == "truncate" else reason  # type: ignore[assignment]
-        tokens = {"input_tokens": usage[0], "output_tokens": usage[1]}
-        return answer | {"content": content} | ({"usage": tokens} if plan.usage else {})
-
-    def catalogue(self, models: list[str]) -> dict[str, Any]:
-        rows = [{"id": m, "type": "model", "display_name": m.title()} for m in models]
-        return {"data": rows, "has_more": False}
-
-    def frame(self, payload: dict[str, Any]) -> bytes:
-        return f"event: {payload['type']}\ndata: {_dump(payload)}\n\n".encode()
-
-    def _delta(self, delta: dict[str, Any]) -> bytes:
-        return self.frame({"type": "content_block_delta", "index": self._block, "delta": delta})
-
-    def _open(self, kind: str, block: dict[str, Any]) -> bytes:
-        if self._kind == kind:
-            return b""
-        shut = self._shut()
-        self._block, self._kind = self._block + 1, kind
-        started = {"type": "content_block_start", "index": self._block, "content_block": block}
-        return shut + self.frame(started)
-
-    def _shut(self) -> bytes:
-        if not self._kind:
-            return b""
-        self._kind = ""
-        return self.frame({"type": "content_block_stop", "index": self._block})
-
-
-def dialect(path: str, *, anthropic: bool = False) -> Dialect:
-    """The format spoken at a path."""
-    return Anthropic() if anthropic or path.endswith("/messages") else OpenAI()
-
-
-def failure(spoken: Dialect, plan: Plan) -> web.Response:
-    """A refusal in the format's own shape."""
-    body = spoken.error(plan.code, plan.message)
-    if plan.code == "1113":  # Z.ai says no more than this
-        body = {"error": {"code": plan.code, "message": plan.message}}
-    headers = {} if plan.retry_after is None else {"Retry-After": str(plan.retry_after)}
-    return web.json_response(body, status=plan.status, headers=headers)
+def _wait(plan: Plan) -> dict[str, str]:
+    """What the refusal says of when to come again, in the way that was asked for."""
+    if plan.retry_after is None:
+        return {}
+    match plan.retry_as:
+        case "date":
+            # A date has no fraction: it is rounded up, so that nobody comes too early.
+            at = datetime.now(UTC) + timedelta(seconds=plan.retry_after + 1)
+            return {"Retry-After": format_datetime(at.replace(microsecond=0), usegmt=True)}
+        case "ms":
+            return {"retry-after-ms": f"{plan.retry_after * 1000:.0f}"}
+        case "nonsense":
+            return {"Retry-After": "when the moon is full"}
+    return {"Retry-After": f"{plan.retry_after:g}"}
 
 
 class Answer:
-    """One answer on its way to one reader."""
+    """One answer on its way to one reader; what is written of it is counted in the record."""
 
-    def __init__(self, request: web.Request, body: dict[str, Any], spoken: Dialect) -> None:
+    def __init__(self, request: web.Request, record: Record, spoken: Dialect) -> None:
         self._request = request
-        self._body = body
+        self._record = record
+        self._body = record.body
         self._spoken = spoken
-        self._model = str(body.get("model", ""))
-        self.question = _question(body)
+        self._model = str(self._body.get("model", ""))
+        self.question = _question(self._body)
 
     async def play(self, plan: Plan) -> web.StreamResponse:
         """Answers as planned."""
@@ -213,31 +68,59 @@ class Answer:
             await asyncio.sleep(FOREVER)
         if plan.begin == "reset":
             await self._hang_up()
+        if plan.page:
+            return await self._page(plan)
         if plan.status != 200:
-            return failure(self._spoken, plan)
+            return refusal(self._spoken, plan)
+        if plan.begin == "nothing":
+            return web.Response()
         if plan.raw:
             return web.Response(text=plan.raw, content_type=plan.content_type)
         if plan.whole or not self._body.get("stream"):
             return await self._whole(plan)
         return await self._stream(plan)
 
+    async def _page(self, plan: Plan) -> web.StreamResponse:
+        """A web page of that many bytes, written no faster than it is read."""
+        transport = self._request.transport
+        if transport is not None:
+            transport.set_write_buffer_limits(high=_PIECE)
+            raw = transport.get_extra_info("socket")
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _PIECE)
+        response = web.StreamResponse(status=plan.status, headers={"Content-Type": "text/html"})
+        await response.prepare(self._request)
+        await self._write(response, b"<!DOCTYPE html><html><body>")
+        while self._record.written < plan.page:
+            await self._write(response, b"All is lost. ".ljust(_PIECE))
+        return response
+
     async def _whole(self, plan: Plan) -> web.StreamResponse:
-        if plan.begin == "stall-first" or plan.end in ("stall", "cut"):
-            response = web.StreamResponse(headers={"Content-Type": "application/json"})
-            await response.prepare(self._request)
-            await (self._hang_up() if plan.end == "cut" else asyncio.sleep(FOREVER))
+        await asyncio.sleep(plan.late + plan.pause * len(plan.text))
         if plan.end == "error":
             return web.json_response(self._spoken.error(*BROKEN))
-        await asyncio.sleep(plan.pause * len(plan.text))
-        return web.json_response(self._spoken.whole(self._model, plan, self._usage(plan)))
+        answer = dump(self._spoken.whole(self._model, plan, self._usage(plan))).encode()
+        headers = {"Content-Type": "application/json"}
+        response = web.StreamResponse(headers=headers | {"Content-Length": str(len(answer))})
+        await response.prepare(self._request)
+        if plan.begin == "stall-first":
+            await asyncio.sleep(FOREVER)
+        broken = plan.end in ("stall", "cut", "garbled")
+        await self._write(response, answer[: len(answer) // 2] if broken else answer)
+        match plan.end:
+            case "stall":
+                await asyncio.sleep(FOREVER)
+            case "cut":
+                await self._hang_up(after=0.02)
+            case "garbled":
+                await self._write(response, b"}" * (len(answer) - len(answer) // 2))
+        return response
 
     async def _stream(self, plan: Plan) -> web.StreamResponse:
         response = web.StreamResponse(
             headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache"}
         )
         await response.prepare(self._request)
-        if plan.begin == "stall-first":
-            await asyncio.sleep(FOREVER)
+        await asyncio.sleep(FOREVER if plan.begin == "stall-first" else plan.late)
         if plan.text or plan.end == "finish":
             await self._speak(response, plan)
         await self._end(response, plan)
@@ -245,35 +128,42 @@ class Answer:
         return response
 
     async def _speak(self, response: web.StreamResponse, plan: Plan) -> None:
-        for frame in self._spoken.begin(self._model):
-            await response.write(frame)
+        await self._write(response, *self._spoken.begin(self._model))
         for piece in plan.reasoning:
-            await response.write(self._spoken.reasoning(piece))
+            await self._write(response, self._spoken.reasoning(piece))
         if plan.tool:
-            for frame in self._spoken.tool():
-                await response.write(frame)
+            await self._write(response, *self._spoken.tool())
+        await self._say(response, plan, plan.text[: plan.said or None])
+
+    async def _say(self, response: web.StreamResponse, plan: Plan, pieces: Iterable[str]) -> None:
         began = time.monotonic()
-        for number, piece in enumerate(plan.text):
+        for number, piece in enumerate(pieces):
             if plan.pause:
                 await asyncio.sleep(began + number * plan.pause - time.monotonic())
-            await response.write(self._spoken.text(piece))
+            await self._write(response, self._spoken.text(piece))
 
     async def _end(self, response: web.StreamResponse, plan: Plan) -> None:
         match plan.end:
             case "stall":
                 await asyncio.sleep(FOREVER)
             case "cut":
-                await asyncio.sleep(0.02)  # so that what was said is read before
-                await self._hang_up()
+                await self._hang_up(after=0.02)  # so that what was said is read before
             case "error":
-                await response.write(self._spoken.frame(self._spoken.error(*BROKEN)))
+                await self._write(response, self._spoken.frame(self._spoken.error(*BROKEN)))
             case "truncate":
-                for frame in self._spoken.truncate():
-                    await response.write(frame)
-            case "finish":
+                await self._write(response, *self._spoken.truncate())
+            case "garbled":
+                await self._write(response, MALFORMED)
+                await self._say(response, plan, plan.text[plan.said :])
+                await self._write(response, *self._spoken.finish(plan, self._usage(plan)))
+            case "finish" | "no-done":
                 usage = self._usage(plan) if plan.usage and self._usage_asked() else None
-                for frame in self._spoken.finish(plan, usage):
-                    await response.write(frame)
+                await self._write(response, *self._spoken.finish(plan, usage))
+
+    async def _write(self, response: web.StreamResponse, *frames: bytes) -> None:
+        for frame in frames:
+            self._record.written += len(frame)
+            await response.write(frame)
 
     def _usage_asked(self) -> bool:
         asked = (self._body.get("stream_options") or {}).get("include_usage")
@@ -283,8 +173,9 @@ class Answer:
         """Tokens in and out: words asked, at least 7 so that they differ, and pieces said."""
         return max(7, len(self.question.split())), len(plan.text) + len(plan.reasoning)
 
-    async def _hang_up(self) -> None:
+    async def _hang_up(self, after: float = 0.0) -> None:
         """Resets the connection: an RST, not a polite end."""
+        await asyncio.sleep(after)
         transport = self._request.transport
         if transport is not None:
             raw = transport.get_extra_info("socket")
@@ -300,12 +191,3 @@ def _question(body: dict[str, Any]) -> str:
     if isinstance(content, list):
         return "".join(str(part.get("text") or "") for part in content)
     return str(content or "")
-
-
-def _openai_usage(usage: tuple[int, int]) -> dict[str, int]:
-    given, said = usage
-    return {"prompt_tokens": given, "completion_tokens": said, "total_tokens": given + said}
-
-
-def _dump(payload: dict[str, Any]) -> str:
-    return json.dumps(payload, ensure_ascii=False, separators=(",", ":"))
