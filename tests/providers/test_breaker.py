@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from providers import breaker
@@ -172,6 +172,82 @@ def test_whatever_happens_it_stays_consistent(outcomes: list[str]) -> None:
             assert breaker.admits(state, now)
         if state.state == State.HALF_OPEN:
             assert not breaker.admits(replace(state), now)
+
+
+WAITS = st.none() | st.floats(0, 7200)
+CALLS = st.lists(
+    st.tuples(st.sampled_from(["ok", "lost", *ErrorKind]), WAITS, st.floats(0, 1200)),
+    max_size=40,
+)
+
+
+def after(calls: list[tuple[str, float | None, float]]) -> tuple[Breaker, datetime]:
+    """What such calls leave behind; a `lost` one is a trial whose process died."""
+    state, now = Breaker(), NOW
+    for outcome, wait, later in calls:
+        now += timedelta(seconds=later)
+        if state.state != State.CLOSED and breaker.admits(state, now):
+            state = breaker.on_trial(state, now)
+        if outcome == "ok":
+            state = breaker.on_success(state)
+        elif outcome != "lost":
+            state = breaker.on_failure(
+                state, Failure(kind=ErrorKind(outcome), retry_after=wait), now
+            )
+    return state, now
+
+
+@given(CALLS)
+def test_no_sequence_of_calls_leaves_it_stuck(
+    calls: list[tuple[str, float | None, float]],
+) -> None:
+    """Unless it is set aside it admits a call within the longest wait, and good ones close it."""
+    state, now = after(calls)
+    if state.state == State.OPEN and state.retry_at is None:
+        assert state.last_kind in (ErrorKind.AUTH, ErrorKind.QUOTA)
+        return
+    now += timedelta(seconds=7200)
+    assert breaker.admits(state, now)
+    for _ in range(3):
+        if state.state != State.CLOSED:
+            assert breaker.admits(state, now)
+            state = breaker.on_trial(state, now)
+        state = breaker.on_success(state)
+    assert state == Breaker(proven=True, epoch=state.epoch)
+
+
+@given(CALLS, st.sampled_from(list(ErrorKind)), WAITS, st.floats(0, 1200))
+def test_a_rest_is_never_shortened_by_what_comes_later(
+    calls: list[tuple[str, float | None, float]],
+    kind: ErrorKind,
+    wait: float | None,
+    later: float,
+) -> None:
+    """Late results of calls that were under way, whatever they ask for."""
+    state, now = after(calls)
+    assume(state.state == State.OPEN)
+    failure = Failure(kind=kind, retry_after=wait)
+    rested = breaker.on_failure(state, failure, now + timedelta(seconds=later))
+    assert rested.state == State.OPEN
+    if state.retry_at is None:
+        assert rested.retry_at is None
+    else:
+        assert rested.retry_at is not None
+        assert rested.retry_at >= state.retry_at
+
+
+@given(CALLS, st.sampled_from([ErrorKind.NETWORK, ErrorKind.OVERLOADED]), WAITS)
+def test_a_failed_trial_rests_as_long_as_it_must_and_as_it_is_asked_to(
+    calls: list[tuple[str, float | None, float]], kind: ErrorKind, wait: float | None
+) -> None:
+    """The longer of the two: its own rest, and Retry-After."""
+    state, _ = after(calls)
+    assume(state.retry_at)
+    now = state.retry_at or NOW
+    trial = breaker.on_trial(state, now)
+    rested = breaker.on_failure(trial, Failure(kind=kind, retry_after=wait), now, jitter=0)
+    rest = breaker.rest_seconds(trial, now, jitter=0)
+    assert rested.retry_at == now + timedelta(seconds=max(rest, wait or 0))
 
 
 @given(st.integers(0, 40), st.floats(-1, 1))

@@ -35,6 +35,29 @@ def test_any_cut_and_any_line_end_gives_the_same_events(
     assert fed(raw, cuts) == [(name, "\n".join(lines)) for lines, name in events]
 
 
+NOISE = st.sampled_from([": ping", ":", "retry: 3", "nonsense", "nonsense: 1"])
+
+
+@given(events=EVENTS, noise=st.lists(st.tuples(st.integers(0, 60), NOISE)), cuts=CUTS)
+def test_comments_and_unknown_fields_change_nothing(
+    events: list[tuple[list[str], str]], noise: list[tuple[int, str]], cuts: list[int]
+) -> None:
+    """Wherever between two lines they stand: proxies keep connections alive with them."""
+    raw = b"".join(sse.encode("\n".join(lines), event=name) for lines, name in events)
+    lines = raw.decode().split("\n")
+    for at, line in noise:
+        lines.insert(min(at, len(lines) - 1), line)
+    noisy = "\n".join(lines).encode()
+    assert fed(noisy, cuts) == fed(raw)
+
+
+@given(text=LINE.filter(bool), line_end=st.sampled_from(["\n", "\r\n", "\r"]))
+def test_bytes_that_come_one_by_one_lose_nothing(text: str, line_end: str) -> None:
+    """A character of several bytes is cut in all its places; so is CRLF."""
+    raw = sse.encode(f"你好 {text} é").replace(b"\n", line_end.encode())
+    assert fed(raw, list(range(len(raw)))) == [("", f"你好 {text} é")]
+
+
 @given(st.binary(max_size=300), CUTS)
 def test_no_bytes_break_the_parser(raw: bytes, cuts: list[int]) -> None:
     """Garbage gives the same events in one piece and in many, and never an exception."""
