@@ -28,6 +28,7 @@ def environment(home: Path, given: Mapping[str, str], added: Mapping[str, str]) 
     env |= {
         "DJANGO_SETTINGS_MODULE": "opencode_web.settings",
         "OPENCODE_WEB_HOME": str(home),
+        "PROMETHEUS_MULTIPROC_DIR": str(home / "metrics"),
         "PYTHONUNBUFFERED": "1",
         # Else importing litellm fetches a price list from the network.
         "LITELLM_LOCAL_MODEL_COST_MAP": "True",

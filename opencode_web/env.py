@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cryptography.fernet import Fernet
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import DirectoryPath, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -199,6 +199,20 @@ class Environment(BaseSettings):
         le=5000,
         description="Most answers one runner process works on at once.",
         examples=["256"],
+    )
+
+    metrics_token: SecretStr | None = Field(
+        default=None,
+        min_length=16,
+        description="What a reader of `/metrics` must send as bearer token; without it only this"
+        " machine may read them.",
+        examples=["a random text of 32 characters"],
+    )
+    prometheus_multiproc_dir: DirectoryPath | None = Field(
+        default=None,
+        description="An existing folder where the processes of this machine count together; empty"
+        " it before they start. `./dev up` does both.",
+        examples=["/run/opencode-web/metrics"],
     )
 
     @field_validator("allowed_hosts", "encryption_keys", mode="before")

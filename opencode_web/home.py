@@ -2,7 +2,7 @@
 
 Layout: `lock` (held while something runs here), `state.json` (how to join what runs), `secret_key`
 and `encryption_keys` (made once), `logs/`, `run/` (sockets, pids), `postgres/`, `valkey/`,
-`static/`, `stamps/` (what need not be done again).
+`static/`, `stamps/` (what need not be done again), `metrics/` (what the processes have counted).
 """
 
 import base64
@@ -38,7 +38,7 @@ def prepare(home: Path) -> None:
     try:
         # Others may pass through (root's PostgreSQL runs as another user) but not look around.
         home.mkdir(mode=0o711, parents=True, exist_ok=True)
-        for name in ("logs", "stamps"):
+        for name in ("logs", "metrics", "stamps"):
             (home / name).mkdir(mode=0o700, exist_ok=True)
         (home / "run").mkdir(mode=0o711, exist_ok=True)
     except OSError as exc:
@@ -51,6 +51,12 @@ def prepare(home: Path) -> None:
             f"Less than 300 MB are free where {home} is: free some space,"
             " or set OPENCODE_WEB_HOME to a folder on another disk."
         )
+
+
+def forget_metrics(home: Path) -> None:
+    """A new run counts from zero: the files of the last one's processes are theirs alone."""
+    for file in (home / "metrics").glob("*.db"):
+        file.unlink()
 
 
 @contextlib.contextmanager

@@ -125,8 +125,8 @@ CSRF_COOKIE_SAMESITE = "Lax"
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if _secure else 0
 # Without a proxy that is believed every request looks like plain HTTP: a redirect would be endless.
 SECURE_SSL_REDIRECT = _secure and ENV.trust_proxy
-# Liveness is asked from inside, over plain HTTP.
-SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
+# Liveness and metrics are asked for from inside, over plain HTTP.
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$"]
 if ENV.trust_proxy:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 # Fernet keys of stored secrets; the first encrypts, all decrypt (providers/fields.py).
@@ -161,6 +161,10 @@ TIMEOUT_TOTAL = ENV.timeout_total
 ROUTING_FRESH = ENV.routing_fresh
 MODELS_FRESH = ENV.models_fresh
 RUNNER_CONCURRENCY = ENV.runner_concurrency
+
+# Metrics
+METRICS_TOKEN = ENV.metrics_token.get_secret_value() if ENV.metrics_token else ""
+METRICS_FOLDER = ENV.prometheus_multiproc_dir
 
 # Celery. One thread pool instead of forks: a forked psycopg pool is unsafe, and memory stays low.
 CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://", 1)

@@ -15,7 +15,7 @@ from pathlib import Path
 from opencode_web import parts, preparing
 from opencode_web.databases import databases, environment, is_given
 from opencode_web.env import Environment, EnvironmentInvalid, read
-from opencode_web.home import CannotStart, announce, keep_keys
+from opencode_web.home import CannotStart, announce, forget_metrics, keep_keys
 from opencode_web.leftovers import stop_leftovers
 from opencode_web.logs import Follower, cut_large, is_alarming, rotate
 from opencode_web.parts import Address
@@ -58,6 +58,7 @@ async def up(home: Path, address: Address) -> int:
     """Runs until SIGINT, SIGTERM or SIGHUP; the home must be occupied by the caller."""
     parts.require_free(address)
     rotate(home)
+    forget_metrics(home)
     say, given = Progress(), dict(os.environ)
     if left := stop_leftovers(home):
         say(f"The last run was killed; stopped what it left behind: {', '.join(left)}.")

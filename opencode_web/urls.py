@@ -7,6 +7,7 @@ from django.views.generic import RedirectView
 
 from health import views as health_views
 from opencode_web import failures, setup
+from providers.views import exposition
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", RedirectView.as_view(pattern_name="chat:index"), name="home"),
@@ -22,6 +23,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("status/", include("health.urls")),
     path("healthz", health_views.healthz, name="healthz"),
     path("readyz", health_views.readyz, name="readyz"),
+    path("metrics", exposition.metrics, name="metrics"),
     path("admin/", admin.site.urls),
 ]
 

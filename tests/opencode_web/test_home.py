@@ -59,3 +59,12 @@ def test_a_full_disk_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(home, "SMALLEST_DISK", 1 << 62)
     with pytest.raises(home.CannotStart, match="free some space"):
         home.prepare(tmp_path)
+
+
+def test_a_new_run_counts_from_zero(tmp_path: Path) -> None:
+    """What processes of the last run counted would be added to what nobody counts any more."""
+    home.prepare(tmp_path)
+    left = tmp_path / "metrics" / "counter_17.db"
+    left.touch()
+    home.forget_metrics(tmp_path)
+    assert not left.exists()

@@ -1,0 +1,306 @@
+"""What Prometheus is told: requests, attempts, fallbacks, breakers - counted where they happen.
+
+Names are OpenTelemetry's for generative AI where there is one
+(https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-metrics/), `opencode_web_` else. Labels
+come from rows and enums, are capped in number, and never name a person or hold what one typed.
+
+With PROMETHEUS_MULTIPROC_DIR set each process counts in files of its own there, and any of them
+can tell of all; without it each process knows of itself alone.
+"""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from functools import cache
+from pathlib import Path
+from typing import Protocol, cast
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+from providers.breaker import State
+from providers.types import AttemptRecord
+
+MOST_PROVIDERS = 100  # that keep their name, of each process
+MOST_MODELS = 300  # likewise, all providers together: one takes about 10 KB of file
+OTHER = "other"  # what all later ones are called
+TIMED = frozenset({"chat", "api"})  # purposes; probes and tests are no traffic
+
+# The bounds that OpenTelemetry gives for each of its histograms.
+_SECONDS = tuple(0.01 * 2**power for power in range(14))
+_TOKENS = tuple(4**power for power in range(14))
+_FIRST = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
+_EACH = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5)
+# And ours.
+_OVERHEAD = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5)
+_GAPS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
+
+REGISTRY = CollectorRegistry()
+_CALL = ("gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model")
+_ANSWER = (*_CALL, "gen_ai_response_model")
+
+
+def _counter(name: str, words: str, *labels: str) -> Counter:
+    return Counter(name, words, labels, registry=REGISTRY)
+
+
+def _histogram(name: str, words: str, bounds: tuple[float, ...], *labels: str) -> Histogram:
+    return Histogram(name, words, labels, buckets=bounds, registry=REGISTRY)
+
+
+def _gauge(name: str, words: str, mode: str, *labels: str) -> Gauge:
+    return Gauge(name, words, labels, multiprocess_mode=mode, registry=REGISTRY)  # type: ignore[arg-type]  # a literal of theirs
+
+
+# Calls of ours to providers.
+_CALL_SECONDS = _histogram(
+    "gen_ai_client_operation_duration_seconds",
+    "How long one call to a provider took; error_type is empty where it went well.",
+    _SECONDS,
+    *_CALL,
+    "error_type",
+)
+_TOKENS_USED = _histogram(
+    "gen_ai_client_token_usage",
+    "Tokens of one call, as the provider counted them, else as estimated.",
+    _TOKENS,
+    *_CALL,
+    "gen_ai_token_type",
+)
+_ATTEMPTS = _counter(
+    "opencode_web_attempts",
+    "Calls over one route each, by what came of them.",
+    *("provider", "method", "purpose", "outcome"),
+)
+_COST = _counter(
+    "opencode_web_cost_usd",
+    "What calls cost, by the catalogue's prices; of probes too.",
+    *("provider", "purpose"),
+)
+# Requests of others to us.
+_REQUEST_SECONDS = _histogram(
+    "gen_ai_server_request_duration_seconds",
+    "How long one request took, all attempts together.",
+    _SECONDS,
+    *_ANSWER,
+    "error_type",
+)
+_FIRST_TOKEN = _histogram(
+    "gen_ai_server_time_to_first_token_seconds",
+    "From a request to the first content of its streamed answer, failed attempts included.",
+    _FIRST,
+    *_ANSWER,
+)
+_EACH_TOKEN = _histogram(
+    "gen_ai_server_time_per_output_token_seconds",
+    "Seconds a token after the first one of a streamed answer.",
+    _EACH,
+    *_ANSWER,
+)
+_REQUESTS = _counter(
+    "opencode_web_requests", "Requests, by what came of them.", "purpose", "outcome"
+)
+_LONGEST_GAP = _histogram(
+    "opencode_web_longest_chunk_gap_seconds",
+    "The longest silence between two chunks of one streamed answer.",
+    _GAPS,
+    "provider",
+)
+_OVERHEAD_SECONDS = _histogram(
+    "opencode_web_overhead_seconds", "What we added to a request's time.", _OVERHEAD, "purpose"
+)
+_IN_FLIGHT = _gauge(
+    "opencode_web_requests_in_flight", "Requests being answered now.", "livesum", "purpose"
+)
+# What the router decides, and what it has left.
+_FALLBACKS = _counter(
+    "opencode_web_fallbacks", "Next routes taken, by the error kind of the one before.", "reason"
+)
+_BREAKER = _gauge(
+    "opencode_web_breaker_state",
+    "0 closed, 1 half-open, 2 open; of a provider's gateways, the one that moved last.",
+    "mostrecent",
+    *("provider", "method"),
+)
+_MOVES = _counter(
+    "opencode_web_breaker_transitions",
+    "Breakers that entered a state.",
+    *("provider", "method", "state"),
+)
+_BUDGET = _gauge(
+    "opencode_web_retry_budget",
+    "Retries that may go out now, of the process that asked last.",
+    "livemostrecent",
+)
+_DROPPED = _counter(
+    "opencode_web_attempts_dropped", "Attempts not recorded: the queue to the database was full."
+)
+_LEVELS = {State.CLOSED: 0, State.HALF_OPEN: 1, State.OPEN: 2}
+
+
+def attempt(provider: str, model: str, purpose: str, record: AttemptRecord) -> None:
+    """One call over one route has ended. `provider` is a slug, `model` an id of its catalogue."""
+    slug, model = _names.of(provider, model)
+    _child(_ATTEMPTS, slug, record.method, purpose, record.outcome).inc()
+    if record.cost:
+        _child(_COST, slug, purpose).inc(float(record.cost))
+    if purpose not in TIMED:
+        return
+    _child(_CALL_SECONDS, "chat", slug, model, _error(record.outcome)).observe(
+        record.duration_ms / 1000
+    )
+    if usage := record.usage:
+        _child(_TOKENS_USED, "chat", slug, model, "input").observe(usage.input_tokens)
+        _child(_TOKENS_USED, "chat", slug, model, "output").observe(usage.output_tokens)
+
+
+def request(
+    purpose: str,
+    outcome: str,
+    seconds: float,
+    *,
+    provider: str = "",
+    asked: str = "",
+    model: str = "",
+    overhead: float | None = None,
+    first_token: float | None = None,
+    output_tokens: int = 0,
+    longest_gap: float | None = None,
+) -> None:
+    """A request has ended: `ok`, `stopped` or an error kind, after so many seconds.
+
+    `asked` is the name asked for, where that names a model of ours, and `model` the id of the one
+    that ran, at `provider` (a slug). `first_token` and `longest_gap` are a streamed answer's.
+    """
+    slug, asked, model = _names.of(provider, asked, model)
+    answer = ("chat", slug, asked, model)
+    _child(_REQUESTS, purpose, outcome).inc()
+    _child(_REQUEST_SECONDS, *answer, _error(outcome)).observe(seconds)
+    if overhead is not None:
+        _child(_OVERHEAD_SECONDS, purpose).observe(overhead)
+    if longest_gap is not None:
+        _child(_LONGEST_GAP, slug).observe(longest_gap)
+    if first_token is not None:
+        _child(_FIRST_TOKEN, *answer).observe(first_token)
+        if output_tokens > 1:
+            each = (seconds - first_token) / (output_tokens - 1)
+            _child(_EACH_TOKEN, *answer).observe(each)
+
+
+def in_flight(purpose: str) -> AbstractContextManager[object]:
+    """For as long as it is entered, one more request is being answered."""
+    return _child(_IN_FLIGHT, purpose).track_inprogress()
+
+
+def fallback(reason: str) -> None:
+    """The next route was taken, because of an error of this kind."""
+    _child(_FALLBACKS, reason).inc()
+
+
+def breaker_moved(provider: str, method: str, state: State) -> None:
+    """This process moved a route's breaker."""
+    (slug,) = _names.of(provider)
+    _child(_BREAKER, slug, method).set(_LEVELS[state])
+    _child(_MOVES, slug, method, state.value).inc()
+
+
+def retry_budget(left: float) -> None:
+    """What this process's retry budget holds."""
+    _BUDGET.set(left)
+
+
+def dropped(attempts: int) -> None:
+    """So many attempts were not recorded."""
+    _DROPPED.inc(attempts)
+
+
+class Pace:
+    """The gaps between the chunks of one answer. Cheap enough to be told of every chunk."""
+
+    __slots__ = ("_last", "longest")
+
+    def __init__(self) -> None:
+        self._last: float | None = None
+        self.longest: float | None = None
+
+    def beat(self) -> None:
+        """A chunk has come."""
+        now = time.perf_counter()
+        if self._last is not None:
+            gap = now - self._last
+            if self.longest is None or gap > self.longest:
+                self.longest = gap
+        self._last = now
+
+
+class Names:
+    """The names that may label a metric: the first so many, and `other` for all that follow."""
+
+    def __init__(self, providers: int = MOST_PROVIDERS, models: int = MOST_MODELS) -> None:
+        self._limits = (providers, models)
+        self._providers: set[str] = set()
+        self._models: set[tuple[str, ...]] = set()
+
+    def of(self, provider: str, *models: str) -> tuple[str, ...]:
+        """The provider's and its models' names, as far as they fit."""
+        names = (provider, *models)
+        if names in self._models:
+            return names
+        if not self._fits(provider):
+            return tuple(OTHER for _ in names)
+        if models and len(self._models) >= self._limits[1]:
+            return (provider, *(OTHER for _ in models))
+        if models:
+            self._models.add(names)
+        return names
+
+    def _fits(self, provider: str) -> bool:
+        if provider not in self._providers and len(self._providers) < self._limits[0]:
+            self._providers.add(provider)
+        return provider in self._providers
+
+
+_names = Names()
+
+
+class _Child(Protocol):
+    """The series of these labels; `cache`, which finds it fast, would forget its type."""
+
+    def __call__[Metric: (Counter, Gauge, Histogram)](
+        self, metric: Metric, *labels: str
+    ) -> Metric: ...
+
+
+def _made(metric: Counter, *labels: str) -> Counter:
+    return metric.labels(*labels)
+
+
+_child = cast(_Child, cache(_made))
+
+
+def _error(outcome: str) -> str:
+    return "" if outcome == "ok" else outcome
+
+
+def exposition(folder: Path | None) -> bytes:
+    """What a scrape reads: of all processes that count in `folder`, else of this one."""
+    if folder is None:
+        return generate_latest(REGISTRY)
+    for pid in _dead(folder):
+        mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]
+    everyone = CollectorRegistry()
+    MultiProcessCollector(everyone, str(folder))  # type: ignore[no-untyped-call]
+    return generate_latest(everyone)
+
+
+def _dead(folder: Path) -> Iterator[int]:
+    """Processes that ended without a word, whose requests are not in flight any more."""
+    for file in folder.glob("gauge_live*_*.db"):
+        pid = int(file.stem.rpartition("_")[2])
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            yield pid
+        except PermissionError:
+            continue
