@@ -43,6 +43,7 @@ INSTALLED_APPS = [
     "providers",
     "chat",
     "health",
+    "api",
 ]
 
 # Each of these is async-capable; tests/test_architecture.py asserts it.

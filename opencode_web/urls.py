@@ -21,6 +21,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("chat/", include("chat.urls")),
     path("providers/", include("providers.urls")),
     path("status/", include("health.urls")),
+    path("connect/", include("api.urls")),
     path("healthz", health_views.healthz, name="healthz"),
     path("readyz", health_views.readyz, name="readyz"),
     path("metrics", exposition.metrics, name="metrics"),

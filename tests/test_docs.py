@@ -30,7 +30,7 @@ def test_no_variable_is_documented_that_is_not_read() -> None:
 
 def test_nothing_outside_env_reads_the_environment() -> None:
     """The processes' starters pass it on; the program proper reads env.py."""
-    for app in ("providers", "chat", "health"):
+    for app in ("providers", "chat", "health", "api"):
         for path in (ROOT / app).rglob("*.py"):
             text = path.read_text()
             assert "os.environ[" not in text, path
@@ -46,7 +46,7 @@ def test_every_dependency_has_its_reason() -> None:
 
 def test_every_room_is_on_the_map() -> None:
     """A module that nobody described is a module nobody decided on."""
-    for app in ("providers", "chat", "health", "opencode_web"):
+    for app in ("providers", "chat", "health", "api", "opencode_web"):
         for path in (ROOT / app).glob("*.py"):
             if path.stem not in ("__init__", "__main__", "apps", "urls", "admin"):
                 assert f"`{app}/{path.name}`" in ARCHITECTURE, path

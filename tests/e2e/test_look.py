@@ -4,6 +4,7 @@ With SCREENSHOTS=folder in the environment each page is also saved there, to be 
 """
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -95,6 +96,22 @@ def test_providers(
     page.get_by_role("button", name="Apply fix").first.wait_for()
     look(page, "provider-test", *style)
     assert Provider.objects.count() == 2
+
+
+def test_connect(
+    site: Site, new_context: Callable[..., BrowserContext], style: tuple[str, int]
+) -> None:
+    """Without a key, with a new one that is shown, and the question before it is revoked."""
+    connect("http://127.0.0.1:9/v1", models=("glm-4.7", "glm-4.5-air"))
+    page = new_context(**options(style)).new_page()
+    page.goto("/connect/")
+    look(page, "connect-empty", *style)
+    page.get_by_label("Name").fill("Laptop")
+    page.get_by_role("button", name="Make a key").click()
+    expect(page.locator("#new-key")).to_have_text(re.compile("^ocw-"))
+    look(page, "connect", *style)
+    page.get_by_role("link", name="Revoke Laptop").click()
+    look(page, "connect-revoke", *style)
 
 
 def test_chat(

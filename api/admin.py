@@ -1,0 +1,40 @@
+"""Client keys in the admin: whose they are and when they were used, never what they are."""
+
+from typing import TYPE_CHECKING
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from api import keys
+from api.models import ClientKey
+
+if TYPE_CHECKING:
+    _ClientKeyAdmin = admin.ModelAdmin[ClientKey]
+else:
+    _ClientKeyAdmin = admin.ModelAdmin
+
+
+@admin.register(ClientKey)
+class ClientKeyAdmin(_ClientKeyAdmin):
+    """Keys are made by their owners, on their own page; operators may revoke any."""
+
+    list_display = ("name", "user", "prefix", "created_at", "last_used_at", "revoked_at")
+    list_filter = ("revoked_at", "last_used_at")
+    list_select_related = ("user",)
+    search_fields = ("name", "prefix", "user__username")
+    exclude = ("hash",)
+    actions = ("revoke",)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        return False
+
+    @admin.action(description="Revoke")
+    def revoke(self, request: HttpRequest, chosen: QuerySet[ClientKey]) -> None:
+        keys.revoke(chosen.values_list("pk", flat=True))

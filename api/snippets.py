@@ -1,0 +1,90 @@
+"""How programs are pointed here, as text to copy: OpenCode's configuration, curl, Python. No I/O.
+
+None of them holds a key: each reads it from the environment.
+"""
+
+import json
+import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+VARIABLE = "OPENCODE_WEB_KEY"
+HELLO = [{"role": "user", "content": "Hello"}]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offered:
+    """One model as a client addresses it. OpenCode takes limits only where both are known."""
+
+    id: str
+    name: str
+    context: int | None = None
+    output_limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snippet:
+    """One text to copy, under its name."""
+
+    title: str
+    language: str
+    text: str
+
+
+def snippets(base_url: str, models: Iterable[Offered]) -> list[Snippet]:
+    """All of them, for the models that are offered."""
+    offered = list(models)
+    model = offered[0].id if offered else "provider/model"
+    return [
+        Snippet(title="opencode.json", language="json", text=opencode(base_url, offered)),
+        Snippet(title="curl", language="sh", text=curl(base_url, model)),
+        Snippet(title="Python", language="python", text=python(base_url, model)),
+    ]
+
+
+def opencode(base_url: str, models: Iterable[Offered]) -> str:
+    """OpenCode's configuration: it does not ask us for models, so all of them are listed."""
+    listed = {model.id: _entry(model) for model in models}
+    options = {"baseURL": base_url, "apiKey": f"{{env:{VARIABLE}}}"}
+    provider: dict[str, Any] = {
+        "npm": "@ai-sdk/openai-compatible",
+        "name": "OpenCode Web",
+        "options": options,
+        "models": listed,
+    }
+    config = {
+        "$schema": "https://opencode.ai/config.json",
+        "provider": {"opencode-web": provider},
+    }
+    return json.dumps(config, indent=2, ensure_ascii=False)
+
+
+def _entry(model: Offered) -> dict[str, Any]:
+    limits = {"context": model.context, "output": model.output_limit}
+    known = all(limits.values())
+    return {"name": model.name, **({"limit": limits} if known else {})}
+
+
+def curl(base_url: str, model: str) -> str:
+    """One question on the command line."""
+    return (
+        f"curl {base_url}/chat/completions \\\n"
+        f'  -H "Authorization: Bearer ${VARIABLE}" \\\n'
+        '  -H "Content-Type: application/json" \\\n'
+        f"  -d {shlex.quote(json.dumps({'model': model, 'messages': HELLO}))}"
+    )
+
+
+def python(base_url: str, model: str) -> str:
+    """The same with OpenAI's own package."""
+    return f"""\
+import os
+from openai import OpenAI
+
+client = OpenAI(base_url={json.dumps(base_url)}, api_key=os.environ.get("{VARIABLE}"))
+answer = client.chat.completions.create(
+    model={json.dumps(model)},
+    messages={json.dumps(HELLO)},
+)
+print(answer.choices[0].message.content)"""

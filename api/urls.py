@@ -1,0 +1,12 @@
+"""Addresses below /connect/. Those below /v1 are in app.py, ahead of Django."""
+
+from django.urls import path
+
+from api import views
+
+app_name = "api"
+urlpatterns = [
+    path("", views.index, name="connect"),
+    path("keys/", views.create, name="create-key"),
+    path("keys/<int:pk>/revoke/", views.revoke, name="revoke-key"),
+]

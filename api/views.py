@@ -1,0 +1,73 @@
+"""The Connect page: client keys, and how programs are pointed here."""
+
+from typing import Any, cast
+
+from django.contrib import messages
+from django.contrib.auth.models import User
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_safe
+
+from api import keys
+from api.forms import KeyForm
+from api.models import ClientKey
+from api.snippets import Offered, snippets
+from providers.models import LanguageModel
+
+
+@require_safe
+def index(request: HttpRequest) -> HttpResponse:
+    """Your keys, and what to copy."""
+    return render(request, "api/connect.html", _context(request, KeyForm()))
+
+
+@never_cache
+@require_http_methods(["POST"])
+def create(request: HttpRequest) -> HttpResponse:
+    """A new key; this answer is the only page that ever shows it."""
+    form = KeyForm(request.POST)
+    if not form.is_valid():
+        return render(request, "api/connect.html", _context(request, form), status=422)
+    made, secret = keys.make(_user(request), form.cleaned_data["name"], form.expires_at)
+    shown = {"made": made, "secret": secret}
+    return render(request, "api/connect.html", _context(request, KeyForm()) | shown)
+
+
+@require_http_methods(["GET", "POST"])
+def revoke(request: HttpRequest, pk: int) -> HttpResponse:
+    """Asks, then takes a key out of use."""
+    key = get_object_or_404(ClientKey.objects.of(_user(request)), pk=pk, revoked_at=None)
+    if request.method == "GET":
+        return render(request, "api/revoke.html", {"key": key})
+    keys.revoke([key.pk])
+    messages.success(request, f"{key.name} is revoked: it stops working everywhere at once.")
+    return redirect("api:connect")
+
+
+def _user(request: HttpRequest) -> User:
+    return cast(User, request.user)
+
+
+def _context(request: HttpRequest, form: KeyForm) -> dict[str, Any]:
+    base_url = request.build_absolute_uri("/v1")
+    return {
+        "form": form,
+        "keys": ClientKey.objects.of(_user(request)).filter(revoked_at=None),
+        "base_url": base_url,
+        "snippets": snippets(base_url, _offered()),
+    }
+
+
+def _offered() -> list[Offered]:
+    """The models in use, as clients address them."""
+    models = LanguageModel.objects.usable().select_related("provider")
+    return [
+        Offered(
+            id=f"{model.provider.slug}/{model.model_id}",
+            name=model.name,
+            context=model.context,
+            output_limit=model.output_limit,
+        )
+        for model in models.order_by("provider__slug", "model_id")
+    ]
