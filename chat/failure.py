@@ -35,7 +35,7 @@ def told(error: CallError, attempts: Iterable[AttemptRecord]) -> dict[str, Any]:
 
 def _attempt(attempt: AttemptRecord) -> dict[str, Any]:
     return {
-        "method": attempt.method.value,
+        "method": attempt.method.value if attempt.method else "",
         "endpoint": attempt.endpoint,
         "kind": attempt.outcome,
         "status": attempt.status,

@@ -25,7 +25,7 @@ from chat import parts, stream, work
 from chat.answer import Answer
 from chat.events import Event, Kind
 from chat.models import LEASE
-from providers import database, router
+from providers import board, database, router
 from providers.errors import CallError, ErrorKind, PlanFailed
 from providers.router import Call
 from providers.types import ChatRequest, StreamEvent
@@ -92,6 +92,7 @@ class Runner:
             for loop in loops:
                 loop.cancel()
         await self._redis.aclose()
+        await board.close()
         log.info("runner_ended name=%s", self.name)
 
     # Claiming

@@ -17,6 +17,8 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from providers.rules import RULES, Rules
+
 
 class EnvironmentInvalid(Exception):
     """The environment holds a value the program cannot start with; the text says which and why."""
@@ -180,6 +182,12 @@ class Environment(BaseSettings):
         le=7200,
         description="Seconds one answer may take, all attempts together.",
         examples=["600"],
+    )
+    routing_rules: Rules = Field(
+        default=RULES,
+        description="Changes to the numbers that routing goes by, as JSON; their names and reasons"
+        " are in providers/rules.py.",
+        examples=['{"failures_to_open": 3, "rests": [2, 4, 8]}'],
     )
     routing_fresh: int = Field(
         default=24 * 3600,

@@ -159,6 +159,7 @@ TIMEOUT_FIRST_TOKEN = ENV.timeout_first_token
 TIMEOUT_FIRST_TOKEN_LAST = ENV.timeout_first_token_last
 TIMEOUT_SILENCE = ENV.timeout_silence
 TIMEOUT_TOTAL = ENV.timeout_total
+ROUTING_RULES = ENV.routing_rules
 ROUTING_FRESH = ENV.routing_fresh
 MODELS_FRESH = ENV.models_fresh
 RUNNER_CONCURRENCY = ENV.runner_concurrency

@@ -6,6 +6,7 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from providers import changes
 from providers.fields import mask
 from providers.models import Attempt, LanguageModel, Provider, Route
 
@@ -41,6 +42,7 @@ class ProviderAdmin(_ProviderAdmin):
     list_filter = ("health_status", "routing_method", "provider_type", "enabled", "preset")
     search_fields = ("name", "slug", "base_url")
     exclude = ("api_key", "extra_headers", "gateway_api_key", "created_by")
+    autocomplete_fields = ("alternatives",)
     readonly_fields = (
         "slug",
         "preset",
@@ -52,8 +54,11 @@ class ProviderAdmin(_ProviderAdmin):
         "header_names",
         "key_set_at",
         "health_status",
+        "health_reason",
         "last_health_check",
         "consecutive_failures",
+        "switched_at",
+        "flaps",
         "next_check_at",
         "models_refreshed_at",
         "models_error",
@@ -79,10 +84,12 @@ class ProviderAdmin(_ProviderAdmin):
     @admin.action(description="Take into use")
     def enable(self, request: HttpRequest, providers: "_Providers") -> None:
         providers.update(enabled=True)
+        changes.announce("providers")
 
     @admin.action(description="Take out of use")
     def disable(self, request: HttpRequest, providers: "_Providers") -> None:
         providers.update(enabled=False)
+        changes.announce("providers")
 
 
 @admin.register(Route)
@@ -116,10 +123,12 @@ class LanguageModelAdmin(_LanguageModelAdmin):
     @admin.action(description="Take into use")
     def enable(self, request: HttpRequest, models: "_LanguageModels") -> None:
         models.update(enabled=True)
+        changes.announce("providers")
 
     @admin.action(description="Take out of use")
     def disable(self, request: HttpRequest, models: "_LanguageModels") -> None:
         models.update(enabled=False)
+        changes.announce("providers")
 
 
 @admin.register(Attempt)

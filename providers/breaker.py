@@ -15,15 +15,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from providers.errors import ErrorKind
-
-FAILURES_TO_OPEN = 5
-CONNECT_FAILURES_TO_OPEN = 2
-TRIALS_TO_CLOSE = 2
-RESTS = (5.0, 8.0, 12.0, 15.0, 15.0)  # seconds; quick recovery first (design.md §5)
-PATIENT_AFTER = timedelta(minutes=10)  # from then on a rest doubles, up to LONGEST_REST
-LONGEST_REST = 300.0
-JITTER = 0.2
-TRIAL_LEASE = timedelta(seconds=70)  # longer than the last route's time to first token
+from providers.rules import RULES, Rules
 
 
 class State(StrEnum):
@@ -73,10 +65,14 @@ class Breaker:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """A failed call as the breaker sees it. `retry_after` in seconds."""
+    """A failed call as the breaker sees it. `retry_after` in seconds.
+
+    `half_failed`: with this one, at least half of the route's calls of the last half minute did.
+    """
 
     kind: ErrorKind
     retry_after: float | None = None
+    half_failed: bool = False
 
 
 def admits(breaker: Breaker, now: datetime) -> bool:
@@ -86,18 +82,17 @@ def admits(breaker: Breaker, now: datetime) -> bool:
     return breaker.retry_at is not None and breaker.retry_at <= now
 
 
-def on_trial(breaker: Breaker, now: datetime) -> Breaker:
+def on_trial(breaker: Breaker, now: datetime, rules: Rules = RULES) -> Breaker:
     """The breaker of an open route whose one trial is claimed, under a lease."""
-    return replace(
-        breaker, state=State.HALF_OPEN, retry_at=now + TRIAL_LEASE, epoch=breaker.epoch + 1
-    )
+    lease_ends = _after(now, rules.trial_lease)
+    return replace(breaker, state=State.HALF_OPEN, retry_at=lease_ends, epoch=breaker.epoch + 1)
 
 
-def on_success(breaker: Breaker) -> Breaker:
+def on_success(breaker: Breaker, rules: Rules = RULES) -> Breaker:
     """A clean, proven, closed breaker comes back equal: nothing needs to be written."""
     if breaker.state == State.OPEN:
         return breaker
-    closing = breaker.state == State.HALF_OPEN and breaker.successes + 1 < TRIALS_TO_CLOSE
+    closing = breaker.state == State.HALF_OPEN and breaker.successes + 1 < rules.trials_to_close
     if closing:
         # Due at once: the next call is the second trial.
         return replace(
@@ -111,43 +106,49 @@ def on_success(breaker: Breaker) -> Breaker:
 
 
 def on_failure(
-    breaker: Breaker, failure: Failure, now: datetime, jitter: float | None = None
+    breaker: Breaker,
+    failure: Failure,
+    now: datetime,
+    rules: Rules = RULES,
+    jitter: float | None = None,
 ) -> Breaker:
     """`jitter` in -1..1 is drawn where it is not given."""
     weight = WEIGHTS[failure.kind]
     if breaker.state == State.OPEN:
-        return breaker
+        return _extended(breaker, failure, now)
     if weight == Weight.NOTHING:
         return _freed(breaker, now)
     if weight == Weight.SET_ASIDE:
         until = _after(now, failure.retry_after) if failure.retry_after else None
         return _opened(breaker, failure.kind, now, until)
+    rest = rest_seconds(breaker, now, rules, jitter)
     if weight == Weight.RESTS:
-        rest = failure.retry_after or rest_seconds(breaker, now, jitter)
-        return _opened(breaker, failure.kind, now, _after(now, rest))
+        return _opened(breaker, failure.kind, now, _after(now, failure.retry_after or rest))
     failures = breaker.failures + (0.5 if weight == Weight.HALF else 1)
     counted = replace(breaker, failures=failures, last_kind=failure.kind)
-    if breaker.state == State.CLOSED and not _trips(counted):
+    if breaker.state == State.CLOSED and not _trips(counted, failure, rules):
         return counted
-    rest = max(rest_seconds(breaker, now, jitter), failure.retry_after or 0)
-    return replace(_opened(counted, failure.kind, now, _after(now, rest)), trips=breaker.trips + 1)
+    until = _after(now, max(rest, failure.retry_after or 0))
+    return replace(_opened(counted, failure.kind, now, until), trips=breaker.trips + 1)
 
 
-def rest_seconds(breaker: Breaker, now: datetime, jitter: float | None = None) -> float:
+def rest_seconds(
+    breaker: Breaker, now: datetime, rules: Rules = RULES, jitter: float | None = None
+) -> float:
     """How long the next rest is, for a breaker that has tripped `breaker.trips` times so far."""
-    outage = now - breaker.opened_at if breaker.opened_at else timedelta()
-    rest = RESTS[min(breaker.trips, len(RESTS) - 1)]
-    if outage >= PATIENT_AFTER:
-        doublings = (outage.total_seconds() / PATIENT_AFTER.total_seconds()) - 1
-        rest = min(LONGEST_REST, rest * 2 ** (1 + min(doublings, 16)))
+    outage = (now - breaker.opened_at).total_seconds() if breaker.opened_at else 0.0
+    rest = rules.rests[min(breaker.trips, len(rules.rests) - 1)]
+    if outage >= rules.patient_after:
+        doublings = outage / rules.patient_after - 1
+        rest = min(rules.longest_rest, rest * 2 ** (1 + min(doublings, 16)))
     drawn = random.uniform(-1, 1) if jitter is None else jitter  # noqa: S311 - not a secret
-    return rest * (1 + JITTER * drawn)
+    return rest * (1 + rules.jitter * drawn)
 
 
-def _trips(breaker: Breaker) -> bool:
+def _trips(breaker: Breaker, failure: Failure, rules: Rules) -> bool:
     if not breaker.proven and breaker.last_kind == ErrorKind.NETWORK:
-        return breaker.failures >= CONNECT_FAILURES_TO_OPEN
-    return breaker.failures >= FAILURES_TO_OPEN
+        return breaker.failures >= rules.connect_failures_to_open
+    return failure.half_failed or breaker.failures >= rules.failures_to_open
 
 
 def _opened(breaker: Breaker, kind: ErrorKind, now: datetime, retry_at: datetime | None) -> Breaker:
@@ -160,6 +161,16 @@ def _opened(breaker: Breaker, kind: ErrorKind, now: datetime, retry_at: datetime
         last_kind=kind,
         epoch=breaker.epoch + 1,
     )
+
+
+def _extended(breaker: Breaker, failure: Failure, now: datetime) -> Breaker:
+    """A Retry-After that comes while the route already rests makes the rest longer, never shorter.
+
+    Only an overload or a limit says how long; a route that is set aside stays so.
+    """
+    if not failure.retry_after or breaker.retry_at is None:
+        return breaker
+    return replace(breaker, retry_at=max(breaker.retry_at, _after(now, failure.retry_after)))
 
 
 def _freed(breaker: Breaker, now: datetime) -> Breaker:

@@ -16,7 +16,7 @@ from django.conf import settings
 from django.utils import timezone
 from redis.exceptions import LockError, RedisError
 
-from providers import breaker, catalogue, database, presets, probing, records, routing
+from providers import breaker, catalogue, changes, database, presets, probing, routing, snapshot
 from providers.errors import CallError, ErrorKind
 from providers.models import LanguageModel, ModelSource, Provider
 from providers.types import FoundModel, Target
@@ -92,19 +92,18 @@ async def _release(lock: Any) -> None:
 
 
 async def _refresh(provider_id: int) -> None:
-    candidate = await database.run(records.load, provider_id)
+    candidate = await database.run(snapshot.load_one, provider_id)
     if candidate is None:
         return
     found, error = await _listed(_targets(candidate))
     await database.run(_keep, provider_id, found, error)
 
 
-def _targets(candidate: records.Candidate) -> list[Target]:
+def _targets(candidate: snapshot.Candidate) -> list[Target]:
     """The roads the policy allows, in its order; what rests for chats may still list models."""
     rested = tuple(replace(route, breaker=breaker.Breaker()) for route in candidate.routes)
-    fresh = timedelta(seconds=settings.ROUTING_FRESH)
-    plan = routing.plan(candidate.policy, rested, timezone.now(), fresh)
-    return [candidate.targets[planned.route.route_id] for planned in plan.routes]
+    plan = routing.plan(candidate.policy, rested, timezone.now(), snapshot.fresh())
+    return [candidate.target(planned.route) for planned in plan.routes]
 
 
 async def _listed(targets: list[Target]) -> tuple[list[FoundModel], CallError | None]:
@@ -132,6 +131,7 @@ def _keep(provider_id: int, found: list[FoundModel], error: CallError | None) ->
     Provider.objects.filter(pk=provider_id).update(
         models_refreshed_at=now, models_error="" if found else _sentence(error, bool(known))
     )
+    changes.announce("providers")
 
 
 def _sentence(error: CallError | None, known: bool) -> str:

@@ -14,9 +14,10 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 from django.utils.text import slugify
 
-from providers import addresses, presets, records
+from providers import addresses, presets, snapshot
 from providers.fields import Sealed, SealedHeaders
 from providers.models import LanguageModel, ModelSource, Provider
+from providers.targets import Connection
 from providers.types import Kind
 
 if TYPE_CHECKING:
@@ -243,10 +244,10 @@ class ProviderForm(_ModelForm):
         typed = ("api_key", "gateway_api_key", "extra_headers")
         return self.is_bound and any(self.data.get(name) for name in typed)
 
-    def connection(self) -> records.Connection:
+    def connection(self) -> Connection:
         """The form's values with what is stored where it was left blank, for a test."""
         data = self.cleaned_data
-        return records.Connection(
+        return Connection(
             preset=data.get("preset") or presets.CUSTOM.slug,
             kind=Kind(data["kind"]),
             base_url=data["base_url"],
@@ -268,7 +269,7 @@ class ProviderForm(_ModelForm):
     def store(self, user: User) -> Provider:
         """Saves; a changed key or address makes every route start anew."""
         provider, new = self.instance, self.instance.pk is None
-        before = None if new else records.connection(Provider.objects.get(pk=provider.pk))
+        before = None if new else snapshot.connection(Provider.objects.get(pk=provider.pk))
         wanted = self.connection()
         if wanted.api_key != provider.api_key:
             provider.key_set_at = timezone.now() if wanted.api_key else None

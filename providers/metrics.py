@@ -142,7 +142,7 @@ _LEVELS = {State.CLOSED: 0, State.HALF_OPEN: 1, State.OPEN: 2}
 def attempt(provider: str, model: str, purpose: str, record: AttemptRecord) -> None:
     """One call over one route has ended. `provider` is a slug, `model` an id of its catalogue."""
     slug, model = _names.of(provider, model)
-    _child(_ATTEMPTS, slug, record.method, purpose, record.outcome).inc()
+    _child(_ATTEMPTS, slug, record.method or "", purpose, record.outcome).inc()
     if record.cost:
         _child(_COST, slug, purpose).inc(float(record.cost))
     if purpose not in TIMED:

@@ -13,6 +13,7 @@ from providers.types import Kind
 class Preset:
     """One vendor. `first_token` overrides the time-out, in seconds, where the vendor thinks long.
 
+    `concurrency` is how many calls at once its keys allow, where that is known to be few.
     `litellm_prefix` is what LiteLLM calls the wire format (`openai/<model>` with our base URL);
     `catalogue` is the vendor's id in the offline catalogue, empty where it has none;
     `probe_chat_allowed` is false where the vendor's terms forbid synthetic chats.
@@ -34,6 +35,7 @@ class Preset:
     litellm_prefix: str = "openai"
     catalogue: str = ""
     first_token: float | None = None
+    concurrency: int | None = None
     health_check_interval: int = 60
     probe_chat_allowed: bool = True
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -86,6 +88,7 @@ PRESETS: tuple[Preset, ...] = (
         docs_url="https://docs.z.ai/devpack/overview",
         catalogue="zai-coding-plan",
         first_token=_ZAI_FIRST_TOKEN,
+        concurrency=1,
         health_check_interval=30,
         probe_chat_allowed=False,
     ),

@@ -16,9 +16,10 @@ from typing import Literal
 
 from django.utils import timezone
 
-from providers import breaker, database, direct, gateway, records, router, routing
+from providers import breaker, database, direct, gateway, records, router, snapshot, targets
 from providers.errors import CallError, ErrorKind
 from providers.models import Purpose
+from providers.routes import RouteState
 from providers.types import (
     AttemptRecord,
     ChatMessage,
@@ -45,13 +46,13 @@ class Draft:
     """A provider's form as it stands, saved or not. `stored` is its candidate where the form is
     unchanged, so that the test's results count for its routes."""
 
-    connection: records.Connection
+    connection: targets.Connection
     model_id: str = ""
-    stored: records.Candidate | None = None
+    stored: snapshot.Candidate | None = None
 
     def target(self, method: Method, model_id: str = "") -> Target:
         """A test's target: patient to the first token, and not for long after it."""
-        target = records.target(self.connection, method, model_id)
+        target = targets.target(self.connection, method, model_id)
         times = target.timeouts
         total = min(times.total, times.first_token + PROBE_SECONDS)
         return replace(target, timeouts=replace(times, total=total))
@@ -78,14 +79,14 @@ async def list_models(target: Target) -> list[FoundModel]:
 
 async def probe(provider_id: int) -> None:
     """Checks every route of a provider that is idle and not at rest; records what it found."""
-    candidate = await database.run(records.load, provider_id)
+    candidate = await database.run(snapshot.load_one, provider_id)
     if candidate is None:
         return
     await asyncio.gather(*(_probe_route(candidate, route) for route in candidate.routes))
-    await database.run(records.checked, provider_id, timezone.now())
+    await database.run(records.checked, [provider_id], timezone.now())
 
 
-async def _probe_route(candidate: records.Candidate, route: routing.RouteState) -> None:
+async def _probe_route(candidate: snapshot.Candidate, route: RouteState) -> None:
     now = timezone.now()
     if not breaker.admits(route.breaker, now) or _is_known(candidate, route, now):
         return
@@ -95,11 +96,11 @@ async def _probe_route(candidate: records.Candidate, route: routing.RouteState) 
             return
         route = replace(route, breaker=trial)
     began = time.monotonic()
-    _, error = await _catalogue(candidate.targets[route.route_id])
+    _, error = await _catalogue(candidate.target(route))
     await _record(candidate, route, Purpose.PROBE, began, error)
 
 
-def _is_known(candidate: records.Candidate, route: routing.RouteState, now: datetime) -> bool:
+def _is_known(candidate: snapshot.Candidate, route: RouteState, now: datetime) -> bool:
     """Whether real traffic has just shown that the route works: then a probe tells nothing new."""
     if route.breaker.failures or route.last_outcome_at is None:
         return False
@@ -112,8 +113,8 @@ def _hurried(target: Target) -> Target:
 
 
 async def _record(
-    candidate: records.Candidate,
-    route: routing.RouteState,
+    candidate: snapshot.Candidate,
+    route: RouteState,
     purpose: Purpose,
     began: float,
     error: CallError | None,
@@ -133,14 +134,14 @@ async def _record(
         error_message=error.message if error else "",
     )
     result = records.Result(
-        candidate=candidate,
+        provider_id=candidate.provider_id,
+        model_id=candidate.model_id,
         attempt=attempt,
         purpose=purpose,
         request_id=uuid.uuid4(),
-        breaker=route.breaker,
-        error=error,
+        evidence=records.evidence(attempt, route.breaker.epoch, purpose, error),
     )
-    await database.run(records.record, result)
+    await database.run(records.record_all, [result])
 
 
 async def check(draft: Draft) -> AsyncGenerator[Step]:

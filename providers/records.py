@@ -1,36 +1,26 @@
-"""What a call reads from storage before it and writes after it, each in one synchronous function.
+"""What calls write down, many at once: attempts, the routes they showed, the providers' health.
 
-Before: the provider with its routes as frozen values and a target per route. After: the attempt's
-row, the route's breaker and the provider's health. Real traffic, probes and tests all end in
-`record`, so there is one truth about a route.
+Real traffic, probes and tests all end in `record_all`, so there is one truth about a route. The
+rows of a batch are locked while they move; a row changes only where a result says so.
 """
 
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
-from decimal import Decimal
-from typing import cast
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import F
+from django.contrib.auth import get_user_model
+from django.db import connection, transaction
 from django.utils import timezone
 
-from providers import breaker, presets, routing
+from providers import breaker, changes, condition, learning, metrics, routing, snapshot
 from providers.errors import CallError, ErrorKind
-from providers.models import (
-    Attempt,
-    HealthStatus,
-    LanguageModel,
-    Provider,
-    Purpose,
-    Route,
-    RoutingMethod,
-)
-from providers.types import AttemptRecord, Json, Kind, Method, Target, Timeouts, Upstream, Usage
+from providers.models import Attempt, Provider, Purpose, Route, RoutingMethod, route_columns
+from providers.routes import Evidence, RouteState, after
+from providers.types import AttemptRecord, Method
 
-TTFT_WEIGHT = 0.2  # of the newest figure in a route's moving average
 # What a probe reports without a verdict on the route: its listing may need other rights than chat.
 PROBE_SAYS_NOTHING = frozenset(
     {ErrorKind.AUTH, ErrorKind.QUOTA, ErrorKind.RATE_LIMIT, ErrorKind.REQUEST}
@@ -38,313 +28,257 @@ PROBE_SAYS_NOTHING = frozenset(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Prices:
-    """USD per million tokens; None where unknown."""
-
-    input: Decimal | None = None
-    output: Decimal | None = None
-
-    def cost(self, usage: Usage) -> Decimal | None:
-        """USD of one call."""
-        if self.input is None or self.output is None:
-            return None
-        return (self.input * usage.input_tokens + self.output * usage.output_tokens) / 1_000_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Connection:
-    """How a provider is reached, stored or as typed into a form: addresses, keys, protocol."""
-
-    preset: str
-    kind: Kind
-    base_url: str
-    api_key: str = field(default="", repr=False)
-    headers: Json = field(default_factory=dict, repr=False)
-    gateway_endpoint: str = ""
-    gateway_api_key: str = field(default="", repr=False)
-
-    @property
-    def endpoint(self) -> str:
-        """The LiteLLM endpoint in force; empty for our own gateway process."""
-        return self.gateway_endpoint or settings.LITELLM_ENDPOINT or ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
-    """A provider as one call sees it: nothing here reaches back into storage."""
+class Result:
+    """One finished attempt. `evidence` is what it showed of its route; None where it was judged
+    already, or no route was taken at all."""
 
     provider_id: int
-    name: str
     model_id: str
-    policy: routing.Policy
-    check_interval: timedelta
-    routes: tuple[routing.RouteState, ...]
-    targets: Mapping[int, Target]
-    prices: Prices
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
-    """One finished attempt, as `record` takes it. `breaker` is the state in which it began."""
-
-    candidate: Candidate
     attempt: AttemptRecord
     purpose: Purpose
     request_id: UUID
-    breaker: breaker.Breaker
-    error: CallError | None = None
+    evidence: Evidence | None
+    user_id: int | None = None
+    client_key: int | None = None
 
 
-def load(provider_id: int, model_id: str = "") -> Candidate | None:
-    """The provider as a candidate; None where it is gone or switched off."""
-    provider = Provider.objects.usable().filter(pk=provider_id).first()
-    if provider is None:
-        return None
-    reached, routes = connection(provider), provider.ensure_routes()
-    model = LanguageModel.objects.filter(provider=provider, model_id=model_id).first()
-    return Candidate(
-        provider_id=provider.pk,
-        name=provider.name,
-        model_id=model_id,
-        policy=policy_of(provider),
-        check_interval=timedelta(seconds=provider.health_check_interval),
-        routes=tuple(state_of(route) for route in routes),
-        targets={route.pk: target(reached, Method(route.method), model_id) for route in routes},
-        prices=Prices(input=model.input_price, output=model.output_price) if model else Prices(),
-    )
-
-
-def connection(provider: Provider) -> Connection:
-    """How a stored provider is reached."""
-    return Connection(
-        preset=provider.preset,
-        kind=Kind(provider.kind),
-        base_url=provider.base_url,
-        api_key=provider.api_key,
-        headers=_headers(provider),
-        gateway_endpoint=provider.gateway_endpoint or "",
-        gateway_api_key=provider.gateway_api_key,
-    )
-
-
-def _headers(provider: Provider) -> dict[str, str]:
-    # An EncryptedJSONField reads as a dict; django-stubs sees the TextField below it.
-    return cast(dict[str, str], provider.extra_headers or {})
-
-
-def target(reached: Connection, method: Method, model_id: str = "") -> Target:
-    """Where one attempt goes: the provider itself, a LiteLLM endpoint, or our gateway process."""
-    times = timeouts(reached.preset)
-    if method == Method.DIRECT:
-        return Target(
-            method=method,
-            kind=reached.kind,
-            base_url=reached.base_url,
-            api_key=reached.api_key,
-            model=model_id,
-            timeouts=times,
-            headers=reached.headers,
-        )
-    endpoint = reached.endpoint
-    # The instance's key is for the instance's endpoint, not for one that somebody typed.
-    is_instances = endpoint == settings.LITELLM_ENDPOINT
-    key = reached.gateway_api_key or (settings.LITELLM_API_KEY if is_instances else "")
-    return Target(
-        method=method,
-        kind=Kind.OPENAI,
-        base_url=endpoint or settings.GATEWAY_URL,
-        api_key=key if endpoint else settings.GATEWAY_TOKEN,
-        model=model_id,
-        timeouts=times,
-        upstream=None if endpoint else _upstream(reached, model_id),
-    )
-
-
-def _upstream(reached: Connection, model_id: str) -> Upstream:
-    prefix = presets.get(reached.preset).litellm_prefix
-    return Upstream(
-        litellm_model=f"{'anthropic' if reached.kind == Kind.ANTHROPIC else prefix}/{model_id}",
-        base_url=reached.base_url,
-        api_key=reached.api_key,
-        headers=reached.headers,
-    )
-
-
-def timeouts(preset_slug: str) -> Timeouts:
-    """The instance's time-outs, with the preset's own patience for the first token."""
-    first_token = presets.get(preset_slug).first_token or settings.TIMEOUT_FIRST_TOKEN
-    return Timeouts(
-        connect=settings.TIMEOUT_CONNECT,
-        first_token=first_token,
-        silence=settings.TIMEOUT_SILENCE,
-        total=settings.TIMEOUT_TOTAL,
-    )
-
-
-def claim_trial(route: routing.RouteState, now: datetime) -> breaker.Breaker | None:
-    """The breaker under which a due trial may run; None where another process has it."""
-    trial = breaker.on_trial(route.breaker, now)
-    return trial if Route.objects.change(route.route_id, route.breaker, trial) else None
-
-
-def record(result: Result) -> None:
-    """Appends the attempt, moves the breaker, derives the health. Writes only what changed."""
-    now = timezone.now()
-    # None where the route was deleted while its call ran.
-    route = Route.objects.filter(pk=result.attempt.route_id).first()
-    _append(result, route)
-    if route:
-        _move_breaker(result, route, now)
-    _refresh_health(result.candidate.provider_id, result.attempt, now)
-
-
-def _append(result: Result, route: Route | None) -> None:
-    attempt, usage = result.attempt, result.attempt.usage
-    Attempt.objects.create(
-        request_id=result.request_id,
-        route=route,
-        provider_id=result.candidate.provider_id,
-        method=attempt.method.value,
-        endpoint=attempt.endpoint,
-        model_id=result.candidate.model_id,
-        purpose=result.purpose,
-        outcome=attempt.outcome,
-        status=attempt.status,
-        error_code=attempt.error_code[:100],
-        error_message=attempt.error_message[:300],
-        reason=attempt.reason[:300],
+def evidence(
+    attempt: AttemptRecord, epoch: int, purpose: Purpose, error: CallError | None = None
+) -> Evidence:
+    """What an attempt shows of its route; `epoch` is the breaker's as it began."""
+    kind = None if attempt.outcome == "ok" else ErrorKind(attempt.outcome)
+    return Evidence(
+        route_id=attempt.route_id,
+        epoch=epoch,
+        at=timezone.now(),
+        kind=kind,
+        message=attempt.error_message,
+        retry_after=error.retry_after if error else None,
         ttft_ms=attempt.ttft_ms,
-        duration_ms=attempt.duration_ms,
-        input_tokens=usage.input_tokens if usage else None,
-        output_tokens=usage.output_tokens if usage else None,
-        usage_estimated=usage.estimated if usage else False,
-        cost=attempt.cost,
-        started_at=attempt.started_at,
-    )
-
-
-def _move_breaker(result: Result, route: Route, now: datetime) -> None:
-    """Compare-and-set against the state now: a result of an earlier epoch changes nothing."""
-    current = route.breaker
-    if current.epoch == result.breaker.epoch:
-        Route.objects.change(route.pk, current, _next(result, current, now))
-    Route.objects.filter(pk=route.pk).update(**_last_seen(result, route, now))
-
-
-def _next(result: Result, current: breaker.Breaker, now: datetime) -> breaker.Breaker:
-    error = result.error
-    if error is None:
-        if result.attempt.outcome == ErrorKind.STOPPED:
-            failure = breaker.Failure(kind=ErrorKind.STOPPED)
-            return breaker.on_failure(current, failure, now)
+        judges=not (purpose == Purpose.PROBE and kind in PROBE_SAYS_NOTHING),
         # A person's test on an open route is its own good trial.
-        if result.purpose == Purpose.TEST:
-            return breaker.Breaker(proven=True, epoch=current.epoch + 1)
-        return breaker.on_success(current)
-    if result.purpose == Purpose.PROBE and error.kind in PROBE_SAYS_NOTHING:
-        return breaker.on_failure(current, breaker.Failure(kind=ErrorKind.STOPPED), now)
-    failure = breaker.Failure(kind=error.kind, retry_after=error.retry_after)
-    return breaker.on_failure(current, failure, now)
+        resets=purpose == Purpose.TEST,
+    )
 
 
-def _last_seen(result: Result, route: Route, now: datetime) -> dict[str, object]:
-    attempt = result.attempt
-    seen: dict[str, object] = {
-        "last_outcome": attempt.outcome,
-        "last_outcome_at": now,
-        "last_error": attempt.error_message[:300],
-    }
-    if attempt.outcome == "ok":
-        seen["last_success_at"] = now
-        if attempt.ttft_ms is not None:
-            old = attempt.ttft_ms if route.ttft_ms is None else route.ttft_ms
-            seen["ttft_ms"] = old + TTFT_WEIGHT * (attempt.ttft_ms - old)
-    return seen
+def claim_trial(route: RouteState, now: datetime) -> breaker.Breaker | None:
+    """The breaker under which a trial may run; None where another process was first."""
+    trial = breaker.on_trial(route.breaker, now, settings.ROUTING_RULES)
+    if not Route.objects.change(route.route_id, route.breaker, trial):
+        return None
+    changes.announce("routes")
+    return trial
 
 
-def _refresh_health(provider_id: int, attempt: AttemptRecord, now: datetime) -> None:
-    provider = Provider.objects.filter(pk=provider_id).first()
-    if provider is None:
-        return
-    states = tuple(state_of(route) for route in provider.routes.all())
-    _learn(provider, states, attempt, now)
-    fresh = timedelta(seconds=settings.ROUTING_FRESH)
-    health = routing.health_of(policy_of(provider), states, now, fresh)
-    if health != provider.health_status:
-        Provider.objects.filter(pk=provider.pk).update(health_status=HealthStatus(health))
-    if attempt.failed:
-        Provider.objects.filter(pk=provider.pk).update(
-            consecutive_failures=F("consecutive_failures") + 1
+def record_all(shown: Sequence[Result | Evidence]) -> dict[int, RouteState]:
+    """Appends the attempts, moves their routes, derives health; gives the routes as they are now.
+
+    Evidence without an attempt is a trial that its first content decided. What belongs to a
+    provider that is gone is dropped.
+    """
+    results = [each for each in shown if isinstance(each, Result)]
+    seen = [each for each in (_seen(one) for one in shown) if each]
+    with transaction.atomic():
+        # Locked in one order by everybody, or two batches would wait for one another.
+        ids = {result.provider_id for result in results}
+        ids |= set(
+            Route.objects.filter(pk__in=[each.route_id for each in seen]).values_list(
+                "provider_id", flat=True
+            )
         )
-    elif provider.consecutive_failures and attempt.outcome == "ok":
-        Provider.objects.filter(pk=provider.pk).update(consecutive_failures=0)
+        providers = Provider.objects.filter(pk__in=ids).order_by("pk")
+        known = {provider.pk: provider for provider in providers.select_for_update(no_key=True)}
+        before, states = _move_routes(seen)
+        _append([result for result in results if result.provider_id in known], states)
+        moved = {state.provider_id for pk, state in states.items() if _shows(before[pk], state)}
+        changed = _judge(known, results, states)
+        if moved or changed:
+            changes.announce("routes")
+    _count([result for result in results if result.provider_id in known], known)
+    for pk, state in states.items():
+        if before[pk].breaker.state != state.breaker.state and state.provider_id in known:
+            metrics.breaker_moved(known[state.provider_id].slug, state.method, state.breaker.state)
+    return states
 
 
-def _learn(
-    provider: Provider,
-    states: tuple[routing.RouteState, ...],
-    attempt: AttemptRecord,
-    now: datetime,
-) -> None:
-    """Remembers the method that works while the preferred one is open; forgets when it closes."""
-    if provider.routing_method != RoutingMethod.AUTO or attempt.outcome != "ok":
+def _count(results: Iterable[Result], providers: dict[int, Provider]) -> None:
+    for result in results:
+        slug = providers[result.provider_id].slug
+        metrics.attempt(slug, result.model_id, result.purpose, result.attempt)
+
+
+def _seen(shown: Result | Evidence) -> Evidence | None:
+    return shown if isinstance(shown, Evidence) else shown.evidence
+
+
+def _shows(before: RouteState, now: RouteState) -> bool:
+    """Whether other processes decide differently now."""
+    return before.breaker != now.breaker
+
+
+def _move_routes(
+    seen: Iterable[Evidence],
+) -> tuple[dict[int, RouteState], dict[int, RouteState]]:
+    """Folds the evidence into the rows it is about; the states before and after."""
+    by_route: defaultdict[int, list[Evidence]] = defaultdict(list)
+    for each in seen:
+        by_route[each.route_id].append(each)
+    rows = Route.objects.filter(pk__in=by_route).order_by("pk").select_for_update(no_key=True)
+    before = {route.pk: route.as_state() for route in rows}
+    states: dict[int, RouteState] = {}
+    for pk, state in before.items():
+        for each in by_route[pk]:
+            state = after(state, each, settings.ROUTING_RULES)
+        states[pk] = state
+        if state != before[pk]:
+            Route.objects.filter(pk=pk).update(**route_columns(state))
+    return before, states
+
+
+_COLUMNS = (
+    *("request_id", "position", "user_id", "client_key", "route_id", "provider_id", "method"),
+    *("endpoint", "model_id", "purpose", "outcome", "status", "error_code", "error_message"),
+    *("reason", "ttft_ms", "duration_ms", "input_tokens", "output_tokens", "usage_estimated"),
+    *("cost", "started_at"),
+)
+
+
+def _append(results: Sequence[Result], routes: dict[int, RouteState]) -> None:
+    """COPY: at thousands of requests a second the ORM's inserts would cost more than the calls."""
+    if not results:
         return
-    wanted = routing.wanted(policy_of(provider))
-    preferred_open = any(
-        s.method == wanted and s.breaker.state != breaker.State.CLOSED for s in states
+    gone = _gone_users(results)
+    known = set(routes) | _known_routes(results, routes)
+    columns = ", ".join(f'"{name}"' for name in _COLUMNS)
+    statement = f'COPY "{Attempt._meta.db_table}" ({columns}) FROM STDIN'
+    with connection.cursor() as cursor, cursor.copy(statement) as copy:
+        for result in results:
+            copy.write_row(_row(result, known, gone))
+
+
+def _row(result: Result, routes: set[int], gone: set[int]) -> tuple[object, ...]:
+    attempt, usage = result.attempt, result.attempt.usage
+    return (
+        result.request_id,
+        attempt.position,
+        None if result.user_id in gone else result.user_id,
+        result.client_key,
+        attempt.route_id if attempt.route_id in routes else None,
+        result.provider_id,
+        attempt.method.value if attempt.method else "",
+        attempt.endpoint,
+        result.model_id,
+        result.purpose.value,
+        attempt.outcome,
+        attempt.status,
+        _text(attempt.error_code, 100),
+        _text(attempt.error_message, 300),
+        _text(attempt.reason, 300),
+        attempt.ttft_ms,
+        attempt.duration_ms,
+        usage.input_tokens if usage else None,
+        usage.output_tokens if usage else None,
+        usage.estimated if usage else False,
+        attempt.cost,
+        attempt.started_at,
     )
-    if attempt.method != wanted and preferred_open:
-        Route.objects.filter(pk=attempt.route_id).update(learned_at=now)
-    elif attempt.method == wanted and not preferred_open:
+
+
+def _text(value: str, most: int) -> str:
+    """Cut to its column; PostgreSQL takes no NUL."""
+    return value[:most].replace("\0", "")
+
+
+def _gone_users(results: Iterable[Result]) -> set[int]:
+    """People who were deleted while their call ran."""
+    asked = {result.user_id for result in results if result.user_id is not None}
+    if not asked:
+        return set()
+    return asked - set(get_user_model().objects.filter(pk__in=asked).values_list("pk", flat=True))
+
+
+def _known_routes(results: Iterable[Result], routes: dict[int, RouteState]) -> set[int]:
+    """Routes that only an attempt without evidence names."""
+    named = {result.attempt.route_id for result in results} - set(routes) - {0}
+    return set(Route.objects.filter(pk__in=named).values_list("pk", flat=True)) if named else set()
+
+
+def _judge(
+    providers: dict[int, Provider], results: Sequence[Result], states: dict[int, RouteState]
+) -> bool:
+    """Derives what follows for each provider; whether anything did that others decide by."""
+    touched = {state.provider_id for state in states.values()} & set(providers)
+    routes: defaultdict[int, list[RouteState]] = defaultdict(list)
+    for route in Route.objects.filter(provider__in=touched):
+        routes[route.provider_id].append(route.as_state())
+    outcomes: defaultdict[int, list[AttemptRecord]] = defaultdict(list)
+    for result in results:
+        outcomes[result.provider_id].append(result.attempt)
+    now = timezone.now()
+    changed = [_judge_one(providers[pk], routes[pk], outcomes[pk], now) for pk in touched]
+    return any(changed)
+
+
+def _judge_one(
+    provider: Provider, routes: list[RouteState], outcomes: list[AttemptRecord], now: datetime
+) -> bool:
+    own = provider.endpoint()
+    ordered = sorted(routes, key=lambda r: r.method == Method.GATEWAY and r.endpoint != own)
+    learned = _learn(provider, ordered, now)
+    policy = snapshot.policy(provider)
+    found = condition.health(
+        policy,
+        ordered,
+        now,
+        snapshot.fresh(),
+        provider.health_status,
+        settings.ROUTING_RULES,
+    )
+    columns = {
+        "health_status": found.word,
+        "health_reason": found.reason[:300],
+        "consecutive_failures": _failures(provider.consecutive_failures, outcomes),
+        "switched_at": learned.switched_at,
+        "flaps": learned.flaps,
+    }
+    new = {name: value for name, value in columns.items() if getattr(provider, name) != value}
+    if new:
+        Provider.objects.filter(pk=provider.pk).update(**new)
+    return "switched_at" in new
+
+
+def _failures(before: int, outcomes: Iterable[AttemptRecord]) -> int:
+    for attempt in outcomes:
+        if attempt.outcome == "ok":
+            before = 0
+        elif attempt.failed:
+            before += 1
+    return before
+
+
+def _learn(provider: Provider, routes: list[RouteState], now: datetime) -> learning.Learned:
+    """Remembers the method that works; writes it to the route that showed it."""
+    remembered = [r for r in routes if r.learned_at and now - r.learned_at < snapshot.fresh()]
+    best = max(remembered, key=lambda r: r.learned_at or now, default=None)
+    known = learning.Learned(
+        method=best.method if best else None,
+        at=best.learned_at if best else None,
+        switched_at=provider.switched_at,
+        flaps=provider.flaps,
+    )
+    if provider.routing_method != RoutingMethod.AUTO:
+        return known
+    preferred = routing.wanted(snapshot.policy(provider))
+    learned = learning.learn(known, preferred, routes, now, settings.ROUTING_RULES)
+    if (learned.method, learned.at) != (known.method, known.at):
         provider.routes.exclude(learned_at=None).update(learned_at=None)
+        if learned.method:
+            showed = [r for r in routes if r.method == learned.method and r.last_success_at]
+            latest = max(showed, key=lambda r: r.last_success_at or now)
+            Route.objects.filter(pk=latest.route_id).update(learned_at=learned.at)
+    return learned
 
 
-def estimated_usage(characters_in: int, characters_out: int) -> Usage:
-    """Usage where the provider sent none: about four characters a token (OpenAI's rule of thumb,
-    https://help.openai.com/en/articles/4936856)."""
-    return Usage(
-        input_tokens=math.ceil(characters_in / 4),
-        output_tokens=math.ceil(characters_out / 4),
-        estimated=True,
-    )
-
-
-def checked(provider_id: int, now: datetime) -> None:
-    """Notes that a health check of the provider has ended."""
-    Provider.objects.filter(pk=provider_id).update(last_health_check=now)
-
-
-def policy_of(provider: Provider) -> routing.Policy:
-    return routing.Policy(
-        routing_method=provider.routing_method,
-        provider_type=provider.provider_type,
-        prefer_direct=provider.prefer_direct,
-        fallback_enabled=provider.fallback_enabled,
-    )
-
-
-def state_of(route: Route) -> routing.RouteState:
-    return routing.RouteState(
-        route_id=route.pk,
-        method=Method(route.method),
-        endpoint=route.endpoint,
-        breaker=route.breaker,
-        learned_at=route.learned_at,
-        last_outcome_at=route.last_outcome_at,
-        ttft_ms=route.ttft_ms,
-        # A LiteLLM proxy calls upstream with the key of its own configuration.
-        own_key=bool(route.endpoint),
-    )
-
-
-def patient(target: Target, *, last: bool, remaining: float) -> Target:
-    """The target with the patience this attempt may have: more on the last route, never past
-    the request's deadline."""
-    times = target.timeouts
-    first = max(times.first_token, settings.TIMEOUT_FIRST_TOKEN_LAST) if last else times.first_token
-    return replace(
-        target,
-        timeouts=replace(
-            times, first_token=min(first, remaining), total=min(times.total, remaining)
-        ),
-    )
+def checked(provider_ids: Iterable[int], now: datetime) -> None:
+    """Notes that a health check of these providers has ended."""
+    Provider.objects.filter(pk__in=list(provider_ids)).update(last_health_check=now)

@@ -1,41 +1,48 @@
-"""Walk the plan: claim, call, record, and fall back before the first token. Never after it.
+"""Walk the plan: claim, call, settle, and fall back before the first token. Never after it.
 
 The caller sees nothing until a route has given its first content: until then a failure is answered
-by the next route, unseen but recorded. From then on the route is kept, and a break is told.
+by the next route, unseen but recorded. From then on the route is kept, and a break is told. Nothing
+here waits for the database or for Redis before a call goes out, but where a trial must be claimed.
 """
 
-import logging
+import asyncio
+import random
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from uuid import UUID
 
 from django.conf import settings
-from django.db import DatabaseError
 from django.utils import timezone
 
-from providers import breaker, database, direct, gateway, records, routing
+from providers import (
+    board,
+    breaker,
+    direct,
+    gateway,
+    metrics,
+    records,
+    routing,
+    snapshot,
+    targets,
+)
+from providers.board import Board
 from providers.errors import CallError, ErrorKind, PlanFailed
 from providers.models import Purpose
+from providers.routing import PlannedRoute
+from providers.snapshot import Candidate
+from providers.tally import Tally
 from providers.types import (
     AttemptRecord,
     ChatRequest,
     ClientEvent,
     Completed,
-    Finish,
     Method,
-    ReasoningDelta,
-    RouteTaken,
     StreamEvent,
     Target,
-    TextDelta,
     Usage,
-    UsageReport,
 )
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +53,8 @@ class Call:
     model_id: str
     purpose: Purpose
     request_id: UUID
+    user_id: int | None = None
+    client_key: int | None = None
 
 
 def client(target: Target, request: ChatRequest) -> AsyncGenerator[ClientEvent]:
@@ -59,200 +68,265 @@ async def stream(call: Call, request: ChatRequest) -> AsyncGenerator[StreamEvent
     """RouteTaken, then the provider's events, then Completed; PlanFailed where no route answered.
 
     Closing the generator closes the upstream's connection and records the attempt as stopped.
+    Raises django.db.Error where this process never could read the providers.
     """
-    candidate = await database.run(records.load, call.provider_id, call.model_id)
-    if candidate is None:
-        gone = CallError(ErrorKind.REQUEST, "This provider was removed or switched off.")
-        raise PlanFailed(gone, ())
-    walk = _Walk(call, candidate, request)
-    while (step := await walk.next()) is not None:
-        async with aclosing(walk.attempt(step)) as events:
-            async for event in events:
-                yield event
-        if walk.answered:
-            return
-    raise PlanFailed(routing.most_useful(walk.errors), tuple(walk.attempts))
+    walk = _Walk(board.current(), call, request)
+    with metrics.in_flight(call.purpose):
+        try:
+            async with aclosing(walk.events()) as events:
+                async for event in events:
+                    yield event
+        finally:
+            walk.count()
 
 
 class _Walk:
     """One request's way along its plan: what was tried, what failed, what is left."""
 
-    def __init__(self, call: Call, candidate: records.Candidate, request: ChatRequest) -> None:
+    def __init__(self, known: Board, call: Call, request: ChatRequest) -> None:
+        self.board = known
         self.call = call
-        self.candidate = candidate
         self.request = request
-        self.deadline = time.monotonic() + settings.TIMEOUT_TOTAL
+        self.began = time.monotonic()
+        self.deadline = self.began + settings.TIMEOUT_TOTAL
+        self.rules = settings.ROUTING_RULES
+        self.candidates: dict[int, Candidate] = {}
+        self.plan = routing.Plan(routes=(), preferred=Method.DIRECT)
+        self.left: list[PlannedRoute] = []
         self.attempts: list[AttemptRecord] = []
         self.errors: list[CallError] = []
+        self.failed: PlannedRoute | None = None
+        self.tally: Tally | None = None
         self.answered = False
-        plan = routing.plan(
-            candidate.policy,
-            candidate.routes,
-            timezone.now(),
-            timedelta(seconds=settings.ROUTING_FRESH),
-        )
-        self.preferred = plan.preferred
-        self.left = list(plan.routes)
-        self.failed: routing.PlannedRoute | None = None
-        if not self.left:
-            problem = "No route to this provider is allowed by its settings."
-            self.errors.append(CallError(ErrorKind.REQUEST, problem))
 
-    async def next(self) -> routing.PlannedRoute | None:
+    async def begin(self) -> None:
+        """Makes the plan from what this process knows."""
+        known = await self.board.ready()
+        asked = await self.board.candidate(self.call.provider_id, self.call.model_id)
+        if asked is None:
+            gone = CallError(ErrorKind.REQUEST, "This provider was removed or switched off.")
+            raise PlanFailed(gone, ())
+        self.candidates[asked.provider_id] = asked
+        for other in asked.alternatives:
+            if same := known.same_model(asked.model_id, other):
+                stands_in = await self.board.candidate(other, same.model_id)
+                if stands_in:
+                    self.candidates[other] = stands_in
+        self.plan = routing.plan(
+            asked.policy, asked.routes, timezone.now(), snapshot.fresh(), self._alternatives()
+        )
+        self.left = list(self.plan.routes)
+        self.board.budget.earn()
+
+    def _alternatives(self) -> tuple[routing.Alternative, ...]:
+        others = [c for pk, c in self.candidates.items() if pk != self.call.provider_id]
+        return tuple(
+            routing.Alternative(name=each.name, policy=each.policy, routes=each.routes)
+            for each in others
+        )
+
+    async def events(self) -> AsyncGenerator[StreamEvent]:
+        """The answer of the first route that gives one."""
+        await self.begin()
+        while (step := await self.next()) is not None:
+            async with aclosing(self.attempt(step)) as events:
+                async for event in events:
+                    yield event
+            if self.answered:
+                return
+        raise PlanFailed(routing.most_useful(self.errors), tuple(self.attempts))
+
+    # Choosing
+
+    async def next(self) -> PlannedRoute | None:
         """The next route that is worth trying, its trial claimed where its breaker is open."""
-        if self._repeats():
-            return self.failed
+        if len(self.attempts) >= self.rules.max_attempts:
+            return None
+        first = bool(self.errors) and routing.repeats_first(self.errors[-1])
+        if first and self._may_repeat() and (same := await self._again()):
+            return same
         while self.left:
             step = self.left.pop(0)
             if self.failed and not routing.may_help(self.errors[-1], self.failed.route, step.route):
                 continue
             if claimed := await self._claimed(step):
+                if self.errors:
+                    metrics.fallback(self.errors[-1].kind.value)
                 return claimed
-        return None
+        return await self._repeated() if self.attempts else await self._last_resort()
 
-    def _repeats(self) -> bool:
-        return (
-            self.failed is not None
-            and len(self.attempts) < routing.MAX_ATTEMPTS - 1
-            and not any(a.route_id == self.failed.route.route_id for a in self.attempts[:-1])
-            and routing.may_repeat(self.errors[-1])
-        )
-
-    async def _claimed(self, step: routing.PlannedRoute) -> routing.PlannedRoute | None:
+    async def _claimed(self, step: PlannedRoute) -> PlannedRoute | None:
         if not step.trial:
             return step
-        trial = await database.run(records.claim_trial, step.route, timezone.now())
-        if trial is None:
-            # Another process has the trial. Only where nothing else is left it goes out too.
-            return step if not self.left and not self.attempts else None
-        return replace(step, route=replace(step.route, breaker=trial))
+        trial = await self.board.claim(step.route)
+        return replace(step, route=replace(step.route, breaker=trial)) if trial else None
 
-    def reason(self, step: routing.PlannedRoute) -> str:
-        earlier = [a for a in self.attempts if a.route_id != step.route.route_id]
-        return routing.fallback_reason(step, earlier[-1]) if earlier else step.reason
+    async def _repeated(self) -> PlannedRoute | None:
+        """The same route once more, where no other one can help: a moment later."""
+        wait = routing.repeat_after(self.errors[-1], self.rules)
+        if wait is None or wait >= self._remaining() or not self._may_repeat():
+            return None
+        jitter = random.uniform(0, self.rules.repeat_within)  # noqa: S311 - not a secret
+        await asyncio.sleep(wait + jitter)
+        return await self._again()
 
-    async def attempt(self, step: routing.PlannedRoute) -> AsyncGenerator[StreamEvent]:
+    def _may_repeat(self) -> bool:
+        """Whether the route that failed was tried only once, and a retry may be spent on it."""
+        if self.failed is None or self.failed.trial:
+            return False
+        tried = sum(a.route_id == self.failed.route.route_id for a in self.attempts)
+        return tried < 2 and self.board.budget.spend()
+
+    async def _again(self) -> PlannedRoute | None:
+        """The route that failed, as it is now: it may be resting, or due for a trial."""
+        failed = self.failed
+        if failed is None:
+            return None
+        route = self.board.route(failed.route.route_id) or failed.route
+        if not breaker.admits(route.breaker, timezone.now()):
+            return None
+        trial = route.breaker.state != breaker.State.CLOSED
+        return await self._claimed(replace(failed, route=route, trial=trial))
+
+    async def _last_resort(self) -> PlannedRoute | None:
+        """Every route rests, or its trial is somebody else's: one request a second goes out."""
+        step = self.plan.last_resort
+        if step and self.board.may_pass(self.call.provider_id):
+            return await self._claimed(step) or step
+        self.errors.append(self.plan.resting or self._nowhere())
+        self._tell_nowhere()
+        return None
+
+    def _nowhere(self) -> CallError:
+        if not self.plan.routes:
+            problem = "No route to this provider is allowed by its settings."
+            return CallError(ErrorKind.REQUEST, problem, code="no_route", sent=False)
+        problem = "The only route to this provider is on trial; try again in a moment."
+        return CallError(
+            ErrorKind.OVERLOADED, problem, code="routes_resting", retry_after=1.0, sent=False
+        )
+
+    def _tell_nowhere(self) -> None:
+        """A request that went nowhere is recorded too: nothing is silent."""
+        error = self.errors[-1]
+        self._settle(
+            AttemptRecord(
+                route_id=0,
+                method=None,
+                endpoint="",
+                outcome=error.kind.value,
+                reason=error.message,
+                started_at=timezone.now(),
+                duration_ms=round((time.monotonic() - self.began) * 1000),
+                error_code=error.code,
+                error_message=error.message,
+            ),
+            None,
+        )
+
+    # Calling
+
+    async def attempt(self, step: PlannedRoute) -> AsyncGenerator[StreamEvent]:
         """One call over one route; whatever its end, it is recorded."""
-        tally = _Tally(self, step)
+        tally = self.tally = self._tally(step)
+        gate = self.board.gate(tally.candidate, tally.target)
         try:
-            async with aclosing(client(tally.target, self.request)) as events:
-                async for event in events:
-                    if taken := tally.count(event):
-                        self.answered = True
-                        yield taken
-                    yield event
+            async with gate.entered(self._remaining()):
+                tally.start(self.began, self.attempts)
+                async with aclosing(client(tally.target, self.request)) as events:
+                    async for event in events:
+                        for shown in tally.take(event):
+                            yield shown
+                        if step.trial and tally.begun and not tally.judged:
+                            self._prove(tally)
         except CallError as error:
             tally.error = error
+            if error.kind == ErrorKind.RATE_LIMIT:
+                gate.shrink()
         except BaseException:
             # The reader left, pressed Stop, or the process ends: no verdict on the route.
             tally.outcome = ErrorKind.STOPPED
-            await self._keep(tally)
+            self._keep(tally)
             raise
-        self.answered = self.answered or tally.error is None
-        await self._keep(tally)
+        else:
+            gate.grow()
+        self.answered = tally.begun or tally.error is None
+        self._keep(tally)
         if self.answered:
-            yield tally.completed()
+            yield self._completed(tally)
         else:
             self.failed = step
 
-    async def _keep(self, tally: "_Tally") -> None:
-        """Stores the attempt. Answers matter more than their record: a lost database loses it."""
+    def _prove(self, tally: Tally) -> None:
+        """A trial is decided by its first content: others need not wait for its last."""
+        seen = records.evidence(tally.record(), tally.epoch, self.call.purpose)
+        self.board.settle(seen)
+        tally.judged = True
+
+    def _keep(self, tally: Tally) -> None:
         record = tally.record()
         self.attempts.append(record)
         if tally.error:
             self.errors.append(tally.error)
-        result = records.Result(
-            candidate=self.candidate,
-            attempt=record,
-            purpose=self.call.purpose,
-            request_id=self.call.request_id,
-            breaker=tally.breaker,
-            error=tally.error,
-        )
-        try:
-            await database.run(records.record, result)
-        except DatabaseError as exc:
-            log.warning("attempt_not_recorded request=%s %s", self.call.request_id, exc)
+        self._settle(record, tally)
 
-
-class _Tally:
-    """What is counted during one attempt: time to first token, usage, how it ended."""
-
-    def __init__(self, walk: _Walk, step: routing.PlannedRoute) -> None:
-        self.walk = walk
-        self.route = step.route
-        self.breaker: breaker.Breaker = step.route.breaker
-        self.reason = walk.reason(step)
-        remaining = max(1.0, walk.deadline - time.monotonic())
-        self.target = records.patient(
-            walk.candidate.targets[step.route.route_id], last=not walk.left, remaining=remaining
-        )
-        self.began = time.monotonic()
-        self.started_at = timezone.now()
-        self.ttft_ms: int | None = None
-        self.usage: Usage | None = None
-        self.characters = 0
-        self.finish_reason = ""
-        self.outcome = "ok"
-        self.error: CallError | None = None
-
-    def count(self, event: ClientEvent) -> RouteTaken | None:
-        """Takes note of an event; the first with content returns what is to be told before it."""
-        if isinstance(event, UsageReport):
-            self.usage = event.usage
-            return None
-        if isinstance(event, Finish):
-            self.finish_reason = event.reason
-            return None
-        if isinstance(event, TextDelta | ReasoningDelta):
-            self.characters += len(event.text)
-        if self.ttft_ms is not None:
-            return None
-        self.ttft_ms = self._elapsed_ms()
-        return RouteTaken(
-            route_id=self.route.route_id,
-            method=self.route.method,
-            provider_name=self.walk.candidate.name,
-            model=self.target.model,
-            reason=self.reason,
-            fallback=self.route.method != self.walk.preferred or bool(self.walk.errors),
-            ttft_ms=self.ttft_ms,
+    def _settle(self, record: AttemptRecord, tally: Tally | None) -> None:
+        call = self.call
+        seen = None
+        if tally and tally.called and not tally.judged:
+            seen = records.evidence(record, tally.epoch, call.purpose, tally.error)
+        self.board.settle(
+            records.Result(
+                provider_id=tally.candidate.provider_id if tally else call.provider_id,
+                model_id=tally.candidate.model_id if tally else call.model_id,
+                attempt=record,
+                purpose=call.purpose,
+                request_id=call.request_id,
+                evidence=seen,
+                user_id=call.user_id,
+                client_key=call.client_key,
+            )
         )
 
-    def record(self) -> AttemptRecord:
-        error, usage = self.error, self._usage()
-        return AttemptRecord(
-            route_id=self.route.route_id,
-            method=self.route.method,
-            endpoint=self.route.endpoint,
-            outcome=error.kind.value if error else self.outcome,
-            reason=self.reason,
-            started_at=self.started_at,
-            duration_ms=self._elapsed_ms(),
-            ttft_ms=self.ttft_ms,
-            status=error.status if error else None,
-            error_code=error.code if error else "",
-            error_message=error.message if error else "",
-            usage=usage,
-            cost=self.walk.candidate.prices.cost(usage) if usage else None,
+    def _remaining(self) -> float:
+        return max(0.0, self.deadline - time.monotonic())
+
+    def count(self) -> None:
+        """The request is over, however it ended: what is told to those who watch the whole."""
+        answered = self.tally if self.tally and self.tally.begun else None
+        seconds = time.monotonic() - self.began
+        figures = answered.figures() if answered else {}
+        metrics.request(self.call.purpose, self._outcome(answered), seconds, **figures)
+
+    def _outcome(self, answered: Tally | None) -> str:
+        if answered:
+            return answered.error.kind.value if answered.error else answered.outcome
+        return routing.most_useful(self.errors).kind if self.errors else ErrorKind.STOPPED
+
+    def _tally(self, step: PlannedRoute) -> Tally:
+        candidate = self.candidates[step.route.provider_id]
+        earlier = [a for a in self.attempts if a.route_id != step.route.route_id]
+        return Tally(
+            candidate=candidate,
+            route=step.route,
+            target=self._patient(candidate.target(step.route)),
+            reason=routing.fallback_reason(step, earlier[-1]) if earlier else step.reason,
+            fallback=step.route.method != self.plan.preferred or bool(self.errors),
+            position=len(self.attempts) + 1,
+            request=self.request,
         )
 
-    def completed(self) -> Completed:
-        last = self.walk.attempts[-1]
+    def _patient(self, target: Target) -> Target:
+        """The target with the patience this attempt may have; more where no other one follows."""
+        last = not self.left or len(self.attempts) + 1 >= self.rules.max_attempts
+        return targets.patient(target, last=last, remaining=max(1.0, self._remaining()))
+
+    def _completed(self, tally: Tally) -> Completed:
+        last = self.attempts[-1]
         return Completed(
-            attempts=tuple(self.walk.attempts),
+            attempts=tuple(self.attempts),
             usage=last.usage or Usage(),
             cost=last.cost,
-            finish_reason=self.finish_reason,
-            error=self.error,
+            finish_reason=tally.finish_reason,
+            error=tally.error,
         )
-
-    def _usage(self) -> Usage | None:
-        """What the provider reported, else an estimate where anything was answered at all."""
-        if self.usage or self.ttft_ms is None:
-            return self.usage
-        asked = sum(len(str(message.content)) for message in self.walk.request.messages)
-        return records.estimated_usage(asked, self.characters)
-
-    def _elapsed_ms(self) -> int:
-        return round((time.monotonic() - self.began) * 1000)

@@ -1,20 +1,19 @@
 """From a policy, the state of the routes and now: the plan, each route with its reason. No I/O.
 
-The plan is never empty by breakers alone: where every route rests, the one that is due soonest goes
-out all the same, and says so.
+Level 1 is the preferred route, 2 the other method, 3 what stands in: another gateway, our own
+gateway process, then other providers of the same model. The plan is never empty by breakers alone:
+where every route rests, one that is not dead by key is named as the last resort.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
 
-from providers.breaker import Breaker, State, admits
+from providers.breaker import State, admits
 from providers.errors import CallError, ErrorKind
+from providers.routes import RouteState
+from providers.rules import RULES, Rules
 from providers.types import AttemptRecord, Method
-
-MAX_ATTEMPTS = 3  # of one request, all routes together
-
-type Health = Literal["healthy", "degraded", "failing", "unknown"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,17 +27,12 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RouteState:
-    """What is known of one route. `own_key`: it shows the upstream another key than direct does."""
+class Alternative:
+    """Another provider that the operator lets answer with the same model."""
 
-    route_id: int
-    method: Method
-    endpoint: str = ""
-    breaker: Breaker = field(default_factory=Breaker)
-    learned_at: datetime | None = None
-    last_outcome_at: datetime | None = None
-    ttft_ms: float | None = None
-    own_key: bool = False
+    name: str
+    policy: Policy
+    routes: tuple[RouteState, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,56 +46,102 @@ class PlannedRoute:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The routes in the order they are tried; `preferred` is what the policy would have liked."""
+    """The routes in the order they are tried; `preferred` is what the policy would have liked.
+
+    Where all rest, `routes` is empty, `last_resort` is the one that may still go out now and then
+    (None where every one is dead by key or balance), and `resting` tells why and until when.
+    """
 
     routes: tuple[PlannedRoute, ...]
     preferred: Method
+    last_resort: PlannedRoute | None = None
+    resting: CallError | None = None
 
 
-def plan(policy: Policy, routes: tuple[RouteState, ...], now: datetime, fresh: timedelta) -> Plan:
+def plan(
+    policy: Policy,
+    routes: tuple[RouteState, ...],
+    now: datetime,
+    fresh: timedelta,
+    alternatives: tuple[Alternative, ...] = (),
+) -> Plan:
     """The ordered routes of one request. `fresh` is how long a learned route is believed."""
-    ordered, why = _ordered(policy, routes, now, fresh)
-    preferred = wanted(policy)
+    ordered = in_order(policy, routes, now, fresh)
+    why = _why(policy, routes, now, fresh)
     resting = [route for route in ordered if not admits(route.breaker, now)]
-    admitted = [route for route in ordered if route not in resting]
-    if not admitted and resting:
-        return Plan(routes=(_last_resort(resting, now),), preferred=preferred)
-    planned = [
-        PlannedRoute(
-            route=route,
-            reason=_reason(route, why, resting, now),
-            trial=route.breaker.state != State.CLOSED,
-        )
-        for route in admitted
-    ]
-    return Plan(routes=tuple(planned[:MAX_ATTEMPTS]), preferred=preferred)
+    planned = [_step(r, _reason(r, why, resting, now)) for r in ordered if r not in resting]
+    for other in alternatives:
+        planned += _steps_elsewhere(other, now, fresh)
+    if planned or not resting:
+        return Plan(routes=tuple(planned), preferred=wanted(policy))
+    return Plan(
+        routes=(),
+        preferred=wanted(policy),
+        last_resort=_last_resort(resting, now),
+        resting=_all_rest(resting, now),
+    )
 
 
-def _ordered(
-    policy: Policy, routes: tuple[RouteState, ...], now: datetime, fresh: timedelta
-) -> tuple[list[RouteState], str]:
-    """The routes the policy allows, best first, and why the first is first."""
+def _step(route: RouteState, reason: str) -> PlannedRoute:
+    return PlannedRoute(route=route, reason=reason, trial=route.breaker.state != State.CLOSED)
+
+
+def _steps_elsewhere(other: Alternative, now: datetime, fresh: timedelta) -> list[PlannedRoute]:
+    """Another provider's routes that admit a call, as its own policy orders them."""
+    ordered = in_order(other.policy, other.routes, now, fresh)
+    reason = f"{other.name} stands in"
+    return [_step(route, reason) for route in ordered if admits(route.breaker, now)]
+
+
+def in_order(
+    policy: Policy, routes: Sequence[RouteState], now: datetime, fresh: timedelta
+) -> list[RouteState]:
+    """The routes that the policy allows, best first."""
     if policy.provider_type == "legacy":
-        return [r for r in routes if r.method == Method.DIRECT], "a legacy provider goes direct"
+        return [route for route in routes if route.method == Method.DIRECT]
     if policy.provider_type == "gateway-required":
-        return [r for r in routes if r.method == Method.GATEWAY], "this provider needs a gateway"
-    first, why = Method.DIRECT, "set for this provider"
-    if policy.routing_method == "auto":
-        first, why = _automatic(policy, routes, now, fresh)
-    else:
-        first = Method(policy.routing_method)
-    ordered = sorted(routes, key=lambda route: route.method != first)
-    return ordered if policy.fallback_enabled else ordered[:1], why
+        return [route for route in routes if route.method == Method.GATEWAY]
+    first = _first(policy, routes, now, fresh)
+    ordered = sorted(routes, key=lambda route: (route.spare, route.method != first))
+    return ordered if policy.fallback_enabled else ordered[:1]
 
 
-def _automatic(
-    policy: Policy, routes: tuple[RouteState, ...], now: datetime, fresh: timedelta
-) -> tuple[Method, str]:
-    learned = [r for r in routes if r.learned_at and now - r.learned_at < fresh]
-    if learned:
-        best = max(learned, key=lambda route: route.learned_at or now)
-        return best.method, f"worked {elapsed(now, best.learned_at)} ago"
-    return wanted(policy), "preferred"
+def _first(policy: Policy, routes: Sequence[RouteState], now: datetime, fresh: timedelta) -> Method:
+    best = _learned(policy, routes, now, fresh)
+    return best.method if best else wanted(policy)
+
+
+def _learned(
+    policy: Policy, routes: Sequence[RouteState], now: datetime, fresh: timedelta
+) -> RouteState | None:
+    """The route that worked when the preferred one did not, while that is remembered."""
+    if policy.routing_method != "auto":
+        return None
+    believed = [r for r in routes if r.learned_at and now - r.learned_at < fresh]
+    return max(believed, key=lambda route: route.learned_at or now, default=None)
+
+
+def _why(policy: Policy, routes: Sequence[RouteState], now: datetime, fresh: timedelta) -> str:
+    """Why the first route is first."""
+    if policy.provider_type == "legacy":
+        return "a legacy provider goes direct"
+    if policy.provider_type == "gateway-required":
+        return "this provider needs a gateway"
+    if policy.routing_method != "auto":
+        return "set for this provider"
+    if best := _learned(policy, routes, now, fresh):
+        return f"worked {elapsed(now, best.learned_at)} ago{_figures(best)}"
+    return "preferred"
+
+
+def _figures(route: RouteState) -> str:
+    """How well a route does, where enough is known to say so."""
+    if route.judged < _ENOUGH or route.ttft_ms is None:
+        return ""
+    return f", {100 * (1 - route.error_share):.1f} % good, {route.ttft_ms / 1000:.2f} s"
+
+
+_ENOUGH = 20  # results before a share is worth telling
 
 
 def wanted(policy: Policy) -> Method:
@@ -123,7 +163,7 @@ def _reason(route: RouteState, why: str, resting: list[RouteState], now: datetim
 def resting_reason(route: RouteState, now: datetime) -> str:
     """Why a route is not tried now, and when it is tried again."""
     breaker = route.breaker
-    kind = _words(breaker.last_kind)
+    kind = words(breaker.last_kind)
     if breaker.state == State.HALF_OPEN:
         return f"{route.method} is on trial after a {kind}"
     if breaker.retry_at is None:
@@ -134,19 +174,41 @@ def resting_reason(route: RouteState, now: datetime) -> str:
     return f"{route.method} failed {times}{kind}{since}; {route.method} is tried again at {again}"
 
 
-def _last_resort(resting: list[RouteState], now: datetime) -> PlannedRoute:
-    """Every route rests: the one due soonest; one that is set aside only where all are."""
-    soonest = min(
-        resting,
-        key=lambda r: (r.breaker.retry_at is None, r.breaker.retry_at or now),
-    )
+# No waiting and no other road mends these.
+_DEAD = frozenset({ErrorKind.AUTH, ErrorKind.QUOTA})
+
+
+def _last_resort(resting: list[RouteState], now: datetime) -> PlannedRoute | None:
+    """Every route rests: the one that is due soonest, unless its key is refused or used up."""
+    alive = [r for r in resting if r.breaker.retry_at and r.breaker.last_kind not in _DEAD]
+    if not alive:
+        return None
+    soonest = min(alive, key=lambda route: route.breaker.retry_at or now)
     reasons = "; ".join(resting_reason(route, now) for route in resting)
-    return PlannedRoute(route=soonest, reason=f"{soonest.method}: every route rests ({reasons})")
+    return PlannedRoute(
+        route=soonest, reason=f"{soonest.method}: every route rests ({reasons})", trial=True
+    )
+
+
+def _all_rest(resting: list[RouteState], now: datetime) -> CallError:
+    """What a caller is told whose request goes nowhere: why, and when to come back."""
+    reasons = "; ".join(resting_reason(route, now) for route in resting)
+    due = [route.breaker.retry_at for route in resting if route.breaker.retry_at]
+    wait = max(1.0, (min(due) - now).total_seconds()) if due else None
+    dead = [r.breaker.last_kind for r in resting if r.breaker.last_kind in _DEAD]
+    kind = dead[0] if dead and len(dead) == len(resting) else None
+    return CallError(
+        kind or ErrorKind.OVERLOADED,
+        f"Every route to this provider rests: {reasons}.",
+        code="routes_resting",
+        retry_after=wait,
+        sent=False,
+    )
 
 
 def fallback_reason(planned: PlannedRoute, failed: AttemptRecord) -> str:
     """Why this route answers: what happened on the one before it, a moment ago."""
-    problem = failed.error_message.rstrip(".") or _words(ErrorKind(failed.outcome))
+    problem = failed.error_message.rstrip(".") or words(ErrorKind(failed.outcome))
     return f"{planned.route.method}: {failed.method} failed ({problem})"
 
 
@@ -161,18 +223,38 @@ _OTHER_KEY = frozenset({ErrorKind.RATE_LIMIT, ErrorKind.QUOTA, ErrorKind.AUTH})
 
 def may_help(error: CallError, failed: RouteState, other: RouteState) -> bool:
     """Whether the other route is worth trying after this failure."""
+    if other.provider_id != failed.provider_id:
+        return error.kind not in (ErrorKind.REQUEST, ErrorKind.STOPPED)
     if error.kind in _ANY_ROUTE:
         return True
     return error.kind in _OTHER_KEY and other.own_key != failed.own_key
 
 
 # What is so an instant later as well.
-_STEADY = frozenset({"connect_refused", "dns", "tls", "tls_certificate", "unreachable"})
+_STEADY = frozenset(
+    {"connect_refused", "dns", "tls", "tls_certificate", "unreachable", "html", "json"}
+)
 
 
-def may_repeat(error: CallError) -> bool:
-    """Whether the same route is tried once more, at once: only where nothing was sent."""
+def repeats_first(error: CallError) -> bool:
+    """Whether the same route is tried again before any other: the request never went out."""
     return error.kind == ErrorKind.NETWORK and not error.sent and error.code not in _STEADY
+
+
+def repeat_after(error: CallError, rules: Rules = RULES) -> float | None:
+    """After how many seconds the same route may be tried once more, where no other one can help.
+
+    None: never. An overload and a limit are waited for as long as they say, if that is short.
+    """
+    if error.code in _STEADY:
+        return None
+    if error.kind == ErrorKind.PROVIDER or repeats_first(error):
+        return 0.0
+    if error.kind == ErrorKind.OVERLOADED:
+        wait: float | None = error.retry_after or 0.0
+    else:
+        wait = error.retry_after if error.kind == ErrorKind.RATE_LIMIT else None
+    return wait if wait is not None and wait <= rules.longest_wait else None
 
 
 _USEFULNESS = (
@@ -194,39 +276,6 @@ def most_useful(errors: list[CallError]) -> CallError:
     return min(errors, key=lambda error: _USEFULNESS.index(error.kind))
 
 
-def health_of(
-    policy: Policy, routes: tuple[RouteState, ...], now: datetime, fresh: timedelta
-) -> Health:
-    """A provider's health, from its routes alone: the one truth that every view reads."""
-    ordered, _ = _ordered(policy, routes, now, fresh)
-    conditions = [_condition(route.breaker) for route in ordered]
-    if not conditions:
-        return "unknown"
-    # A method learned after the preferred one failed is first in the order, and no sign of health.
-    if conditions[0] == "working":
-        return "degraded" if _fell_back(policy, ordered) else "healthy"
-    if "working" in conditions:
-        return "degraded"
-    if all(condition == "down" for condition in conditions):
-        return "failing"
-    return "degraded" if "down" in conditions or "shaky" in conditions else "unknown"
-
-
-def _fell_back(policy: Policy, ordered: list[RouteState]) -> bool:
-    preferred = wanted(policy)
-    if ordered[0].method == preferred:
-        return False
-    return any(r.method == preferred and _condition(r.breaker) == "down" for r in ordered)
-
-
-def _condition(breaker: Breaker) -> Literal["working", "shaky", "down", "unproven"]:
-    if breaker.state != State.CLOSED:
-        return "down"
-    if breaker.failures:
-        return "shaky"
-    return "working" if breaker.proven else "unproven"
-
-
 _WORDS = {
     ErrorKind.NETWORK: "network error",
     ErrorKind.TIMEOUT: "time-out",
@@ -241,7 +290,7 @@ _WORDS = {
 }
 
 
-def _words(kind: ErrorKind | None) -> str:
+def words(kind: ErrorKind | None) -> str:
     return _WORDS[kind] if kind else "failure"
 
 

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from providers import addresses, routing
 from providers.breaker import State
+from providers.routes import RouteState
 from providers.types import Method
 
 
@@ -34,7 +35,7 @@ class Active:
 
 def active(
     policy: routing.Policy,
-    routes: tuple[routing.RouteState, ...],
+    routes: tuple[RouteState, ...],
     now: datetime,
     fresh: timedelta,
 ) -> Active:
@@ -48,7 +49,7 @@ def active(
     )
 
 
-def line(route: routing.RouteState, base_url: str, last_error: str, now: datetime) -> RouteLine:
+def line(route: RouteState, base_url: str, last_error: str, now: datetime) -> RouteLine:
     """A route's breaker in words."""
     status, word, sentence = _condition(route, now)
     resting = route.breaker.state != State.CLOSED
@@ -65,13 +66,13 @@ def line(route: routing.RouteState, base_url: str, last_error: str, now: datetim
     )
 
 
-def _where(route: routing.RouteState, base_url: str) -> str:
+def _where(route: RouteState, base_url: str) -> str:
     if route.method == Method.DIRECT:
         return addresses.host(base_url)
     return addresses.host(route.endpoint) if route.endpoint else "this program's gateway process"
 
 
-def _condition(route: routing.RouteState, now: datetime) -> tuple[str, str, str]:
+def _condition(route: RouteState, now: datetime) -> tuple[str, str, str]:
     breaker = route.breaker
     if breaker.state == State.HALF_OPEN:
         return "degraded", "On trial", _sentence(routing.resting_reason(route, now))

@@ -45,6 +45,7 @@ class ChatRequest:
 
     messages: tuple[ChatMessage, ...]
     options: Json = field(default_factory=dict)
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +136,9 @@ type ClientEvent = TextDelta | ReasoningDelta | ToolCallDelta | UsageReport | Fi
 class RouteTaken:
     """Comes once, just before the first content: the route that answers and why it was chosen.
 
-    `fallback` is true where it was not the plan's first choice.
+    `fallback` is true where it was not the plan's first choice; `attempts` counts this one too.
+    `overhead_ms` is what passed in this program before the answering call went out, without the
+    time that failed calls took.
     """
 
     route_id: int
@@ -145,19 +148,26 @@ class RouteTaken:
     reason: str
     fallback: bool
     ttft_ms: int
+    provider_slug: str = ""
+    attempts: int = 1
+    overhead_ms: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptRecord:
-    """One call over one route, as stored and shown. `outcome` is `ok`, `stopped` or a kind."""
+    """One call over one route, as stored and shown. `outcome` is `ok`, `stopped` or a kind.
+
+    Without a method it is a request that no route was free for.
+    """
 
     route_id: int
-    method: Method
+    method: Method | None
     endpoint: str
     outcome: str
     reason: str
     started_at: datetime
     duration_ms: int
+    position: int = 1
     ttft_ms: int | None = None
     status: int | None = None
     error_code: str = ""

@@ -13,6 +13,7 @@ from django.utils.dateparse import parse_datetime
 from django.utils.http import urlencode
 from django.views.decorators.http import require_GET, require_POST
 
+from providers import changes
 from providers.forms import AddModelForm
 from providers.models import LanguageModel, Provider
 from providers.views.access import Request, in_background, staff_only
@@ -115,6 +116,7 @@ def toggle_all(request: Request, slug: str) -> HttpResponse:
     provider = get_object_or_404(Provider, slug=slug)
     found = _matching(provider, request.GET.get("q", "").strip(), request.GET.get("show", ""))
     found.update(enabled=request.POST.get("enabled") == "on")
+    changes.announce("providers")
     return _answer(request, provider)
 
 

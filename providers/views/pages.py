@@ -1,10 +1,8 @@
 """The providers' pages: cards, a new one, one in detail. Each renders from storage alone."""
 
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
-from django.conf import settings
 from django.contrib import messages
 from django.db.models import Count, Q
 from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
@@ -14,7 +12,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from django_htmx.http import HttpResponseClientRedirect
 
-from providers import presets, records, summary
+from providers import presets, snapshot, summary
 from providers.forms import ProviderForm
 from providers.models import Provider
 from providers.views import catalogue
@@ -41,13 +39,11 @@ class Card:
 def card(provider: Provider) -> Card:
     """Reads the provider's prefetched routes; asks the database nothing else."""
     now, routes = timezone.now(), list(provider.routes.all())
-    states = tuple(records.state_of(route) for route in routes)
+    states = tuple(route.as_state() for route in routes)
     return Card(
         provider=provider,
         preset=presets.get(provider.preset),
-        active=summary.active(
-            records.policy_of(provider), states, now, timedelta(seconds=settings.ROUTING_FRESH)
-        ),
+        active=summary.active(snapshot.policy(provider), states, now, snapshot.fresh()),
         lines=tuple(
             summary.line(state, provider.base_url, route.last_error, now)
             for state, route in zip(states, routes, strict=True)

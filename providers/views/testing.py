@@ -19,7 +19,7 @@ from django.template.loader import render_to_string
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 
-from providers import addresses, diagnosis, probing, records, sse
+from providers import addresses, diagnosis, probing, snapshot, sse
 from providers.causes import Evidence
 from providers.errors import CallError
 from providers.forms import ProviderForm
@@ -161,9 +161,9 @@ def _sheet(request: HttpRequest, slug: str) -> Sheet:
 def _stored(provider: Provider) -> probing.Draft:
     model_id = _model_to_ask(provider)
     return probing.Draft(
-        connection=records.connection(provider),
+        connection=snapshot.connection(provider),
         model_id=model_id,
-        stored=records.load(provider.pk, model_id),
+        stored=snapshot.load_one(provider.pk, model_id),
     )
 
 
@@ -172,7 +172,7 @@ def _typed(form: ProviderForm, provider: Provider | None) -> probing.Draft:
     if provider is None:
         return probing.Draft(connection=typed)
     stored = Provider.objects.get(pk=provider.pk)
-    if records.connection(stored) == typed:
+    if snapshot.connection(stored) == typed:
         return _stored(stored)
     return probing.Draft(connection=typed, model_id=_model_to_ask(stored))
 

@@ -55,6 +55,7 @@ def test_the_history_of_a_row_holds_no_key(owner_client: Client, provider: Provi
         "provider_type": "hybrid",
         "routing_method": "auto",
         "health_check_interval": "60",
+        "chat_probe_cap": "0.05",
         "enabled": "on",
     }
     assert owner_client.post(url, sent).status_code == 302

@@ -8,7 +8,7 @@ from django.contrib.auth.models import User
 from providers import presets
 from providers.forms import AddModelForm, ProviderForm
 from providers.models import Provider
-from providers.records import connection
+from providers.snapshot import connection
 
 MakeProvider = Callable[..., Provider]
 SECRET = "sk-secret-0123456789wxyz"

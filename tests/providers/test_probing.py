@@ -1,14 +1,17 @@
 """Probes and tests take the roads of real traffic and feed the same state."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from asgiref.sync import sync_to_async
+from pytest_django import Settings
 
-from providers import database, http, probing, records
+from providers import database, http, probing, snapshot, targets
 from providers.breaker import State
 from providers.models import Attempt, Provider, Route
 from providers.probing import Draft, Step
+from providers.rules import RULES
 from providers.types import FoundModel, Kind, Method
 from tests import fakes
 
@@ -37,7 +40,7 @@ def ended(steps: list[Step], method: Method) -> dict[str, str]:
 
 
 def draft(url: str, key: str = fakes.KEY, model_id: str = "echo") -> Draft:
-    connection = records.Connection(
+    connection = targets.Connection(
         preset="custom",
         kind=Kind.OPENAI,
         base_url=url,
@@ -62,9 +65,10 @@ async def test_a_probe_makes_health_known(
 
 
 async def test_a_dead_provider_becomes_failing_and_recovers(
-    make_provider: MakeProvider, fake: fakes.Upstream
+    make_provider: MakeProvider, fake: fakes.Upstream, settings: Settings
 ) -> None:
     """Two refused connects without a success before; then the trials close it again."""
+    settings.ROUTING_RULES = replace(RULES, good_to_recover=2, recover_after=0.001)
     nowhere = f"http://127.0.0.1:{fakes.refusing_port()}/v1"
     provider = await sync_to_async(make_provider)(base_url=nowhere, gateway_endpoint=nowhere)
     await probed(provider)
@@ -80,7 +84,7 @@ async def test_a_dead_provider_becomes_failing_and_recovers(
     await Route.objects.aupdate(retry_at="2020-01-01T00:00:00Z")
     await probed(provider)
     provider = await probed(provider)
-    assert provider.health_status == "healthy"
+    assert (provider.health_status, provider.health_reason) == ("healthy", "")
     assert provider.consecutive_failures == 0
 
 
@@ -158,8 +162,8 @@ async def test_a_test_of_a_stored_provider_counts_for_its_routes(
     await Route.objects.filter(provider=provider).aupdate(
         state=State.OPEN, last_kind="auth", opened_at="2026-01-01T00:00:00Z"
     )
-    stored = await database.run(records.load, provider.pk)
-    await checked(Draft(connection=records.connection(provider), model_id="echo", stored=stored))
+    stored = await database.run(snapshot.load_one, provider.pk)
+    await checked(Draft(connection=snapshot.connection(provider), model_id="echo", stored=stored))
     assert await Attempt.objects.filter(purpose="test", outcome="ok").acount() == 2
     provider = await Provider.objects.aget(pk=provider.pk)
     assert provider.health_status == "healthy"

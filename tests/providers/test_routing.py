@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers import routing
+from providers import condition, routing
 from providers.breaker import Breaker, State
 from providers.errors import CallError, ErrorKind, GatewayError
-from providers.routing import Policy, RouteState
+from providers.routes import RouteState
+from providers.routing import Policy
 from providers.types import AttemptRecord, Method
 
 NOW = datetime(2026, 1, 2, 12, 1, 0, tzinfo=UTC)
@@ -71,18 +72,48 @@ def test_a_due_route_is_tried_as_a_trial() -> None:
     assert [(step.route.route_id, step.trial) for step in plan.routes] == [(1, True), (2, False)]
 
 
-def test_when_all_rest_the_one_due_soonest_still_goes_out() -> None:
-    """The pool is never empty by breakers alone."""
+def test_when_all_rest_the_one_due_soonest_is_the_last_resort() -> None:
+    """The pool is never empty by breakers alone; the others are told when to come back."""
     later = replace(GATEWAY, breaker=replace(RESTING, retry_at=NOW + timedelta(minutes=5)))
     plan = routing.plan(Policy(), (later, replace(DIRECT, breaker=RESTING)), NOW, DAY)
-    assert [step.route.route_id for step in plan.routes] == [1]
-    assert "every route rests" in plan.routes[0].reason
+    assert plan.routes == ()
+    assert plan.last_resort is not None
+    assert plan.last_resort.route.route_id == 1
+    assert "every route rests" in plan.last_resort.reason
+    assert plan.resting is not None
+    assert (plan.resting.kind, plan.resting.retry_after) == (ErrorKind.OVERLOADED, 30)
 
 
-def test_a_route_set_aside_is_the_very_last_resort() -> None:
-    """A refused key is not due at any time."""
+def test_a_dead_key_is_no_last_resort() -> None:
+    """No waiting mends it; the caller is told what would."""
     routes = (replace(DIRECT, breaker=SET_ASIDE), replace(GATEWAY, breaker=RESTING))
-    assert methods(Policy(), *routes) == ["gateway"]
+    plan = routing.plan(Policy(), routes, NOW, DAY)
+    assert plan.last_resort is not None
+    assert plan.last_resort.route.method == Method.GATEWAY
+    dead = routing.plan(Policy(fallback_enabled=False), routes, NOW, DAY)
+    assert dead.last_resort is None
+    assert dead.resting is not None
+    assert dead.resting.kind == ErrorKind.AUTH
+
+
+def test_what_stands_in_comes_last() -> None:
+    """Another gateway after both of the provider's own roads, then another provider."""
+    spare = replace(GATEWAY, route_id=3, endpoint="http://b", spare=True)
+    other = routing.Alternative(
+        name="Other", policy=Policy(), routes=(replace(DIRECT, route_id=4, provider_id=2),)
+    )
+    policy = Policy(routing_method="gateway")
+    plan = routing.plan(policy, (DIRECT, GATEWAY, spare), NOW, DAY, (other,))
+    assert [step.route.route_id for step in plan.routes] == [2, 1, 3, 4]
+    assert plan.routes[-1].reason == "Other stands in"
+
+
+def test_another_provider_helps_where_no_other_road_to_the_same_one_would() -> None:
+    """Its key, its balance and its limits are its own; a bad request is bad everywhere."""
+    other = replace(DIRECT, route_id=4, provider_id=2)
+    for kind in (ErrorKind.AUTH, ErrorKind.QUOTA, ErrorKind.OVERLOADED, ErrorKind.RATE_LIMIT):
+        assert routing.may_help(error(kind), DIRECT, other)
+    assert not routing.may_help(error(ErrorKind.REQUEST), DIRECT, other)
 
 
 def test_a_learned_route_comes_first_for_a_day() -> None:
@@ -130,10 +161,35 @@ def test_a_failed_gateway_leaves_direct() -> None:
 
 def test_only_what_was_not_sent_is_repeated() -> None:
     """And not what will be so an instant later."""
-    assert routing.may_repeat(error(ErrorKind.NETWORK, "reset", sent=False))
-    assert not routing.may_repeat(error(ErrorKind.NETWORK, "reset", sent=True))
-    assert not routing.may_repeat(error(ErrorKind.NETWORK, "connect_refused", sent=False))
-    assert not routing.may_repeat(error(ErrorKind.TIMEOUT, sent=False))
+    assert routing.repeats_first(error(ErrorKind.NETWORK, "reset", sent=False))
+    assert not routing.repeats_first(error(ErrorKind.NETWORK, "reset", sent=True))
+    assert not routing.repeats_first(error(ErrorKind.NETWORK, "connect_refused", sent=False))
+    assert not routing.repeats_first(error(ErrorKind.TIMEOUT, sent=False))
+
+
+@pytest.mark.parametrize(
+    ("kind", "code", "retry_after", "wait"),
+    [
+        (ErrorKind.PROVIDER, "", None, 0.0),
+        (ErrorKind.PROVIDER, "html", None, None),
+        (ErrorKind.OVERLOADED, "", None, 0.0),
+        (ErrorKind.OVERLOADED, "", 2.0, 2.0),
+        (ErrorKind.OVERLOADED, "", 60.0, None),
+        (ErrorKind.RATE_LIMIT, "", None, None),
+        (ErrorKind.RATE_LIMIT, "", 1.0, 1.0),
+        (ErrorKind.RATE_LIMIT, "", 30.0, None),
+        (ErrorKind.TIMEOUT, "", None, None),
+        (ErrorKind.QUOTA, "", 1.0, None),
+        (ErrorKind.AUTH, "", None, None),
+        (ErrorKind.REQUEST, "", None, None),
+    ],
+)
+def test_the_same_route_again_only_where_the_table_says_so(
+    kind: ErrorKind, code: str, retry_after: float | None, wait: float | None
+) -> None:
+    """Once, after what the upstream asked for, if that is short."""
+    failed = CallError(kind, "x", code=code, retry_after=retry_after)
+    assert routing.repeat_after(failed) == wait
 
 
 def test_the_most_useful_error_is_the_one_somebody_can_mend() -> None:
@@ -179,14 +235,14 @@ SHAKY = Breaker(proven=True, failures=1, last_kind=ErrorKind.NETWORK)
 def test_health_follows_from_the_routes(direct: Breaker, gateway: Breaker, expected: str) -> None:
     """One state; every view reads it."""
     routes = (replace(DIRECT, breaker=direct), replace(GATEWAY, breaker=gateway))
-    assert routing.health_of(Policy(), routes, NOW, DAY) == expected
+    assert condition.health(Policy(), routes, NOW, DAY).word == expected
 
 
 def test_a_learned_detour_is_degraded() -> None:
     """Answers come, but the road the operator wanted is closed."""
     learned = replace(GATEWAY, learned_at=NOW)
     routes = (replace(DIRECT, breaker=RESTING), learned)
-    assert routing.health_of(Policy(), routes, NOW, DAY) == "degraded"
+    assert condition.health(Policy(), routes, NOW, DAY).word == "degraded"
 
 
 STATES = st.sampled_from([Breaker(), PROVEN, SHAKY, RESTING, SET_ASIDE, DUE])
@@ -205,8 +261,11 @@ def test_a_plan_is_never_empty_and_never_repeats_a_route(
 ) -> None:
     """Whatever the breakers say, something goes out, with a reason."""
     routes = (replace(DIRECT, breaker=direct), replace(GATEWAY, breaker=gateway))
-    steps = routing.plan(policy, routes, NOW, DAY).routes
+    plan = routing.plan(policy, routes, NOW, DAY)
+    steps = plan.routes or ((plan.last_resort,) if plan.last_resort else ())
     ids = [step.route.route_id for step in steps]
-    assert ids
+    allowed = routing.in_order(policy, routes, NOW, DAY)
+    dead = all(r.breaker.retry_at is None and r.breaker.state == State.OPEN for r in allowed)
+    assert bool(ids) != dead
     assert len(ids) == len(set(ids))
     assert all(step.reason for step in steps)

@@ -15,7 +15,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from providers import http, presets
 from providers.models import Attempt, LanguageModel, ModelSource, Provider
-from providers.records import connection
+from providers.snapshot import connection
 from providers.views import access
 from tests import fakes
 from tests.providers import test_forms

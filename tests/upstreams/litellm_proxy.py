@@ -42,7 +42,7 @@ class Proxy:
             "LITELLM_MODE": "PRODUCTION",
         }
         # The proxy would take ours for its own.
-        for name in ("DATABASE_URL", "REDIS_URL"):
+        for name in ("DATABASE_URL", "REDIS_URL", "PROMETHEUS_MULTIPROC_DIR"):
             environment.pop(name, None)
         self.process = subprocess.Popen(
             tethered(command),

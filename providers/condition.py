@@ -1,0 +1,120 @@
+"""The health of a provider, derived from its routes: a word and the sentence behind it. No I/O.
+
+It gets worse at once and better only after several good results and half a minute, so that it does
+not flicker.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from providers import routing
+from providers.breaker import State
+from providers.routes import RouteState
+from providers.rules import RULES, Rules
+
+type Word = Literal["healthy", "degraded", "failing", "unknown"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """`reason` is a sentence without its full stop; empty where all is well."""
+
+    word: Word
+    reason: str = ""
+
+
+def health(
+    policy: routing.Policy,
+    routes: Sequence[RouteState],
+    now: datetime,
+    fresh: timedelta,
+    before: str = "unknown",
+    rules: Rules = RULES,
+) -> Health:
+    """What the routes together mean; `before` is the word so far."""
+    ordered = routing.in_order(policy, routes, now, fresh)
+    found = _found(policy, ordered, now, rules)
+    if found.word != "healthy" or before not in ("degraded", "failing"):
+        return found
+    return _recovering(ordered[0], now, rules) or found
+
+
+def _found(
+    policy: routing.Policy, ordered: list[RouteState], now: datetime, rules: Rules
+) -> Health:
+    if not ordered:
+        return Health(word="unknown", reason="No route to it is allowed by its settings")
+    conditions = [_condition(route) for route in ordered]
+    down = [r for r, c in zip(ordered, conditions, strict=True) if c == "down"]
+    told = "; ".join(routing.resting_reason(route, now) for route in down)
+    if len(down) == len(ordered):
+        return Health(word="failing", reason=told)
+    if "working" not in conditions:
+        if down or "shaky" in conditions:
+            return Health(word="degraded", reason=told or _shaky(ordered[0]))
+        return Health(word="unknown", reason="Nothing has been asked of it yet")
+    return _working(policy, ordered, conditions, told, rules)
+
+
+def _working(
+    policy: routing.Policy,
+    ordered: list[RouteState],
+    conditions: Sequence[str],
+    told: str,
+    rules: Rules,
+) -> Health:
+    """At least one route answers: is it the one that should, and does it answer well?"""
+    first = ordered[0]
+    preferred = routing.wanted(policy)
+    preferred_down = any(
+        route.method == preferred and condition == "down"
+        for route, condition in zip(ordered, conditions, strict=True)
+    )
+    if conditions[0] != "working" or preferred_down:
+        return Health(word="degraded", reason=told or _shaky(first))
+    if problem := _ails(first, rules):
+        return Health(word="degraded", reason=problem)
+    return Health(word="healthy")
+
+
+def _condition(route: RouteState) -> Literal["working", "shaky", "down", "unproven"]:
+    if route.breaker.state != State.CLOSED:
+        return "down"
+    if route.breaker.failures:
+        return "shaky"
+    return "working" if route.breaker.proven else "unproven"
+
+
+def _shaky(route: RouteState) -> str:
+    if not route.breaker.failures:
+        return f"{route.method} has not been tried yet"
+    return f"{route.method} failed {route.breaker.failures:g} times in a row"
+
+
+def _ails(route: RouteState, rules: Rules) -> str:
+    """What is wrong with a route that answers; empty where nothing is."""
+    if route.judged < rules.judged_least:
+        return ""
+    if route.error_share > rules.degraded_share:
+        return f"{route.method} fails {100 * route.error_share:.0f} % of the time"
+    slow, usual = route.ttft_p95_ms, route.ttft_baseline_ms
+    if slow and usual and slow > rules.slow_factor * usual:
+        return (
+            f"{route.method} is slow: one answer in twenty begins after {slow / 1000:.1f} s,"
+            f" usual are {usual / 1000:.1f} s"
+        )
+    return ""
+
+
+def _recovering(route: RouteState, now: datetime, rules: Rules) -> Health | None:
+    """Still degraded, as what works has not worked for long enough."""
+    if route.last_failure_at is None:
+        return None
+    good, needed = route.good_streak, rules.good_to_recover
+    if good < needed:
+        return Health(word="degraded", reason=f"Recovering: {good} of {needed} good results")
+    if now - route.last_failure_at < timedelta(seconds=rules.recover_after):
+        return Health(word="degraded", reason="Recovering: the last failure is moments ago")
+    return None

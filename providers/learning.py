@@ -1,0 +1,91 @@
+"""Which method works: what is remembered of it, and when the preferred one comes back. No I/O.
+
+Breakers decide about one request; this decides about the next day. The preferred method is left
+when it trips while another one answers, and returns only after several good results in a row and a
+hold-down, which doubles each time it came back and failed again.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from providers.breaker import State
+from providers.routes import RouteState
+from providers.rules import RULES, Rules
+from providers.types import Method
+
+REMEMBER_EVERY = timedelta(minutes=5)  # a method in use is written down anew at most so often
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Learned:
+    """The method remembered in the place of the preferred one; None where that one is used."""
+
+    method: Method | None = None
+    at: datetime | None = None
+    switched_at: datetime | None = None
+    flaps: int = 0
+
+
+def hold_down(flaps: int, rules: Rules = RULES) -> timedelta:
+    """How long after a switch the next one has to wait."""
+    return timedelta(seconds=min(rules.longest_hold_down, rules.hold_down * 2 ** min(flaps, 16)))
+
+
+def learn(
+    known: Learned,
+    preferred: Method,
+    states: Iterable[RouteState],
+    now: datetime,
+    rules: Rules = RULES,
+) -> Learned:
+    """What is remembered once results are in the states; equal to `known` where nothing changes."""
+    routes = list(states)
+    ours = [state for state in routes if state.method == preferred]
+    others = [state for state in routes if state.method != preferred]
+    if known.method is None:
+        return _left(known, ours, others, now, rules)
+    if _is_back(ours, rules) and _rested(known, now, rules):
+        return Learned(switched_at=now, flaps=known.flaps)
+    in_use = [state for state in others if _answered_after(state, known.at)]
+    if in_use and known.at and now - known.at >= REMEMBER_EVERY:
+        return replace(known, at=now)
+    return known
+
+
+def _left(
+    known: Learned,
+    ours: list[RouteState],
+    others: list[RouteState],
+    now: datetime,
+    rules: Rules,
+) -> Learned:
+    """The preferred method is down and another one answers: that one is remembered."""
+    down = bool(ours) and all(state.breaker.state != State.CLOSED for state in ours)
+    since = max((s.breaker.opened_at for s in ours if s.breaker.opened_at), default=None)
+    answering = [state for state in others if since and _answered_after(state, since)]
+    if not (down and answering and _rested(replace(known, flaps=0), now, rules)):
+        return known
+    again = known.switched_at and (now - known.switched_at).total_seconds() < rules.flap_within
+    return Learned(
+        method=answering[0].method,
+        at=now,
+        switched_at=now,
+        flaps=known.flaps + 1 if again else 0,
+    )
+
+
+def _answered_after(state: RouteState, moment: datetime | None) -> bool:
+    closed, last = state.breaker.state == State.CLOSED, state.last_success_at
+    return closed and last is not None and (moment is None or last >= moment)
+
+
+def _is_back(ours: list[RouteState], rules: Rules) -> bool:
+    return any(
+        state.breaker.state == State.CLOSED and state.good_streak >= rules.good_to_return
+        for state in ours
+    )
+
+
+def _rested(known: Learned, now: datetime, rules: Rules) -> bool:
+    return known.switched_at is None or now - known.switched_at >= hold_down(known.flaps, rules)

@@ -1,0 +1,22 @@
+"""Whom we can call and how, as rows: providers, their routes, their models, and every attempt."""
+
+from providers.models.attempt import Attempt, Purpose
+from providers.models.gateway import Gateway
+from providers.models.language_model import LanguageModel, ModelSource
+from providers.models.provider import HealthStatus, Provider, ProviderType, RoutingMethod
+from providers.models.route import Route, breaker_columns, route_columns
+
+__all__ = [
+    "Attempt",
+    "Gateway",
+    "HealthStatus",
+    "LanguageModel",
+    "ModelSource",
+    "Provider",
+    "ProviderType",
+    "Purpose",
+    "Route",
+    "RoutingMethod",
+    "breaker_columns",
+    "route_columns",
+]

@@ -1,0 +1,24 @@
+"""Rows that every process keeps a copy of: a change of one is told to all, once it is committed."""
+
+from typing import Any
+
+from django.db import models
+
+from providers import changes
+
+
+class Announced(models.Model):
+    """What saves and deletes one is told at once; who uses `update()` or `bulk_create()` on many
+    calls `changes.announce` itself."""
+
+    class Meta:
+        abstract = True
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        super().save(*args, **kwargs)
+        changes.announce("providers")
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        deleted = super().delete(*args, **kwargs)
+        changes.announce("providers")
+        return deleted

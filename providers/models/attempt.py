@@ -1,0 +1,66 @@
+"""Attempts: every call over every route, appended and never changed."""
+
+from django.conf import settings
+from django.db import models
+from django.utils import timezone
+
+from providers.models.provider import Provider
+from providers.models.route import Route
+
+
+class Purpose(models.TextChoices):
+    CHAT = "chat", "Chat"
+    API = "api", "API"
+    TEST = "test", "Test"
+    PROBE = "probe", "Probe"
+
+
+class Attempt(models.Model):
+    """One call over one route. Appended, never changed; pruned by age.
+
+    A request that no route was free for is one attempt without a route, so that it shows too.
+    """
+
+    request_id = models.UUIDField(db_index=True)
+    position = models.PositiveSmallIntegerField(default=1, help_text="Among its request's.")
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    # The id of the client key it was asked with; no foreign key, as those rows are api's.
+    client_key = models.PositiveBigIntegerField(null=True, blank=True)
+    route = models.ForeignKey(Route, null=True, on_delete=models.SET_NULL, related_name="attempts")
+    provider = models.ForeignKey(Provider, on_delete=models.CASCADE, related_name="attempts")
+    method = models.CharField(max_length=10)
+    endpoint = models.CharField(max_length=500, blank=True, default="")
+    model_id = models.CharField(max_length=200, blank=True, default="")
+    purpose = models.CharField(max_length=10, choices=Purpose)
+    outcome = models.CharField(max_length=12)
+    status = models.PositiveSmallIntegerField(null=True, blank=True)
+    error_code = models.CharField(max_length=100, blank=True, default="")
+    error_message = models.CharField(max_length=300, blank=True, default="")
+    reason = models.CharField(max_length=300, blank=True, default="")
+    ttft_ms = models.PositiveIntegerField(null=True, blank=True)
+    duration_ms = models.PositiveIntegerField(default=0)
+    input_tokens = models.PositiveIntegerField(null=True, blank=True)
+    output_tokens = models.PositiveIntegerField(null=True, blank=True)
+    usage_estimated = models.BooleanField(default=False)
+    cost = models.DecimalField(max_digits=14, decimal_places=8, null=True, blank=True)
+    started_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ("-started_at",)
+        indexes = (
+            # the provider page's activity, and the status page's last hours
+            models.Index(fields=("provider", "-started_at"), name="attempt_recent"),
+            # the activity page without a filter, roll-ups and pruning, which go by time alone
+            models.Index(fields=("-started_at",), name="attempt_time"),
+            # a person's own activity
+            models.Index(
+                fields=("user", "-started_at"),
+                name="attempt_of_user",
+                condition=models.Q(user__isnull=False),
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.outcome}"

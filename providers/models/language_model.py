@@ -1,0 +1,65 @@
+"""Language models: what a provider offers, as rows of its catalogue."""
+
+from __future__ import annotations
+
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.utils import timezone
+
+from providers.models.announced import Announced
+from providers.models.provider import Provider
+
+
+class ModelSource(models.TextChoices):
+    DISCOVERED = "discovered", "Discovered"
+    CATALOGUE = "catalogue", "Offline catalogue"
+    MANUAL = "manual", "Added by hand"
+
+
+class LanguageModelQuerySet(models.QuerySet["LanguageModel"]):
+    def usable(self) -> LanguageModelQuerySet:
+        return self.filter(enabled=True, missing_since=None, provider__enabled=True)
+
+
+class LanguageModel(Announced):
+    """One model a provider offers. Prices in USD per million tokens; None where unknown."""
+
+    provider = models.ForeignKey(Provider, on_delete=models.CASCADE, related_name="language_models")
+    model_id = models.CharField(max_length=200)
+    name = models.CharField(max_length=200)
+    context = models.PositiveIntegerField(null=True, blank=True)
+    output_limit = models.PositiveIntegerField(null=True, blank=True)
+    vision = models.BooleanField(default=False)
+    tools = models.BooleanField(default=False)
+    reasoning = models.BooleanField(default=False)
+    streaming = models.BooleanField(default=True)
+    json_output = models.BooleanField(default=False)
+    input_price = models.DecimalField(max_digits=12, decimal_places=6, null=True, blank=True)
+    output_price = models.DecimalField(max_digits=12, decimal_places=6, null=True, blank=True)
+    enabled = models.BooleanField(default=True)
+    first_seen = models.DateTimeField(default=timezone.now)
+    last_seen = models.DateTimeField(default=timezone.now)
+    missing_since = models.DateTimeField(null=True, blank=True)
+    source = models.CharField(max_length=12, choices=ModelSource, default=ModelSource.DISCOVERED)
+    parameters = models.JSONField(default=dict, blank=True)
+    alias = models.CharField(
+        max_length=200, blank=True, default="", help_text="Another name it is asked for by."
+    )
+
+    objects = LanguageModelQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("provider__name", "name")
+        constraints = (
+            models.UniqueConstraint(fields=("provider", "model_id"), name="model_unique"),
+            models.UniqueConstraint(
+                fields=("alias",), condition=~models.Q(alias=""), name="model_alias_unique"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.name
+
+    def clean(self) -> None:
+        if not isinstance(self.parameters, dict):
+            raise ValidationError({"parameters": 'Enter an object, such as {"temperature": 0}.'})

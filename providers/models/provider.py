@@ -1,0 +1,183 @@
+"""Providers: accounts at vendors, with their policy and what is known of their health."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.core.validators import MinValueValidator
+from django.db import models
+from django.utils import timezone
+
+from providers import changes
+from providers.fields import EncryptedJSONField, EncryptedTextField, mask
+from providers.models.announced import Announced
+from providers.models.gateway import Gateway
+from providers.models.route import FORGOTTEN
+from providers.types import Kind, Method
+
+if TYPE_CHECKING:
+    from providers.models.route import Route
+
+
+class RoutingMethod(models.TextChoices):
+    AUTO = "auto", "Automatic"
+    DIRECT = "direct", "Direct"
+    GATEWAY = "gateway", "Gateway"
+
+
+class ProviderType(models.TextChoices):
+    DIRECT_API = "direct-api", "Direct API"
+    GATEWAY_REQUIRED = "gateway-required", "Gateway required"
+    HYBRID = "hybrid", "Either way"
+    LEGACY = "legacy", "Legacy"
+
+
+class HealthStatus(models.TextChoices):
+    HEALTHY = "healthy", "Healthy"
+    DEGRADED = "degraded", "Degraded"
+    FAILING = "failing", "Failing"
+    UNKNOWN = "unknown", "Unknown"
+
+
+class ProviderQuerySet(models.QuerySet["Provider"]):
+    def usable(self) -> ProviderQuerySet:
+        return self.filter(enabled=True)
+
+    def claim_due(self, now: datetime, limit: int = 100) -> list[int]:
+        """Ids of providers whose check is due, each given to one caller only."""
+        due = (
+            self.usable()
+            .filter(next_check_at__lte=now)
+            .order_by("next_check_at")
+            .values_list("pk", "next_check_at", "health_check_interval")[:limit]
+        )
+        return [
+            pk
+            for pk, was_due, interval in due
+            if self.filter(pk=pk, next_check_at=was_due).update(
+                next_check_at=now + timedelta(seconds=interval)
+            )
+        ]
+
+
+class Provider(Announced):
+    """An account at a vendor: base URL, key, policy, and what is known of its health."""
+
+    slug = models.SlugField(unique=True)
+    name = models.CharField(max_length=100)
+    preset = models.SlugField(default="custom")
+    kind = models.CharField(
+        max_length=20, choices=[(k.value, k.name.title()) for k in Kind], default=Kind.OPENAI.value
+    )
+    base_url = models.URLField(max_length=500)
+    api_key = EncryptedTextField(blank=True, default="")
+    extra_headers = EncryptedJSONField(blank=True, default="")
+    enabled = models.BooleanField(default=True)
+    provider_type = models.CharField(
+        max_length=20, choices=ProviderType, default=ProviderType.HYBRID
+    )
+    routing_method = models.CharField(
+        max_length=10, choices=RoutingMethod, default=RoutingMethod.AUTO
+    )
+    gateway_endpoint = models.URLField(max_length=500, null=True, blank=True)
+    gateway_api_key = EncryptedTextField(blank=True, default="")
+    prefer_direct = models.BooleanField(default=True)
+    fallback_enabled = models.BooleanField(default=True)
+    health_check_interval = models.PositiveIntegerField(
+        default=60, validators=[MinValueValidator(5)], help_text="Seconds between checks."
+    )
+    health_status = models.CharField(
+        max_length=10, choices=HealthStatus, default=HealthStatus.UNKNOWN
+    )
+    last_health_check = models.DateTimeField(null=True, blank=True)
+    consecutive_failures = models.PositiveIntegerField(default=0)
+    next_check_at = models.DateTimeField(default=timezone.now)
+    models_refreshed_at = models.DateTimeField(null=True, blank=True)
+    models_error = models.CharField(max_length=300, blank=True, default="")
+    alternatives = models.ManyToManyField(
+        "self",
+        symmetrical=False,
+        blank=True,
+        related_name="+",
+        help_text="Providers that may answer with the same model when every route here has failed.",
+    )
+    concurrency = models.PositiveSmallIntegerField(
+        null=True, blank=True, help_text="Most calls at once with this key; the preset's if empty."
+    )
+    chat_probe = models.BooleanField(
+        default=False, help_text="Checks also send one short chat, which the provider charges for."
+    )
+    chat_probe_cap = models.DecimalField(
+        max_digits=8, decimal_places=4, default=Decimal("0.05"), help_text="USD a day, at most."
+    )
+    health_reason = models.CharField(max_length=300, blank=True, default="")
+    switched_at = models.DateTimeField(
+        null=True, blank=True, help_text="When the learned method last changed."
+    )
+    flaps = models.PositiveSmallIntegerField(
+        default=0, help_text="How often the preferred method came back and failed again."
+    )
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    key_set_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = ProviderQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("name",)
+        indexes = (
+            # health.monitor asks every few seconds which checks are due
+            models.Index("next_check_at", name="provider_due", condition=models.Q(enabled=True)),
+        )
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def masked_key(self) -> str:
+        return mask(self.api_key)
+
+    def endpoint(self) -> str:
+        """The LiteLLM endpoint of this provider; empty for our own gateway process."""
+        return self.gateway_endpoint or settings.LITELLM_ENDPOINT or ""
+
+    def ensure_routes(self) -> list[Route]:
+        """The rows of every road to it: made where they are missing, those of earlier endpoints
+        dropped. Two queries where nothing changed."""
+        gateways = Gateway.objects.filter(enabled=True).values_list("url", flat=True)
+        wanted = self.roads(tuple(gateways))
+        routes = list(self.routes.all())
+        existing = {(route.method, route.endpoint) for route in routes}
+        if existing == wanted:
+            return routes
+        for method, endpoint in wanted - existing:
+            self.routes.get_or_create(method=method, endpoint=endpoint)
+        for method, endpoint in existing - wanted:
+            self.routes.filter(method=method, endpoint=endpoint).delete()
+        return list(self.routes.all())
+
+    def roads(self, gateways: tuple[str, ...]) -> set[tuple[str, str]]:
+        """Method and endpoint of every route it has: direct, its own gateway, and what stands in,
+        other gateways and our own process where there is one."""
+        endpoints = {self.endpoint(), *gateways, *([""] if settings.GATEWAY_TOKEN else [])}
+        return {(Method.DIRECT.value, "")} | {(Method.GATEWAY.value, each) for each in endpoints}
+
+    def forget_learned(self) -> None:
+        """A changed key or address: every route starts anew, and so does the health."""
+        Provider.objects.filter(pk=self.pk).update(
+            health_status=HealthStatus.UNKNOWN,
+            health_reason="",
+            consecutive_failures=0,
+            switched_at=None,
+            flaps=0,
+            next_check_at=timezone.now(),
+            models_refreshed_at=None,
+        )
+        # Provider before routes, as everywhere, or two transactions would wait for one another.
+        self.routes.update(**FORGOTTEN, epoch=models.F("epoch") + 1)
+        changes.announce("routes")

@@ -1,0 +1,142 @@
+"""Routes: provider x method x endpoint, the rows that carry breaker state.
+
+A state changes by compare-and-set, or under the row's lock; never by read, modify and save.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import models
+
+from providers import breaker
+from providers.errors import ErrorKind
+from providers.routes import RouteState
+from providers.types import Method
+
+
+def breaker_columns(state: breaker.Breaker) -> dict[str, Any]:
+    """A breaker's columns, as `update()` and `filter()` take them."""
+    return {
+        "state": state.state.value,
+        "consecutive_failures": state.failures,
+        "consecutive_successes": state.successes,
+        "trips": state.trips,
+        "opened_at": state.opened_at,
+        "retry_at": state.retry_at,
+        "last_kind": state.last_kind.value if state.last_kind else "",
+        "proven": state.proven,
+        "epoch": state.epoch,
+    }
+
+
+# The columns of what calls have shown; `learned_at` is decided for the provider as a whole.
+SEEN = (
+    *("last_outcome", "last_outcome_at", "last_error", "last_success_at", "last_failure_at"),
+    *("good_streak", "judged", "error_share", "ttft_ms", "ttft_p95_ms", "ttft_baseline_ms"),
+)
+
+
+def route_columns(state: RouteState) -> dict[str, Any]:
+    """A route's changing columns, as `update()` takes them."""
+    seen = {name: getattr(state, name) for name in SEEN}
+    return breaker_columns(state.breaker) | seen | {"last_error": state.last_error[:300]}
+
+
+# Of a provider whose key or address changed: everything starts anew, in an epoch of its own.
+FORGOTTEN = route_columns(RouteState(route_id=0, method=Method.DIRECT)) | {"learned_at": None}
+del FORGOTTEN["epoch"]
+
+
+class RouteQuerySet(models.QuerySet["Route"]):
+    def change(self, pk: int, old: breaker.Breaker, new: breaker.Breaker) -> bool:
+        """Compare-and-set of one breaker; False where another process was first."""
+        if old == new:
+            return True
+        unchanged = self.filter(
+            pk=pk,
+            epoch=old.epoch,
+            state=old.state.value,
+            consecutive_failures=old.failures,
+            retry_at=old.retry_at,
+        )
+        return unchanged.update(**breaker_columns(new)) == 1
+
+
+class Route(models.Model):
+    """Provider x method x endpoint: the row that carries breaker state."""
+
+    provider = models.ForeignKey(
+        "providers.Provider", on_delete=models.CASCADE, related_name="routes"
+    )
+    method = models.CharField(max_length=10, choices=[(m.value, m.name.title()) for m in Method])
+    endpoint = models.CharField(max_length=500, blank=True, default="")
+    state = models.CharField(
+        max_length=10,
+        choices=[(s.value, s.name.title()) for s in breaker.State],
+        default=breaker.State.CLOSED.value,
+    )
+    consecutive_failures = models.FloatField(default=0)
+    consecutive_successes = models.PositiveIntegerField(default=0)
+    trips = models.PositiveIntegerField(default=0)
+    opened_at = models.DateTimeField(null=True, blank=True)
+    retry_at = models.DateTimeField(null=True, blank=True)
+    last_kind = models.CharField(max_length=12, blank=True, default="")
+    proven = models.BooleanField(default=False)
+    epoch = models.PositiveBigIntegerField(default=0)
+    last_outcome = models.CharField(max_length=12, blank=True, default="")
+    last_outcome_at = models.DateTimeField(null=True, blank=True)
+    last_error = models.CharField(max_length=300, blank=True, default="")
+    last_success_at = models.DateTimeField(null=True, blank=True)
+    learned_at = models.DateTimeField(null=True, blank=True)
+    last_failure_at = models.DateTimeField(null=True, blank=True)
+    good_streak = models.PositiveSmallIntegerField(
+        default=0, help_text="Good results in a row; counted up to what any rule asks for."
+    )
+    judged = models.PositiveSmallIntegerField(
+        default=0, help_text="Results behind the averages, counted up to what makes them count."
+    )
+    error_share = models.FloatField(default=0, help_text="Moving average, 0 to 1.")
+    ttft_ms = models.FloatField(null=True, blank=True, help_text="Moving average.")
+    ttft_p95_ms = models.FloatField(null=True, blank=True, help_text="Moving 95th percentile.")
+    ttft_baseline_ms = models.FloatField(null=True, blank=True, help_text="What is usual here.")
+
+    objects = RouteQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("provider", "method", "endpoint")
+        constraints = (
+            models.UniqueConstraint(fields=("provider", "method", "endpoint"), name="route_unique"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.provider} {self.method}"
+
+    @property
+    def breaker(self) -> breaker.Breaker:
+        return breaker.Breaker(
+            state=breaker.State(self.state),
+            failures=self.consecutive_failures,
+            successes=self.consecutive_successes,
+            trips=self.trips,
+            opened_at=self.opened_at,
+            retry_at=self.retry_at,
+            last_kind=ErrorKind(self.last_kind) if self.last_kind else None,
+            proven=self.proven,
+            epoch=self.epoch,
+        )
+
+    def as_state(self, *, spare: bool = False) -> RouteState:
+        """The frozen value that routing works with."""
+        return RouteState(
+            route_id=self.pk,
+            provider_id=self.provider_id,
+            method=Method(self.method),
+            endpoint=self.endpoint,
+            breaker=self.breaker,
+            learned_at=self.learned_at,
+            # A LiteLLM proxy calls upstream with the key of its own configuration.
+            own_key=bool(self.endpoint),
+            spare=spare,
+            **{name: getattr(self, name) for name in SEEN},
+        )

@@ -1,0 +1,174 @@
+"""What is known of one route, and what a result changes of it. No I/O.
+
+The same function moves the state in a process's memory at once and the row in the database a moment
+later, so both tell the same story of the same results.
+"""
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from providers import breaker
+from providers.breaker import Breaker, State, Weight
+from providers.errors import ErrorKind
+from providers.rules import RULES, Rules
+from providers.types import Method
+
+SHARE_WEIGHT = 0.02  # of the newest result in the share of errors: it looks back on about fifty
+TTFT_WEIGHT = 0.2  # of the newest figure in the moving average: the last few answers
+BASELINE_WEIGHT = 0.01  # what is usual changes over hundreds of answers
+PERCENTILE = 0.95
+MOST_COUNTED = 1000  # no rule asks for more, and a column has an end
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteState:
+    """One route: its breaker, and the moving figures behind its provider's health.
+
+    `own_key`: it shows the upstream another key than direct does. `spare`: it stands in where both
+    of the provider's own roads have failed.
+    """
+
+    route_id: int
+    method: Method
+    provider_id: int = 0
+    endpoint: str = ""
+    breaker: Breaker = field(default_factory=Breaker)
+    learned_at: datetime | None = None
+    last_outcome: str = ""
+    last_outcome_at: datetime | None = None
+    last_error: str = ""
+    last_success_at: datetime | None = None
+    last_failure_at: datetime | None = None
+    good_streak: int = 0
+    judged: int = 0
+    error_share: float = 0
+    ttft_ms: float | None = None
+    ttft_p95_ms: float | None = None
+    ttft_baseline_ms: float | None = None
+    own_key: bool = False
+    spare: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What one call showed of a route. `kind` is None where it went well; `epoch` is the breaker's
+    as the call began.
+
+    `judges` is false where the outcome is told and counts for nothing; `resets` where a person's
+    test went well, which is as good as all the trials.
+    """
+
+    route_id: int
+    epoch: int
+    at: datetime
+    kind: ErrorKind | None = None
+    message: str = ""
+    retry_after: float | None = None
+    half_failed: bool = False
+    ttft_ms: int | None = None
+    judges: bool = True
+    resets: bool = False
+
+
+def after(state: RouteState, seen: Evidence, rules: Rules = RULES) -> RouteState:
+    """The state once a result is known."""
+    moved = replace(state, breaker=_moved(state.breaker, seen, rules))
+    if seen.kind == ErrorKind.STOPPED:
+        return moved
+    told = replace(
+        moved,
+        last_outcome=seen.kind or "ok",
+        last_outcome_at=seen.at,
+        last_error=seen.message,
+    )
+    if seen.kind is None:
+        return _gone_well(told, seen)
+    return _failed(told, seen) if _counts(seen) else told
+
+
+def _counts(seen: Evidence) -> bool:
+    weight = breaker.WEIGHTS[seen.kind] if seen.kind else Weight.NOTHING
+    return seen.judges and weight in (Weight.COUNTS, Weight.HALF)
+
+
+def _moved(now: Breaker, seen: Evidence, rules: Rules) -> Breaker:
+    """A result of an earlier epoch changes nothing but the length of a rest."""
+    if now.epoch != seen.epoch:
+        late = now.state == State.OPEN and now.epoch == seen.epoch + 1 and seen.retry_after
+        if not late:
+            return now
+    if seen.kind is None:
+        if seen.resets:
+            return Breaker(proven=True, epoch=now.epoch + 1)
+        return breaker.on_success(now, rules) if now.epoch == seen.epoch else now
+    failure = breaker.Failure(
+        kind=seen.kind if seen.judges else ErrorKind.STOPPED,
+        retry_after=seen.retry_after,
+        half_failed=seen.half_failed,
+    )
+    return breaker.on_failure(now, failure, seen.at, rules)
+
+
+def _gone_well(state: RouteState, seen: Evidence) -> RouteState:
+    better = replace(
+        state,
+        last_success_at=seen.at,
+        good_streak=min(state.good_streak + 1, MOST_COUNTED),
+        judged=min(state.judged + 1, MOST_COUNTED),
+        error_share=state.error_share * (1 - SHARE_WEIGHT),
+    )
+    return better if seen.ttft_ms is None else _timed(better, seen.ttft_ms)
+
+
+def _failed(state: RouteState, seen: Evidence) -> RouteState:
+    return replace(
+        state,
+        last_failure_at=seen.at,
+        good_streak=0,
+        judged=min(state.judged + 1, MOST_COUNTED),
+        error_share=state.error_share + SHARE_WEIGHT * (1 - state.error_share),
+    )
+
+
+def _timed(state: RouteState, ttft_ms: float) -> RouteState:
+    """The averages with one more time to first token.
+
+    The percentile moves up by 0.95 of a step where the figure is above it and down by 0.05 where it
+    is below, so it rests where a twentieth lies above (stochastic approximation, Robbins and Monro
+    1951). The baseline takes a slow answer for at most thrice what is usual.
+    """
+    if state.ttft_baseline_ms is None or state.ttft_ms is None or state.ttft_p95_ms is None:
+        return replace(state, ttft_ms=ttft_ms, ttft_p95_ms=ttft_ms, ttft_baseline_ms=ttft_ms)
+    usual, percentile = state.ttft_baseline_ms, state.ttft_p95_ms
+    step = max(1.0, usual / 4)
+    weight = max(BASELINE_WEIGHT, 1 / (state.judged + 1))
+    return replace(
+        state,
+        ttft_ms=state.ttft_ms + TTFT_WEIGHT * (ttft_ms - state.ttft_ms),
+        ttft_p95_ms=percentile + step * (PERCENTILE - (ttft_ms <= percentile)),
+        ttft_baseline_ms=usual + weight * (min(ttft_ms, 3 * usual) - usual),
+    )
+
+
+class Window:
+    """A route's results of the last half minute in this process, by the second."""
+
+    def __init__(self, rules: Rules = RULES) -> None:
+        self._rules = rules
+        self._seconds: dict[int, list[int]] = {}  # second: [all, failed]
+
+    def add(self, at: datetime, *, failed: bool) -> bool:
+        """Counts one result; True where, with it, half of at least ten have failed."""
+        second = int(at.timestamp())
+        if second not in self._seconds:
+            oldest = second - self._rules.window
+            self._seconds = {s: c for s, c in self._seconds.items() if s > oldest}
+        counted = self._seconds.setdefault(second, [0, 0])
+        counted[0] += 1
+        counted[1] += failed
+        return failed and self._tells(second)
+
+    def _tells(self, second: int) -> bool:
+        recent = [c for s, c in self._seconds.items() if s > second - self._rules.window]
+        whole, bad = sum(c[0] for c in recent), sum(c[1] for c in recent)
+        return whole >= self._rules.window_least and bad >= whole * self._rules.window_share

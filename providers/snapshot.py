@@ -1,0 +1,243 @@
+"""All that calls need to know, read at once and frozen: providers, their models, their routes.
+
+What operators set and what calls have changed are read apart: the first changes rarely, the second
+with every outage. One provider can also be read alone, by what is not in a hurry.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import cast
+
+from django.conf import settings
+
+from providers import routing, targets
+from providers.models import Gateway, LanguageModel, Provider
+from providers.routes import RouteState
+from providers.targets import Connection
+from providers.types import Kind, Method, Target, Usage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prices:
+    """USD per million tokens; None where unknown."""
+
+    input: Decimal | None = None
+    output: Decimal | None = None
+
+    def cost(self, usage: Usage) -> Decimal | None:
+        """USD of one call."""
+        if self.input is None or self.output is None:
+            return None
+        return (self.input * usage.input_tokens + self.output * usage.output_tokens) / 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A provider as one call sees it: nothing here reaches back into storage."""
+
+    provider_id: int
+    slug: str
+    name: str
+    connection: Connection
+    policy: routing.Policy
+    check_interval: timedelta
+    concurrency: int | None = None
+    alternatives: tuple[int, ...] = ()
+    routes: tuple[RouteState, ...] = ()
+    model_id: str = ""
+    prices: Prices = field(default_factory=Prices)
+
+    def target(self, route: RouteState) -> Target:
+        """Where an attempt over one of its routes goes."""
+        return targets.target(self.connection, route.method, self.model_id, route.endpoint)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """A model that may be asked for, and whom to ask."""
+
+    provider_id: int
+    provider_slug: str
+    provider_name: str
+    model_id: str
+    name: str
+    alias: str
+    context: int | None
+    output_limit: int | None
+    first_seen: datetime
+    prices: Prices
+
+    @property
+    def full_name(self) -> str:
+        """What tells it from the same model of another provider."""
+        return f"{self.provider_slug}/{self.model_id}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """The enabled providers and models, as they were at one moment."""
+
+    providers: Mapping[int, Candidate]
+    models: tuple[Served, ...]
+    _by_name: Mapping[str, tuple[Served, ...]] = field(repr=False)
+    _by_id: Mapping[tuple[int, str], Served] = field(repr=False)
+
+    def named(self, name: str) -> tuple[Served, ...]:
+        """The models that a name means: its full name and its alias before the plain one.
+
+        More than one: the name is ambiguous. None: nobody serves it.
+        """
+        return self._by_name.get(name, ())
+
+    def served(self, provider_id: int, model_id: str) -> Served | None:
+        return self._by_id.get((provider_id, model_id))
+
+    def same_model(self, model_id: str, provider_id: int) -> Served | None:
+        """The same model at another provider, which may put its vendor's name before it."""
+        short = _short(model_id)
+        if exact := self.served(provider_id, model_id):
+            return exact
+        theirs = (model for model in self.models if model.provider_id == provider_id)
+        return next((model for model in theirs if _short(model.model_id) == short), None)
+
+
+def load() -> Snapshot:
+    """What operators have set: every enabled provider, every model that may be asked for."""
+    spares = _spares()
+    providers = Provider.objects.usable().prefetch_related("alternatives")
+    candidates = {each.pk: candidate(each, spares) for each in providers}
+    models = tuple(_served(candidates))
+    return Snapshot(
+        providers=candidates,
+        models=models,
+        _by_name=_names(models),
+        _by_id={(model.provider_id, model.model_id): model for model in models},
+    )
+
+
+def load_routes() -> dict[int, tuple[RouteState, ...]]:
+    """What calls have changed: the routes of every enabled provider, by its id."""
+    providers = Provider.objects.usable().prefetch_related("routes")
+    spares = tuple(_spares())
+    for provider in providers:
+        _make_roads(provider, spares)
+    return {provider.pk: states(provider) for provider in providers}
+
+
+def load_some(provider_ids: Iterable[int]) -> list[Candidate]:
+    """The enabled ones of these providers with their routes, in a few queries however many."""
+    spares = _spares()
+    providers = Provider.objects.usable().filter(pk__in=list(provider_ids))
+    found = []
+    for provider in providers.prefetch_related("routes", "alternatives"):
+        _make_roads(provider, tuple(spares))
+        found.append(replace(candidate(provider, spares), routes=states(provider)))
+    return found
+
+
+def load_one(provider_id: int, model_id: str = "") -> Candidate | None:
+    """One provider; None where it is gone or switched off."""
+    found = load_some([provider_id])
+    if not found:
+        return None
+    model = LanguageModel.objects.filter(provider=provider_id, model_id=model_id).first()
+    prices = Prices(input=model.input_price, output=model.output_price) if model else Prices()
+    return replace(found[0], model_id=model_id, prices=prices)
+
+
+def _spares() -> dict[str, str]:
+    """The further gateways that stand in: address and key."""
+    return {each.url: each.api_key for each in Gateway.objects.filter(enabled=True)}
+
+
+def candidate(provider: Provider, spares: Mapping[str, str]) -> Candidate:
+    """A stored provider as calls see it, without its routes."""
+    return Candidate(
+        provider_id=provider.pk,
+        slug=provider.slug,
+        name=provider.name,
+        connection=connection(provider, spares),
+        policy=policy(provider),
+        check_interval=timedelta(seconds=provider.health_check_interval),
+        concurrency=provider.concurrency,
+        alternatives=tuple(other.pk for other in provider.alternatives.all()),
+    )
+
+
+def connection(provider: Provider, spares: Mapping[str, str] | None = None) -> Connection:
+    """How a stored provider is reached."""
+    return Connection(
+        preset=provider.preset,
+        kind=Kind(provider.kind),
+        base_url=provider.base_url,
+        api_key=provider.api_key,
+        # An EncryptedJSONField reads as a dict; django-stubs sees the TextField below it.
+        headers=cast(dict[str, str], provider.extra_headers or {}),
+        gateway_endpoint=provider.gateway_endpoint or "",
+        gateway_api_key=provider.gateway_api_key,
+        spares=spares or {},
+    )
+
+
+def policy(provider: Provider) -> routing.Policy:
+    return routing.Policy(
+        routing_method=provider.routing_method,
+        provider_type=provider.provider_type,
+        prefer_direct=provider.prefer_direct,
+        fallback_enabled=provider.fallback_enabled,
+    )
+
+
+def states(provider: Provider) -> tuple[RouteState, ...]:
+    """A provider's prefetched routes as values; what stands in comes last."""
+    own = provider.endpoint()
+    found = [
+        route.as_state(spare=route.method == Method.GATEWAY and route.endpoint != own)
+        for route in provider.routes.all()
+    ]
+    return tuple(sorted(found, key=lambda route: route.spare))
+
+
+def _make_roads(provider: Provider, gateways: tuple[str, ...]) -> None:
+    """Sees to it that the provider's prefetched routes are those it should have."""
+    existing = {(route.method, route.endpoint) for route in provider.routes.all()}
+    if existing != provider.roads(gateways):
+        provider.ensure_routes()
+        provider.refresh_from_db(from_queryset=Provider.objects.prefetch_related("routes"))
+
+
+def _served(candidates: Mapping[int, Candidate]) -> Iterable[Served]:
+    rows = LanguageModel.objects.usable().order_by("provider__name", "name")
+    columns = ("model_id", "name", "alias", "context", "output_limit", "first_seen")
+    for provider_id, into, out, *values in rows.values_list(
+        "provider_id", "input_price", "output_price", *columns
+    ):
+        if provider := candidates.get(provider_id):
+            yield Served(
+                provider_id=provider_id,
+                provider_slug=provider.slug,
+                provider_name=provider.name,
+                prices=Prices(input=into, output=out),
+                **dict(zip(columns, values, strict=True)),
+            )
+
+
+def _short(model_id: str) -> str:
+    """`z-ai/glm-4.6` and `GLM-4.6` are one model."""
+    return model_id.rpartition("/")[2].lower()
+
+
+def _names(models: Iterable[Served]) -> dict[str, tuple[Served, ...]]:
+    exact = {name: (model,) for model in models for name in (model.alias, model.full_name) if name}
+    plain: defaultdict[str, list[Served]] = defaultdict(list)
+    for model in models:
+        plain[model.model_id].append(model)
+    return {name: tuple(found) for name, found in plain.items()} | exact
+
+
+def fresh() -> timedelta:
+    """How long a learned route is believed."""
+    return timedelta(seconds=settings.ROUTING_FRESH)

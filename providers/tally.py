@@ -1,0 +1,175 @@
+"""What is counted during one attempt: time to first token, usage, how it ended.
+
+It also keeps back what comes before the first content: until then nothing may reach the caller.
+"""
+
+import math
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TypedDict
+
+from django.utils import timezone
+
+from providers import metrics
+from providers.errors import CallError
+from providers.routes import RouteState
+from providers.snapshot import Candidate
+from providers.types import (
+    AttemptRecord,
+    ChatRequest,
+    ClientEvent,
+    Finish,
+    ReasoningDelta,
+    RouteTaken,
+    StreamEvent,
+    Target,
+    TextDelta,
+    ToolCallDelta,
+    Usage,
+    UsageReport,
+)
+
+MOST_HELD = 64  # events kept back before the first content; more are no answer of this world
+
+
+class Figures(TypedDict, total=False):
+    """What `metrics.request` takes by name."""
+
+    provider: str
+    asked: str
+    model: str
+    overhead: float | None
+    first_token: float | None
+    output_tokens: int
+    longest_gap: float | None
+
+
+@dataclass(slots=True, kw_only=True)
+class Tally:
+    """One attempt under way. `judged`: its route has had its verdict already."""
+
+    candidate: Candidate
+    route: RouteState
+    target: Target
+    reason: str
+    fallback: bool
+    position: int
+    request: ChatRequest
+    called: bool = False
+    begun: bool = False
+    judged: bool = False
+    held: list[ClientEvent] = field(default_factory=list)
+    ttft_ms: int | None = None
+    overhead_ms: float = 0.0
+    usage: Usage | None = None
+    characters: int = 0
+    pace: metrics.Pace = field(default_factory=metrics.Pace)
+    finish_reason: str = ""
+    outcome: str = "ok"
+    error: CallError | None = None
+    began: float = field(default_factory=time.monotonic)
+    started_at: datetime = field(default_factory=timezone.now)
+
+    @property
+    def epoch(self) -> int:
+        return self.route.breaker.epoch
+
+    def start(self, asked_at: float, before: Iterable[AttemptRecord]) -> None:
+        """The call goes out now; the queue before it was not the provider's doing."""
+        self.called = True
+        self.began, self.started_at = time.monotonic(), timezone.now()
+        spent = sum(attempt.duration_ms for attempt in before)
+        self.overhead_ms = max(0.0, (self.began - asked_at) * 1000 - spent)
+
+    def take(self, event: ClientEvent) -> list[StreamEvent]:
+        """Takes note of an event; what the caller may see now: nothing before the first content."""
+        self._count(event)
+        content = isinstance(event, TextDelta | ReasoningDelta | ToolCallDelta)
+        if content:
+            self.pace.beat()
+        if self.begun:
+            return [event]
+        if not content:
+            if len(self.held) < MOST_HELD:
+                self.held.append(event)
+            return []
+        self.begun, self.ttft_ms = True, self._elapsed_ms()
+        return [self._taken(), *self.held, event]
+
+    def _count(self, event: ClientEvent) -> None:
+        if isinstance(event, TextDelta | ReasoningDelta):
+            self.characters += len(event.text)
+        elif isinstance(event, UsageReport):
+            self.usage = event.usage
+        elif isinstance(event, Finish):
+            self.finish_reason = event.reason
+
+    def _taken(self) -> RouteTaken:
+        return RouteTaken(
+            route_id=self.route.route_id,
+            method=self.route.method,
+            provider_name=self.candidate.name,
+            provider_slug=self.candidate.slug,
+            model=self.target.model,
+            reason=self.reason,
+            fallback=self.fallback,
+            ttft_ms=self.ttft_ms or 0,
+            attempts=self.position,
+            overhead_ms=self.overhead_ms,
+        )
+
+    def record(self) -> AttemptRecord:
+        """The attempt as it is stored."""
+        error, usage = self.error, self._usage()
+        return AttemptRecord(
+            route_id=self.route.route_id,
+            method=self.route.method,
+            endpoint=self.route.endpoint,
+            outcome=error.kind.value if error else self.outcome,
+            reason=self.reason,
+            started_at=self.started_at,
+            duration_ms=self._elapsed_ms(),
+            position=self.position,
+            ttft_ms=self.ttft_ms,
+            status=error.status if error else None,
+            error_code=error.code if error else "",
+            error_message=error.message if error else "",
+            usage=usage,
+            cost=self.candidate.prices.cost(usage) if usage else None,
+        )
+
+    def figures(self) -> Figures:
+        """An answered request as metrics count it; times in seconds."""
+        usage = self._usage()
+        streamed = self.ttft_ms is not None and not self.request.whole
+        return {
+            "provider": self.candidate.slug,
+            "asked": self.candidate.model_id,
+            "model": self.target.model,
+            "overhead": self.overhead_ms / 1000,
+            "first_token": (self.ttft_ms or 0) / 1000 if streamed else None,
+            "output_tokens": usage.output_tokens if usage else 0,
+            "longest_gap": self.pace.longest if streamed else None,
+        }
+
+    def _usage(self) -> Usage | None:
+        """What the provider reported, else an estimate where anything was answered at all."""
+        if self.usage or self.ttft_ms is None:
+            return self.usage
+        asked = sum(len(str(message.content)) for message in self.request.messages)
+        return estimated_usage(asked, self.characters)
+
+    def _elapsed_ms(self) -> int:
+        return round((time.monotonic() - self.began) * 1000)
+
+
+def estimated_usage(characters_in: int, characters_out: int) -> Usage:
+    """Usage where the provider sent none: about four characters a token (OpenAI's rule of thumb,
+    https://help.openai.com/en/articles/4936856)."""
+    return Usage(
+        input_tokens=math.ceil(characters_in / 4),
+        output_tokens=math.ceil(characters_out / 4),
+        estimated=True,
+    )

@@ -1,0 +1,102 @@
+"""From how a provider is reached to one attempt's target: where, which key, how patiently."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from django.conf import settings
+
+from providers import presets
+from providers.types import Json, Kind, Method, Target, Timeouts, Upstream
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """How a provider is reached, stored or as typed into a form: addresses, keys, protocol."""
+
+    preset: str
+    kind: Kind
+    base_url: str
+    api_key: str = field(default="", repr=False)
+    headers: Json = field(default_factory=dict, repr=False)
+    gateway_endpoint: str = ""
+    gateway_api_key: str = field(default="", repr=False)
+    # Further gateways that stand in: address and key. The operator's, not this provider's.
+    spares: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def endpoint(self) -> str:
+        """The LiteLLM endpoint in force; empty for our own gateway process."""
+        return self.gateway_endpoint or settings.LITELLM_ENDPOINT or ""
+
+
+def target(
+    reached: Connection, method: Method, model_id: str = "", endpoint: str | None = None
+) -> Target:
+    """Where one attempt goes: the provider itself, a LiteLLM endpoint, or our gateway process.
+
+    `endpoint` is a gateway's address, empty for our gateway process; None for the one in force.
+    """
+    times = timeouts(reached.preset)
+    if method == Method.DIRECT:
+        return Target(
+            method=method,
+            kind=reached.kind,
+            base_url=reached.base_url,
+            api_key=reached.api_key,
+            model=model_id,
+            timeouts=times,
+            headers=reached.headers,
+        )
+    endpoint = reached.endpoint if endpoint is None else endpoint
+    return Target(
+        method=method,
+        kind=Kind.OPENAI,
+        base_url=endpoint or settings.GATEWAY_URL,
+        api_key=_gateway_key(reached, endpoint) if endpoint else settings.GATEWAY_TOKEN,
+        model=model_id,
+        timeouts=times,
+        upstream=None if endpoint else _upstream(reached, model_id),
+    )
+
+
+def _gateway_key(reached: Connection, endpoint: str) -> str:
+    """Each key is for the endpoint that it was typed for, and for no other."""
+    if endpoint == reached.endpoint and reached.gateway_api_key:
+        return reached.gateway_api_key
+    if endpoint == settings.LITELLM_ENDPOINT:
+        return str(settings.LITELLM_API_KEY)
+    return reached.spares.get(endpoint, "")
+
+
+def _upstream(reached: Connection, model_id: str) -> Upstream:
+    prefix = presets.get(reached.preset).litellm_prefix
+    return Upstream(
+        litellm_model=f"{'anthropic' if reached.kind == Kind.ANTHROPIC else prefix}/{model_id}",
+        base_url=reached.base_url,
+        api_key=reached.api_key,
+        headers=reached.headers,
+    )
+
+
+def timeouts(preset_slug: str) -> Timeouts:
+    """The instance's time-outs, with the preset's own patience for the first token."""
+    first_token = presets.get(preset_slug).first_token or settings.TIMEOUT_FIRST_TOKEN
+    return Timeouts(
+        connect=settings.TIMEOUT_CONNECT,
+        first_token=first_token,
+        silence=settings.TIMEOUT_SILENCE,
+        total=settings.TIMEOUT_TOTAL,
+    )
+
+
+def patient(target: Target, *, last: bool, remaining: float) -> Target:
+    """The target with the patience this attempt may have: more on the last route, never past
+    the request's deadline."""
+    times = target.timeouts
+    first = max(times.first_token, settings.TIMEOUT_FIRST_TOKEN_LAST) if last else times.first_token
+    return replace(
+        target,
+        timeouts=replace(
+            times, first_token=min(first, remaining), total=min(times.total, remaining)
+        ),
+    )

@@ -1,0 +1,189 @@
+"""What a process knows of its routes: at once in memory, a moment later in the rows of all."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+
+import django.db
+import pytest
+from asgiref.sync import sync_to_async
+from django.utils import timezone
+
+from providers import board as boards
+from providers import records
+from providers.board import Board
+from providers.breaker import State
+from providers.errors import CallError, ErrorKind
+from providers.models import Attempt, Provider, Purpose, Route
+from providers.routes import RouteState
+from providers.types import AttemptRecord
+from tests import fakes
+
+MakeProvider = Callable[..., Provider]
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@asynccontextmanager
+async def running() -> AsyncGenerator[Board]:
+    board = Board()
+    await board.ready()
+    try:
+        yield board
+    finally:
+        await board.close()
+
+
+def result(route: RouteState, kind: ErrorKind | None = None, position: int = 1) -> records.Result:
+    attempt = AttemptRecord(
+        route_id=route.route_id,
+        method=route.method,
+        endpoint=route.endpoint,
+        outcome=kind or "ok",
+        reason="direct: preferred",
+        started_at=timezone.now(),
+        duration_ms=5,
+        position=position,
+        ttft_ms=None if kind else 3,
+    )
+    error = CallError(kind, "x") if kind else None
+    return records.Result(
+        provider_id=route.provider_id,
+        model_id="m",
+        attempt=attempt,
+        purpose=Purpose.API,
+        request_id=uuid.uuid4(),
+        evidence=records.evidence(attempt, route.breaker.epoch, Purpose.API, error),
+    )
+
+
+async def test_a_result_moves_the_state_at_once_and_the_row_a_moment_later(
+    make_provider: MakeProvider,
+) -> None:
+    """The next call already knows."""
+    provider = await sync_to_async(make_provider)()
+    async with running() as board:
+        route = board.routes(provider.pk)[0]
+        for _ in range(2):
+            board.settle(result(route, ErrorKind.NETWORK))
+        now = board.route(route.route_id)
+        assert now is not None
+        assert now.breaker.state == State.OPEN
+        assert await Attempt.objects.acount() == 0
+        await board.flush()
+        row = await Route.objects.aget(pk=route.route_id)
+        assert (row.state, row.epoch) == (State.OPEN, 1)
+        assert await Attempt.objects.acount() == 2
+        assert board.waiting == 0
+
+
+async def test_failures_of_two_processes_add_up(make_provider: MakeProvider) -> None:
+    """Each folds its own into the row as it is, not as it once was."""
+    provider = await sync_to_async(make_provider)()
+    async with running() as one, running() as other:
+        route = one.routes(provider.pk)[0]
+        one.settle(result(route, ErrorKind.PROVIDER))
+        other.settle(result(route, ErrorKind.PROVIDER))
+        await asyncio.gather(one.flush(), other.flush())
+        row = await Route.objects.aget(pk=route.route_id)
+        assert row.consecutive_failures == 2
+
+
+async def test_a_breaker_that_one_process_opens_is_seen_by_the_others(
+    make_provider: MakeProvider,
+) -> None:
+    """Within a second and a half."""
+    provider = await sync_to_async(make_provider)()
+    async with running() as one, running() as other:
+        await asyncio.sleep(0.2)
+        route = one.routes(provider.pk)[0]
+        one.settle(result(route, ErrorKind.AUTH))
+        opened = lambda: other.routes(provider.pk)[0].breaker.state == State.OPEN  # noqa: E731
+        await fakes.until(opened, 1.5)
+
+
+async def test_one_trial_among_all_callers_of_all_processes(make_provider: MakeProvider) -> None:
+    """Fifty ask in the same instant."""
+    provider = await sync_to_async(make_provider)()
+    await Route.objects.filter(provider=provider, method="direct").aupdate(
+        state=State.OPEN, retry_at="2026-01-01T00:00:00Z", opened_at="2026-01-01T00:00:00Z"
+    )
+    async with running() as one, running() as other:
+        route = one.routes(provider.pk)[0]
+        claims = [board.claim(route) for board in (one, other) for _ in range(25)]
+        claimed = [trial for trial in await asyncio.gather(*claims) if trial]
+        assert len(claimed) == 1
+        assert claimed[0].state == State.HALF_OPEN
+
+
+async def test_without_a_database_results_wait_and_nothing_is_lost(
+    make_provider: MakeProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And a trial is each process's own decision."""
+    provider = await sync_to_async(make_provider)()
+
+    def away(*_: object) -> None:
+        raise django.db.OperationalError("away")
+
+    async with running() as board:
+        route = board.routes(provider.pk)[0]
+        with monkeypatch.context() as patched:
+            patched.setattr(records, "record_all", away)
+            patched.setattr(records, "claim_trial", away)
+            board.settle(result(route))
+            with pytest.raises(django.db.OperationalError):
+                await board.flush()
+            assert board.waiting == 1
+            assert await board.claim(route) is not None
+        await board.flush()
+        assert await Attempt.objects.acount() == 1
+
+
+async def test_the_oldest_results_of_a_long_outage_are_dropped_and_counted(
+    make_provider: MakeProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory is bounded."""
+    monkeypatch.setattr(boards, "MOST_KEPT", 3)
+    provider = await sync_to_async(make_provider)()
+    async with running() as board:
+        route = board.routes(provider.pk)[0]
+        for position in range(1, 6):
+            board.settle(result(route, position=position))
+        assert (board.waiting, board.dropped) == (3, 2)
+        await board.flush()
+    kept = [position async for position in Attempt.objects.values_list("position", flat=True)]
+    assert sorted(kept) == [3, 4, 5]
+
+
+async def test_what_belongs_to_a_deleted_provider_is_dropped(make_provider: MakeProvider) -> None:
+    """It takes nothing else of the batch with it."""
+    gone, kept = await sync_to_async(make_provider)(), await sync_to_async(make_provider)("Kept")
+    async with running() as board:
+        results = [result(board.routes(each.pk)[0]) for each in (gone, kept)]
+        await sync_to_async(gone.delete)()
+        for each in results:
+            board.settle(each)
+        await board.flush()
+        assert board.waiting == 0
+    assert [a.provider_id async for a in Attempt.objects.all()] == [kept.pk]
+
+
+async def test_an_edit_makes_results_of_the_old_key_count_for_nothing(
+    make_provider: MakeProvider,
+) -> None:
+    """They began in an epoch that the edit ended."""
+    provider = await sync_to_async(make_provider)()
+    async with running() as board:
+        late = result(board.routes(provider.pk)[0], ErrorKind.AUTH)
+        await sync_to_async(provider.forget_learned)()
+        board.settle(late)
+        await board.flush()
+    row = await Route.objects.aget(pk=late.attempt.route_id)
+    assert row.state == State.CLOSED
+
+
+async def test_where_all_rest_one_request_a_second_passes(make_provider: MakeProvider) -> None:
+    """The others are told when to come back."""
+    provider = await sync_to_async(make_provider)()
+    async with running() as board:
+        assert [board.may_pass(provider.pk) for _ in range(5)] == [True, *[False] * 4]

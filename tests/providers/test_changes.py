@@ -1,0 +1,88 @@
+"""Copies of rows in a process: kept in step by news and by looking; they outlive the database."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import django.db
+import pytest
+from asgiref.sync import sync_to_async
+from pytest_django import Settings
+
+from providers import changes
+from providers.changes import Mirror
+from providers.models import Provider
+from tests.fakes import until
+
+pytestmark = pytest.mark.django_db(transaction=True)
+NOWHERE = "redis://127.0.0.1:1/0"
+
+
+def names() -> list[str]:
+    return list(Provider.objects.values_list("name", flat=True))
+
+
+async def test_a_change_is_seen_within_moments(make_provider: Callable[..., Provider]) -> None:
+    """Told over Redis once it is committed."""
+    seen: list[list[str]] = []
+    mirror = Mirror(names, {"providers"}, taken=seen.append)
+    assert await mirror.get() == []
+    await asyncio.sleep(0.2)
+    await sync_to_async(make_provider)()
+    await until(lambda: ["Acme"] in seen, 1.4)
+    assert await mirror.get() == ["Acme"]
+    await mirror.close()
+
+
+async def test_without_redis_a_change_is_seen_by_looking(
+    make_provider: Callable[..., Provider], settings: Settings
+) -> None:
+    """Later, and without a word to anybody."""
+    settings.REDIS_URL = NOWHERE
+    seen: list[list[str]] = []
+    mirror = Mirror(names, {"providers"}, taken=seen.append)
+    await mirror.get()
+    await sync_to_async(make_provider)()
+    await until(lambda: ["Acme"] in seen)
+    await mirror.close()
+
+
+async def test_a_copy_serves_on_while_the_database_is_away() -> None:
+    """It says that it is stale, and catches up."""
+    away = False
+
+    def load() -> int:
+        if away:
+            raise django.db.OperationalError("away")
+        return 7
+
+    mirror = Mirror(load, {"providers"})
+    assert await mirror.get() == 7
+    away = True
+    mirror.look()
+    await until(lambda: mirror.stale)
+    assert await mirror.get() == 7
+    away = False
+    mirror.look()
+    await until(lambda: not mirror.stale)
+    await mirror.close()
+
+
+async def test_what_was_never_read_is_an_error() -> None:
+    """Nothing is made up."""
+
+    def load() -> int:
+        raise django.db.OperationalError("away")
+
+    with pytest.raises(django.db.OperationalError):
+        await Mirror(load, {"providers"}).get()
+
+
+def test_a_redis_that_is_away_costs_a_request_next_to_nothing(settings: Settings) -> None:
+    """It is asked once, and then left alone for a while."""
+    settings.REDIS_URL = NOWHERE
+    teller = changes._Teller()
+    began = time.monotonic()
+    for _ in range(100):
+        teller.tell("providers")
+    assert time.monotonic() - began < 0.5
