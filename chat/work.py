@@ -66,7 +66,7 @@ def _claimed(pk: int, status: str, runner: str, now: datetime) -> bool:
 
 
 def _work(pk: int) -> Work | None:
-    turn = Message.objects.select_related("language_model").filter(pk=pk).first()
+    turn = Message.objects.select_related("language_model", "conversation").filter(pk=pk).first()
     if turn is None:
         return None  # deleted at this very moment
     model = turn.language_model
@@ -88,6 +88,7 @@ def _call(turn: Message, model: LanguageModel) -> Call:
         model_id=model.model_id,
         purpose=Purpose.CHAT,
         request_id=turn.request_id,
+        user_id=turn.conversation.owner_id,
     )
 
 

@@ -8,8 +8,10 @@ hold-down, which doubles each time it came back and failed again.
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Literal, cast
 
 from providers.breaker import State
+from providers.errors import CallError
 from providers.routes import RouteState
 from providers.rules import RULES, Rules
 from providers.types import Method
@@ -51,6 +53,34 @@ def learn(
     if in_use and known.at and now - known.at >= REMEMBER_EVERY:
         return replace(known, at=now)
     return known
+
+
+# Codes of failures that are so tomorrow as well.
+_LASTING = frozenset({"html", "json", "redirect", "model_not_found", "not_found"})
+
+
+def provider_type(
+    known: str, direct: CallError | None, gateway: CallError | None
+) -> Literal["direct-api", "gateway-required", "hybrid", "legacy"]:
+    """What a test of both roads shows of a provider; None is a road that works.
+
+    A road that is down today is no reason to give it up: only what lasts tells. `legacy` is left by
+    the operator alone.
+    """
+    before = cast(Literal["direct-api", "gateway-required", "hybrid", "legacy"], known)
+    if before == "legacy":
+        return before
+    if direct is None and gateway is None:
+        return "hybrid"
+    if direct is None and gateway and _lasts(gateway):
+        return "direct-api"
+    if gateway is None and direct and _lasts(direct):
+        return "gateway-required"
+    return before
+
+
+def _lasts(error: CallError) -> bool:
+    return error.code in _LASTING or error.status in (404, 405)
 
 
 def _left(

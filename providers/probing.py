@@ -147,16 +147,20 @@ async def _record(
 async def check(draft: Draft) -> AsyncGenerator[Step]:
     """The test of both roads side by side; steps come as they begin and as they end."""
     steps: asyncio.Queue[Step | None] = asyncio.Queue()
+    failures: dict[Method, CallError | None] = {}
 
     async def walk(method: Method) -> None:
         async for step in _check_road(draft, method):
             steps.put_nowait(step)
+            if step.state == "failed" or (step.name, step.state) == ("chat", "ok"):
+                failures[method] = step.error
 
     async def walk_all() -> None:
         try:
             async with asyncio.TaskGroup() as group:
                 for method in Method:
                     group.create_task(walk(method))
+            await _classify(draft, failures)
         finally:
             steps.put_nowait(None)
 
@@ -260,6 +264,13 @@ async def _count(draft: Draft, method: Method, began: float, error: CallError | 
     for route in draft.stored.routes:
         if route.method == method:
             await _record(draft.stored, route, Purpose.TEST, began, error)
+
+
+async def _classify(draft: Draft, failures: dict[Method, CallError | None]) -> None:
+    """A test of a stored provider whose both roads were asked shows what sort it is."""
+    if draft.stored and len(failures) == len(Method):
+        direct_, gateway_ = failures[Method.DIRECT], failures[Method.GATEWAY]
+        await database.run(records.classify, draft.stored.provider_id, direct_, gateway_)
 
 
 def _failed(method: Method, name: StepName, began: float, error: CallError) -> Step:

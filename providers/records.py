@@ -279,6 +279,18 @@ def _learn(provider: Provider, routes: list[RouteState], now: datetime) -> learn
     return learned
 
 
+def classify(provider_id: int, direct: CallError | None, gateway: CallError | None) -> None:
+    """Keeps what a test of both roads showed: over which of them the provider can be reached."""
+    with transaction.atomic():
+        provider = Provider.objects.filter(pk=provider_id).select_for_update(no_key=True).first()
+        if provider is None:
+            return
+        found = learning.provider_type(provider.provider_type, direct, gateway)
+        if found != provider.provider_type:
+            provider.provider_type = found
+            provider.save(update_fields=["provider_type"])
+
+
 def checked(provider_ids: Iterable[int], now: datetime) -> None:
     """Notes that a health check of these providers has ended."""
     Provider.objects.filter(pk__in=list(provider_ids)).update(last_health_check=now)

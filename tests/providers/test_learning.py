@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from providers import learning
 from providers.breaker import Breaker, State
+from providers.errors import CallError, ErrorKind, GatewayError
 from providers.learning import Learned
 from providers.routes import RouteState
 from providers.rules import RULES
@@ -74,6 +75,30 @@ def test_a_method_in_use_is_remembered_for_longer() -> None:
     used = replace(GATEWAY, last_success_at=NOW + timedelta(minutes=6))
     assert learn(LEARNED, BROKEN, used, after=60) == LEARNED
     assert learn(LEARNED, BROKEN, used, after=400).at == NOW + timedelta(seconds=400)
+
+
+NO_PAGE = CallError(ErrorKind.PROVIDER, "x", status=200, code="html")
+REFUSED = CallError(ErrorKind.NETWORK, "x", code="connect_refused")
+UNKNOWN = GatewayError("x", status=404, code="model_not_found")
+
+
+@pytest.mark.parametrize(
+    ("known", "direct", "gateway", "found"),
+    [
+        ("gateway-required", None, None, "hybrid"),
+        ("hybrid", None, UNKNOWN, "direct-api"),
+        ("hybrid", NO_PAGE, None, "gateway-required"),
+        ("hybrid", REFUSED, None, "hybrid"),
+        ("hybrid", None, GatewayError("x", code="connect_refused"), "hybrid"),
+        ("direct-api", REFUSED, REFUSED, "direct-api"),
+        ("legacy", None, None, "legacy"),
+    ],
+)
+def test_a_test_of_both_roads_shows_what_sort_a_provider_is(
+    known: str, direct: CallError | None, gateway: CallError | None, found: str
+) -> None:
+    """By failures that last, not by those of a bad day."""
+    assert learning.provider_type(known, direct, gateway) == found
 
 
 @given(st.lists(st.tuples(st.booleans(), st.booleans(), st.integers(1, 900)), max_size=60))

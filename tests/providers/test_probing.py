@@ -169,6 +169,29 @@ async def test_a_test_of_a_stored_provider_counts_for_its_routes(
     assert provider.health_status == "healthy"
 
 
+async def test_a_test_of_both_roads_shows_what_sort_a_provider_is(
+    make_provider: MakeProvider, fake: fakes.Upstream
+) -> None:
+    """A web page where an API should be is no API tomorrow either."""
+    with fakes.Upstream() as page:
+        page.script("html")
+        provider = await sync_to_async(make_provider)(
+            base_url=page.url,
+            api_key=fakes.KEY,
+            gateway_endpoint=fake.url,
+            gateway_api_key=fakes.KEY,
+        )
+        stored = await database.run(snapshot.load_one, provider.pk)
+        drafted = Draft(connection=snapshot.connection(provider), model_id="echo", stored=stored)
+        await checked(drafted)
+        provider = await Provider.objects.aget(pk=provider.pk)
+        assert provider.provider_type == "gateway-required"
+        page.script("echo")
+        await checked(drafted)
+    provider = await Provider.objects.aget(pk=provider.pk)
+    assert provider.provider_type == "hybrid"
+
+
 @pytest.mark.parametrize(
     ("ids", "expected"),
     [
