@@ -201,6 +201,22 @@ class Environment(BaseSettings):
         description="Seconds a provider's list of models is believed.",
         examples=["3600"],
     )
+    idempotency_keep: int = Field(
+        default=600,
+        ge=0,
+        le=24 * 3600,
+        description="Seconds in which a completion's `Idempotency-Key` answers again what it"
+        " answered. Answers wait in Redis so long; Stripe keeps payments for a day, but a chat is"
+        " asked again within minutes or not at all.",
+        examples=["600"],
+    )
+    emergency_answers: bool = Field(
+        default=False,
+        description="When every route has failed, answer with the same person's or key's earlier"
+        " answer to the identical question, marked with its age. Answers are then kept in Redis"
+        " for a day, encrypted with ENCRYPTION_KEYS.",
+        examples=["true"],
+    )
     runner_concurrency: int = Field(
         default=256,
         ge=1,

@@ -162,6 +162,8 @@ TIMEOUT_TOTAL = ENV.timeout_total
 ROUTING_RULES = ENV.routing_rules
 ROUTING_FRESH = ENV.routing_fresh
 MODELS_FRESH = ENV.models_fresh
+IDEMPOTENCY_KEEP = ENV.idempotency_keep
+EMERGENCY_ANSWERS = ENV.emergency_answers
 RUNNER_CONCURRENCY = ENV.runner_concurrency
 
 # Metrics

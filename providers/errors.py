@@ -4,6 +4,8 @@
     ├── GatewayError         the gateway itself failed, not the provider behind it
     ├── TruncatedError       the stream ended without a finish reason
     ├── AddressRefused       the address guard does not let us call there
+    ├── FlightBroken         the process that ran for several callers ended in mid-answer
+    ├── KeyReused            an idempotency key was sent again with another request
     └── PlanFailed           every route of the plan failed; carries the attempts
 
 Sorting goes by status, then by the body's code, then by shape; never by prose alone (design.md §5).
@@ -83,6 +85,24 @@ class AddressRefused(CallError):
         )
 
 
+class FlightBroken(CallError):
+    """Who ran for several callers is gone, and this one has already had a part of the answer."""
+
+    def __init__(self) -> None:
+        message = "The process that fetched this answer ended before it was finished."
+        super().__init__(ErrorKind.PROVIDER, message, code="flight_broken")
+
+
+class KeyReused(CallError):
+    """The same idempotency key with another request: one of the two is a mistake."""
+
+    def __init__(self) -> None:
+        message = "This Idempotency-Key was used for a different request. Use a new key."
+        super().__init__(
+            ErrorKind.REQUEST, message, status=422, code="idempotency_key_reused", sent=False
+        )
+
+
 class PlanFailed(CallError):
     """Every route failed. Speaks with the most useful failure's words, and lists all attempts."""
 
@@ -95,6 +115,28 @@ class PlanFailed(CallError):
             retry_after=best.retry_after,
         )
         self.attempts = attempts
+
+
+def told(error: CallError) -> dict[str, Any]:
+    """An error as values that JSON carries to another process."""
+    return {
+        "kind": error.kind.value,
+        "message": error.message,
+        "status": error.status,
+        "code": error.code,
+        "retry_after": error.retry_after,
+    }
+
+
+def restored[T: CallError](fields: Mapping[str, Any], kind: type[T]) -> T:
+    """The error that another process told of."""
+    return kind(
+        ErrorKind(fields["kind"]),
+        fields["message"],
+        status=fields["status"],
+        code=fields["code"],
+        retry_after=fields["retry_after"],
+    )
 
 
 # Body codes that say more than the status. Z.ai: https://docs.z.ai/api-reference/api-code

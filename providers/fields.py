@@ -19,12 +19,12 @@ else:
     _TextField = models.TextField
 
 
-def _cipher() -> MultiFernet:
+def cipher() -> MultiFernet:
     return MultiFernet([Fernet(key) for key in settings.ENCRYPTION_KEYS])
 
 
 def _encrypted(text: str) -> str:
-    return _cipher().encrypt(text.encode()).decode() if text else ""
+    return cipher().encrypt(text.encode()).decode() if text else ""
 
 
 class Sealed(str):
@@ -63,7 +63,7 @@ class EncryptedTextField(_TextField):
         if not value:
             return ""
         try:
-            return _cipher().decrypt(value.encode()).decode()
+            return cipher().decrypt(value.encode()).decode()
         except InvalidToken:
             return Sealed(value)
 

