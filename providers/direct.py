@@ -5,13 +5,11 @@ A stream ends well only with a finish reason. Closing the generator closes the s
 
 import json
 import math
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
-
-import httpx
 
 from providers import anthropic_wire, http, sse, wire
 from providers.errors import CallError, ErrorKind, TruncatedError, classify, error_fields
@@ -71,13 +69,12 @@ def headers(target: Target) -> dict[str, str]:
     """The call's headers: the protocol's key header, then the provider's extra ones, which win
     however they are spelled."""
     key = target.api_key.strip()  # a pasted key brings its line end with it
-    sent = httpx.Headers({"Content-Type": "application/json"})
+    sent = {"content-type": "application/json"}
     if target.kind == Kind.ANTHROPIC:
-        sent.update({"x-api-key": key, "anthropic-version": ANTHROPIC_VERSION})
+        sent |= {"x-api-key": key, "anthropic-version": ANTHROPIC_VERSION}
     elif key:
-        sent["Authorization"] = f"Bearer {key}"
-    sent.update({str(name): str(value) for name, value in target.headers.items()})
-    return dict(sent)
+        sent["authorization"] = f"Bearer {key}"
+    return sent | {str(name).lower(): str(value) for name, value in target.headers.items()}
 
 
 @contextmanager
@@ -113,7 +110,7 @@ async def exchange(
 
 
 async def _finished(
-    response: httpx.Response, reader: Reader, patience: http.Patience
+    response: http.Response, reader: Reader, patience: http.Patience
 ) -> AsyncGenerator[ClientEvent]:
     """The events of an answer that ends with a finish reason; TruncatedError where it does not."""
     async with aclosing(_payloads(response, patience)) as payloads:
@@ -139,15 +136,15 @@ def _demand_content(event: ClientEvent, patience: http.Patience) -> None:
         raise CallError(ErrorKind.PROVIDER, "The answer was empty.", code="empty")
 
 
-async def _payloads(response: httpx.Response, patience: http.Patience) -> AsyncGenerator[Json]:
+async def _payloads(response: http.Response, patience: http.Patience) -> AsyncGenerator[Json]:
     """The JSON payloads of the answer: one for each event, or the one of a whole body.
 
     What it is shows in its first character; the content type is often wrong.
     """
-    parser, chunks, begun = sse.Parser(), response.aiter_bytes(), False
-    while (chunk := await _next(chunks, patience)) is not None:
+    parser, begun = sse.Parser(), False
+    while chunk := await _next(response, patience):
         if not begun and (begun := bool(chunk.strip())) and chunk.lstrip()[:1] in b"{[<":
-            yield _object(await patience.wait(_rest(chunk, chunks)))
+            yield _object(await patience.wait(_rest(chunk, response)))
             return
         for event in parser.feed(chunk):
             if event.data == "[DONE]":
@@ -169,34 +166,30 @@ def _last(text: str) -> Json:
         raise TruncatedError from None
 
 
-async def _next(chunks: AsyncIterator[bytes], patience: http.Patience) -> bytes | None:
-    """The next bytes; None at the end, and where nothing more comes after a finish reason."""
+async def _next(response: http.Response, patience: http.Patience) -> bytes:
+    """The next bytes; none at the end, and where nothing more comes after a finish reason."""
     at_most = TRAILER_SECONDS if patience.ending else None
     try:
-        return await patience.wait(_anext(chunks), at_most)
+        return await patience.wait(_read(response), at_most)
     except CallError:
         if patience.ending:
-            return None
+            return b""
         raise
 
 
-async def _anext(chunks: AsyncIterator[bytes]) -> bytes | None:
+async def _read(response: http.Response) -> bytes:
     with mapped_errors():
-        return await anext(chunks, None)
+        return await response.content.readany()
 
 
-async def read_json(response: httpx.Response, patience: http.Patience) -> Any:
+async def read_json(response: http.Response, patience: http.Patience) -> Any:
     """The whole body as JSON. Raises CallError where it is none."""
-    return _json(await patience.wait(_read(response)))
+    return _json(await patience.wait(_rest(b"", response)))
 
 
-async def _read(response: httpx.Response) -> str:
-    return await _rest(b"", response.aiter_bytes())
-
-
-async def _rest(read: bytes, chunks: AsyncIterator[bytes]) -> str:
-    whole = bytearray(read)
-    while (chunk := await _anext(chunks)) is not None:
+async def _rest(begun: bytes, response: http.Response) -> str:
+    whole = bytearray(begun)
+    while chunk := await _read(response):
         whole += chunk
         if len(whole) > LARGEST_BODY:
             raise _not_json()
@@ -234,15 +227,15 @@ def is_html(text: str) -> bool:
     return text.lstrip()[:200].lower().startswith(("<!doctype", "<html", "<head", "<body"))
 
 
-async def refuse_failure(response: httpx.Response, patience: http.Patience) -> None:
+async def refuse_failure(response: http.Response, patience: http.Patience) -> None:
     """Raises the CallError of an answer that is not a success; a redirect is none either."""
-    if response.is_success:
+    if 200 <= response.status < 300:
         return
     text = await patience.wait(_limited(response))
-    raise failure(response.status_code, response.headers, text)
+    raise failure(response.status, response.headers, text)
 
 
-def failure(status: int, headers: httpx.Headers, text: str) -> CallError:
+def failure(status: int, headers: Mapping[str, str], text: str) -> CallError:
     """The CallError of a refused request, by its status, its body's code and its shape."""
     retry_after = seconds(
         headers.get("retry-after") or headers.get("llm_provider-retry-after") or ""
@@ -267,15 +260,12 @@ def failure(status: int, headers: httpx.Headers, text: str) -> CallError:
     )
 
 
-async def _limited(response: httpx.Response) -> str:
+async def _limited(response: http.Response) -> str:
     """The beginning of an error's body; what breaks off while it is read is left out."""
     read = b""
     try:
-        with mapped_errors():
-            async for chunk in response.aiter_bytes():
-                read += chunk
-                if len(read) >= ERROR_BODY_LIMIT:
-                    break
+        while len(read) < ERROR_BODY_LIMIT and (chunk := await _read(response)):
+            read += chunk
     except CallError:
         pass
     return read[:ERROR_BODY_LIMIT].decode("utf-8", "replace")

@@ -1,7 +1,7 @@
-"""The one HTTP door: a client per event loop, limits, patience, the address guard, error mapping.
+"""The one HTTP door: a session per event loop, limits, patience, the address guard, error mapping.
 
-Every foreign exception leaves here as a CallError whose text is safe to show. httpx runs on the
-aiohttp transport: its own pool is quadratic under load (encode/httpx#3215). Redirects are not
+Every foreign exception leaves here as a CallError whose text is safe to show. It is aiohttp as it
+is: httpx on top of it costs three times its CPU, and more on a pool of its own. Redirects are not
 followed and the environment's proxies are not read: a key must not travel where nobody sent it.
 """
 
@@ -13,35 +13,36 @@ import socket
 import ssl
 import time
 from collections.abc import AsyncGenerator, Awaitable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import httpx
 from django.conf import settings
-from httpx_aiohttp import AiohttpTransport
 
 from providers.errors import AddressRefused, CallError, ErrorKind
 from providers.http_errors import FOREIGN, AddressForbidden, map_error, mapped_errors
 from providers.types import Timeouts
 
-USER_AGENT = "opencode-web/0.1"
+_HEADERS = {"User-Agent": "opencode-web/0.1", "Accept-Encoding": "identity"}
 MAX_CONNECTIONS = 2000  # of one process, all providers together: one for each open stream
 KEEPALIVE_SECONDS = 30.0
+
+Response = aiohttp.ClientResponse
 
 _reused: ContextVar[bool] = ContextVar("reused", default=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Door:
-    """One event loop's clients: the shared one, and one that never reuses a connection."""
+    """One event loop's sessions: the shared one, and one that never reuses a connection."""
 
-    shared: httpx.AsyncClient
-    fresh: httpx.AsyncClient
+    shared: aiohttp.ClientSession
+    fresh: aiohttp.ClientSession
 
 
 type _Doors = dict[asyncio.AbstractEventLoop, tuple[_Door, AsyncGenerator[_Door]]]
@@ -49,13 +50,13 @@ _doors: _Doors = {}
 
 
 async def _door() -> _Door:
-    """The running loop's clients. They are closed as the loop ends, by whoever runs it: asyncio
+    """The running loop's sessions. They are closed as the loop ends, by whoever runs it: asyncio
     closes all generators that are still open, and with this one the connections."""
     loop = asyncio.get_running_loop()
     if loop not in _doors:
         for closed in [known for known in _doors if known.is_closed()]:
             del _doors[closed]
-        life = _life(_Door(shared=_client(), fresh=_client(force_close=True)))
+        life = _life(_Door(shared=session(_HEADERS), fresh=session(_HEADERS, force_close=True)))
         _doors[loop] = (await anext(life), life)
     return _doors[loop][0]
 
@@ -65,8 +66,8 @@ async def _life(door: _Door) -> AsyncGenerator[_Door]:
         yield door
     finally:
         _doors.pop(asyncio.get_running_loop(), None)
-        await door.shared.aclose()
-        await door.fresh.aclose()
+        await door.shared.close()
+        await door.fresh.close()
 
 
 async def close() -> None:
@@ -75,23 +76,15 @@ async def close() -> None:
         await found[1].aclose()
 
 
-def _client(*, force_close: bool = False) -> httpx.AsyncClient:
-    return httpx.AsyncClient(
-        transport=AiohttpTransport(client=lambda: session(force_close=force_close), verify=_tls()),
-        headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity"},
-        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-        trust_env=False,
-        follow_redirects=False,
-    )
-
-
 @cache
 def _tls() -> ssl.SSLContext:
     """One for all: it takes 20 ms to make. SSL_CERT_FILE is honoured, for a company's own CA."""
     return httpx.create_ssl_context()
 
 
-def session(*, force_close: bool = False) -> aiohttp.ClientSession:
+def session(
+    headers: Mapping[str, str] | None = None, *, force_close: bool = False
+) -> aiohttp.ClientSession:
     """A pool of connections behind the address guard; also what LiteLLM is made to use."""
     trace = aiohttp.TraceConfig()
     trace.on_connection_reuseconn.append(_note_reuse)
@@ -105,6 +98,7 @@ def session(*, force_close: bool = False) -> aiohttp.ClientSession:
     )
     return aiohttp.ClientSession(
         connector=connector,
+        headers=headers,
         cookie_jar=aiohttp.DummyCookieJar(),
         trust_env=False,
         trace_configs=[trace],
@@ -152,8 +146,8 @@ async def opened(
     headers: Mapping[str, str],
     patience: "Patience",
     body: object = None,
-) -> AsyncGenerator[httpx.Response]:
-    """A response whose body is still to be read; leaving closes its socket at once.
+) -> AsyncGenerator[Response]:
+    """A response whose body is still to be read; leaving before its end closes its socket at once.
 
     A request on a kept connection that dies before a byte of the answer is sent once more: the
     server had closed the connection before it saw the request.
@@ -169,8 +163,8 @@ async def opened(
     try:
         yield response
     finally:
-        with suppress(*FOREIGN):
-            await response.aclose()
+        # Kept for the next call where its end has come; else closed.
+        response.release()
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,23 +175,24 @@ class _Sending:
     url: str
     headers: Mapping[str, str]
     body: object
-    timeout: httpx.Timeout
+    timeout: aiohttp.ClientTimeout
 
-    async def over(self, client: httpx.AsyncClient) -> httpx.Response:
+    async def over(self, session: aiohttp.ClientSession) -> Response:
         _reused.set(False)
+        headers = _checked(self.headers)
         with mapped_errors():
-            request = client.build_request(
-                self.method,
-                self.url,
-                headers=_checked(self.headers),
-                content=self._content(),
-                timeout=self.timeout,
-            )
             try:
-                return await client.send(request, stream=True)
-            except httpx.TransportError as exc:
+                return await session.request(
+                    self.method,
+                    self.url,
+                    headers=headers,
+                    data=self._content(),
+                    timeout=self.timeout,
+                    allow_redirects=False,
+                )
+            except FOREIGN as exc:
                 if isinstance(map_error(exc), AddressRefused):
-                    raise AddressRefused(request.url.host) from exc
+                    raise AddressRefused(urlsplit(self.url).hostname or "") from exc
                 raise
 
     def _content(self) -> bytes | None:
@@ -233,10 +228,10 @@ class Patience:
         self.begun = False  # content has come
         self.ending = False  # so has the finish reason
 
-    def timeout(self) -> httpx.Timeout:
-        """`pool` covers DNS as well (aiohttp's `connect`); reading is timed by `wait`."""
+    def timeout(self) -> aiohttp.ClientTimeout:
+        """`connect` covers waiting for one, DNS and TLS as well; reading is timed by `wait`."""
         connect = self.times.connect
-        return httpx.Timeout(None, connect=connect, pool=connect)
+        return aiohttp.ClientTimeout(total=None, connect=connect, sock_connect=connect)
 
     async def wait[T](self, awaitable: Awaitable[T], at_most: float | None = None) -> T:
         """The awaitable's result; CallError with a code of its own for each kind of waiting."""

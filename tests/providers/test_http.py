@@ -54,7 +54,7 @@ async def got(url: str, times: Timeouts = QUICK, **headers: str) -> bytes:
     patience = http.Patience(times)
     method = "GET" if url.endswith("/models") else "POST"
     async with http.opened(method, url, headers=headers, patience=patience) as response:
-        return await patience.wait(response.aread())
+        return await patience.wait(response.read())
 
 
 async def failed(url: str, times: Timeouts = QUICK, **headers: str) -> CallError:
