@@ -1,67 +1,30 @@
-"""Walk the plan: claim, call, settle, and fall back before the first token. Never after it.
+"""Ask for one answer: over the plan's routes, or, where all have failed, from an earlier day.
 
-The caller sees nothing until a route has given its first content: until then a failure is answered
-by the next route, unseen but recorded. From then on the route is kept, and a break is told. Nothing
-here waits for the database or for Redis before a call goes out, but where a trial must be claimed.
+The one front of everything behind it. The caller sees nothing until there is content, and then
+always which road it came by and why.
 """
 
-import asyncio
-import random
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass, replace
-from uuid import UUID
 
-from django.conf import settings
 from django.utils import timezone
 
-from providers import (
-    board,
-    breaker,
-    direct,
-    gateway,
-    metrics,
-    records,
-    routing,
-    snapshot,
-    targets,
-)
-from providers.board import Board
-from providers.errors import CallError, ErrorKind, PlanFailed
-from providers.models import Purpose
-from providers.routing import PlannedRoute
-from providers.snapshot import Candidate
-from providers.tally import Tally
+from providers import board, earlier, metrics
+from providers.earlier import Earlier
+from providers.errors import ErrorKind, PlanFailed
+from providers.tally import estimated_usage
 from providers.types import (
-    AttemptRecord,
     ChatRequest,
-    ClientEvent,
     Completed,
-    Method,
+    Finish,
+    RouteTaken,
     StreamEvent,
-    Target,
-    Usage,
+    TextDelta,
 )
+from providers.walk import Call, Walk, client
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
-    """Who is asked for what, and on whose behalf."""
-
-    provider_id: int
-    model_id: str
-    purpose: Purpose
-    request_id: UUID
-    user_id: int | None = None
-    client_key: int | None = None
-
-
-def client(target: Target, request: ChatRequest) -> AsyncGenerator[ClientEvent]:
-    """The road of a target."""
-    if target.method == Method.DIRECT:
-        return direct.stream(target, request)
-    return gateway.stream(target, request)
+__all__ = ["Call", "client", "stream"]
 
 
 async def stream(call: Call, request: ChatRequest) -> AsyncGenerator[StreamEvent]:
@@ -70,263 +33,67 @@ async def stream(call: Call, request: ChatRequest) -> AsyncGenerator[StreamEvent
     Closing the generator closes the upstream's connection and records the attempt as stopped.
     Raises django.db.Error where this process never could read the providers.
     """
-    walk = _Walk(board.current(), call, request)
+    walk = Walk(board.current(), call, request)
     with metrics.in_flight(call.purpose):
         try:
             async with aclosing(walk.events()) as events:
                 async for event in events:
                     yield event
+            await _remember(walk)
+        except PlanFailed as failed:
+            if (said := await _said_earlier(walk, failed)) is None:
+                raise
+            for event in _repeat(walk, said):
+                yield event
         finally:
             walk.count()
 
 
-class _Walk:
-    """One request's way along its plan: what was tried, what failed, what is left."""
-
-    def __init__(self, known: Board, call: Call, request: ChatRequest) -> None:
-        self.board = known
-        self.call = call
-        self.request = request
-        self.began = time.monotonic()
-        self.deadline = self.began + settings.TIMEOUT_TOTAL
-        self.rules = settings.ROUTING_RULES
-        self.candidates: dict[int, Candidate] = {}
-        self.plan = routing.Plan(routes=(), preferred=Method.DIRECT)
-        self.left: list[PlannedRoute] = []
-        self.attempts: list[AttemptRecord] = []
-        self.errors: list[CallError] = []
-        self.failed: PlannedRoute | None = None
-        self.tally: Tally | None = None
-        self.answered = False
-
-    async def begin(self) -> None:
-        """Makes the plan from what this process knows."""
-        known = await self.board.ready()
-        asked = await self.board.candidate(self.call.provider_id, self.call.model_id)
-        if asked is None:
-            gone = CallError(ErrorKind.REQUEST, "This provider was removed or switched off.")
-            raise PlanFailed(gone, ())
-        self.candidates[asked.provider_id] = asked
-        for other in asked.alternatives:
-            if same := known.same_model(asked.model_id, other):
-                stands_in = await self.board.candidate(other, same.model_id)
-                if stands_in:
-                    self.candidates[other] = stands_in
-        self.plan = routing.plan(
-            asked.policy, asked.routes, timezone.now(), snapshot.fresh(), self._alternatives()
-        )
-        self.left = list(self.plan.routes)
-        self.board.budget.earn()
-
-    def _alternatives(self) -> tuple[routing.Alternative, ...]:
-        others = [c for pk, c in self.candidates.items() if pk != self.call.provider_id]
-        return tuple(
-            routing.Alternative(name=each.name, policy=each.policy, routes=each.routes)
-            for each in others
+async def _remember(walk: Walk) -> None:
+    """A good answer in words may stand in for one that cannot be had, where that is switched on."""
+    tally, call = walk.tally, walk.call
+    if tally and not tally.error and not tally.calls_tools:
+        await earlier.keep(
+            _caller(call),
+            call.provider_id,
+            call.model_id,
+            walk.request,
+            "".join(tally.text),
+            tally.finish_reason,
         )
 
-    async def events(self) -> AsyncGenerator[StreamEvent]:
-        """The answer of the first route that gives one."""
-        await self.begin()
-        while (step := await self.next()) is not None:
-            async with aclosing(self.attempt(step)) as events:
-                async for event in events:
-                    yield event
-            if self.answered:
-                return
-        raise PlanFailed(routing.most_useful(self.errors), tuple(self.attempts))
 
-    # Choosing
-
-    async def next(self) -> PlannedRoute | None:
-        """The next route that is worth trying, its trial claimed where its breaker is open."""
-        if len(self.attempts) >= self.rules.max_attempts:
-            return None
-        first = bool(self.errors) and routing.repeats_first(self.errors[-1])
-        if first and self._may_repeat() and (same := await self._again()):
-            return same
-        while self.left:
-            step = self.left.pop(0)
-            if self.failed and not routing.may_help(self.errors[-1], self.failed.route, step.route):
-                continue
-            if claimed := await self._claimed(step):
-                if self.errors:
-                    metrics.fallback(self.errors[-1].kind.value)
-                return claimed
-        return await self._repeated() if self.attempts else await self._last_resort()
-
-    async def _claimed(self, step: PlannedRoute) -> PlannedRoute | None:
-        if not step.trial:
-            return step
-        trial = await self.board.claim(step.route)
-        return replace(step, route=replace(step.route, breaker=trial)) if trial else None
-
-    async def _repeated(self) -> PlannedRoute | None:
-        """The same route once more, where no other one can help: a moment later."""
-        wait = routing.repeat_after(self.errors[-1], self.rules)
-        if wait is None or wait >= self._remaining() or not self._may_repeat():
-            return None
-        jitter = random.uniform(0, self.rules.repeat_within)  # noqa: S311 - not a secret
-        await asyncio.sleep(wait + jitter)
-        return await self._again()
-
-    def _may_repeat(self) -> bool:
-        """Whether the route that failed was tried only once, and a retry may be spent on it."""
-        if self.failed is None or self.failed.trial:
-            return False
-        tried = sum(a.route_id == self.failed.route.route_id for a in self.attempts)
-        return tried < 2 and self.board.budget.spend()
-
-    async def _again(self) -> PlannedRoute | None:
-        """The route that failed, as it is now: it may be resting, or due for a trial."""
-        failed = self.failed
-        if failed is None:
-            return None
-        route = self.board.route(failed.route.route_id) or failed.route
-        if not breaker.admits(route.breaker, timezone.now()):
-            return None
-        trial = route.breaker.state != breaker.State.CLOSED
-        return await self._claimed(replace(failed, route=route, trial=trial))
-
-    async def _last_resort(self) -> PlannedRoute | None:
-        """Every route rests, or its trial is somebody else's: one request a second goes out."""
-        step = self.plan.last_resort
-        if step and self.board.may_pass(self.call.provider_id):
-            return await self._claimed(step) or step
-        self.errors.append(self.plan.resting or self._nowhere())
-        self._tell_nowhere()
+async def _said_earlier(walk: Walk, failed: PlanFailed) -> Earlier | None:
+    """What the same caller was told before; a request that is itself wrong has no answer."""
+    if failed.kind == ErrorKind.REQUEST:
         return None
+    call = walk.call
+    return await earlier.find(_caller(call), call.provider_id, call.model_id, walk.request)
 
-    def _nowhere(self) -> CallError:
-        if not self.plan.routes:
-            problem = "No route to this provider is allowed by its settings."
-            return CallError(ErrorKind.REQUEST, problem, code="no_route", sent=False)
-        problem = "The only route to this provider is on trial; try again in a moment."
-        return CallError(
-            ErrorKind.OVERLOADED, problem, code="routes_resting", retry_after=1.0, sent=False
-        )
 
-    def _tell_nowhere(self) -> None:
-        """A request that went nowhere is recorded too: nothing is silent."""
-        error = self.errors[-1]
-        self._settle(
-            AttemptRecord(
-                route_id=0,
-                method=None,
-                endpoint="",
-                outcome=error.kind.value,
-                reason=error.message,
-                started_at=timezone.now(),
-                duration_ms=round((time.monotonic() - self.began) * 1000),
-                error_code=error.code,
-                error_message=error.message,
-            ),
-            None,
-        )
+def _caller(call: Call) -> str:
+    return earlier.caller(call.user_id, call.client_key)
 
-    # Calling
 
-    async def attempt(self, step: PlannedRoute) -> AsyncGenerator[StreamEvent]:
-        """One call over one route; whatever its end, it is recorded."""
-        tally = self.tally = self._tally(step)
-        gate = self.board.gate(tally.candidate, tally.target)
-        try:
-            async with gate.entered(self._remaining()):
-                tally.start(self.began, self.attempts)
-                async with aclosing(client(tally.target, self.request)) as events:
-                    async for event in events:
-                        for shown in tally.take(event):
-                            yield shown
-                        if step.trial and tally.begun and not tally.judged:
-                            self._prove(tally)
-        except CallError as error:
-            tally.error = error
-            if error.kind == ErrorKind.RATE_LIMIT:
-                gate.shrink()
-        except BaseException:
-            # The reader left, pressed Stop, or the process ends: no verdict on the route.
-            tally.outcome = ErrorKind.STOPPED
-            self._keep(tally)
-            raise
-        else:
-            gate.grow()
-        self.answered = tally.begun or tally.error is None
-        self._keep(tally)
-        if self.answered:
-            yield self._completed(tally)
-        else:
-            self.failed = step
-
-    def _prove(self, tally: Tally) -> None:
-        """A trial is decided by its first content: others need not wait for its last."""
-        seen = records.evidence(tally.record(), tally.epoch, self.call.purpose)
-        self.board.settle(seen)
-        tally.judged = True
-
-    def _keep(self, tally: Tally) -> None:
-        record = tally.record()
-        self.attempts.append(record)
-        if tally.error:
-            self.errors.append(tally.error)
-        self._settle(record, tally)
-
-    def _settle(self, record: AttemptRecord, tally: Tally | None) -> None:
-        call = self.call
-        seen = None
-        if tally and tally.called and not tally.judged:
-            seen = records.evidence(record, tally.epoch, call.purpose, tally.error)
-        self.board.settle(
-            records.Result(
-                provider_id=tally.candidate.provider_id if tally else call.provider_id,
-                model_id=tally.candidate.model_id if tally else call.model_id,
-                attempt=record,
-                purpose=call.purpose,
-                request_id=call.request_id,
-                evidence=seen,
-                user_id=call.user_id,
-                client_key=call.client_key,
-            )
-        )
-
-    def _remaining(self) -> float:
-        return max(0.0, self.deadline - time.monotonic())
-
-    def count(self) -> None:
-        """The request is over, however it ended: what is told to those who watch the whole."""
-        answered = self.tally if self.tally and self.tally.begun else None
-        seconds = time.monotonic() - self.began
-        figures = answered.figures() if answered else {}
-        metrics.request(self.call.purpose, self._outcome(answered), seconds, **figures)
-
-    def _outcome(self, answered: Tally | None) -> str:
-        if answered:
-            return answered.error.kind.value if answered.error else answered.outcome
-        return routing.most_useful(self.errors).kind if self.errors else ErrorKind.STOPPED
-
-    def _tally(self, step: PlannedRoute) -> Tally:
-        candidate = self.candidates[step.route.provider_id]
-        earlier = [a for a in self.attempts if a.route_id != step.route.route_id]
-        return Tally(
-            candidate=candidate,
-            route=step.route,
-            target=self._patient(candidate.target(step.route)),
-            reason=routing.fallback_reason(step, earlier[-1]) if earlier else step.reason,
-            fallback=step.route.method != self.plan.preferred or bool(self.errors),
-            position=len(self.attempts) + 1,
-            request=self.request,
-        )
-
-    def _patient(self, target: Target) -> Target:
-        """The target with the patience this attempt may have; more where no other one follows."""
-        last = not self.left or len(self.attempts) + 1 >= self.rules.max_attempts
-        return targets.patient(target, last=last, remaining=max(1.0, self._remaining()))
-
-    def _completed(self, tally: Tally) -> Completed:
-        last = self.attempts[-1]
-        return Completed(
-            attempts=tuple(self.attempts),
-            usage=last.usage or Usage(),
-            cost=last.cost,
-            finish_reason=tally.finish_reason,
-            error=tally.error,
-        )
+def _repeat(walk: Walk, said: Earlier) -> list[StreamEvent]:
+    """The earlier answer as events, marked as what it is."""
+    asked = walk.candidates[walk.call.provider_id]
+    taken = RouteTaken(
+        route_id=0,
+        method=walk.plan.preferred,
+        provider_name=asked.name,
+        provider_slug=asked.slug,
+        model=asked.model_id,
+        reason=said.sentence(timezone.now()),
+        fallback=True,
+        ttft_ms=round((time.monotonic() - walk.began) * 1000),
+        attempts=len(walk.attempts),
+        earlier=True,
+    )
+    ended = Completed(
+        attempts=tuple(walk.attempts),
+        usage=estimated_usage(0, len(said.text)),
+        cost=None,
+        finish_reason=said.finish_reason,
+    )
+    return [taken, TextDelta(text=said.text), Finish(reason=said.finish_reason), ended]

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypedDict
 
+from django.conf import settings
 from django.utils import timezone
 
 from providers import metrics
@@ -60,6 +61,8 @@ class Tally:
     called: bool = False
     begun: bool = False
     judged: bool = False
+    calls_tools: bool = False
+    text: list[str] = field(default_factory=list)  # kept only for emergency answers
     held: list[ClientEvent] = field(default_factory=list)
     ttft_ms: int | None = None
     overhead_ms: float = 0.0
@@ -101,10 +104,14 @@ class Tally:
     def _count(self, event: ClientEvent) -> None:
         if isinstance(event, TextDelta | ReasoningDelta):
             self.characters += len(event.text)
+            if settings.EMERGENCY_ANSWERS and isinstance(event, TextDelta):
+                self.text.append(event.text)
         elif isinstance(event, UsageReport):
             self.usage = event.usage
         elif isinstance(event, Finish):
             self.finish_reason = event.reason
+        elif isinstance(event, ToolCallDelta):
+            self.calls_tools = True
 
     def _taken(self) -> RouteTaken:
         return RouteTaken(

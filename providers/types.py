@@ -138,7 +138,8 @@ class RouteTaken:
 
     `fallback` is true where it was not the plan's first choice; `attempts` counts this one too.
     `overhead_ms` is what passed in this program before the answering call went out, without the
-    time that failed calls took.
+    time that failed calls took. `earlier`: no route answered; this is what the same caller was told
+    when the same was asked before, and the reason says when.
     """
 
     route_id: int
@@ -151,6 +152,7 @@ class RouteTaken:
     provider_slug: str = ""
     attempts: int = 1
     overhead_ms: float = 0.0
+    earlier: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,9 +4,12 @@ import asyncio
 import uuid
 from collections.abc import Callable
 from contextlib import aclosing
+from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from asgiref.sync import sync_to_async
+from pytest_django import Settings
 
 from providers import board, http, router
 from providers.breaker import State
@@ -252,3 +255,104 @@ async def test_a_provider_that_is_gone_is_a_clear_error() -> None:
     with pytest.raises(PlanFailed) as caught:
         await answered(gone)
     assert "removed or switched off" in caught.value.message
+
+
+async def test_an_earlier_answer_stands_in_where_every_route_has_failed(
+    make_provider: MakeProvider, fake: fakes.Upstream, settings: Settings
+) -> None:
+    """Only where it is switched on, only for the same caller, and it says how old it is."""
+    provider = await behind_proxy(make_provider, fake.url, fake.url, fallback_enabled=False)
+    asked = replace(call(provider), user_id=None, client_key=7)
+    fake.script("echo", "500")
+    assert text(await answered(asked)) == "Hello there"
+    with pytest.raises(PlanFailed):
+        await answered(asked)
+    settings.EMERGENCY_ANSWERS = True
+    fake.script("echo", "500")
+    await answered(asked)
+    events = await answered(asked)
+    assert text(events) == "Hello there"
+    assert taken(events).earlier
+    assert taken(events).reason == "every route failed; this is the answer of 1 min ago"
+    with pytest.raises(PlanFailed):
+        await answered(replace(asked, client_key=8))
+
+
+async def test_another_provider_stands_in_where_the_operator_allows_it(
+    make_provider: MakeProvider, fake: fakes.Upstream
+) -> None:
+    """Its key is its own; the answer names who gave it."""
+    acme = await sync_to_async(make_provider)(base_url=fake.url, api_key="wrong", model_id="echo")
+    other = await behind_proxy(
+        make_provider, fake.url, fake.url, name="Other", slug="other", model_id="vendor/echo"
+    )
+    with pytest.raises(PlanFailed) as caught:
+        await answered(call(acme))
+    assert caught.value.kind == ErrorKind.AUTH
+    await sync_to_async(acme.forget_learned)()
+    await acme.alternatives.aadd(other)
+    events = await answered(call(acme))
+    assert text(events) == "Hello there"
+    assert (taken(events).provider_slug, taken(events).model) == ("other", "vendor/echo")
+    assert taken(events).fallback
+    kept = [(a.provider_id, a.outcome) async for a in Attempt.objects.order_by("pk")][-2:]
+    assert kept == [(acme.pk, "auth"), (other.pk, "ok")]
+
+
+async def test_where_all_rest_the_caller_is_told_why_and_until_when(
+    make_provider: MakeProvider, fake: fakes.Upstream
+) -> None:
+    """One request a second still goes out; the others are recorded without a route."""
+    provider = await behind_proxy(make_provider, fake.url, fake.url)
+    await Route.objects.filter(provider=provider).aupdate(
+        state=State.OPEN, retry_at="2099-01-01T00:00:00Z", last_kind="network"
+    )
+    events: list[StreamEvent] = []
+    try:
+        async with aclosing(router.stream(call(provider), ASKED)) as passed:
+            events = [event async for event in passed]
+        with pytest.raises(PlanFailed) as caught:
+            async with aclosing(router.stream(call(provider), ASKED)) as refused:
+                [event async for event in refused]
+    finally:
+        await board.close()
+        await http.close()
+    assert text(events) == "Hello there"
+    assert "every route rests" in taken(events).reason
+    assert caught.value.code == "routes_resting"
+    assert caught.value.retry_after
+    last = await Attempt.objects.order_by("-pk").afirst()
+    assert last is not None
+    assert (last.method, last.route_id, last.outcome) == ("", None, "overloaded")
+
+
+async def test_one_bad_answer_of_an_only_route_is_asked_again(
+    make_provider: MakeProvider, fake: fakes.Upstream
+) -> None:
+    """Once, a moment later; the reader sees one answer."""
+    provider = await behind_proxy(make_provider, fake.url, fake.url, fallback_enabled=False)
+    fake.script("500", "echo")
+    events = await answered(call(provider))
+    assert text(events) == "Hello there"
+    assert taken(events).attempts == 2
+    outcomes = [(a.position, a.outcome) async for a in Attempt.objects.order_by("pk")]
+    assert outcomes == [(1, "provider"), (2, "ok")]
+
+
+async def test_calls_at_once_with_one_key_are_limited(
+    make_provider: MakeProvider, fake: fakes.Upstream
+) -> None:
+    """The others wait for their turn instead of drawing a 429."""
+    provider = await behind_proxy(make_provider, fake.url, fake.url, concurrency=1)
+
+    async def one() -> list[StreamEvent]:
+        async with aclosing(router.stream(call(provider, "slow-3-20"), ASKED)) as events:
+            return [event async for event in events]
+
+    try:
+        await asyncio.gather(*(one() for _ in range(4)))
+    finally:
+        await board.close()
+        await http.close()
+    starts = sorted(record.started for record in fake.requests)
+    assert all(later - earlier >= 0.04 for earlier, later in pairwise(starts))
