@@ -1,7 +1,8 @@
-"""The web process: static files, then event streams, then Django - each only what it is for.
+"""The web process: `/v1`, static files, event streams, Django - each only what it is for.
 
-A stream that goes through Django's handler pays for its middlewares in thread hops and holds its
-request for as long as the answer takes; so streams (and `/v1`) sit in a small router ahead of it.
+What goes through Django's handler pays for its middlewares, and a stream in it holds its request
+for as long as the answer takes; so streams sit in a small router ahead of it, and `/v1`, where each
+tenth of a millisecond counts, comes before everything else.
 """
 
 import os
@@ -16,8 +17,9 @@ django_application = get_asgi_application()
 from django.conf import settings  # noqa: E402
 from servestatic import ServeStaticASGI  # noqa: E402
 from starlette.routing import Router  # noqa: E402
-from starlette.types import ASGIApp  # noqa: E402
+from starlette.types import ASGIApp, Receive, Scope, Send  # noqa: E402
 
+from api import app as v1  # noqa: E402
 from chat.app import routes as event_streams  # noqa: E402
 
 lean = Router(
@@ -26,7 +28,7 @@ lean = Router(
     redirect_slashes=False,
 )
 
-application = ServeStaticASGI(
+site = ServeStaticASGI(
     lean,
     root=settings.STATIC_ROOT,
     prefix=settings.STATIC_URL,
@@ -35,3 +37,9 @@ application = ServeStaticASGI(
     # The names that ManifestStaticFilesStorage gives: twelve hex digits of the content's MD5.
     immutable_file_test=r"^.+\.[0-9a-f]{12}\..+$",
 )
+
+
+async def application(scope: Scope, receive: Receive, send: Send) -> None:
+    """`/v1` ahead of the site."""
+    ours = scope["type"] == "http" and v1.is_here(scope["path"])
+    await (v1.application if ours else site)(scope, receive, send)

@@ -217,6 +217,21 @@ class Environment(BaseSettings):
         " for a day, encrypted with ENCRYPTION_KEYS.",
         examples=["true"],
     )
+    api_keep_alive: float = Field(
+        default=10,
+        gt=0,
+        le=600,
+        description="Seconds of silence after which a stream of `/v1` gets a sign of life; from the"
+        " first one on its failures are told in-band.",
+        examples=["10"],
+    )
+    api_largest_body: int = Field(
+        default=32,
+        ge=1,
+        le=1024,
+        description="Most MB of one request to `/v1`; pictures are in it.",
+        examples=["32"],
+    )
     runner_concurrency: int = Field(
         default=256,
         ge=1,

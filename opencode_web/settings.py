@@ -166,6 +166,10 @@ IDEMPOTENCY_KEEP = ENV.idempotency_keep
 EMERGENCY_ANSWERS = ENV.emergency_answers
 RUNNER_CONCURRENCY = ENV.runner_concurrency
 
+# The API
+API_KEEP_ALIVE = ENV.api_keep_alive
+API_LARGEST_BODY = ENV.api_largest_body * 2**20
+
 # Metrics
 METRICS_TOKEN = ENV.metrics_token.get_secret_value() if ENV.metrics_token else ""
 METRICS_FOLDER = ENV.prometheus_multiproc_dir

@@ -1,0 +1,217 @@
+"""A stream's events as OpenAI's answers: chunks for those who stream, one JSON for the others.
+
+What the provider sent in this format goes on as it came, but for the model's name; what came in
+another format is said in this one. Specification:
+https://platform.openai.com/docs/api-reference/chat-streaming. No I/O.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from api.errors import encode
+from providers.types import (
+    ClientEvent,
+    Completed,
+    Finish,
+    Json,
+    ReasoningDelta,
+    TextDelta,
+    ToolCallDelta,
+    Usage,
+    UsageReport,
+)
+
+DONE = b"data: [DONE]\n\n"
+
+
+class Chunks:
+    """One streamed answer's chunks. `usage`: the caller asked that the last one carries it."""
+
+    def __init__(self, answer_id: str, created: int, *, usage: bool) -> None:
+        self._head = {
+            "id": answer_id,
+            "object": "chat.completion.chunk",
+            "created": created,
+            "model": "",
+        }
+        self._usage_asked = usage
+        self._usage: Json | None = None
+        self._last: Json | None = None
+        self._begun = False
+        self._calls = _Numbers()
+
+    def begin(self, model: str) -> None:
+        """Content comes, of this model."""
+        self._head["model"] = model
+
+    def take(self, event: ClientEvent) -> bytes:
+        """The event's chunk as sent; empty where there is nothing new to say."""
+        raw = event.raw
+        if raw is None or not _is_chunk(raw):
+            return self._said(event)
+        if raw is self._last:  # one chunk may be several events
+            return b""
+        self._last = raw
+        return self._passed_on(raw)
+
+    def end(self, completed: Completed) -> bytes:
+        """The last chunk, with the usage where it was asked for, and the end mark."""
+        if not self._usage_asked:
+            return DONE
+        usage = self._usage or usage_fields(completed.usage)
+        return _event({**self._head, "choices": [], "usage": usage}) + DONE
+
+    def _passed_on(self, raw: Json) -> bytes:
+        """A provider's own chunk. Usage is kept for the end, where every client looks for it."""
+        if usage := raw.get("usage"):
+            self._usage = usage if isinstance(usage, Mapping) else self._usage
+            if not raw.get("choices"):
+                return b""
+        chunk = self._completed(raw)
+        if usage:
+            del chunk["usage"]
+        if not self._begun:
+            self._begun = True
+            self._head["id"] = chunk["id"]
+            chunk["choices"] = [_with_role(choice) for choice in chunk["choices"]]
+        return _event(chunk)
+
+    def _completed(self, raw: Json) -> dict[str, Any]:
+        """The chunk with every field that clients rely on, in its own order."""
+        chunk = {**raw, "model": self._head["model"]}
+        for name, value in self._head.items():
+            if not chunk.get(name):
+                chunk[name] = value
+        if not isinstance(chunk.get("choices"), list):
+            chunk["choices"] = []
+        return chunk
+
+    def _said(self, event: ClientEvent) -> bytes:
+        """A chunk made of an event that came in another format."""
+        reason = None
+        match event:
+            case TextDelta():
+                delta: dict[str, Any] = {"content": event.text}
+            case ReasoningDelta():
+                delta = {"reasoning_content": event.text}
+            case ToolCallDelta():
+                delta = {"tool_calls": [self._calls.numbered(event.call)]}
+            case Finish():
+                delta, reason = {}, event.reason
+            case UsageReport():
+                self._usage = usage_fields(event.usage)
+                return b""
+            case _:
+                return b""
+        choice = {"index": 0, "delta": delta, "finish_reason": reason}
+        if not self._begun:
+            self._begun = True
+            choice = _with_role(choice)
+        return _event({**self._head, "choices": [choice]})
+
+
+class Whole:
+    """One answer for a caller who does not stream, gathered from its events."""
+
+    def __init__(self, answer_id: str, created: int) -> None:
+        self._head = {"id": answer_id, "object": "chat.completion", "created": created}
+        self._model = ""
+        self._raw: Json | None = None
+        self._text: list[str] = []
+        self._reasoning: list[str] = []
+        self._calls: dict[int, dict[str, Any]] = {}
+        self._numbers = _Numbers()
+        self._usage: Usage | None = None
+
+    def begin(self, model: str) -> None:
+        """Content comes, of this model."""
+        self._model = model
+
+    def take(self, event: ClientEvent) -> bytes:
+        """Keeps what the event says; nothing is sent before all is there."""
+        if event.raw is not None and _is_whole(event.raw):
+            self._raw = event.raw
+            return b""
+        match event:
+            case TextDelta():
+                self._text.append(event.text)
+            case ReasoningDelta():
+                self._reasoning.append(event.text)
+            case ToolCallDelta():
+                self._add(self._numbers.numbered(event.call))
+            case UsageReport():
+                self._usage = event.usage
+        return b""
+
+    def end(self, completed: Completed) -> bytes:
+        """The answer's JSON; with an estimate of the tokens where the provider sent none."""
+        answer = {**self._head, **(self._raw or self._gathered(completed)), "model": self._model}
+        if not isinstance(answer.get("usage"), Mapping):
+            answer["usage"] = usage_fields(self._usage or completed.usage)
+        return encode(answer).encode("ascii")
+
+    def _gathered(self, completed: Completed) -> Json:
+        message: dict[str, Any] = {"role": "assistant", "content": "".join(self._text) or None}
+        if self._reasoning:
+            message["reasoning_content"] = "".join(self._reasoning)
+        if self._calls:
+            message["tool_calls"] = list(self._calls.values())
+        elif message["content"] is None:
+            message["content"] = ""
+        choice = {"index": 0, "message": message, "finish_reason": completed.finish_reason}
+        return {"choices": [choice]}
+
+    def _add(self, call: dict[str, Any]) -> None:
+        """Joins the pieces of one tool call."""
+        number = call.pop("index")
+        function = call.get("function") or {}
+        known = self._calls.setdefault(number, {**call, "type": "function", "function": {}})
+        known |= {name: value for name, value in call.items() if name != "function" and value}
+        earlier = known["function"].get("arguments") or ""
+        known["function"] |= {name: value for name, value in function.items() if value}
+        known["function"]["arguments"] = earlier + (function.get("arguments") or "")
+
+
+class _Numbers:
+    """Tool calls counted from 0, as clients expect: elsewhere they share their count with text."""
+
+    def __init__(self) -> None:
+        self._seen: dict[object, int] = {}
+
+    def numbered(self, call: Json) -> dict[str, Any]:
+        number = self._seen.setdefault(call.get("index", 0), len(self._seen))
+        return {**call, "index": number}
+
+
+def usage_fields(usage: Usage) -> dict[str, Any]:
+    """Token counts by OpenAI's names; `estimated` where the provider sent none."""
+    fields: dict[str, Any] = {
+        "prompt_tokens": usage.input_tokens,
+        "completion_tokens": usage.output_tokens,
+        "total_tokens": usage.input_tokens + usage.output_tokens,
+        "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
+        "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
+    }
+    return fields | ({"estimated": True} if usage.estimated else {})
+
+
+def _is_whole(raw: Json) -> bool:
+    choices = raw.get("choices")
+    return isinstance(choices, list) and any("message" in c for c in choices if isinstance(c, dict))
+
+
+def _is_chunk(raw: Json) -> bool:
+    """Neither another protocol's payload, nor one JSON where a stream was asked for."""
+    return "choices" in raw and not _is_whole(raw)
+
+
+def _with_role(choice: Any) -> Any:
+    """The first chunk says who speaks."""
+    delta = choice.get("delta") if isinstance(choice, dict) else None
+    if not isinstance(delta, dict) or delta.get("role"):
+        return choice
+    return {**choice, "delta": {**delta, "role": "assistant"}}
+
+
+def _event(payload: Json) -> bytes:
+    return f"data: {encode(payload)}\n\n".encode("ascii")

@@ -1,0 +1,211 @@
+"""`/v1`, ahead of Django: who asks and for what, told in OpenAI's JSON whatever happens.
+
+Raw ASGI, for this is the hot path: a key and a model are looked up in memory, and nothing is asked
+of the database or Redis before the upstream call. Nobody is ever sent to a sign-in page, and no
+header allows browsers of other sites in (CORS): keys belong in programs.
+"""
+
+import logging
+import re
+import time
+import uuid
+from collections.abc import Iterable
+from contextlib import aclosing
+from typing import Any
+
+import django.db
+from django.conf import settings
+
+from api import completions, keys, naming
+from api.asked import asked
+from api.completions import Head, Question
+from api.errors import Refused, encode, unavailable
+from api.keys import Caller
+from api.reply import Message, Receive, Reply, Send, until_left
+from providers import board
+from providers.snapshot import Served
+
+log = logging.getLogger(__name__)
+
+ROOT = "/v1"
+_MODELS, _COMPLETIONS = "/v1/models", "/v1/chat/completions"
+_SANE = re.compile(rb"[\x21-\x7e]{1,128}")
+
+
+def is_here(path: str) -> bool:
+    """Whether a path is below /v1."""
+    return path.startswith(ROOT) and path[len(ROOT) : len(ROOT) + 1] in ("", "/")
+
+
+async def application(scope: Message, receive: Receive, send: Send) -> None:
+    """One request."""
+    await _Visit(scope, receive, send).run()
+
+
+class _Visit:
+    """One request on its way through the door."""
+
+    def __init__(self, scope: Message, receive: Receive, send: Send) -> None:
+        self._arrived = time.monotonic()
+        self._method: str = scope["method"]
+        self._path: str = scope["path"]
+        self._headers: dict[bytes, bytes] = dict(scope["headers"])
+        self._receive = receive
+        self._request_id = uuid.uuid4()
+        self._reply = Reply(send, self._ids())
+
+    def _ids(self) -> dict[str, str]:
+        """Our id of the request, and the caller's own where it sent a sane one."""
+        headers = {"x-request-id": str(self._request_id)}
+        for name in (b"x-client-request-id", b"x-request-id"):
+            if _SANE.fullmatch(theirs := self._headers.get(name, b"")):
+                return headers | {"x-client-request-id": theirs.decode("ascii")}
+        return headers
+
+    async def run(self) -> None:
+        try:
+            await self._answer()
+        except Refused as refused:
+            await self._refuse(refused)
+        except django.db.Error:
+            await self._refuse(unavailable("The database cannot be reached yet. Try again."))
+        except Exception:
+            # The door's last resort: a mistake of ours is told as one, in the caller's language.
+            log.exception("api_failed request=%s", self._request_id)
+            words = f"Something went wrong here. It is noted as request {self._request_id}."
+            await self._refuse(Refused(500, words, code="internal_error", type="server_error"))
+
+    async def _answer(self) -> None:
+        if self._path == _COMPLETIONS:
+            self._require("POST")
+            await self._complete(await self._caller())
+        elif self._path == _MODELS:
+            self._require("GET")
+            await self._caller()
+            known = await board.current().ready()
+            await self._json({"object": "list", "data": list(_listed(known.models))})
+        elif self._path.startswith(f"{_MODELS}/"):
+            self._require("GET")
+            await self._caller()
+            await self._model(self._path.removeprefix(f"{_MODELS}/"))
+        else:
+            here = f"Here are {_MODELS} and {_COMPLETIONS}."
+            message = f"There is nothing at {self._path[:200]}. {here}"
+            raise Refused(404, message, code="not_found")
+
+    def _require(self, method: str) -> None:
+        if self._method != method:
+            message = f"{self._path} takes {method}, not {self._method}."
+            raise Refused(405, message, code="method_not_allowed", headers={"allow": method})
+
+    async def _caller(self) -> Caller:
+        """Whose key was shown. Raises Refused (401)."""
+        scheme, _, secret = self._headers.get(b"authorization", b"").partition(b" ")
+        if scheme.lower() != b"bearer" or not secret.strip():
+            raise _unauthorized("No key was sent. Send one as `Authorization: Bearer ocw-...`.")
+        caller = await keys.current().caller(secret.strip().decode("latin-1"))
+        if caller is None:
+            raise _unauthorized("This key is not known here: it is wrong, revoked or expired.")
+        return caller
+
+    async def _model(self, name: str) -> None:
+        known = await board.current().ready()
+        found = [row for row in _listed(known.models) if row["id"] == name]
+        if not found:
+            raise naming.unknown(name, (model.full_name for model in known.models))
+        await self._json(found[0])
+
+    async def _json(self, payload: Any) -> None:
+        await self._reply.json(200, encode(payload).encode("ascii"), {})
+
+    # Completions
+
+    async def _complete(self, caller: Caller) -> None:
+        body = await self._body()
+        if body is None:
+            return
+        self._arrived = time.monotonic()  # a slow upload is not our overhead
+        question = Question(
+            asked=asked(body),
+            caller=caller,
+            request_id=self._request_id,
+            arrived=self._arrived,
+        )
+        async with until_left(self._receive):
+            if question.asked.stream:
+                await self._stream(question)
+            else:
+                await self._whole(question)
+
+    async def _body(self) -> bytes | None:
+        """The request's body; None where its sender left. Raises Refused (413)."""
+        declared = self._headers.get(b"content-length", b"")
+        if declared.isdigit() and int(declared) > settings.API_LARGEST_BODY:
+            raise _too_large()
+        body = bytearray()
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                return None
+            body += message.get("body", b"")
+            if len(body) > settings.API_LARGEST_BODY:
+                raise _too_large()
+            if not message.get("more_body"):
+                return bytes(body)
+
+    async def _whole(self, question: Question) -> None:
+        headers, body = Head().headers, b""
+        async with aclosing(completions.answer(question)) as pieces:
+            async for piece in pieces:
+                if isinstance(piece, Head):
+                    headers = piece.headers
+                else:
+                    body += piece
+        await self._reply.json(200, body, headers)
+
+    async def _stream(self, question: Question) -> None:
+        """Refused inside the pulse's block: an error may follow a sign of life at any moment."""
+        async with (
+            self._reply.kept_alive(settings.API_KEEP_ALIVE),
+            aclosing(completions.answer(question)) as pieces,
+        ):
+            async for piece in pieces:
+                if isinstance(piece, Head):
+                    await self._reply.events(piece.headers)
+                else:
+                    await self._reply.piece(piece)
+        await self._reply.end()
+
+    async def _refuse(self, refused: Refused) -> None:
+        """Tells an error, with the figures that every answer has."""
+        spent = sum(tried.record.duration_ms for tried in refused.attempts)
+        overhead = max(0.0, (time.monotonic() - self._arrived) * 1000 - spent)
+        figures = {
+            "x-attempts": str(len(refused.attempts)),
+            "x-overhead-ms": f"{overhead:.2f}",
+        }
+        if refused.attempts:
+            figures["x-route"] = refused.attempts[-1].route
+        refused.headers |= figures
+        await self._reply.refuse(refused)
+
+
+def _unauthorized(message: str) -> Refused:
+    return Refused(401, message, code="invalid_api_key", headers={"www-authenticate": "Bearer"})
+
+
+def _too_large() -> Refused:
+    most = settings.API_LARGEST_BODY // 2**20
+    return Refused(413, f"The body is larger than {most} MB.", code="request_too_large")
+
+
+def _listed(models: Iterable[Served]) -> Iterable[dict[str, Any]]:
+    """The models as OpenAI lists them: each by its full name, and by its alias where it has one."""
+    for model in models:
+        for name in filter(None, (model.full_name, model.alias)):
+            yield {
+                "id": name,
+                "object": "model",
+                "created": int(model.first_seen.timestamp()),
+                "owned_by": model.provider_slug,
+            }

@@ -1,0 +1,180 @@
+"""Events as OpenAI's answers: passed on as they came, or said in this format."""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from api.answers import DONE, Chunks, Whole
+from providers import wire
+from providers.types import (
+    ClientEvent,
+    Completed,
+    Finish,
+    ReasoningDelta,
+    TextDelta,
+    ToolCallDelta,
+    Usage,
+    UsageReport,
+)
+
+ENDED = Completed(
+    attempts=(),
+    usage=Usage(input_tokens=7, output_tokens=2, estimated=True),
+    cost=None,
+    finish_reason="stop",
+)
+
+
+def chunk(delta: dict[str, Any], reason: str | None = None, **fields: Any) -> dict[str, Any]:
+    choice = {"index": 0, "delta": delta, "finish_reason": reason}
+    head = {"id": "up-1", "object": "chat.completion.chunk", "created": 5, "model": "m-2026"}
+    return head | {"choices": [choice]} | fields
+
+
+def streamed(events: Iterable[ClientEvent], *, usage: bool = False) -> list[dict[str, Any]]:
+    """What is sent of these events, up to the end mark."""
+    chunks = Chunks("chatcmpl-1", 9, usage=usage)
+    chunks.begin("m")
+    sent = b"".join([*map(chunks.take, events), chunks.end(ENDED)])
+    assert sent.endswith(DONE)
+    lines = sent.removesuffix(DONE).decode().split("\n\n")
+    return [json.loads(line.removeprefix("data: ")) for line in lines if line]
+
+
+def passed_on(*raws: dict[str, Any], usage: bool = False) -> list[dict[str, Any]]:
+    """The same from a provider's own chunks."""
+    return streamed((event for raw in raws for event in wire.events(raw)), usage=usage)
+
+
+def test_a_chunk_goes_on_as_it_came_but_for_the_model() -> None:
+    """Ids, unknown fields and all."""
+    first = chunk({"role": "assistant", "content": "Hi"}, system_fingerprint="fp", x={"y": [1]})
+    assert passed_on(first) == [first | {"model": "m"}]
+
+
+def test_a_chunk_of_several_events_is_sent_once() -> None:
+    """Reasoning, text and the finish reason may come together."""
+    one = chunk({"role": "assistant", "reasoning": "Hm.", "content": "Hi"}, "stop")
+    assert passed_on(one) == [one | {"model": "m"}]
+
+
+def test_the_first_chunk_says_who_speaks() -> None:
+    """Where the provider left it out; the others are left alone."""
+    sent = passed_on(chunk({"content": "a"}), chunk({"content": "b"}))
+    assert [each["choices"][0]["delta"].get("role") for each in sent] == ["assistant", None]
+
+
+def test_what_clients_rely_on_is_made_up_for() -> None:
+    """An id, a time, an object's name, and choices that are a list."""
+    bare = {"choices": [{"delta": {"role": "assistant", "content": "a"}}]}
+    head = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 9, "model": "m"}
+    assert passed_on(bare) == [bare | head]
+
+
+def test_usage_comes_last_where_it_was_asked_for() -> None:
+    """On a chunk of its own, as the provider said it, wherever the provider said it."""
+    said = {"prompt_tokens": 3, "completion_tokens": 4, "cost": 0.1}
+    for raws in (
+        [chunk({"content": "a"}, "stop", usage=said)],
+        [chunk({"content": "a"}, "stop"), chunk({}) | {"choices": [], "usage": said}],
+    ):
+        *content, last = passed_on(*raws, usage=True)
+        assert (last["choices"], last["usage"], last["model"]) == ([], said, "m")
+        assert all("usage" not in each for each in content)
+
+
+def test_usage_stays_away_where_it_was_not_asked_for() -> None:
+    """Some clients stumble over a chunk without choices."""
+    said = {"prompt_tokens": 3, "completion_tokens": 4}
+    sent = passed_on(chunk({"content": "a"}, "stop"), chunk({}) | {"choices": None, "usage": said})
+    assert len(sent) == 1
+    assert "usage" not in sent[0]
+
+
+def test_without_usage_an_estimate_says_so() -> None:
+    """What was counted here is marked."""
+    last = passed_on(chunk({"content": "a"}, "stop"), usage=True)[-1]
+    assert last["usage"]["prompt_tokens"] == 7
+    assert last["usage"]["estimated"] is True
+
+
+def test_events_of_another_protocol_become_chunks() -> None:
+    """Each with the head that OpenAI's have; tool calls counted from 0."""
+    first, args = {"index": 1, "id": "t1", "function": {"name": "f"}}, {"arguments": "{}"}
+    sent = streamed(
+        [
+            ReasoningDelta(text="Hm."),
+            TextDelta(text="Hi"),
+            ToolCallDelta(call=first),
+            ToolCallDelta(call={"index": 1, "function": args}),
+            UsageReport(usage=Usage(input_tokens=1, output_tokens=2, cached_tokens=1)),
+            Finish(reason="tool_calls"),
+        ],
+        usage=True,
+    )
+    deltas = [each["choices"][0]["delta"] for each in sent[:-1]]
+    assert deltas == [
+        {"role": "assistant", "reasoning_content": "Hm."},
+        {"content": "Hi"},
+        {"tool_calls": [first | {"index": 0}]},
+        {"tool_calls": [{"index": 0, "function": args}]},
+        {},
+    ]
+    assert sent[-2]["choices"][0]["finish_reason"] == "tool_calls"
+    assert sent[-1]["usage"]["prompt_tokens_details"] == {"cached_tokens": 1}
+    assert {each["model"] for each in sent} == {"m"}
+    assert {each["id"] for each in sent} == {"chatcmpl-1"}
+
+
+def test_one_json_where_a_stream_was_asked_for_is_streamed() -> None:
+    """Some providers ignore `stream`."""
+    message = {"role": "assistant", "content": "Hi"}
+    answer = {"id": "x", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
+    sent = passed_on(answer)
+    assert [each["choices"][0]["delta"] for each in sent] == [
+        {"role": "assistant", "content": "Hi"},
+        {},
+    ]
+
+
+def whole(events: Iterable[ClientEvent]) -> dict[str, Any]:
+    form = Whole("chatcmpl-1", 9)
+    form.begin("m")
+    said = b"".join(form.take(event) for event in events)
+    assert said == b""
+    answer: dict[str, Any] = json.loads(form.end(ENDED))
+    return answer
+
+
+def test_a_whole_answer_goes_on_as_it_came_but_for_the_model() -> None:
+    """Several choices, logprobs and all."""
+    message = {"role": "assistant", "content": "Hi", "annotations": []}
+    choices = [{"index": n, "message": message, "finish_reason": "stop"} for n in (0, 1)]
+    answer = {"id": "x", "object": "chat.completion", "created": 5, "model": "m-2026"}
+    answer |= {"choices": choices, "usage": {"prompt_tokens": 1}, "service_tier": "default"}
+    assert whole(wire.events(answer)) == answer | {"model": "m"}
+
+
+def test_a_whole_answer_is_gathered_from_events() -> None:
+    """Of another protocol, or of a stream that nobody asked for."""
+    call = {"index": 2, "id": "t1", "type": "function", "function": {"name": "f", "arguments": ""}}
+    more = {"index": 2, "function": {"arguments": '{"a": 1}'}}
+    answer = whole(
+        [
+            ReasoningDelta(text="Hm."),
+            TextDelta(text="H"),
+            TextDelta(text="i"),
+            ToolCallDelta(call=call),
+            ToolCallDelta(call=more),
+            Finish(reason="stop"),
+        ]
+    )
+    function = {"name": "f", "arguments": '{"a": 1}'}
+    assert answer["choices"][0]["message"] == {
+        "role": "assistant",
+        "content": "Hi",
+        "reasoning_content": "Hm.",
+        "tool_calls": [{"id": "t1", "type": "function", "function": function}],
+    }
+    assert answer["choices"][0]["finish_reason"] == "stop"
+    assert answer["usage"]["estimated"] is True

@@ -1,0 +1,376 @@
+"""Chat completions as OpenAI's own package sees them: text, tools, usage, errors, and leaving."""
+
+import contextlib
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import openai
+import pytest
+
+from providers.models import Attempt, Provider
+from tests import fakes
+from tests.api.conftest import KEEP_ALIVE, Door
+from tests.upstreams.plans import REASONING, TOOL
+
+HELLO: Any = [{"role": "user", "content": "Hello there, café"}]
+Serve = Callable[..., Provider]
+
+
+def attempts(door: Door, count: int) -> list[Attempt]:
+    """What was recorded, as soon as it is written."""
+    Door.wait_for(lambda: Attempt.objects.count() >= count)
+    return list(Attempt.objects.order_by("position"))
+
+
+def only_direct(door: Door, fake: fakes.Upstream, *models: str) -> Provider:
+    """A provider with one road: nothing is tried twice but by the rules of one route."""
+    return door.serve(*models, base_url=fake.url, routing_method="direct", fallback_enabled=False)
+
+
+# Answers
+
+
+def test_a_chat(door: Door, acme: Provider) -> None:
+    """The text, the model that ran, the tokens."""
+    answer = door.client().chat.completions.create(model="acme/echo", messages=HELLO)
+    assert answer.choices[0].message.content == "Hello there, café"
+    assert answer.choices[0].finish_reason == "stop"
+    assert answer.model == "echo"
+    assert answer.usage is not None
+    assert answer.usage.completion_tokens == 3
+
+
+def test_a_stream(door: Door, acme: Provider) -> None:
+    """Word by word, every chunk with the one id and the model that ran."""
+    with door.client().chat.completions.create(
+        model="acme/echo", messages=HELLO, stream=True
+    ) as stream:
+        chunks = list(stream)
+    assert "".join(c.choices[0].delta.content or "" for c in chunks) == "Hello there, café"
+    assert chunks[0].choices[0].delta.role == "assistant"
+    assert chunks[-1].choices[0].finish_reason == "stop"
+    assert {(c.id, c.model) for c in chunks} == {("chatcmpl-fake", "echo")}
+    assert all(c.usage is None for c in chunks)
+
+
+def test_usage_at_the_end_of_a_stream(door: Door, acme: Provider) -> None:
+    """Where it was asked for, on a chunk without choices."""
+    *_, last = door.client().chat.completions.create(
+        model="acme/echo",
+        messages=HELLO,
+        stream=True,
+        stream_options={"include_usage": True},
+    )
+    assert last.choices == []
+    assert last.usage is not None
+    assert (last.usage.prompt_tokens, last.usage.completion_tokens) == (7, 3)
+
+
+def test_usage_is_estimated_where_there_is_none(door: Door, fake: fakes.Upstream) -> None:
+    """And says so."""
+    only_direct(door, fake, "no-usage")
+    *_, last = door.client().chat.completions.create(
+        model="acme/no-usage",
+        messages=HELLO,
+        stream=True,
+        stream_options={"include_usage": True},
+    )
+    assert last.usage is not None
+    assert last.usage.completion_tokens > 0
+    assert last.usage.model_extra == {"estimated": True}
+
+
+def test_tools(door: Door, fake: fakes.Upstream) -> None:
+    """Whole and streamed, put together by the package's own helper."""
+    only_direct(door, fake, "tools")
+    client = door.client()
+    tools: Any = [{"type": "function", "function": {"name": TOOL[1], "parameters": {}}}]
+    answer = client.chat.completions.create(model="acme/tools", messages=HELLO, tools=tools)
+    with client.chat.completions.stream(model="acme/tools", messages=HELLO, tools=tools) as stream:
+        streamed = stream.get_final_completion()
+    for each in (answer, streamed):
+        calls = each.choices[0].message.tool_calls or []
+        assert [(c.id, c.function.name, c.function.arguments) for c in calls] == [TOOL]  # type: ignore[union-attr]
+        assert each.choices[0].finish_reason == "tool_calls"
+    assert fake.requests[-1].body["tools"] == tools
+
+
+def test_reasoning(door: Door, fake: fakes.Upstream) -> None:
+    """In the field that OpenCode reads."""
+    only_direct(door, fake, "reasoning")
+    chunks = door.client().chat.completions.create(
+        model="acme/reasoning", messages=HELLO, stream=True
+    )
+    deltas = [chunk.choices[0].delta.model_extra or {} for chunk in chunks]
+    assert "".join(delta.get("reasoning_content", "") for delta in deltas) == REASONING
+
+
+def test_what_we_do_not_know_passes_through(
+    door: Door, acme: Provider, fake: fakes.Upstream
+) -> None:
+    """To the provider as it came: at the top, in messages, pictures and all."""
+    body = {
+        "model": "acme/echo",
+        "messages": [
+            {"role": "system", "content": "Be brief.", "name": "s"},
+            {"role": "assistant", "content": "Hm", "reasoning_content": "x", "vendor": {"a": [1]}},
+            {
+                "role": "user",
+                "content": [
+                    {"type": "text", "text": "See:", "cache_control": {"type": "ephemeral"}},
+                    {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}},
+                ],
+            },
+        ],
+        "temperature": 0.5,
+        "thinking": {"type": "enabled"},
+        "logit_bias": {"5": -100},
+    }
+    with door.raw() as client:
+        assert client.post("/chat/completions", json=body).is_success
+    sent = fake.requests[-1].body
+    ours = ("model", "stream", "stream_options")
+    assert {k: v for k, v in sent.items() if k not in ours} == {
+        k: v for k, v in body.items() if k != "model"
+    }
+
+
+def test_anthropic_is_spoken_to_in_its_own_words(door: Door, fake: fakes.Upstream) -> None:
+    """And answers in OpenAI's, streamed and whole."""
+    door.serve("echo", base_url=fake.url, kind="anthropic", routing_method="direct")
+    client = door.client()
+    answer = client.chat.completions.create(model="acme/echo", messages=HELLO)
+    with client.chat.completions.stream(model="acme/echo", messages=HELLO) as stream:
+        streamed = stream.get_final_completion()
+    for each in (answer, streamed):
+        assert each.choices[0].message.content == "Hello there, café"
+        assert each.choices[0].message.role == "assistant"
+        assert each.choices[0].finish_reason == "stop"
+        assert each.id.startswith("chatcmpl-")
+    assert fake.requests[-1].path == "/v1/messages"
+
+
+def test_the_headers_say_who_answered(door: Door, acme: Provider) -> None:
+    """On whole answers and streams alike."""
+    with door.raw() as client:
+        for stream in (False, True):
+            body = {"model": "acme/echo", "messages": HELLO, "stream": stream}
+            answer = client.post("/chat/completions", json=body)
+            assert answer.headers["x-route"] == "acme/direct"
+            assert answer.headers["x-attempts"] == "1"
+            assert 0 < float(answer.headers["x-overhead-ms"]) < 500
+    rows = attempts(door, 2)
+    assert str(rows[-1].request_id) == answer.headers["x-request-id"]
+    assert {(row.purpose, row.outcome, row.user_id, row.client_key) for row in rows} == {
+        ("api", "ok", door.user.pk, door.key.pk)
+    }
+
+
+def test_a_broken_road_is_left_unseen(door: Door, fake: fakes.Upstream) -> None:
+    """The other one answers; the headers say that there were two."""
+    door.serve("echo", base_url=fake.fault("500"), gateway_endpoint=fake.url)
+    with door.raw() as client:
+        for stream in (False, True):
+            body = {"model": "acme/echo", "messages": HELLO, "stream": stream}
+            answer = client.post("/chat/completions", json=body)
+            assert answer.status_code == 200
+            assert answer.headers["x-route"] == "acme/gateway"
+            assert answer.headers["x-attempts"] == "2"
+
+
+# Errors
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "kind", "status"),
+    [
+        ("400", openai.BadRequestError, 400),
+        ("too-long", openai.BadRequestError, 400),
+        ("401", openai.PermissionDeniedError, 403),
+        ("402", openai.APIStatusError, 402),
+        ("429-long", openai.RateLimitError, 429),
+        ("500", openai.InternalServerError, 502),
+        ("503-silent", openai.InternalServerError, 503),
+        ("reset", openai.InternalServerError, 502),
+        ("html", openai.InternalServerError, 502),
+        ("empty", openai.InternalServerError, 502),
+        ("error-in-200", openai.InternalServerError, 502),
+    ],
+)
+@pytest.mark.parametrize("stream", [False, True])
+def test_each_failure_is_the_error_that_clients_know(
+    door: Door,
+    fake: fakes.Upstream,
+    behaviour: str,
+    kind: type[openai.APIStatusError],
+    status: int,
+    stream: bool,
+) -> None:
+    """Before the first content it is a status, streamed or not; with what was tried."""
+    only_direct(door, fake, "echo")
+    fake.script(behaviour)
+    with pytest.raises(kind) as caught:
+        door.client().chat.completions.create(model="echo", messages=HELLO, stream=stream)
+    error = caught.value
+    assert error.status_code == status
+    assert isinstance(error.body, dict)
+    assert error.body["message"].startswith("Acme: ")
+    assert error.body["attempts"][0]["route"] == "acme/direct"
+    assert error.response.headers["x-attempts"] == str(len(error.body["attempts"]))
+    assert fakes.KEY not in error.response.text
+
+
+def test_errors_of_our_own_are_known_too(door: Door, acme: Provider) -> None:
+    """A wrong key, an unknown model."""
+    with pytest.raises(openai.AuthenticationError):
+        door.client("ocw-wrong").models.list()
+    with pytest.raises(openai.NotFoundError, match="no model `gpt-9`"):
+        door.client().chat.completions.create(model="gpt-9", messages=HELLO)
+
+
+def test_retry_after_is_passed_on(door: Door, fake: fakes.Upstream) -> None:
+    """Also while the route rests for it, and next to nobody is sent there."""
+    only_direct(door, fake, "echo")
+    fake.script("429-long")
+    with door.raw() as client:
+        body = {"model": "acme/echo", "messages": HELLO}
+        answers = [client.post("/chat/completions", json=body) for _ in range(4)]
+    assert {answer.status_code for answer in answers} == {429, 503}
+    assert all(3500 < int(answer.headers["retry-after"]) <= 3600 for answer in answers)
+    assert len(fake.requests) == 2  # the first, and one a second all the same
+    assert "rests" in answers[-1].json()["error"]["message"]
+
+
+@pytest.mark.parametrize("behaviour", ["cut-mid", "error-mid", "truncated"])
+def test_a_break_after_content_is_told_in_band(
+    door: Door, fake: fakes.Upstream, behaviour: str
+) -> None:
+    """As an error event: no finish reason, no end mark, nothing that looks like success."""
+    only_direct(door, fake, behaviour)
+    body = {"model": behaviour, "messages": HELLO, "stream": True}
+    with door.raw() as client:
+        answer = client.post("/chat/completions", json=body)
+    *content, last = [json.loads(each.removeprefix("data: ")) for each in _events(answer.text)]
+    assert answer.status_code == 200
+    assert "".join(c["choices"][0]["delta"].get("content", "") for c in content).startswith("One")
+    assert all(c["choices"][0]["finish_reason"] is None for c in content)
+    assert last["error"]["type"] == "upstream_error"
+    assert last["error"]["attempts"][0]["route"] == "acme/direct"
+    assert "[DONE]" not in answer.text
+    with pytest.raises(openai.APIError):
+        list(door.client().chat.completions.create(model=behaviour, messages=HELLO, stream=True))
+
+
+def test_a_break_of_a_whole_answer_is_a_status(door: Door, fake: fakes.Upstream) -> None:
+    """Half a text is no answer."""
+    only_direct(door, fake, "cut-mid")
+    with pytest.raises(openai.InternalServerError):
+        door.client().chat.completions.create(model="cut-mid", messages=HELLO)
+
+
+def test_a_door_that_dies_is_a_connection_error(door: Door, fake: fakes.Upstream) -> None:
+    """The package's word for it; and the upstream is left."""
+    only_direct(door, fake, "slow-200-20")
+    stream = door.client().chat.completions.create(model="slow-200-20", messages=HELLO, stream=True)
+    next(iter(stream))
+    door.site.kill("web")
+    try:
+        with pytest.raises((openai.APIConnectionError, httpx.TransportError)):
+            list(stream)
+        fake.wait(lambda: fake.requests[-1].disconnected_at)
+    finally:
+        door.site.start("web")
+        door.site.wait_ready()
+
+
+# Waiting and leaving
+
+
+def test_a_slow_beginning_is_kept_alive(door: Door, fake: fakes.Upstream) -> None:
+    """With comments, which no client sees; then the answer comes as ever."""
+    only_direct(door, fake, "late-1000")
+    body = {"model": "late-1000", "messages": HELLO, "stream": True}
+    began = time.monotonic()
+    with door.raw() as client, client.stream("POST", "/chat/completions", json=body) as answer:
+        first = time.monotonic() - began
+        text = answer.read().decode()
+    assert KEEP_ALIVE <= first < 2 * KEEP_ALIVE
+    assert text.startswith(": keep-alive\n\n")
+    assert text.count(": keep-alive") == 2
+    assert text.endswith("data: [DONE]\n\n")
+    streamed = door.client().chat.completions.create(model="late-1000", messages=HELLO, stream=True)
+    assert "".join(c.choices[0].delta.content or "" for c in streamed) == fakes.SIXTY
+
+
+def test_after_a_sign_of_life_failures_are_told_in_band(door: Door, fake: fakes.Upstream) -> None:
+    """The status has gone out by then."""
+    only_direct(door, fake, "stall-first")
+    body = {"model": "stall-first", "messages": HELLO, "stream": True}
+    with door.raw() as client, client.stream("POST", "/chat/completions", json=body) as answer:
+        lines = answer.iter_lines()
+        assert next(lines) == ": keep-alive"
+        fake.stop()
+        last = [line for line in lines if line.startswith("data: ")]
+    assert answer.status_code == 200
+    assert json.loads(last[-1].removeprefix("data: "))["error"]["type"] == "upstream_error"
+    assert len(last) == 1
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("model", ["slow-100-50", "stall-first", "stall-headers"])
+def test_who_leaves_is_not_waited_for(
+    door: Door, fake: fakes.Upstream, model: str, stream: bool
+) -> None:
+    """The provider's connection is closed within a second, the attempt is recorded as stopped."""
+    only_direct(door, fake, model)
+    body = {"model": model, "messages": HELLO, "stream": stream}
+    client = door.raw()
+    request = client.build_request("POST", "/chat/completions", json=body)
+    request.extensions["timeout"] = {"connect": 1, "read": 0.3, "write": 1, "pool": 1}
+    with contextlib.suppress(httpx.ReadTimeout):
+        next(client.send(request, stream=True).iter_bytes())
+    client.close()
+    left = time.monotonic()
+    fake.wait(lambda: fake.requests and fake.requests[-1].disconnected_at, seconds=1)
+    assert (fake.requests[-1].disconnected_at or 0) - left < 1
+    (row,) = attempts(door, 1)
+    assert row.outcome == "stopped"
+
+
+def test_cancelling_a_stream_closes_the_upstream(door: Door, fake: fakes.Upstream) -> None:
+    """As OpenAI's package does it."""
+    only_direct(door, fake, "slow-200-20")
+    stream = door.client().chat.completions.create(model="slow-200-20", messages=HELLO, stream=True)
+    for _, _chunk in zip(range(5), stream, strict=False):
+        pass
+    stream.close()
+    left = time.monotonic()
+    fake.wait(lambda: fake.requests[-1].disconnected_at, seconds=1)
+    assert (fake.requests[-1].disconnected_at or 0) - left < 1
+
+
+def test_a_slow_reader_slows_the_upstream_down(
+    door: Door, acme: Provider, fake: fakes.Upstream
+) -> None:
+    """What nobody reads is not gathered in memory without end; what was said arrives whole."""
+    long = " ".join(["x" * 100_000] * 250)
+    body = {
+        "model": "acme/echo",
+        "messages": [{"role": "user", "content": long}],
+        "stream": True,
+    }
+    with door.raw() as client, client.stream("POST", "/chat/completions", json=body) as answer:
+        pieces = answer.iter_bytes()
+        next(pieces)
+        time.sleep(1)
+        assert not fake.requests[-1].finished
+        text = b"".join(pieces)
+    assert text.endswith(b"data: [DONE]\n\n")
+    assert text.count(b"x" * 100_000) >= 249
+
+
+def _events(text: str) -> list[str]:
+    return [each for each in text.split("\n\n") if each.startswith("data: ")]

@@ -1,0 +1,116 @@
+"""What each kind of failed call is told as, and that nobody tries again for nothing."""
+
+import json
+
+import pytest
+from django.utils import timezone
+
+from api.errors import RULES, Refused, Tried, refusal, retry_after
+from providers.errors import CallError, ErrorKind, PlanFailed
+from providers.types import AttemptRecord, Method
+
+# What OpenCode and OpenAI's packages try again (beside 408 and 409, which we never answer).
+RETRIED = frozenset({429, 500, 502, 503, 504})
+
+
+def attempt(outcome: str, message: str = "", method: Method | None = Method.DIRECT) -> Tried:
+    record = AttemptRecord(
+        route_id=1,
+        method=method,
+        endpoint="",
+        outcome=outcome,
+        reason="direct: preferred",
+        started_at=timezone.now(),
+        duration_ms=12,
+        status=503,
+        error_code="overloaded",
+        error_message=message,
+    )
+    return Tried("acme/direct", record)
+
+
+def test_every_kind_has_its_rule() -> None:
+    """A new kind must be decided on."""
+    assert set(RULES) == set(ErrorKind)
+
+
+@pytest.mark.parametrize("kind", [ErrorKind.AUTH, ErrorKind.QUOTA, ErrorKind.REQUEST])
+def test_what_trying_again_cannot_mend_is_not_tried_again(kind: ErrorKind) -> None:
+    """OpenCode stops, and shows what we say."""
+    assert refusal(CallError(kind, "No."), "Acme").status not in RETRIED
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *(ErrorKind.NETWORK, ErrorKind.TIMEOUT, ErrorKind.PROVIDER, ErrorKind.GATEWAY),
+        *(ErrorKind.OVERLOADED, ErrorKind.RATE_LIMIT),
+    ],
+)
+def test_what_passes_by_itself_is_tried_again(kind: ErrorKind) -> None:
+    """Another moment may do better."""
+    assert refusal(CallError(kind, "Later."), "Acme").status in RETRIED
+
+
+def test_the_providers_refused_key_is_not_the_callers() -> None:
+    """401 is kept for the key that was shown to us."""
+    error = CallError(ErrorKind.AUTH, "Incorrect API key.", status=401, code="invalid_api_key")
+    assert refusal(error, "Acme").status == 403
+
+
+@pytest.mark.parametrize(
+    ("status", "told"), [(400, 400), (404, 404), (413, 413), (422, 422), (418, 400), (None, 400)]
+)
+def test_the_providers_word_on_the_request_is_passed_on(status: int | None, told: int) -> None:
+    """Where clients know the status; else 400."""
+    assert refusal(CallError(ErrorKind.REQUEST, "No.", status=status), "Acme").status == told
+
+
+def test_the_shape_is_openais() -> None:
+    """Message, type, param, code; and who said it."""
+    error = CallError(ErrorKind.RATE_LIMIT, "Slow down.", code="1302", retry_after=1.2)
+    refused = refusal(error, "Z.ai")
+    assert json.loads(refused.body()) == {
+        "error": {
+            "message": "Z.ai: Slow down.",
+            "type": "rate_limit_error",
+            "param": None,
+            "code": "1302",
+        }
+    }
+    assert refused.headers == {"retry-after": "2"}
+
+
+def test_what_was_tried_is_told() -> None:
+    """As a list for programs; in words where there was more than one."""
+    tried = (attempt("overloaded", "It is full."), attempt("network"))
+    failed = PlanFailed(CallError(ErrorKind.NETWORK, "It broke."), ())
+    error = json.loads(refusal(failed, "Acme", tried).body())["error"]
+    assert error["message"] == (
+        "Acme: It broke. (Tried: acme/direct: It is full; acme/direct: network.)"
+    )
+    assert error["attempts"][0] == {
+        "route": "acme/direct",
+        "outcome": "overloaded",
+        "status": 503,
+        "code": "overloaded",
+        "message": "It is full.",
+        "ms": 12,
+    }
+
+
+@pytest.mark.parametrize(
+    ("seconds", "header"),
+    [(None, None), (0.0, "0"), (0.2, "1"), (30.0, "30"), (1e300, "86400"), (-5.0, "0")],
+)
+def test_retry_after_is_whole_seconds_and_never_early(
+    seconds: float | None, header: str | None
+) -> None:
+    """Whatever an upstream made of it."""
+    assert retry_after(seconds).get("retry-after") == header
+
+
+def test_any_text_can_be_told() -> None:
+    """Lone surrogates too, which no UTF-8 takes."""
+    body = Refused(400, "a \ud800 b", code="x").body()
+    assert json.loads(body.encode("ascii"))["error"]["message"] == "a \ud800 b"
