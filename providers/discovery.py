@@ -4,27 +4,29 @@ What was known is never wiped: a model that is no longer listed is marked missin
 changes nothing, and a failed one leaves a sentence behind.
 """
 
-import logging
-from collections.abc import AsyncGenerator, Iterable
-from contextlib import asynccontextmanager
-from dataclasses import replace
+from collections.abc import Iterable
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
-from typing import Any
+from functools import partial
 
-import redis.asyncio
 from django.conf import settings
 from django.utils import timezone
-from redis.exceptions import LockError, RedisError
 
-from providers import breaker, catalogue, changes, database, presets, probing, routing, snapshot
+from providers import (
+    breaker,
+    catalogue,
+    changes,
+    database,
+    flights,
+    presets,
+    probing,
+    routing,
+    snapshot,
+)
 from providers.errors import CallError, ErrorKind
 from providers.models import LanguageModel, ModelSource, Provider
 from providers.types import FoundModel, Target
 
-log = logging.getLogger(__name__)
-
-LOCK_SECONDS = 60  # a dead owner has a successor after this
-FOLLOW_SECONDS = 30
 MOST_MODELS = 10_000
 RETRY_AFTER = timedelta(minutes=5)  # a failed listing is tried again sooner than a good one
 LARGEST = 2_147_483_647  # of a PositiveIntegerField
@@ -49,54 +51,22 @@ _REFRESHED = (
 
 
 async def refresh(provider_id: int) -> int:
-    """Brings the provider's catalogue up to date; returns how many models it has then."""
-    async with _only_one(provider_id) as owner:
-        if owner:
-            await _refresh(provider_id)
-    return await database.run(_count, provider_id)
+    """Brings the provider's catalogue up to date; returns how many models it has then.
 
-
-@asynccontextmanager
-async def _only_one(provider_id: int) -> AsyncGenerator[bool]:
-    """True for the one that is to fetch; the others wait for it here. Without Redis all fetch."""
-    client = redis.asyncio.Redis.from_url(
-        settings.REDIS_URL, socket_timeout=2, socket_connect_timeout=2
-    )
-    lock = client.lock(f"discovery:{provider_id}", timeout=LOCK_SECONDS)
-    try:
-        owner = held = await _acquired(lock, blocking=False)
-        if held is False:
-            held = await _acquired(lock, blocking=True)
-        try:
-            yield owner is not False
-        finally:
-            if held:
-                await _release(lock)
-    finally:
-        await client.aclose()
-
-
-async def _acquired(lock: Any, *, blocking: bool) -> bool | None:
-    """None where Redis is away."""
-    try:
-        return bool(await lock.acquire(blocking=blocking, blocking_timeout=FOLLOW_SECONDS))
-    except RedisError:
-        return None
-
-
-async def _release(lock: Any) -> None:
-    try:
-        await lock.release()
-    except (LockError, RedisError):
-        log.info("discovery_lock_lost name=%s", lock.name)
-
-
-async def _refresh(provider_id: int) -> None:
+    Those who ask at once share one fetch, unless an address, a key or the policy changed meanwhile.
+    """
     candidate = await database.run(snapshot.load_one, provider_id)
     if candidate is None:
-        return
+        return await database.run(_count, provider_id)
+    reached = asdict(candidate.connection), asdict(candidate.policy)
+    flight = flights.name("discovery", provider_id, *reached)
+    return int(await flights.once(flight, partial(_refresh, candidate)))
+
+
+async def _refresh(candidate: snapshot.Candidate) -> int:
     found, error = await _listed(_targets(candidate))
-    await database.run(_keep, provider_id, found, error)
+    await database.run(_keep, candidate.provider_id, found, error)
+    return await database.run(_count, candidate.provider_id)
 
 
 def _targets(candidate: snapshot.Candidate) -> list[Target]:

@@ -6,18 +6,30 @@ test also sends one short chat.
 """
 
 import asyncio
+import json
 import time
 import uuid
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Literal
 
 from django.utils import timezone
 
-from providers import breaker, database, direct, gateway, records, router, snapshot, targets
-from providers.errors import CallError, ErrorKind
+from providers import (
+    breaker,
+    database,
+    direct,
+    flights,
+    gateway,
+    records,
+    router,
+    snapshot,
+    targets,
+)
+from providers.errors import CallError, ErrorKind, restored, told
 from providers.models import Purpose
 from providers.routes import RouteState
 from providers.types import (
@@ -145,7 +157,32 @@ async def _record(
 
 
 async def check(draft: Draft) -> AsyncGenerator[Step]:
-    """The test of both roads side by side; steps come as they begin and as they end."""
+    """The test of both roads side by side; steps come as they begin and as they end.
+
+    Those who test the same at the same time watch one test, from its beginning. Raises FlightBroken
+    where the process that ran it is gone.
+    """
+    counts_for = draft.stored.provider_id if draft.stored else None
+    flight = flights.name("test", asdict(draft.connection), draft.model_id, counts_for)
+    async with aclosing(flights.join(flight, partial(_check, draft))) as pieces:
+        async for piece in pieces:
+            yield _read_step(piece)
+
+
+async def _check(draft: Draft) -> AsyncGenerator[bytes]:
+    async with aclosing(_check_roads(draft)) as steps:
+        async for step in steps:
+            error = told(step.error) if step.error else None
+            yield json.dumps(asdict(replace(step, error=None)) | {"error": error}).encode()
+
+
+def _read_step(piece: bytes) -> Step:
+    fields = json.loads(piece)
+    error = restored(fields["error"], CallError) if fields["error"] else None
+    return Step(**fields | {"method": Method(fields["method"]), "error": error})
+
+
+async def _check_roads(draft: Draft) -> AsyncGenerator[Step]:
     steps: asyncio.Queue[Step | None] = asyncio.Queue()
     failures: dict[Method, CallError | None] = {}
 

@@ -21,7 +21,7 @@ from django.views.decorators.http import require_POST
 
 from providers import addresses, diagnosis, probing, snapshot, sse
 from providers.causes import Evidence
-from providers.errors import CallError
+from providers.errors import CallError, FlightBroken
 from providers.forms import ProviderForm
 from providers.models import Provider
 from providers.types import Method
@@ -47,7 +47,7 @@ class Line:
 
 @dataclass(slots=True, kw_only=True)
 class Sheet:
-    """A test as far as it has come. `problems` end it before anything is called."""
+    """A test as far as it has come. `problems` are why it came no further."""
 
     draft: probing.Draft | None
     panel: str
@@ -88,7 +88,7 @@ class Sheet:
         return line
 
     def verdict(self) -> diagnosis.Verdict:
-        if self.draft is None:
+        if self.draft is None or self.problems:
             return diagnosis.Verdict(tone="error", title="Not tested: " + " ".join(self.problems))
         roads = tuple(
             diagnosis.Road(
@@ -187,9 +187,12 @@ def _model_to_ask(provider: Provider) -> str:
 async def _lines(sheet: Sheet) -> AsyncGenerator[Line]:
     """Runs the test and gives each line as it changes."""
     if sheet.draft:
-        async with aclosing(probing.check(sheet.draft)) as steps:
-            async for step in steps:
-                yield sheet.take(step)
+        try:
+            async with aclosing(probing.check(sheet.draft)) as steps:
+                async for step in steps:
+                    yield sheet.take(step)
+        except FlightBroken:
+            sheet.problems.append("The process that ran this test ended. Test again.")
 
 
 async def _events(sheet: Sheet) -> AsyncGenerator[bytes]:

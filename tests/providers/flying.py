@@ -6,11 +6,34 @@ Its run says the pieces, one every 50 ms, and ends. `~` is half a second of sile
 """
 
 import asyncio
+import subprocess
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager
 
 from providers import flights
 from providers.errors import CallError
+from tests.upstreams.tethered import tethered
+
+
+@contextmanager
+def other(flight: str, *pieces: str) -> Iterator[subprocess.Popen[str]]:
+    """Another process that joins the flight."""
+    command = tethered([sys.executable, "-m", "tests.providers.flying", flight, *pieces])
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        if process.stdout:
+            process.stdout.close()
+
+
+def told(process: subprocess.Popen[str]) -> str:
+    """The next line of what it tells."""
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
 
 
 def tell(what: str) -> None:

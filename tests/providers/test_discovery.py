@@ -6,9 +6,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
-import redis
 from asgiref.sync import sync_to_async
-from django.conf import settings
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries, Settings
 
@@ -64,21 +62,24 @@ async def test_those_who_ask_at_once_share_one_fetch(
     assert listed(fake) == 1
 
 
-async def test_a_dead_owner_keeps_nobody_waiting_for_ever(
-    provider: Provider, monkeypatch: pytest.MonkeyPatch
+async def test_a_changed_key_is_not_answered_by_a_fetch_with_the_old_one(
+    provider: Provider, fake: fakes.Upstream
 ) -> None:
-    """The lock ends by itself; a follower gives up before."""
-    monkeypatch.setattr(discovery, "FOLLOW_SECONDS", 0.3)
-    with redis.Redis.from_url(settings.REDIS_URL) as client:
-        client.set(f"discovery:{provider.pk}", "dead", px=2000)
-        try:
-            assert await discovery.refresh(provider.pk) == 1
-        finally:
-            client.delete(f"discovery:{provider.pk}")
+    """Who asks after the change gets a fetch of their own."""
+    fake.key = "sk-the-new-key-0123456789"
+    old = asyncio.create_task(discovery.refresh(provider.pk))
+    try:
+        await fakes.until(lambda: fake.requests)
+        await Provider.objects.filter(pk=provider.pk).aupdate(api_key=fake.key)
+        await discovery.refresh(provider.pk)
+        await old
+    finally:
+        await http.close()
+    assert any(request.authorized for request in fake.requests)
 
 
 async def test_without_redis_it_still_fetches(provider: Provider, settings: Settings) -> None:
-    """The lock saves work; it is not needed for being right."""
+    """Sharing saves work; it is not needed for being right."""
     settings.REDIS_URL = "redis://127.0.0.1:1"
     provider = await refreshed(provider)
     assert provider.models_error == ""

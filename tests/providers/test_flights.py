@@ -4,11 +4,10 @@ import asyncio
 import os
 import signal
 import subprocess
-import sys
 import time
 import uuid
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing
 from pathlib import Path
 
 import pytest
@@ -20,6 +19,7 @@ from providers import flight_log, flights, redis_client
 from providers.errors import CallError, ErrorKind, FlightBroken, KeyReused
 from providers.flight_log import OK, TOO_LARGE, Move, Seen, decide
 from tests import fakes
+from tests.providers.flying import other, told
 from tests.upstreams.tethered import tethered
 
 WORDS = [b"one ", b"two ", b"three"]
@@ -76,25 +76,6 @@ async def leading(flight: str, run: Runs) -> AsyncGenerator[bytes]:
     # Written a moment after it was heard.
     await asyncio.sleep(flights.WRITE_EVERY * 3)
     return pieces
-
-
-@contextmanager
-def other(flight: str, *pieces: str) -> Iterator[subprocess.Popen[str]]:
-    """Another process that joins the flight."""
-    command = tethered([sys.executable, "-m", "tests.providers.flying", flight, *pieces])
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-        if process.stdout:
-            process.stdout.close()
-
-
-def told(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None
-    return process.stdout.readline().strip()
 
 
 @pytest.mark.parametrize(

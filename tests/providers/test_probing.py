@@ -1,5 +1,6 @@
 """Probes and tests take the roads of real traffic and feed the same state."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -119,6 +120,17 @@ async def test_the_test_walks_both_roads_step_by_step(fake: fakes.Upstream) -> N
     steps = await checked(draft(fake.url))
     for method in Method:
         assert ended(steps, method) == {"connect": "ok", "models": "ok", "chat": "ok"}
+
+
+async def test_two_who_test_the_same_at_once_watch_one_test(fake: fakes.Upstream) -> None:
+    """Both see every step with its error; a test of something else is its own."""
+    same, other = draft(fake.url, model_id="401"), draft(fake.url, key="sk-wrong")
+    first, second, third = await asyncio.gather(checked(same), checked(same), checked(other))
+    assert [str(step) for step in first] == [str(step) for step in second]
+    assert ended(first, Method.DIRECT)["chat"] == "failed"
+    assert ended(third, Method.DIRECT)["models"] == "failed"
+    chats = [request for request in fake.requests if request.model == "401"]
+    assert len(chats) == len(Method)
 
 
 async def test_a_wrong_key_fails_where_it_is_shown(fake: fakes.Upstream) -> None:

@@ -1,6 +1,9 @@
 """The settings panel: everybody reads, operators change, and no key comes back."""
 
+import asyncio
+import json
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -13,12 +16,14 @@ from django.urls import reverse
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
-from providers import http, presets
+from providers import flights, http, presets, probing
 from providers.models import Attempt, LanguageModel, ModelSource, Provider
 from providers.snapshot import connection
+from providers.types import Method
 from providers.views import access
 from tests import fakes
 from tests.providers import test_forms
+from tests.providers.flying import other, told
 
 MakeProvider = Callable[..., Provider]
 SECRET = "sk-secret-0123456789wxyz"
@@ -481,6 +486,26 @@ async def test_a_stored_provider_is_tested_with_one_click(
     text = await streamed(await signed_in(owner), url, {})
     assert 'hx-target="#test-acme"' in text
     assert await stored.attempts.filter(purpose="test", outcome="ok").acount() == 1
+
+
+async def test_a_test_whose_process_died_says_so(
+    transactional_db: None, owner: User, fake: fakes.Upstream
+) -> None:
+    """It was begun in another tab, on a web process that was killed."""
+    stored = await Provider.objects.acreate(slug="acme", name="Acme", base_url=fake.url)
+    reached = asdict(connection(stored))
+    flight = flights.name("test", reached, "", stored.pk)
+    step = json.dumps(asdict(probing.Step(method=Method.DIRECT, name="connect", state="running")))
+    client, url = await signed_in(owner), reverse("providers:test", args=[stored.slug])
+    with other(flight, step, "...") as leader:
+        await asyncio.to_thread(told, leader)
+        watching = asyncio.create_task(streamed(client, url, {}))
+        await asyncio.sleep(0.5)
+        leader.kill()
+        text = await watching
+    assert "Not tested: The process that ran this test ended. Test again." in text
+    assert text.endswith("event: done\ndata: \n\n")
+    assert fake.requests == []
 
 
 async def test_a_bad_form_is_not_tested(transactional_db: None, owner: User) -> None:
