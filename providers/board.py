@@ -89,8 +89,14 @@ class Board:
             found,
             model_id=model_id,
             prices=served.prices if served else snapshot.Prices(),
-            routes=self.routes(provider_id),
+            routes=self.routes(provider_id) or await self._newest(provider_id),
         )
+
+    async def _newest(self, provider_id: int) -> tuple[RouteState, ...]:
+        """The routes of a provider that was added a moment ago: their copy is read apart."""
+        with suppress(django.db.Error):
+            await self._routes.read()
+        return self.routes(provider_id)
 
     def routes(self, provider_id: int) -> tuple[RouteState, ...]:
         found = (self._states.get(pk) for pk in self._of_provider.get(provider_id, ()))

@@ -91,7 +91,7 @@ class Mirror[T]:
     async def get(self) -> T:
         """The copy. Reads it the first time, and raises django.db.Error where that fails."""
         if self._value is None:
-            await self._read()
+            await self.read()
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._follow())
         value = self._value
@@ -109,7 +109,8 @@ class Mirror[T]:
             with suppress(asyncio.CancelledError):
                 await self._task
 
-    async def _read(self) -> None:
+    async def read(self) -> None:
+        """Reads the copy anew, now. Raises django.db.Error where that fails."""
         async with self._guard:
             began = time.monotonic()
             value = await database.run(self._load)
@@ -130,7 +131,7 @@ class Mirror[T]:
                     await self._changed.wait()
             self._changed.clear()
             try:
-                await self._read()
+                await self.read()
             except django.db.Error as exc:
                 self._say(stale=True, problem=type(exc).__name__)
             else:

@@ -187,3 +187,13 @@ async def test_where_all_rest_one_request_a_second_passes(make_provider: MakePro
     provider = await sync_to_async(make_provider)()
     async with running() as board:
         assert [board.may_pass(provider.pk) for _ in range(5)] == [True, *[False] * 4]
+
+
+async def test_a_provider_added_a_moment_ago_has_its_routes(make_provider: MakeProvider) -> None:
+    """Both copies are read apart, and the one of the routes may be the later one."""
+    async with running() as board:
+        added = await sync_to_async(make_provider)()
+        await board._providers.read()
+        candidate = await board.candidate(added.pk, "m")
+        assert candidate is not None
+        assert len(candidate.routes) == 2
