@@ -28,7 +28,7 @@ class Chunks:
     """One streamed answer's chunks. `usage`: the caller asked that the last one carries it."""
 
     def __init__(self, answer_id: str, created: int, *, usage: bool) -> None:
-        self._head = {
+        self._head: dict[str, Any] = {
             "id": answer_id,
             "object": "chat.completion.chunk",
             "created": created,
@@ -40,9 +40,9 @@ class Chunks:
         self._begun = False
         self._calls = _Numbers()
 
-    def begin(self, model: str) -> None:
-        """Content comes, of this model."""
-        self._head["model"] = model
+    def begin(self, model: str, earlier: str = "") -> None:
+        """Content comes, of this model; or of another time, which is then said on each chunk."""
+        self._head |= {"model": model} | _marked(earlier)
 
     def take(self, event: ClientEvent) -> bytes:
         """The event's chunk as sent; empty where there is nothing new to say."""
@@ -114,7 +114,8 @@ class Whole:
     """One answer for a caller who does not stream, gathered from its events."""
 
     def __init__(self, answer_id: str, created: int) -> None:
-        self._head = {"id": answer_id, "object": "chat.completion", "created": created}
+        self._head: dict[str, Any] = {"id": answer_id, "object": "chat.completion"}
+        self._head["created"] = created
         self._model = ""
         self._raw: Json | None = None
         self._text: list[str] = []
@@ -123,9 +124,10 @@ class Whole:
         self._numbers = _Numbers()
         self._usage: Usage | None = None
 
-    def begin(self, model: str) -> None:
-        """Content comes, of this model."""
+    def begin(self, model: str, earlier: str = "") -> None:
+        """Content comes, of this model; or of another time, which is then said beside it."""
         self._model = model
+        self._head |= _marked(earlier)
 
     def take(self, event: ClientEvent) -> bytes:
         """Keeps what the event says; nothing is sent before all is there."""
@@ -193,6 +195,10 @@ def usage_fields(usage: Usage) -> dict[str, Any]:
         "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
     }
     return fields | ({"estimated": True} if usage.estimated else {})
+
+
+def _marked(earlier: str) -> dict[str, Any]:
+    return {"earlier_answer": earlier} if earlier else {}
 
 
 def _is_whole(raw: Json) -> bool:

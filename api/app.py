@@ -19,7 +19,7 @@ from django.conf import settings
 from api import completions, keys, naming
 from api.asked import asked
 from api.completions import Head, Question
-from api.errors import Refused, encode, unavailable
+from api.errors import Refused, bad_request, encode, unavailable
 from api.keys import Caller
 from api.reply import Message, Receive, Reply, Send, until_left
 from providers import board
@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 ROOT = "/v1"
 _MODELS, _COMPLETIONS = "/v1/models", "/v1/chat/completions"
 _SANE = re.compile(rb"[\x21-\x7e]{1,128}")
+_KEY = re.compile(rb"[\x20-\x7e]{1,255}")
 
 
 def is_here(path: str) -> bool:
@@ -130,12 +131,21 @@ class _Visit:
             caller=caller,
             request_id=self._request_id,
             arrived=self._arrived,
+            body=body,
+            key=self._idempotency_key(),
         )
         async with until_left(self._receive):
             if question.asked.stream:
                 await self._stream(question)
             else:
                 await self._whole(question)
+
+    def _idempotency_key(self) -> str:
+        """The key under which the same answer is wanted again; empty where there is none."""
+        given = self._headers.get(b"idempotency-key", b"")
+        if given and not _KEY.fullmatch(given):
+            raise bad_request("`Idempotency-Key` must be 1 to 255 printable characters.")
+        return given.decode("ascii")
 
     async def _body(self) -> bytes | None:
         """The request's body; None where its sender left. Raises Refused (413)."""

@@ -1,11 +1,12 @@
 """Chat completions over `router.stream`: a request in, the answer's head and its pieces out.
 
-`answer` is the one place where an answer's bytes are made. It says nothing before the first
+`_made` is the one place where an answer's bytes are made. It says nothing before the first
 content, so that until then a route that fails is replaced unseen.
 """
 
+import json
 import time
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from uuid import UUID
@@ -13,10 +14,10 @@ from uuid import UUID
 from api import naming
 from api.answers import Chunks, Whole
 from api.asked import Asked
-from api.errors import Refused, Tried, refusal
+from api.errors import Refused, Tried, encode, refusal
 from api.keys import Caller
-from providers import board, router
-from providers.errors import CallError, PlanFailed
+from providers import board, earlier, flights, router
+from providers.errors import CallError, KeyReused, PlanFailed
 from providers.models import Purpose
 from providers.router import Call
 from providers.snapshot import Served, Snapshot
@@ -25,19 +26,24 @@ from providers.types import AttemptRecord, Completed, RouteTaken
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What is told of an answer before its first piece."""
+    """The headers that tell who answers; they come before the first piece."""
 
     headers: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """A request that was understood. `arrived` is when, on the monotonic clock."""
+    """A request that was understood. `arrived` is when, on the monotonic clock.
+
+    `key`: its Idempotency-Key, under which the same answer is given again.
+    """
 
     asked: Asked
     caller: Caller
     request_id: UUID
     arrived: float
+    body: bytes = field(repr=False)
+    key: str = ""
 
 
 async def answer(question: Question) -> AsyncGenerator[Head | bytes]:
@@ -47,36 +53,53 @@ async def answer(question: Question) -> AsyncGenerator[Head | bytes]:
     never read.
     """
     known = await board.current().ready()
-    served = naming.served(known, question.asked.model)
-    telling = _Telling(question, known, served)
-    async with aclosing(router.stream(_call(question, served), question.asked.request)) as events:
-        try:
-            async for event in events:
-                if isinstance(event, RouteTaken):
-                    telling.begin(event)
-                    if question.asked.stream:
-                        yield telling.head
-                elif isinstance(event, Completed):
-                    if event.error:
-                        raise telling.refused(event.error, event.attempts)
-                    if not question.asked.stream:
-                        yield telling.head
-                    yield telling.form.end(event)
-                elif piece := telling.form.take(event):
-                    yield piece
-        except PlanFailed as failed:
-            raise telling.refused(failed, failed.attempts) from failed
+    telling = _Telling(question, known, naming.served(known, question.asked.model))
+    pieces = _shared(question, telling) if question.key else _made(question, telling)
+    try:
+        async with aclosing(pieces):
+            async for piece in pieces:
+                yield piece
+    except CallError as error:
+        raise telling.refused(error) from error
 
 
-def _call(question: Question, served: Served) -> Call:
-    return Call(
-        provider_id=served.provider_id,
-        model_id=served.model_id,
-        purpose=Purpose.API,
-        request_id=question.request_id,
-        user_id=question.caller.user_id,
-        client_key=question.caller.key_id,
-    )
+async def _made(question: Question, telling: "_Telling") -> AsyncGenerator[Head | bytes]:
+    """One answer by whoever answers. Raises CallError: PlanFailed, with what was tried."""
+    whole = question.asked.request.whole
+    async with aclosing(router.stream(telling.call, question.asked.request)) as events:
+        async for event in events:
+            if isinstance(event, RouteTaken):
+                telling.begin(event)
+                if not whole:
+                    yield telling.head
+            elif isinstance(event, Completed):
+                if event.error:
+                    raise PlanFailed(event.error, event.attempts)
+                if whole:
+                    yield telling.head
+                yield telling.form.end(event)
+            elif piece := telling.form.take(event):
+                yield piece
+
+
+async def _shared(question: Question, telling: "_Telling") -> AsyncGenerator[Head | bytes]:
+    """The one answer of all who ask the same with the same key; its head is its first piece."""
+    caller = earlier.caller(question.caller.user_id, question.caller.key_id)
+
+    async def run() -> AsyncGenerator[bytes]:
+        async with aclosing(_made(question, telling)) as pieces:
+            async for piece in pieces:
+                yield piece if isinstance(piece, bytes) else encode(piece.headers).encode("ascii")
+
+    head = None
+    flight = flights.completion(caller, question.key, question.body, run)
+    async with aclosing(flight) as pieces:
+        async for piece in pieces:
+            if head is None:
+                head = Head(json.loads(piece))
+                yield head
+            else:
+                yield piece
 
 
 class _Telling:
@@ -86,6 +109,14 @@ class _Telling:
         self._known = known
         self._served = served
         self._before = (time.monotonic() - question.arrived) * 1000
+        self.call = Call(
+            provider_id=served.provider_id,
+            model_id=served.model_id,
+            purpose=Purpose.API,
+            request_id=question.request_id,
+            user_id=question.caller.user_id,
+            client_key=question.caller.key_id,
+        )
         answer_id, created = f"chatcmpl-{question.request_id.hex}", int(time.time())
         self.head = Head()
         self.form: Chunks | Whole = Whole(answer_id, created)
@@ -94,19 +125,23 @@ class _Telling:
 
     def begin(self, taken: RouteTaken) -> None:
         """Whoever answers is known now."""
-        self.form.begin(taken.model)
-        self.head = Head(
-            {
-                "x-route": f"{taken.provider_slug}/{taken.method}",
-                "x-attempts": str(taken.attempts),
-                "x-overhead-ms": f"{self._before + taken.overhead_ms:.2f}",
-            }
-        )
+        self.form.begin(taken.model, taken.reason if taken.earlier else "")
+        road = "earlier" if taken.earlier else taken.method
+        headers = {
+            "x-route": f"{taken.provider_slug}/{road}",
+            "x-attempts": str(taken.attempts),
+            "x-overhead-ms": f"{self._before + taken.overhead_ms:.2f}",
+        }
+        if taken.fallback:
+            headers["x-route-reason"] = " ".join(taken.reason.split())
+        self.head = Head(headers)
 
-    def refused(self, error: CallError, attempts: Iterable[AttemptRecord]) -> Refused:
+    def refused(self, error: CallError) -> Refused:
         """The error as the caller is told it, with what was tried."""
-        tried = tuple(Tried(self._route(record), record) for record in attempts)
-        return refusal(error, self._served.provider_name, tried)
+        records = error.attempts if isinstance(error, PlanFailed) else ()
+        tried = tuple(Tried(self._route(record), record) for record in records)
+        by_us = isinstance(error, KeyReused)
+        return refusal(error, "" if by_us else self._served.provider_name, tried)
 
     def _route(self, record: AttemptRecord) -> str:
         """`provider/method`; of an alternative provider it has that one's name."""

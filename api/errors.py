@@ -111,7 +111,7 @@ class Tried:
 
 
 def refusal(error: CallError, provider: str, attempts: tuple[Tried, ...] = ()) -> Refused:
-    """What a failed call is told as. `provider` names whom it was asked of."""
+    """What a failed call is told as. `provider` names whom it was asked of, if anybody."""
     rule = RULES[error.kind]
     own = error.kind == ErrorKind.REQUEST and error.status in _OWN_STATUSES
     status = error.status if own and error.status else rule.status
@@ -127,7 +127,7 @@ def refusal(error: CallError, provider: str, attempts: tuple[Tried, ...] = ()) -
 
 def _message(error: CallError, provider: str, attempts: tuple[Tried, ...]) -> str:
     """The most useful failure first; all of them where there were several."""
-    told = f"{provider}: {error.message}"
+    told = f"{provider}: {error.message}" if provider else error.message
     if isinstance(error, PlanFailed) and len(attempts) > 1:
         told += f" (Tried: {'; '.join(tried.words() for tried in attempts)}.)"
     return told

@@ -17,7 +17,10 @@ type Receive = Callable[[], Awaitable[Message]]
 type Send = Callable[[Message], Awaitable[None]]
 
 JSON = "application/json"
-EVENTS = "text/event-stream; charset=utf-8"
+EVENTS = {
+    "content-type": "text/event-stream; charset=utf-8",
+    **{name.lower(): value for name, value in sse.HEADERS.items()},
+}
 _ALIVE = sse.comment("keep-alive")
 
 
@@ -41,7 +44,7 @@ class Reply:
         """Begins a stream, unless a sign of life already did."""
         async with self._sending:
             if not self.begun:
-                await self._start(200, {"content-type": EVENTS, **sse.HEADERS, **(headers or {})})
+                await self._start(200, {**EVENTS, **(headers or {})})
 
     async def piece(self, body: bytes) -> None:
         """Some more of a stream; waits for a reader who is slow."""
@@ -65,7 +68,7 @@ class Reply:
     async def _start(self, status: int, headers: Mapping[str, str]) -> None:
         self.begun = True
         fields = {**self._headers, **headers}.items()
-        encoded = [(name.lower().encode(), value.encode("latin-1")) for name, value in fields]
+        encoded = [(name.encode(), value.encode("ascii", "replace")) for name, value in fields]
         await self._send({"type": "http.response.start", "status": status, "headers": encoded})
 
     @asynccontextmanager

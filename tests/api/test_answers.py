@@ -178,3 +178,14 @@ def test_a_whole_answer_is_gathered_from_events() -> None:
     }
     assert answer["choices"][0]["finish_reason"] == "stop"
     assert answer["usage"]["estimated"] is True
+
+
+def test_an_answer_of_another_time_says_so() -> None:
+    """On every chunk, and beside a whole one."""
+    chunks, one = Chunks("chatcmpl-1", 9, usage=False), Whole("chatcmpl-1", 9)
+    for form in (chunks, one):
+        form.begin("m", "this is the answer of 3 h ago")
+    said = TextDelta(text="Hi")
+    one.take(said)
+    for sent in (chunks.take(said), one.end(ENDED)):
+        assert b'"earlier_answer":"this is the answer of 3 h ago"' in sent

@@ -10,6 +10,7 @@ import httpx
 import openai
 import pytest
 
+from api import keys
 from providers.models import Attempt, Provider
 from tests import fakes
 from tests.api.conftest import KEEP_ALIVE, Door
@@ -179,6 +180,90 @@ def test_a_broken_road_is_left_unseen(door: Door, fake: fakes.Upstream) -> None:
             assert answer.status_code == 200
             assert answer.headers["x-route"] == "acme/gateway"
             assert answer.headers["x-attempts"] == "2"
+
+
+def test_a_fallback_says_why(door: Door, fake: fakes.Upstream) -> None:
+    """In a header, as every page does in words."""
+    door.serve("echo", base_url=fake.fault("500"), gateway_endpoint=fake.url)
+    body = {"model": "acme/echo", "messages": HELLO}
+    with door.raw() as client:
+        answer = client.post("/chat/completions", json=body)
+    assert "direct failed" in answer.headers["x-route-reason"]
+
+
+# The same request again
+
+
+def test_an_idempotency_key_asks_the_provider_once(
+    door: Door, acme: Provider, fake: fakes.Upstream
+) -> None:
+    """Whole and streamed, with the same bytes and headers; other keys are other requests."""
+    with door.raw() as client:
+        for stream in (False, True):
+            fake.requests.clear()
+            body = {"model": "acme/echo", "messages": HELLO, "stream": stream}
+            first, again, other = (
+                client.post("/chat/completions", json=body, headers={"Idempotency-Key": key})
+                for key in (f"a{stream}", f"a{stream}", f"b{stream}")
+            )
+            assert len(fake.requests) == 2
+            assert first.text == again.text
+            assert first.headers["x-route"] == again.headers["x-route"] == "acme/direct"
+            assert first.headers["x-request-id"] != again.headers["x-request-id"]
+            assert other.status_code == 200
+
+
+def test_who_asks_again_in_mid_stream_gets_all_of_it(door: Door, fake: fakes.Upstream) -> None:
+    """From the beginning, while the first reader is still reading."""
+    only_direct(door, fake, "slow-30-20")
+    body = {"model": "slow-30-20", "messages": HELLO, "stream": True}
+    headers = {"Idempotency-Key": "k"}
+    with (
+        door.raw() as client,
+        client.stream("POST", "/chat/completions", json=body, headers=headers) as first,
+    ):
+        pieces = first.iter_bytes()
+        begun = next(pieces)
+        again = door.raw().post("/chat/completions", json=body, headers=headers)
+        assert (begun + b"".join(pieces)).decode() == again.text
+    assert again.text.endswith("data: [DONE]\n\n")
+    assert len(fake.requests) == 1
+
+
+def test_an_idempotency_key_is_for_one_request_of_one_caller(
+    door: Door, acme: Provider, fake: fakes.Upstream
+) -> None:
+    """Another body is a mistake; another caller never gets it."""
+    body = {"model": "acme/echo", "messages": HELLO}
+    headers = {"Idempotency-Key": "k"}
+    _, theirs = keys.make(door.user, "other")
+    with door.raw() as client:
+        client.post("/chat/completions", json=body, headers=headers)
+        reused = client.post("/chat/completions", json=body | {"n": 1}, headers=headers)
+        too_long = client.post(
+            "/chat/completions", json=body, headers={"Idempotency-Key": "k" * 256}
+        )
+    assert (reused.status_code, reused.json()["error"]["code"]) == (422, "idempotency_key_reused")
+    assert too_long.status_code == 400
+    client = httpx.Client(headers={"Authorization": f"Bearer {theirs}", **headers})
+    Door.wait_for(lambda: client.get(f"{door.url}/models").is_success)
+    assert client.post(f"{door.url}/chat/completions", json=body).status_code == 200
+    assert len(fake.requests) == 2
+
+
+def test_a_failure_is_not_kept(door: Door, fake: fakes.Upstream) -> None:
+    """The next request with the key tries again."""
+    only_direct(door, fake, "echo")
+    body = {"model": "acme/echo", "messages": HELLO}
+    headers = {"Idempotency-Key": "k"}
+    fake.script("400")
+    with door.raw() as client:
+        failed = client.post("/chat/completions", json=body, headers=headers)
+        fake.script()
+        again = client.post("/chat/completions", json=body, headers=headers)
+    assert failed.status_code == 400
+    assert failed.json()["error"]["attempts"][0]["route"] == "acme/direct"
+    assert again.status_code == 200
 
 
 # Errors
