@@ -7,7 +7,7 @@ from django.views.generic import RedirectView
 
 from health import views as health_views
 from opencode_web import failures, setup
-from providers.views import exposition
+from providers.views import activity, exposition
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", RedirectView.as_view(pattern_name="chat:index"), name="home"),
@@ -21,6 +21,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("chat/", include("chat.urls")),
     path("providers/", include("providers.urls")),
     path("status/", include("health.urls")),
+    path("activity/", include((activity.urlpatterns, "activity"))),
     path("connect/", include("api.urls")),
     path("healthz", health_views.healthz, name="healthz"),
     path("readyz", health_views.readyz, name="readyz"),

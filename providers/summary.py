@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 
 from providers import addresses, routing
 from providers.breaker import State
@@ -55,7 +56,7 @@ def line(route: RouteState, base_url: str, last_error: str, now: datetime) -> Ro
     resting = route.breaker.state != State.CLOSED
     return RouteLine(
         method=route.method,
-        where=_where(route, base_url),
+        where=where(route.method, route.endpoint, base_url),
         status=status,
         word=word,
         sentence=sentence,
@@ -66,10 +67,11 @@ def line(route: RouteState, base_url: str, last_error: str, now: datetime) -> Ro
     )
 
 
-def _where(route: RouteState, base_url: str) -> str:
-    if route.method == Method.DIRECT:
+def where(method: Method, endpoint: str, base_url: str) -> str:
+    """Where a route leads: host and port, or our own gateway process in words."""
+    if method == Method.DIRECT:
         return addresses.host(base_url)
-    return addresses.host(route.endpoint) if route.endpoint else "this program's gateway process"
+    return addresses.host(endpoint) if endpoint else "this program's gateway process"
 
 
 def _condition(route: RouteState, now: datetime) -> tuple[str, str, str]:
@@ -111,6 +113,15 @@ def tokens(count: int | None) -> str:
     if count >= 1_000_000:
         return f"{count / 1_000_000:.3g}M"
     return f"{round(count / 1000)}k" if count >= 1000 else str(count)
+
+
+def dollars(amount: Decimal | None) -> str:
+    """Two digits of a cent where there is less than ten cents, else cents; empty where unknown."""
+    if amount is None:
+        return ""
+    if amount == 0:
+        return "$0"
+    return f"${amount:.2f}" if amount >= Decimal("0.1") else f"${amount:.4f}"
 
 
 def waiting(seconds: float | None) -> str:

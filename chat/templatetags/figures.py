@@ -6,6 +6,8 @@ from decimal import Decimal
 from django import template
 from django.utils import timezone
 
+from providers import summary
+
 register = template.Library()
 
 
@@ -19,12 +21,8 @@ def seconds(milliseconds: int | None) -> str:
 
 @register.filter
 def dollars(amount: Decimal | None) -> str:
-    """Two significant digits below a cent, else cents."""
-    if amount is None:
-        return ""
-    if amount == 0:
-        return "$0"
-    return f"${amount:.2f}" if amount >= Decimal("0.1") else f"${amount:.4f}"
+    """`$0.0021`; empty where it is not known."""
+    return summary.dollars(amount)
 
 
 @register.filter

@@ -1,6 +1,7 @@
-"""Figures as the provider and status pages say them: how long ago, how long, how many."""
+"""Figures as the pages say them: how long ago, how long, how many, how much."""
 
 from datetime import datetime
+from decimal import Decimal
 
 from django import template
 from django.utils import timezone
@@ -26,3 +27,9 @@ def lasting(milliseconds: float | None) -> str:
 def tokens(count: int | None) -> str:
     """`200k`, `1M`; empty where it is not known."""
     return summary.tokens(count)
+
+
+@register.filter
+def dollars(amount: Decimal | None) -> str:
+    """`$0.0021`; empty where it is not known."""
+    return summary.dollars(amount)

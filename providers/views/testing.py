@@ -114,8 +114,13 @@ def _evidence(draft: probing.Draft, road: diagnosis.Road, step: str, error: Call
         has_key=bool(connection.api_key),
         model_id=draft.model_id,
         succeeded=road.succeeded,
-        in_container=Path("/.dockerenv").exists() or Path("/run/.containerenv").exists(),
+        in_container=in_container(),
     )
+
+
+def in_container() -> bool:
+    """Whether this program runs in one, where localhost means something else."""
+    return Path("/.dockerenv").exists() or Path("/run/.containerenv").exists()
 
 
 @require_POST

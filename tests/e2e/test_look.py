@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -15,6 +16,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 from opencode_web import setup
 from providers.models import Provider
 from tests import fakes
+from tests.e2e import past
 from tests.e2e.people import ask, connect, wait_status
 from tests.e2e.site import Site
 
@@ -64,8 +66,8 @@ def test_the_empty_site(
 ) -> None:
     """Each empty state says what to do next."""
     page = new_context(**options(style)).new_page()
-    for name, path in (("chat", "/chat/"), ("providers", "/providers/"), ("status", "/status/")):
-        page.goto(path)
+    for name in ("chat", "providers", "status", "activity"):
+        page.goto(f"/{name}/")
         look(page, f"empty-{name}", *style)
 
 
@@ -96,6 +98,33 @@ def test_providers(
     page.get_by_role("button", name="Apply fix").first.wait_for()
     look(page, "provider-test", *style)
     assert Provider.objects.count() == 2
+
+
+def test_activity(
+    site: Site, new_context: Callable[..., BrowserContext], style: tuple[str, int]
+) -> None:
+    """The log with all sorts of outcomes, filtered as one types, and traces: rescued, resting."""
+    acme = connect("https://api.acme.example/v1")
+    beta = connect("https://beta.example/v1", name="Beta", slug="beta")
+    rescued, resting = past.requests(acme, beta)
+    page = new_context(**options(style)).new_page()
+    page.goto("/activity/")
+    expect(page.locator("tbody tr")).to_have_count(30)
+    look(page, "activity", *style)
+    page.get_by_label("Model").press_sequentially("air")
+    expect(page.locator("tbody tr")).to_have_count(9)
+    expect(page).to_have_url(re.compile(r"/activity/\?model=air$"))
+    page.go_back()
+    expect(page.locator("tbody tr")).to_have_count(30)
+    page.goto("/activity/?request=nonsense&person=nobody&outcome=ok")
+    look(page, "activity-problems", *style)
+    page.goto("/activity/?model=nothing-like-it")
+    look(page, "activity-none", *style)
+    for name, request_id in (("rescued", rescued), ("resting", resting)):
+        page.goto(f"/activity/{request_id}/")
+        look(page, f"activity-{name}", *style)
+    page.goto(f"/activity/{uuid4()}/")
+    look(page, "activity-missing", *style)
 
 
 def test_connect(
