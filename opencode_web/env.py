@@ -176,6 +176,14 @@ class Environment(BaseSettings):
         description="Seconds without a byte in the middle of an answer.",
         examples=["60"],
     )
+    timeout_whole: float = Field(
+        default=300,
+        gt=0,
+        le=7200,
+        description="Seconds an answer that is not streamed may take over one route: nobody can"
+        " tell work from silence.",
+        examples=["300"],
+    )
     timeout_total: float = Field(
         default=600,
         gt=0,

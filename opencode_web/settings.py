@@ -158,6 +158,7 @@ TIMEOUT_CONNECT = ENV.timeout_connect
 TIMEOUT_FIRST_TOKEN = ENV.timeout_first_token
 TIMEOUT_FIRST_TOKEN_LAST = ENV.timeout_first_token_last
 TIMEOUT_SILENCE = ENV.timeout_silence
+TIMEOUT_WHOLE = ENV.timeout_whole
 TIMEOUT_TOTAL = ENV.timeout_total
 ROUTING_RULES = ENV.routing_rules
 ROUTING_FRESH = ENV.routing_fresh

@@ -120,7 +120,7 @@ class Reader:
         self._input = 0
         self._cached = 0
 
-    def events(self, payload: Json) -> Iterable[ClientEvent]:
+    def events(self, payload: Json, line: str = "") -> Iterable[ClientEvent]:
         """The events of one payload, streamed or whole. Raises CallError for an `error` event."""
         match payload.get("type"):
             case "error":
@@ -150,30 +150,30 @@ class Reader:
                 "type": "function",
                 "function": {"name": block.get("name"), "arguments": ""},
             }
-            yield ToolCallDelta(call=call, raw=payload)
+            yield ToolCallDelta(call=call)
 
     def _delta(self, payload: Json) -> Iterable[ClientEvent]:
         delta = wire.fields(payload.get("delta"))
         if isinstance(text := delta.get("text"), str) and text:
-            yield TextDelta(text=text, raw=payload)
+            yield TextDelta(text=text)
         if isinstance(thinking := delta.get("thinking"), str) and thinking:
-            yield ReasoningDelta(text=thinking, raw=payload)
+            yield ReasoningDelta(text=thinking)
         if isinstance(delta.get("partial_json"), str):
             function = {"arguments": delta["partial_json"]}
             call = {"index": payload.get("index", 0), "function": function}
-            yield ToolCallDelta(call=call, raw=payload)
+            yield ToolCallDelta(call=call)
 
     def _ended(self, payload: Json) -> Iterable[ClientEvent]:
         if counted := wire.fields(payload.get("usage")):
-            yield UsageReport(usage=self._usage(counted), raw=payload)
+            yield UsageReport(usage=self._usage(counted))
         if reason := str(wire.fields(payload.get("delta")).get("stop_reason") or ""):
-            yield Finish(reason=_REASONS.get(reason, reason), raw=payload)
+            yield Finish(reason=_REASONS.get(reason, reason))
 
     def _whole(self, payload: Json) -> Iterable[ClientEvent]:
         self._keep(wire.fields(payload.get("usage")))
         for block in wire.dicts(payload.get("content")):
             if block.get("type") == "text" and isinstance(block.get("text"), str):
-                yield TextDelta(text=block["text"], raw=payload)
+                yield TextDelta(text=block["text"])
         yield from self._ended({"usage": payload.get("usage"), "delta": payload})
 
     def _usage(self, fields: Json) -> Usage:

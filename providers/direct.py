@@ -6,7 +6,7 @@ A stream ends well only with a finish reason. Closing the generator closes the s
 import json
 import math
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
-from contextlib import aclosing, contextmanager
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -22,7 +22,7 @@ from providers.types import (
     Json,
     Kind,
     Target,
-    UsageReport,
+    is_content,
 )
 
 LARGEST_BODY = 16 * 1024 * 1024  # bytes of a whole answer or a catalogue; OpenRouter's has 0.5 MB
@@ -30,23 +30,20 @@ LARGEST_EVENT = 4 * 1024 * 1024  # characters of one event
 SHORTEST_SECRET = 4  # characters: a shorter one would hide ordinary words
 ERROR_BODY_LIMIT = 64 * 1024  # bytes of an error answer that are read
 TRAILER_SECONDS = 2.0  # how long usage may come after the finish reason
+LONGEST_WAIT = 30 * 24 * 3600.0  # seconds; no plan rests for longer than a month
 ANTHROPIC_VERSION = "2023-06-01"  # https://docs.anthropic.com/en/api/versioning
 
-type Reader = Callable[[Json], Iterable[ClientEvent]]
+type Reader = Callable[[Json, str], Iterable[ClientEvent]]
 
 
-async def stream(target: Target, request: ChatRequest) -> AsyncGenerator[ClientEvent]:
+def stream(target: Target, request: ChatRequest) -> AsyncGenerator[ClientEvent]:
     """The events of one answer. Raises CallError; TruncatedError where no finish reason came."""
     base = target.base_url.rstrip("/")
     if target.kind == Kind.ANTHROPIC:
-        url, body = f"{base}/messages", anthropic_wire.body(request, target.model)
-        reader: Reader = anthropic_wire.Reader().events
-    else:
-        url, body = f"{base}/chat/completions", wire.body(request, target.model)
-        reader = wire.events
-    async with aclosing(exchange(target, url, body, reader)) as events:
-        async for event in events:
-            yield event
+        body = anthropic_wire.body(request, target.model)
+        return exchange(target, f"{base}/messages", body, anthropic_wire.Reader().events)
+    body = wire.body(request, target.model)
+    return exchange(target, f"{base}/chat/completions", body, wire.events)
 
 
 async def list_models(target: Target) -> list[FoundModel]:
@@ -98,72 +95,99 @@ async def exchange(
     target: Target, url: str, body: dict[str, Any], reader: Reader
 ) -> AsyncGenerator[ClientEvent]:
     """Posts a body and reads the answer's events, under the target's patience."""
-    patience = http.Patience(target.timeouts)
+    patience = http.Patience(target.timeouts, whole=not body.get("stream"))
+    answer = _Answer(reader, patience)
     with nothing_secret(target):
         async with http.opened(
             "POST", url, headers=headers(target), body=body, patience=patience
         ) as response:
             await refuse_failure(response, patience)
-            async with aclosing(_finished(response, reader, patience)) as events:
-                async for event in events:
+            while not answer.done and (chunk := await _next(response, patience)):
+                for event in answer.feed(chunk):
                     yield event
-
-
-async def _finished(
-    response: http.Response, reader: Reader, patience: http.Patience
-) -> AsyncGenerator[ClientEvent]:
-    """The events of an answer that ends with a finish reason; TruncatedError where it does not."""
-    async with aclosing(_payloads(response, patience)) as payloads:
-        async for payload in payloads:
-            for event in reader(payload):
-                patience.ending = patience.ending or isinstance(event, Finish)
-                _demand_content(event, patience)
+            for event in answer.end():
                 yield event
-    if not patience.ending:
-        raise TruncatedError
 
 
-def _demand_content(event: ClientEvent, patience: http.Patience) -> None:
-    """Notes that content has begun; an answer that finishes without any is none."""
-    if isinstance(event, UsageReport):
-        return
-    if not isinstance(event, Finish):
-        patience.begun = True
-    elif not patience.begun:
-        if event.reason == "content_filter":
-            message = "The provider's content filter stopped the answer."
-            raise CallError(ErrorKind.REQUEST, message, code="content_filter")
-        raise CallError(ErrorKind.PROVIDER, "The answer was empty.", code="empty")
+class _Answer:
+    """An answer's bytes to its events, however they are cut: a stream's, or those of one JSON.
 
-
-async def _payloads(response: http.Response, patience: http.Patience) -> AsyncGenerator[Json]:
-    """The JSON payloads of the answer: one for each event, or the one of a whole body.
-
-    What it is shows in its first character; the content type is often wrong.
+    What it is shows in its first character; the content type is often wrong. It ends well only with
+    a finish reason.
     """
-    parser, begun = sse.Parser(), False
-    while chunk := await _next(response, patience):
-        if not begun and (begun := bool(chunk.strip())) and chunk.lstrip()[:1] in b"{[<":
-            yield _object(await patience.wait(_rest(chunk, response)))
+
+    def __init__(self, reader: Reader, patience: http.Patience) -> None:
+        self._reader = reader
+        self._patience = patience
+        self._parser = sse.Parser()
+        self._begun = False
+        self._whole: bytearray | None = None
+        self.done = False
+
+    def feed(self, chunk: bytes) -> Iterator[ClientEvent]:
+        """The events that these bytes complete; what came before an error comes before it."""
+        if not self._begun and (begins := chunk.lstrip()[:1]):
+            self._begun = True
+            self._whole = bytearray() if begins in b"{[<" else None
+        if self._whole is not None:
+            self._whole += chunk
+            if len(self._whole) > LARGEST_BODY:
+                raise _not_json()
             return
-        for event in parser.feed(chunk):
-            if event.data == "[DONE]":
+        for sent in self._parser.feed(chunk):
+            yield from self._read(sent.data)
+            if self.done:
                 return
-            if event.data:
-                yield _object(event.data)
-        if parser.waiting > LARGEST_EVENT:
+        if self._parser.waiting > LARGEST_EVENT:
             raise _not_json()
-    for event in parser.end():
-        if event.data and event.data != "[DONE]":
-            yield _last(event.data)
+
+    def end(self) -> Iterator[ClientEvent]:
+        """What is left once the bytes have ended. Raises TruncatedError."""
+        if self._whole is not None:
+            yield from self._read(self._whole.decode("utf-8", "replace"))
+        elif not self.done:
+            for sent in self._parser.end():
+                yield from self._last(sent.data)
+        if not self._patience.ending:
+            raise TruncatedError
+
+    def _last(self, text: str) -> Iterator[ClientEvent]:
+        """What stood at the end without an empty line after it may have been cut."""
+        try:
+            yield from self._read(text)
+        except CallError as error:
+            if error.code == "json":
+                raise TruncatedError from None
+            raise
+
+    def _read(self, text: str) -> Iterator[ClientEvent]:
+        if not text or text == "[DONE]":
+            self.done = self.done or bool(text)
+            return
+        values = _values(text)
+        line = text if len(values) == 1 and "\n" not in text else ""
+        for value in values:
+            if not isinstance(value, dict):
+                raise _not_json()
+            for event in self._reader(value, line):
+                self._note(event)
+                yield event
+
+    def _note(self, event: ClientEvent) -> None:
+        """That content has begun, or the end has come; an answer that ends without any is none."""
+        if isinstance(event, Finish):
+            if not self._patience.begun:
+                raise _nothing(event.reason)
+            self._patience.ending = True
+        elif not self._patience.begun and is_content(event):
+            self._patience.begun = True
 
 
-def _last(text: str) -> Json:
-    """What stood at the end of the file without an empty line after it may have been cut."""
-    try:
-        return _object(text)
-    except CallError:
-        raise TruncatedError from None
+def _nothing(reason: str) -> CallError:
+    if reason == "content_filter":
+        message = "The provider's content filter stopped the answer."
+        return CallError(ErrorKind.REQUEST, message, code="content_filter")
+    return CallError(ErrorKind.PROVIDER, "The answer was empty.", code="empty")
 
 
 async def _next(response: http.Response, patience: http.Patience) -> bytes:
@@ -196,16 +220,14 @@ async def _rest(begun: bytes, response: http.Response) -> str:
     return whole.decode("utf-8", "replace")
 
 
-def _object(text: str) -> Json:
-    payload = _json(text)
-    if not isinstance(payload, dict):
-        raise _not_json()
-    return payload
-
-
 def _json(text: str) -> Any:
+    return _values(text)[0]
+
+
+def _values(text: str) -> list[object]:
+    """The JSON values of a text. Raises CallError."""
     try:
-        return json.loads(text)
+        return wire.payloads(text)
     except (ValueError, RecursionError) as exc:
         if is_html(text):
             raise CallError(ErrorKind.PROVIDER, HTML_SENTENCE, status=200, code="html") from exc
@@ -237,9 +259,7 @@ async def refuse_failure(response: http.Response, patience: http.Patience) -> No
 
 def failure(status: int, headers: Mapping[str, str], text: str) -> CallError:
     """The CallError of a refused request, by its status, its body's code and its shape."""
-    retry_after = seconds(
-        headers.get("retry-after") or headers.get("llm_provider-retry-after") or ""
-    )
+    retry_after = _retry_after(headers)
     if is_html(text):
         kind = classify(status) if status in _PAGES else ErrorKind.PROVIDER
         return CallError(kind, HTML_SENTENCE, status=status, code="html", retry_after=retry_after)
@@ -255,9 +275,21 @@ def failure(status: int, headers: Mapping[str, str], text: str) -> CallError:
         code, words = error_fields(parsed[0] if isinstance(parsed, list) and parsed else parsed)
     code = "" if code == str(status) else code
     kind = classify(status, code)
+    if kind == ErrorKind.QUOTA and retry_after is None:
+        retry_after = wire.reset_after(words, datetime.now(UTC))
     return CallError(
         kind, wire.sentence(kind, words), status=status, code=code, retry_after=retry_after
     )
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds; OpenAI also tells milliseconds, a LiteLLM proxy puts a prefix before the name."""
+    for prefix in ("", "llm_provider-"):
+        if (found := seconds(headers.get(f"{prefix}retry-after-ms", ""))) is not None:
+            return found / 1000
+        if (found := seconds(headers.get(f"{prefix}retry-after", ""))) is not None:
+            return found
+    return None
 
 
 async def _limited(response: http.Response) -> str:
@@ -274,11 +306,10 @@ async def _limited(response: http.Response) -> str:
 def seconds(value: str) -> float | None:
     """Retry-After as seconds from now: a number, or an HTTP date (RFC 9110, section 10.2.3)."""
     try:
-        number = float(value)
-        return max(0.0, number) if math.isfinite(number) else None
+        wait = float(value)
     except ValueError:
-        pass
-    try:
-        return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError, OverflowError):
-        return None
+        try:
+            wait = (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
+        except (ValueError, TypeError, OverflowError):
+            return None
+    return min(max(0.0, wait), LONGEST_WAIT) if math.isfinite(wait) else None

@@ -118,11 +118,11 @@ def restored(fields: Json) -> CallError:
     )
 
 
-def _events(chunk: Json) -> Iterable[ClientEvent]:
+def _events(chunk: Json, line: str = "") -> Iterable[ClientEvent]:
     error = chunk.get("error")
     if isinstance(error, dict) and "kind" in error:
         raise restored(error)
-    return wire.events(chunk)
+    return wire.events(chunk, line)
 
 
 @contextmanager

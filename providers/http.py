@@ -220,10 +220,11 @@ def _checked(headers: Mapping[str, str]) -> dict[str, str]:
 class Patience:
     """How long one call may still wait: to the first token, between chunks, and in all."""
 
-    def __init__(self, times: Timeouts) -> None:
+    def __init__(self, times: Timeouts, *, whole: bool = False) -> None:
         self.times = times
         now = time.monotonic()
-        self.first_at = now + times.first_token
+        self.first = times.whole if whole else times.first_token
+        self.first_at = now + self.first
         self.total_at = now + times.total
         self.begun = False  # content has come
         self.ending = False  # so has the finish reason
@@ -252,7 +253,7 @@ class Patience:
     def _sentence(self, code: str) -> str:
         times = self.times
         return {
-            "first_token_timeout": f"No answer began within {times.first_token:.0f} s.",
+            "first_token_timeout": f"No answer began within {self.first:.0f} s.",
             "silence_timeout": f"The answer fell silent for {times.silence:.0f} s.",
             "total_timeout": f"The answer was not finished within {times.total:.0f} s.",
         }[code]

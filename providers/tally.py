@@ -30,6 +30,7 @@ from providers.types import (
     ToolCallDelta,
     Usage,
     UsageReport,
+    is_content,
 )
 
 MOST_HELD = 64  # events kept back before the first content; more are no answer of this world
@@ -89,7 +90,7 @@ class Tally:
     def take(self, event: ClientEvent) -> list[StreamEvent]:
         """Takes note of an event; what the caller may see now: nothing before the first content."""
         self._count(event)
-        content = isinstance(event, TextDelta | ReasoningDelta | ToolCallDelta)
+        content = is_content(event)
         if content:
             self.pace.beat()
         if self.begun:

@@ -86,6 +86,7 @@ def timeouts(preset_slug: str) -> Timeouts:
         first_token=first_token,
         silence=settings.TIMEOUT_SILENCE,
         total=settings.TIMEOUT_TOTAL,
+        whole=settings.TIMEOUT_WHOLE,
     )
 
 
@@ -97,6 +98,9 @@ def patient(target: Target, *, last: bool, remaining: float) -> Target:
     return replace(
         target,
         timeouts=replace(
-            times, first_token=min(first, remaining), total=min(times.total, remaining)
+            times,
+            first_token=min(first, remaining),
+            whole=min(times.whole, remaining),
+            total=min(times.total, remaining),
         ),
     )

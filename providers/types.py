@@ -41,7 +41,10 @@ class ChatMessage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatRequest:
-    """What the caller wants answered. `options` are the body's other fields (temperature...)."""
+    """What the caller wants answered. `options` are the body's other fields (temperature...).
+
+    `whole`: as one JSON, not as a stream, where the provider can.
+    """
 
     messages: tuple[ChatMessage, ...]
     options: Json = field(default_factory=dict)
@@ -50,12 +53,16 @@ class ChatRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeouts:
-    """Seconds. `first_token` counts from the call, `silence` between two chunks."""
+    """Seconds. `first_token` counts from the call, `silence` between two chunks.
+
+    `whole` is how long an answer that is not streamed may take: nobody can tell work from silence.
+    """
 
     connect: float
     first_token: float
     silence: float
     total: float
+    whole: float = 300.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,40 +103,63 @@ class Usage:
     estimated: bool = False
 
 
-# What a client yields. `raw` is the provider's chunk as it came, for callers that pass it on.
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TextDelta:
-    text: str
+class _Event:
+    """What a client yields. `raw` is the provider's chunk in OpenAI's format as it came, `line` its
+    text, for callers that pass it on; None and empty where the provider speaks another format.
+
+    The events of one chunk share it.
+    """
+
     raw: Json | None = field(default=None, compare=False, repr=False)
+    line: str = field(default="", compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReasoningDelta:
+class TextDelta(_Event):
     text: str
-    raw: Json | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ToolCallDelta:
+class ReasoningDelta(_Event):
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCallDelta(_Event):
     call: Json
-    raw: Json | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UsageReport:
+class UsageReport(_Event):
     usage: Usage
-    raw: Json | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finish:
+class Finish(_Event):
     """The provider said it is done, and why: stop, length, tool_calls, content_filter."""
 
     reason: str
-    raw: Json | None = field(default=None, compare=False, repr=False)
 
 
-type ClientEvent = TextDelta | ReasoningDelta | ToolCallDelta | UsageReport | Finish
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passed(_Event):
+    """A chunk that says nothing we name, for callers who may know it.
+
+    `content`: something of the answer is in it (audio, a second choice), and not just a role.
+    """
+
+    content: bool = False
+
+
+type ClientEvent = TextDelta | ReasoningDelta | ToolCallDelta | UsageReport | Finish | Passed
+
+
+def is_content(event: ClientEvent) -> bool:
+    """Whether something of the answer itself has come."""
+    if isinstance(event, Passed):
+        return event.content
+    return not isinstance(event, Finish | UsageReport)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,9 +4,11 @@ Fields we do not name pass through untouched, in both directions. Specification:
 https://platform.openai.com/docs/api-reference/chat and .../chat-streaming.
 """
 
+import json
 import math
 import re
 from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from providers.errors import CallError, ErrorKind, classify, error_fields
@@ -17,6 +19,7 @@ from providers.types import (
     Finish,
     FoundModel,
     Json,
+    Passed,
     ReasoningDelta,
     TextDelta,
     ToolCallDelta,
@@ -26,13 +29,13 @@ from providers.types import (
 
 
 def body(request: ChatRequest, model: str) -> dict[str, Any]:
-    """A streaming request's JSON body; usage is always asked for."""
+    """A request's JSON body; of a stream usage is always asked for."""
+    how: dict[str, Any] = {"stream": True, "stream_options": {"include_usage": True}}
     return {
         **request.options,
         "model": model,
         "messages": [message(each) for each in request.messages],
-        "stream": True,
-        "stream_options": {"include_usage": True},
+        **({"stream": False} if request.whole else how),
     }
 
 
@@ -42,18 +45,49 @@ def message(message: ChatMessage) -> dict[str, Any]:
     return {**message.extra, "role": message.role, "content": content}
 
 
-def events(chunk: Json) -> Iterable[ClientEvent]:
-    """The events of one chunk, or of a whole answer sent where a stream was asked for.
+def events(chunk: Json, line: str = "") -> list[ClientEvent]:
+    """The events of one chunk, or of a whole answer; `line` is its text. Never none at all.
 
     Raises CallError for an error inside a good envelope.
     """
     if chunk.get("error"):
         raise in_band_error(chunk)
-    for choice in dicts(chunk.get("choices")):
-        if choice.get("index") in (None, 0):
-            yield from _choice_events(choice, chunk)
-    if isinstance(chunk.get("usage"), Mapping):
-        yield UsageReport(usage=usage(chunk["usage"]), raw=chunk)
+    choices = chunk.get("choices")
+    found: list[ClientEvent] = []
+    if type(choices) is list:
+        for choice in choices:
+            # The answers beside the first one (`n`) are for callers who asked for them.
+            if type(choice) is dict and choice.get("index") in (None, 0):
+                _add_choice(found, choice, chunk, line)
+    if type(reported := chunk.get("usage")) is dict:
+        found.append(UsageReport(usage=usage(reported), raw=chunk, line=line))
+    return found or [Passed(raw=chunk, line=line, content=_says_something(choices))]
+
+
+def payloads(text: str) -> list[object]:
+    """The JSON values of one event's text: some servers glue two together. Raises ValueError."""
+    try:
+        return [json.loads(text)]
+    except json.JSONDecodeError as exc:
+        if exc.msg != "Extra data":
+            raise
+    return list(_glued(text))
+
+
+def _glued(text: str) -> Iterable[object]:
+    at = 0
+    while at < len(text):
+        value, at = _decoder.raw_decode(text, at)
+        yield value
+        at += len(text[at:]) - len(text[at:].lstrip())
+
+
+_decoder = json.JSONDecoder()
+
+
+def _says_something(choices: object) -> bool:
+    deltas = (fields(c.get("delta") or c.get("message")) for c in dicts(choices))
+    return any(value for delta in deltas for name, value in delta.items() if name != "role")
 
 
 def dicts(value: object) -> list[Json]:
@@ -71,17 +105,20 @@ def count(value: object) -> int:
     return max(0, int(value)) if isinstance(value, int | float) and math.isfinite(value) else 0
 
 
-def _choice_events(choice: Json, chunk: Json) -> Iterable[ClientEvent]:
-    delta = fields(choice.get("delta") or choice.get("message"))
-    reasoning = delta.get("reasoning_content") or delta.get("reasoning")
-    if isinstance(reasoning, str) and reasoning:
-        yield ReasoningDelta(text=reasoning, raw=chunk)
-    if text := _text(delta.get("content")):
-        yield TextDelta(text=text, raw=chunk)
-    for call in dicts(delta.get("tool_calls")):
-        yield ToolCallDelta(call=call, raw=chunk)
-    if choice.get("finish_reason"):
-        yield Finish(reason=str(choice["finish_reason"]), raw=chunk)
+def _add_choice(found: list[ClientEvent], choice: Json, chunk: Json, line: str) -> None:
+    delta = choice.get("delta") or choice.get("message")
+    if type(delta) is dict:
+        reasoning = delta.get("reasoning_content") or delta.get("reasoning")
+        if reasoning and isinstance(reasoning, str):
+            found.append(ReasoningDelta(text=reasoning, raw=chunk, line=line))
+        # A refusal stands where the answer would.
+        if text := _text(delta.get("content") or delta.get("refusal")):
+            found.append(TextDelta(text=text, raw=chunk, line=line))
+        if calls := delta.get("tool_calls"):
+            for call in dicts(calls):
+                found.append(ToolCallDelta(call=call, raw=chunk, line=line))
+    if reason := choice.get("finish_reason"):
+        found.append(Finish(reason=str(reason), raw=chunk, line=line))
 
 
 def _text(content: object) -> str:
@@ -100,6 +137,21 @@ def in_band_error(payload: Json) -> CallError:
     status = int(number) if re.fullmatch("[45][0-9][0-9]", number) else None
     kind = classify(status, code)
     return CallError(kind, sentence(kind, text), status=status, code=code or "in_band_error")
+
+
+_RESET = re.compile(r"reset at (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)")
+_BEIJING = timezone(timedelta(hours=8))
+
+
+def reset_after(text: str, now: datetime) -> float | None:
+    """Seconds until the time at which a used-up plan is refilled, where Z.ai's words name it.
+
+    "Your limit will reset at 2026-01-02 03:04:05" (codes 1308, 1310), in China's time.
+    """
+    if not (found := _RESET.search(text)):
+        return None
+    at = datetime.fromisoformat(found[1]).replace(tzinfo=_BEIJING)
+    return max(0.0, (at - now).total_seconds())
 
 
 def sentence(kind: ErrorKind, text: str) -> str:

@@ -114,11 +114,10 @@ def test_pieces_keep_their_order_and_every_character(
     assert calls == arguments
 
 
-def test_an_event_keeps_its_payload() -> None:
-    """Whoever passes a stream on sends the provider's own fields."""
-    payload = delta(text="a")
-    (event,) = read(payload)
-    assert event.raw is payload
+def test_an_event_has_nothing_to_pass_on() -> None:
+    """Its payload is of another format than the one our callers speak."""
+    (event,) = read(delta(text="a"))
+    assert (event.raw, event.line) == (None, "")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The two chat formats, both ways."""
 
 import contextlib
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from providers.types import (
     ChatRequest,
     ClientEvent,
     Finish,
+    Passed,
     ReasoningDelta,
     TextDelta,
     ToolCallDelta,
@@ -24,7 +26,9 @@ from providers.types import (
 CALL = {"index": 0, "id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
     max_leaves=8,
 )
 
@@ -53,13 +57,50 @@ def test_a_request_keeps_what_we_do_not_name() -> None:
     }
 
 
+def test_a_whole_answer_is_asked_for_without_a_stream() -> None:
+    """And without what belongs to one."""
+    asked = ChatRequest(messages=(ChatMessage(role="user", content="hi"),), whole=True)
+    body = wire.body(asked, "m")
+    assert body["stream"] is False
+    assert "stream_options" not in body
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ('{"a": 1}', [{"a": 1}]),
+        ('{"a": 1}{"b": 2}', [{"a": 1}, {"b": 2}]),
+        ('{"a": 1} \n {"b": 2} [3]', [{"a": 1}, {"b": 2}, [3]]),
+    ],
+)
+def test_json_values_that_are_glued_together_are_read_apart(text: str, values: object) -> None:
+    """Some servers leave out the empty line between two events."""
+    assert wire.payloads(text) == values
+
+
+def test_what_is_cut_is_no_json() -> None:
+    """Also behind a value that is whole."""
+    with pytest.raises(ValueError, match="Expecting"):
+        wire.payloads('{"a": 1}{"b":')
+
+
+def test_a_used_up_plan_says_when_it_is_refilled() -> None:
+    """Z.ai tells it in words, in China's time."""
+    now = datetime(2026, 1, 2, 0, 0, 0, tzinfo=UTC)
+    words = "Usage limit reached for 5 hour. Your limit will reset at 2026-01-02 09:00:00"
+    assert wire.reset_after(words, now) == 3600
+    assert wire.reset_after("Usage limit reached.", now) is None
+
+
 @pytest.mark.parametrize(
     ("payload", "events"),
     [
         (chunk({"content": "a"}), [TextDelta(text="a")]),
         (chunk({"content": [{"type": "text", "text": "a"}]}), [TextDelta(text="a")]),
-        (chunk({"content": None, "role": "assistant"}), []),
-        (chunk({"content": ""}), []),
+        (chunk({"content": None, "role": "assistant"}), [Passed()]),
+        (chunk({"content": ""}), [Passed()]),
+        (chunk({"refusal": "No."}), [TextDelta(text="No.")]),
+        (chunk({"extra_content": {"google": {}}}), [Passed(content=True)]),
         (chunk({"reasoning_content": "r"}), [ReasoningDelta(text="r")]),
         (
             chunk({"reasoning": "r", "content": "a"}),
@@ -68,9 +109,9 @@ def test_a_request_keeps_what_we_do_not_name() -> None:
         (chunk({"tool_calls": [CALL]}), [ToolCallDelta(call=CALL)]),
         (chunk({}, "length"), [Finish(reason="length")]),
         (chunk({"content": "a"}, "stop"), [TextDelta(text="a"), Finish(reason="stop")]),
-        ({"choices": [{"index": 1, "delta": {"content": "other"}}]}, []),
-        ({"choices": []}, []),
-        ({}, []),
+        ({"choices": [{"index": 1, "delta": {"content": "other"}}]}, [Passed(content=True)]),
+        ({"choices": []}, [Passed()]),
+        ({}, [Passed()]),
         (
             {"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": None}},
             [UsageReport(usage=Usage(input_tokens=3))],
