@@ -5,6 +5,7 @@ A stream ends well only with a finish reason. Closing the generator closes the s
 
 import json
 import math
+import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -179,8 +180,9 @@ class _Answer:
             if not self._patience.begun:
                 raise _nothing(event.reason)
             self._patience.ending = True
-        elif not self._patience.begun and is_content(event):
+        elif is_content(event):
             self._patience.begun = True
+            self._patience.content_at = time.monotonic()
 
 
 def _nothing(reason: str) -> CallError:

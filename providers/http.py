@@ -226,6 +226,7 @@ class Patience:
         self.first = times.whole if whole else times.first_token
         self.first_at = now + self.first
         self.total_at = now + times.total
+        self.content_at = now  # when the last of it came
         self.begun = False  # content has come
         self.ending = False  # so has the finish reason
 
@@ -238,6 +239,9 @@ class Patience:
         """The awaitable's result; CallError with a code of its own for each kind of waiting."""
         now = time.monotonic()
         until, code = now + self.times.silence, "silence_timeout"
+        # Signs of life alone are no answer: they may come for ever.
+        if self.content_at + self.times.whole < until:
+            until, code = self.content_at + self.times.whole, "content_timeout"
         if not self.begun:
             until, code = self.first_at, "first_token_timeout"
         if at_most is not None:
@@ -254,6 +258,7 @@ class Patience:
         times = self.times
         return {
             "first_token_timeout": f"No answer began within {self.first:.0f} s.",
+            "content_timeout": f"Nothing of the answer came for {times.whole:.0f} s.",
             "silence_timeout": f"The answer fell silent for {times.silence:.0f} s.",
             "total_timeout": f"The answer was not finished within {times.total:.0f} s.",
         }[code]

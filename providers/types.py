@@ -55,7 +55,8 @@ class ChatRequest:
 class Timeouts:
     """Seconds. `first_token` counts from the call, `silence` between two chunks.
 
-    `whole` is how long an answer that is not streamed may take: nobody can tell work from silence.
+    `whole` is how long an answer that is not streamed may take, as nobody can tell work from
+    silence, and how long a stream may show signs of life without a word of the answer.
     """
 
     connect: float

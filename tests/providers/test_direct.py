@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -172,6 +172,34 @@ async def test_each_patience_ends_in_its_own_code(
     assert (error.kind, error.code) == (ErrorKind.TIMEOUT, code)
     assert time.monotonic() - began < 1
     await fakes.until(lambda: fake.requests[0].disconnected_at, 1)
+
+
+async def test_signs_of_life_without_an_answer_have_an_end() -> None:
+    """Comments for ever keep a connection from being silent, and nobody's patience."""
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n"
+    word = b'data: {"choices": [{"index": 0, "delta": {"content": "One"}}]}\n\n'
+
+    async def pulse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(head + word)
+        with suppress(ConnectionError):
+            for _ in range(200):
+                writer.write(b": still here\n\n")
+                await writer.drain()
+                await asyncio.sleep(0.02)
+        writer.close()
+
+    async with await asyncio.start_server(pulse, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        aim = Target(
+            method=Method.DIRECT,
+            kind=Kind.OPENAI,
+            base_url=f"http://127.0.0.1:{port}",
+            api_key="",
+            model="m",
+            timeouts=replace(PATIENT, whole=0.3),
+        )
+        error, said = await failure(aim)
+    assert (error.kind, error.code, said) == (ErrorKind.TIMEOUT, "content_timeout", "One")
 
 
 async def test_an_endpoint_that_refuses_says_so_at_once(fake: fakes.Upstream) -> None:
