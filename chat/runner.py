@@ -25,7 +25,7 @@ from chat import parts, stream, work
 from chat.answer import Answer
 from chat.events import Event, Kind
 from chat.models import LEASE
-from providers import board, database, router
+from providers import board, database, pulse, router
 from providers.errors import CallError, ErrorKind, PlanFailed
 from providers.router import Call
 from providers.types import ChatRequest, StreamEvent
@@ -84,7 +84,8 @@ class Runner:
     async def run(self) -> None:
         log.info("runner_started name=%s", self.name)
         async with asyncio.TaskGroup() as group:
-            loops = [group.create_task(each()) for each in (self._stops, self._write, self._renew)]
+            serving = (self._stops, self._write, self._renew, self._beat)
+            loops = [group.create_task(each()) for each in serving]
             claiming = group.create_task(self._claim())
             await self._closing.wait()
             claiming.cancel()
@@ -262,6 +263,12 @@ class Runner:
     def _has_leases(self) -> bool:
         """False after this process was suspended or cut off for longer than a lease lives."""
         return self._now() - self._renewed_at < LEASE.total_seconds() - 1
+
+    @staticmethod
+    async def _beat() -> None:
+        while True:
+            await pulse.beat(pulse.Part.RUNNER)
+            await asyncio.sleep(pulse.EVERY)
 
     # Stopping
 

@@ -186,7 +186,8 @@ CELERY_WORKER_CONCURRENCY = 4
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE = {
-    "check-due-providers": {"task": "health.tasks.check_due", "schedule": 5.0},
+    # A tick that nobody took in time is of no use any more.
+    "tick": {"task": "health.tasks.tick", "schedule": 1.0, "options": {"expires": 2.0}},
     "refresh-stale-catalogues": {"task": "providers.tasks.refresh_stale", "schedule": 60.0},
 }
 

@@ -30,7 +30,11 @@ _ON_THE_WAY = frozenset(
 # A proxy marks what it passes on from a provider with this; what lacks it is the proxy's own word.
 _PASSED_ON = "litellm."
 # LiteLLM's class names before a provider's sentence, and its remark on its own fallbacks after it.
-_WRAPPING = re.compile(r"^litellm\.(?:\w+: )+(?:\w+Exception - )?| ?LiteLLM: model group .*$", re.S)
+_WRAPPING = re.compile(
+    r"^(?:(?:litellm\.)?\w+: )+(?:\w+Exception - )?| ?LiteLLM: model group .*$", re.S
+)
+# A class that says what the provider's code did, which the proxy leaves out.
+_BY_CLASS = {"litellm.ContextWindowExceededError": "context_length_exceeded"}
 # Statuses by which a proxy speaks of its own key, address or state. Without a database a wrong key
 # is a 400 of the type no_db_connection.
 _OWN_STATUSES = frozenset({401, 403, 404, 405, 407})
@@ -169,6 +173,6 @@ def _passed_on(error: CallError) -> CallError | None:
         error.kind,
         plain or wire.sentence(error.kind, ""),
         status=error.status,
-        code=error.code,
+        code=_BY_CLASS.get(error.message.partition(":")[0], error.code),
         retry_after=error.retry_after,
     )

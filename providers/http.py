@@ -83,7 +83,10 @@ def _tls() -> ssl.SSLContext:
 
 
 def session(
-    headers: Mapping[str, str] | None = None, *, force_close: bool = False
+    headers: Mapping[str, str] | None = None,
+    *,
+    force_close: bool = False,
+    response_class: type[aiohttp.ClientResponse] = aiohttp.ClientResponse,
 ) -> aiohttp.ClientSession:
     """A pool of connections behind the address guard; also what LiteLLM is made to use."""
     trace = aiohttp.TraceConfig()
@@ -102,6 +105,7 @@ def session(
         cookie_jar=aiohttp.DummyCookieJar(),
         trust_env=False,
         trace_configs=[trace],
+        response_class=response_class,
     )
 
 

@@ -11,11 +11,13 @@ import hmac
 import json
 import logging
 import os
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import aiohttp
+from aiohttp.base_protocol import BaseProtocol
+from aiohttp.connector import Connection
 from django.conf import settings
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -56,6 +58,27 @@ _ENVIRONMENT = {
 }
 
 
+class Brief(aiohttp.ClientResponse):
+    """A response whose error page ends after 64 KB: LiteLLM would read whatever comes."""
+
+    async def start(self, connection: Connection) -> aiohttp.ClientResponse:
+        await super().start(connection)
+        if not self.ok:
+            self.content = await self._beginning(connection)
+        return self
+
+    async def _beginning(self, connection: Connection) -> aiohttp.StreamReader:
+        limit, read = direct.ERROR_BODY_LIMIT, b""
+        while len(read) < limit and (chunk := await self.content.readany()):
+            read += chunk
+        if not self.content.at_eof():
+            connection.close()
+        page = aiohttp.StreamReader(BaseProtocol(asyncio.get_running_loop()), limit)
+        page.feed_data(read[:limit])
+        page.feed_eof()
+        return page
+
+
 class Sdk:
     """LiteLLM, once it is imported; `problem` says why it is not. `session` is what it calls with:
     ours, so that the address guard holds on this road too, also where a redirect leads."""
@@ -74,7 +97,7 @@ class Sdk:
             self.problem = f"LiteLLM could not be imported ({type(exc).__name__})."
             log.exception("litellm_import_failed")
             return
-        self.session = http.session()
+        self.session = http.session(response_class=Brief)
         handlers = self.module.llms.custom_httpx.http_handler
         self.handler = handlers.AsyncHTTPHandler(shared_session=self.session)
         self.problem = ""
@@ -265,29 +288,29 @@ def call_error(exc: BaseException) -> CallError:
         # No answer of a provider has this shape: a bug, or an option LiteLLM does not know.
         said = f"LiteLLM failed ({type(exc).__name__})."
         return GatewayError(said, status=500, code="litellm_failed")
-    code, words = error_fields(_body(exc))
+    body = next((found for link in _chain(exc) if (found := _body(link))), None)
+    code, words = error_fields(body)
+    words = words or _plain(exc)
+    if direct.is_html(words):
+        code, words = "html", direct.HTML_SENTENCE
     kind = classify(status, code)
     retry_after = direct.seconds(_header(exc, "retry-after"))
-    return CallError(
-        kind,
-        sentence(kind, words or _plain(exc)),
-        status=status,
-        code=code,
-        retry_after=retry_after,
-    )
+    return CallError(kind, sentence(kind, words), status=status, code=code, retry_after=retry_after)
 
 
-def _network_cause(exc: BaseException) -> CallError | None:
-    """Refused, DNS, TLS and reset all look like a 500 from LiteLLM; the chain knows better."""
+def _chain(exc: BaseException) -> Iterator[BaseException]:
+    """The exception and what caused it: LiteLLM keeps less than it was told."""
     seen: list[BaseException] = []
     link: BaseException | None = exc
     while link is not None and link not in seen:
         seen.append(link)
-        found = network_error(link)
-        if found is not None:
-            return found
+        yield link
         link = link.__cause__ or link.__context__
-    return None
+
+
+def _network_cause(exc: BaseException) -> CallError | None:
+    """Refused, DNS, TLS and reset all look like a 500 from LiteLLM; the chain knows better."""
+    return next((found for link in _chain(exc) if (found := network_error(link))), None)
 
 
 def _status(exc: BaseException) -> int | None:

@@ -1,8 +1,8 @@
 """Synthetic calls: the probe that keeps health true, and the test a person watches step by step.
 
-Both take the roads that real traffic takes and end in `records.record`; neither knows a shortcut.
-A probe is `GET /models` alone, which is free and allowed by every vendor's terms; only a person's
-test also sends one short chat.
+Both take the roads that real traffic takes and end in `records.record_all`; neither knows a
+shortcut. A probe is `GET /models`, which is free and allowed by every vendor's terms; a chat of one
+token follows only where the operator pays for it. A person's test also sends one short chat.
 """
 
 import asyncio
@@ -12,26 +12,28 @@ import uuid
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import Literal
 
 from django.utils import timezone
 
 from providers import (
-    breaker,
     database,
     direct,
     flights,
     gateway,
+    probes,
     records,
     router,
     snapshot,
     targets,
 )
 from providers.errors import CallError, ErrorKind, restored, told
-from providers.models import Purpose
+from providers.models import Provider, Purpose
+from providers.probes import Probe
 from providers.routes import RouteState
+from providers.tally import Tally
 from providers.types import (
     AttemptRecord,
     ChatMessage,
@@ -47,6 +49,7 @@ from providers.types import (
 TEST_REQUEST = ChatRequest(
     messages=(ChatMessage(role="user", content="Say OK."),), options={"max_tokens": 16}
 )
+PROBE_REQUEST = replace(TEST_REQUEST, options={"max_tokens": 1})
 PROBE_SECONDS = 15.0  # a probe's total: a provider that lists its models slower than this is ill
 
 type StepName = Literal["connect", "models", "chat"]
@@ -90,33 +93,45 @@ async def list_models(target: Target) -> list[FoundModel]:
 
 
 async def probe(provider_id: int) -> None:
-    """Checks every route of a provider that is idle and not at rest; records what it found."""
-    candidate = await database.run(snapshot.load_one, provider_id)
-    if candidate is None:
-        return
-    await asyncio.gather(*(_probe_route(candidate, route) for route in candidate.routes))
-    await database.run(records.checked, [provider_id], timezone.now())
+    """Checks a provider by itself and records what was found, unless its check is under way."""
+    due = await database.run(Provider.objects.all().claim_due, timezone.now(), only=provider_id)
+    for each in await database.run(probes.load, due):
+        await database.run(records.record_all, await ask(each))
+    await database.run(records.checked, due, timezone.now())
 
 
-async def _probe_route(candidate: snapshot.Candidate, route: RouteState) -> None:
-    now = timezone.now()
-    if not breaker.admits(route.breaker, now) or _is_known(candidate, route, now):
-        return
-    if route.breaker.state != breaker.State.CLOSED:
-        trial = await database.run(records.claim_trial, route, now)
-        if trial is None:
-            return
-        route = replace(route, breaker=trial)
+async def ask(probe: Probe) -> list[records.Result]:
+    """What each of a probe's routes answered; all are asked at the same time."""
+    return await asyncio.gather(*(_ask_route(probe, route) for route in probe.routes))
+
+
+async def _ask_route(probe: Probe, route: RouteState) -> records.Result:
     began = time.monotonic()
-    _, error = await _catalogue(candidate.target(route))
-    await _record(candidate, route, Purpose.PROBE, began, error)
+    _, error = await _catalogue(probe.candidate.target(route))
+    # Some list no models and chat all the same.
+    if probe.chat and (error is None or error.kind == ErrorKind.REQUEST):
+        return await _chat(probe.chat, route)
+    return _result(probe.candidate, route, Purpose.PROBE, _ended(route, began, error), error)
 
 
-def _is_known(candidate: snapshot.Candidate, route: RouteState, now: datetime) -> bool:
-    """Whether real traffic has just shown that the route works: then a probe tells nothing new."""
-    if route.breaker.failures or route.last_outcome_at is None:
-        return False
-    return route.breaker.proven and now - route.last_outcome_at < candidate.check_interval / 2
+async def _chat(candidate: snapshot.Candidate, route: RouteState) -> records.Result:
+    """Asks for one token, to the end: what it cost is in its last event."""
+    tally = Tally(
+        candidate=candidate,
+        route=route,
+        target=_hurried(candidate.target(route)),
+        reason=f"{route.method}: {Purpose.PROBE}",
+        fallback=False,
+        position=1,
+        request=PROBE_REQUEST,
+    )
+    try:
+        async with aclosing(router.client(tally.target, PROBE_REQUEST)) as events:
+            async for event in events:
+                tally.take(event)
+    except CallError as exc:
+        tally.error = None if exc.code == "empty" else exc  # one token may be no word yet
+    return _result(candidate, route, Purpose.PROBE, tally.record(), tally.error)
 
 
 def _hurried(target: Target) -> Target:
@@ -124,16 +139,12 @@ def _hurried(target: Target) -> Target:
     return replace(target, timeouts=replace(times, first_token=PROBE_SECONDS, total=PROBE_SECONDS))
 
 
-async def _record(
-    candidate: snapshot.Candidate,
-    route: RouteState,
-    purpose: Purpose,
-    began: float,
-    error: CallError | None,
-) -> None:
-    """Stores a call that began at that `time.monotonic()` and is over, as an attempt."""
+def _ended(
+    route: RouteState, began: float, error: CallError | None, purpose: Purpose = Purpose.PROBE
+) -> AttemptRecord:
+    """A call that began at that `time.monotonic()` and has just ended, as an attempt."""
     duration_ms = _ms(began)
-    attempt = AttemptRecord(
+    return AttemptRecord(
         route_id=route.route_id,
         method=route.method,
         endpoint=route.endpoint,
@@ -145,7 +156,16 @@ async def _record(
         error_code=error.code if error else "",
         error_message=error.message if error else "",
     )
-    result = records.Result(
+
+
+def _result(
+    candidate: snapshot.Candidate,
+    route: RouteState,
+    purpose: Purpose,
+    attempt: AttemptRecord,
+    error: CallError | None,
+) -> records.Result:
+    return records.Result(
         provider_id=candidate.provider_id,
         model_id=candidate.model_id,
         attempt=attempt,
@@ -153,7 +173,6 @@ async def _record(
         request_id=uuid.uuid4(),
         evidence=records.evidence(attempt, route.breaker.epoch, purpose, error),
     )
-    await database.run(records.record_all, [result])
 
 
 async def check(draft: Draft) -> AsyncGenerator[Step]:
@@ -242,18 +261,10 @@ async def _catalogue(target: Target) -> tuple[list[FoundModel], CallError | None
         return [], exc
 
 
-# Vendors list all they serve and do not say what chats; these words in an id say what does not.
-_NO_CHAT = (
-    *("embed", "whisper", "tts", "dall-e", "image", "moderation", "audio", "realtime"),
-    *("transcribe", "rerank", "sora", "davinci", "babbage", "guard", "ocr", "veo"),
-)
-
-
 def chat_model(found: list[FoundModel]) -> str:
     """The id of the first model that looks as if it chats; empty where nothing is listed."""
     ids = [model.model_id for model in found]
-    chatting = [each for each in ids if not any(word in each.lower() for word in _NO_CHAT)]
-    return next(iter(chatting or ids), "")
+    return next(iter([each for each in ids if probes.chats(each)] or ids), "")
 
 
 async def _check_chat(
@@ -300,7 +311,9 @@ async def _count(draft: Draft, method: Method, began: float, error: CallError | 
         return
     for route in draft.stored.routes:
         if route.method == method:
-            await _record(draft.stored, route, Purpose.TEST, began, error)
+            attempt = _ended(route, began, error, Purpose.TEST)
+            result = _result(draft.stored, route, Purpose.TEST, attempt, error)
+            await database.run(records.record_all, [result])
 
 
 async def _classify(draft: Draft, failures: dict[Method, CallError | None]) -> None:

@@ -293,4 +293,8 @@ def classify(provider_id: int, direct: CallError | None, gateway: CallError | No
 
 def checked(provider_ids: Iterable[int], now: datetime) -> None:
     """Notes that a health check of these providers has ended."""
-    Provider.objects.filter(pk__in=list(provider_ids)).update(last_health_check=now)
+    with transaction.atomic():
+        # Locked in the order of record_all.
+        providers = Provider.objects.filter(pk__in=list(provider_ids)).order_by("pk")
+        ids = list(providers.select_for_update(no_key=True).values_list("pk", flat=True))
+        Provider.objects.filter(pk__in=ids).update(last_health_check=now)

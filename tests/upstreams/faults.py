@@ -60,7 +60,7 @@ SIMPLE_FAULTS = {
 FAULTS = SIMPLE_FAULTS | {
     # Limits and load: when to come again, said in seconds, as a date, in milliseconds, not at all.
     "429-seconds": replace(_LIMIT, retry_after=1),
-    "429-date": replace(_LIMIT, retry_after=1, retry_as="date"),
+    "429-date": replace(_LIMIT, retry_after=0.5, retry_as="date"),
     "429-ms": replace(_LIMIT, retry_after=0.3, retry_as="ms"),
     "429-nonsense": replace(_LIMIT, retry_as="nonsense"),
     "429-silent": replace(_LIMIT, retry_after=None),

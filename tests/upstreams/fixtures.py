@@ -90,7 +90,8 @@ def litellm_proxy(
 ) -> Iterator[Proxy]:
     """A real proxy in front of the real model, of the fake, and of a port that refuses."""
     # How the fake behaves follows from the name, so more than it lists are served too.
-    names = (*CATALOGUE, *FAULTS, "sixty", "no-done", "once-500", "slow-500-20")
+    names = (*CATALOGUE, *FAULTS, "sixty", "no-done", "late-100", "slow-500-20")
+    names += tuple(f"once-{fault}" for fault in FAULTS)
     models = dict.fromkeys(names, (_fake_upstream.url, fakes.KEY))
     models[model_server.model] = (model_server.url, model_server.key)
     models[NOWHERE] = (f"http://127.0.0.1:{fakes.refusing_port()}/v1", "none")

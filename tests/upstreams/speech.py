@@ -1,6 +1,7 @@
 """The fake provider's mouth: a plan played on a connection, streamed or whole."""
 
 import asyncio
+import math
 import socket
 import struct
 import time
@@ -42,8 +43,8 @@ def _wait(plan: Plan) -> dict[str, str]:
     match plan.retry_as:
         case "date":
             # A date has no fraction: it is rounded up, so that nobody comes too early.
-            at = datetime.now(UTC) + timedelta(seconds=plan.retry_after + 1)
-            return {"Retry-After": format_datetime(at.replace(microsecond=0), usegmt=True)}
+            at = datetime.fromtimestamp(math.ceil(time.time() + plan.retry_after), UTC)
+            return {"Retry-After": format_datetime(at, usegmt=True)}
         case "ms":
             return {"retry-after-ms": f"{plan.retry_after * 1000:.0f}"}
         case "nonsense":
@@ -110,7 +111,7 @@ class Answer:
             case "stall":
                 await asyncio.sleep(FOREVER)
             case "cut":
-                await self._hang_up(after=0.02)
+                await self._hang_up(after=0.1)
             case "garbled":
                 await self._write(response, b"}" * (len(answer) - len(answer) // 2))
         return response
@@ -147,7 +148,7 @@ class Answer:
             case "stall":
                 await asyncio.sleep(FOREVER)
             case "cut":
-                await self._hang_up(after=0.02)  # so that what was said is read before
+                await self._hang_up(after=0.1)  # so that what was said is read before
             case "error":
                 await self._write(response, self._spoken.frame(self._spoken.error(*BROKEN)))
             case "truncate":

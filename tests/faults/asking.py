@@ -1,0 +1,83 @@
+"""One request through the router, and all that is left of it: the text, its end, the rows."""
+
+import uuid
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+from providers import board, http, router
+from providers.errors import ErrorKind, PlanFailed
+from providers.models import Attempt, Provider, Purpose, Route
+from providers.router import Call
+from providers.types import ChatMessage, ChatRequest, Completed, RouteTaken, TextDelta
+from tests import fakes
+
+QUESTION = ChatRequest(messages=(ChatMessage(role="user", content=fakes.SIXTY),))
+"""What echoes as the canonical text."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Road:
+    """A way to the fake upstream, as a provider's fields, and the route that it is."""
+
+    fields: dict[str, Any]
+    method: str
+    endpoint: str = ""
+
+
+@dataclass(slots=True, kw_only=True)
+class Answer:
+    """What the caller got: the text, the road that was named, and why it ended where it broke."""
+
+    text: str = ""
+    taken: RouteTaken | None = None
+    completed: Completed | None = None
+    failed: PlanFailed | None = None
+    attempts: list[Attempt]
+    routes: dict[tuple[str, str], Route]
+
+    @property
+    def kind(self) -> ErrorKind | None:
+        """Why it is no whole answer; None where it is one."""
+        broke = self.completed.error if self.completed else None
+        error = self.failed or broke
+        return error.kind if error else None
+
+    @property
+    def outcomes(self) -> list[str]:
+        return [attempt.outcome for attempt in self.attempts]
+
+
+def called(provider: Provider, model: str) -> Call:
+    return Call(
+        provider_id=provider.pk, model_id=model, purpose=Purpose.API, request_id=uuid.uuid4()
+    )
+
+
+async def asked(provider: Provider, model: str, request: ChatRequest = QUESTION) -> Answer:
+    """Asks once, waits for the rows to be written, and closes what was opened."""
+    call, answer = called(provider, model), Answer(attempts=[], routes={})
+    try:
+        await _listen(call, request, answer)
+        await board.current().flush()
+    finally:
+        await board.close()
+        await http.close()
+    attempts = Attempt.objects.filter(request_id=call.request_id).order_by("position")
+    answer.attempts = [attempt async for attempt in attempts]
+    answer.routes = {(r.method, r.endpoint): r async for r in provider.routes.all()}
+    return answer
+
+
+async def _listen(call: Call, request: ChatRequest, answer: Answer) -> None:
+    async with aclosing(router.stream(call, request)) as events:
+        try:
+            async for event in events:
+                if isinstance(event, TextDelta):
+                    answer.text += event.text
+                elif isinstance(event, RouteTaken):
+                    answer.taken = event
+                elif isinstance(event, Completed):
+                    answer.completed = event
+        except PlanFailed as failed:
+            answer.failed = failed

@@ -1,0 +1,103 @@
+"""What must come of each fault, as a table: the design's table of errors, applied.
+
+`DIRECT` is the provider's own API. Behind a gateway the same is expected but for the rows that are
+repeated: our gateway process cannot tell a page or garbage from an ordinary failure, so that it is
+tried twice; a LiteLLM proxy invents a `stop` for what was cut short, and calls every break a 500.
+"""
+
+from dataclasses import dataclass, replace
+
+from providers.breaker import State
+from providers.errors import ErrorKind
+
+NETWORK, TIMEOUT, PROVIDER = ErrorKind.NETWORK, ErrorKind.TIMEOUT, ErrorKind.PROVIDER
+OVERLOADED, RATE_LIMIT, REQUEST = ErrorKind.OVERLOADED, ErrorKind.RATE_LIMIT, ErrorKind.REQUEST
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expected:
+    """Of one request over one road. `kind` is None where the answer is whole.
+
+    `words` of the canonical text reach the caller; `calls` reach the upstream, each `waits` seconds
+    after the one before; `failures` is what the breaker has counted.
+    """
+
+    kind: ErrorKind | None = None
+    first: ErrorKind | None = None  # of the first call, where a later one went better
+    words: int = 0
+    calls: int = 1
+    waits: float = 0.0
+    state: State = State.CLOSED
+    failures: float = 0.0
+    code: str = ""  # of the error, where callers go by it
+
+    @property
+    def outcomes(self) -> list[str]:
+        last = self.kind or "ok"
+        return [str(self.first or last)] * (self.calls - 1) + [str(last)]
+
+
+_WHOLE = Expected(words=60)
+_FAILED_TWICE = Expected(kind=PROVIDER, calls=2, failures=2)
+_FAILED_ONCE = Expected(kind=PROVIDER, failures=1)
+_LOADED_TWICE = Expected(kind=OVERLOADED, calls=2, failures=1)  # an overload counts half
+_LIMITED = Expected(kind=RATE_LIMIT, state=State.OPEN)  # rests, and counts nothing
+_REFUSED = Expected(kind=REQUEST)
+_SET_ASIDE = Expected(state=State.OPEN)
+
+DIRECT = {
+    **dict.fromkeys(("sixty", "no-done", "late-100", "no-usage"), _WHOLE),
+    # Once more on the same route, at most, and not before the time that was asked for.
+    "once-500": replace(_WHOLE, calls=2, first=PROVIDER),
+    "once-503": replace(_WHOLE, calls=2, first=OVERLOADED, waits=1),
+    "once-529": replace(_WHOLE, calls=2, first=OVERLOADED),
+    # The limit's rest ends with a trial, and one good trial does not close a breaker.
+    "once-429-seconds": replace(_WHOLE, calls=2, first=RATE_LIMIT, waits=1, state=State.OPEN),
+    "500": _FAILED_TWICE,
+    "503": replace(_LOADED_TWICE, waits=1),
+    "503-silent": _LOADED_TWICE,
+    "529": _LOADED_TWICE,
+    "429-date": replace(_LIMITED, calls=2, waits=0.5),
+    **dict.fromkeys(("429-nonsense", "429-silent", "429-long"), _LIMITED),
+    # No answer: nothing is repeated that might have been worked on, or will be so an instant later.
+    "reset": Expected(kind=NETWORK, failures=1),
+    "stall-headers": Expected(kind=TIMEOUT, failures=1),
+    "stall-first": Expected(kind=TIMEOUT, failures=1),
+    **dict.fromkeys(("html", "garbage", "10-mb"), _FAILED_ONCE),
+    **dict.fromkeys(("empty", "nothing", "truncated-at-once"), _FAILED_TWICE),
+    **dict.fromkeys(("error-in-200", "error-body"), _FAILED_TWICE),
+    # After the first token: never again, never as a whole answer, and nothing said is lost.
+    "cut-40": Expected(kind=NETWORK, words=40, failures=1),
+    "stall-40": Expected(kind=TIMEOUT, words=40, failures=1),
+    **dict.fromkeys(
+        ("eof-40", "truncated-40", "garbled-40", "error-40"), replace(_FAILED_ONCE, words=40)
+    ),
+    # The request's own fault, or the key's.
+    **dict.fromkeys(("400", "400-filter", "filtered"), _REFUSED),
+    "too-long": replace(_REFUSED, code="context_length_exceeded"),
+    "401": replace(_SET_ASIDE, kind=ErrorKind.AUTH, code="invalid_api_key"),
+    "402": replace(_SET_ASIDE, kind=ErrorKind.QUOTA),
+}
+PROCESS = DIRECT | dict.fromkeys(("html", "garbage"), _FAILED_TWICE)
+PROXY = PROCESS | {
+    **dict.fromkeys(("eof-40", "truncated-40"), replace(_WHOLE, words=40)),
+    "cut-40": replace(_FAILED_ONCE, words=40),
+    "401": replace(DIRECT["401"], code=""),
+}
+del PROXY["10-mb"]  # it reads all of it, and answers nobody for seconds
+
+_BY_KIND = {
+    ErrorKind.AUTH: replace(_SET_ASIDE, kind=ErrorKind.AUTH),
+    ErrorKind.QUOTA: replace(_SET_ASIDE, kind=ErrorKind.QUOTA),
+    RATE_LIMIT: _LIMITED,
+    OVERLOADED: _LOADED_TWICE,
+    REQUEST: _REFUSED,
+}
+_ZAI = {
+    ErrorKind.AUTH: "1000 1001 1002 1003 1004 1112 1121 1309",
+    ErrorKind.QUOTA: "1113 1304 1308 1310",
+    RATE_LIMIT: "1302 1303",
+    OVERLOADED: "1305",
+    REQUEST: "1210 1211 1212 1213 1214 1215 1301",
+}
+ZAI = {code: _BY_KIND[kind] for kind, codes in _ZAI.items() for code in codes.split()}

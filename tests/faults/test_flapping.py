@@ -1,0 +1,114 @@
+"""A provider that is up and down and up again, and callers that go on asking, in real time."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+
+import pytest
+from asgiref.sync import sync_to_async
+from pytest_django import Settings
+
+from providers import board, http, router
+from providers.errors import PlanFailed
+from providers.models import Provider
+from providers.types import TextDelta
+from tests import fakes
+from tests.faults.asking import QUESTION, called
+
+MakeProvider = Callable[..., Provider]
+pytestmark = pytest.mark.django_db(transaction=True)
+
+UP, DOWN = 900, 600  # milliseconds
+PHASES = 4
+SECONDS = PHASES * (UP + DOWN) / 1000
+PACE = 0.025  # seconds between two requests of the steady caller
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """How one request ended, and how long it took."""
+
+    text: str
+    code: str
+    seconds: float
+
+
+@pytest.fixture
+def quick(impatient: Settings) -> None:
+    """Rests in the same proportion to these outages as the real ones are to outages of a minute."""
+    impatient.ROUTING_RULES = replace(
+        impatient.ROUTING_RULES,
+        rests=(0.1, 0.16, 0.24, 0.3, 0.3),
+        last_resort_every=0.2,
+        window=0.6,
+    )
+
+
+async def one(provider: Provider, model: str) -> Told:
+    began, text, code = time.monotonic(), "", ""
+    try:
+        async with aclosing(router.stream(called(provider, model), QUESTION)) as events:
+            async for event in events:
+                text += event.text if isinstance(event, TextDelta) else ""
+    except PlanFailed as failed:
+        code = failed.code
+    return Told(text=text, code=code, seconds=time.monotonic() - began)
+
+
+async def steadily(provider: Provider, model: str) -> list[Told]:
+    """Asks at an even pace for the whole time, whatever becomes of the requests before."""
+    asking: list[asyncio.Task[Told]] = []
+    until = time.monotonic() + SECONDS
+    try:
+        await one(provider, "sixty")
+        while time.monotonic() < until:
+            asking.append(asyncio.create_task(one(provider, model)))
+            await asyncio.sleep(PACE)
+        told = [await each for each in asking]
+        await board.current().flush()
+        return told
+    finally:
+        await board.close()
+        await http.close()
+
+
+async def test_with_a_second_road_no_caller_notices(
+    make_provider: MakeProvider, fake: fakes.Upstream, quick: None
+) -> None:
+    """Each is answered in whole, and the road that flaps is left alone after its first fall."""
+    provider = await sync_to_async(make_provider)(
+        base_url=fake.fault(f"flap-{UP}-{DOWN}"),
+        gateway_endpoint=fake.url,
+        api_key=fakes.KEY,
+        gateway_api_key=fakes.KEY,
+    )
+    told = await steadily(provider, "sixty")
+    assert len(told) > 0.6 * SECONDS / PACE
+    assert {each.text for each in told} == {fakes.SIXTY}
+    down = sum(record.behaviour == "500" for record in fake.requests)
+    assert 0 < down <= 10
+    assert max(each.seconds for each in told) < 1
+
+
+async def test_with_one_road_the_calls_while_it_is_down_are_few_and_it_comes_back_by_itself(
+    make_provider: MakeProvider, fake: fakes.Upstream, quick: None
+) -> None:
+    """Each fall costs a handful of calls; the rest fail at once, with the reason."""
+    provider = await sync_to_async(make_provider)(
+        base_url=fake.fault(f"flap-{UP}-{DOWN}"),
+        api_key=fakes.KEY,
+        routing_method="direct",
+        fallback_enabled=False,
+    )
+    told = await steadily(provider, "sixty")
+    down = sum(record.behaviour == "500" for record in fake.requests)
+    failed = [each for each in told if each.code]
+    # Those that open the breaker, a trial for each rest, and one a fifth of a second all the same.
+    assert down <= 15 * PHASES
+    assert len(failed) / len(told) < 0.65
+    assert Counter(each.code for each in failed)["routes_resting"] > len(failed) / 2
+    assert max(each.seconds for each in failed) < 1
+    assert {each.text for each in told if not each.code} == {fakes.SIXTY}
