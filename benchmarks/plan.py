@@ -1,0 +1,123 @@
+"""What a decision costs with ten thousand providers loaded: the plan, and what is looked up for it.
+
+Times of this process alone, the best of several rounds: what else the machine does only adds.
+"""
+
+import argparse
+import asyncio
+import os
+import random
+import resource
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import django
+from django.core.management import call_command
+
+from benchmarks.processes import goal, table
+
+MOST = 50.0  # microseconds
+
+
+def main(arguments: list[str] | None = None) -> None:
+    options = _options(arguments)
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "opencode_web.settings")
+    django.setup()
+    call_command("migrate", verbosity=0)
+    ids = _store(options.providers)
+    asyncio.run(_measure(ids, options))
+
+
+async def _measure(ids: list[int], options: argparse.Namespace) -> None:
+    from django.utils import timezone
+
+    from providers import board, routing, snapshot
+
+    own = board.current()
+    began = time.perf_counter()
+    known = await own.ready()
+    loaded = time.perf_counter() - began
+    asked = random.Random(0).choices(ids, k=options.calls)  # noqa: S311 - not a secret
+    candidates = [await own.candidate(pk, "m") for pk in asked]
+    now, fresh = timezone.now(), snapshot.fresh()
+
+    async def plan(number: int) -> object:
+        found = candidates[number]
+        return found and routing.plan(found.policy, found.routes, now, fresh)
+
+    async def candidate(number: int) -> object:
+        return await own.candidate(asked[number], "m")
+
+    async def named(number: int) -> object:
+        return known.named(f"bench-{number % len(ids)}/m")
+
+    spent = {
+        name: await _best(each, options.calls, options.rounds)
+        for name, each in {
+            "routing.plan": plan,
+            "board.candidate": candidate,
+            "snapshot.named": named,
+        }.items()
+    }
+    await board.close()
+    rows = [(name, f"{each:.1f}") for name, each in spent.items()]
+    table((f"{len(known.providers)} providers", "microseconds each"), *rows)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+    print(f"read in {loaded:.1f} s; the process took {peak:.0f} MB at most")
+    goal(
+        f"a plan takes {spent['routing.plan']:.1f} microseconds (goal: {MOST:g})",
+        spent["routing.plan"] < MOST,
+    )
+
+
+async def _best(call: Callable[[int], Awaitable[Any]], calls: int, rounds: int) -> float:
+    """Microseconds of one call, without what the loop around it takes."""
+
+    async def nothing(number: int) -> None:
+        return None
+
+    async def once(each: Callable[[int], Awaitable[Any]]) -> float:
+        began = time.perf_counter()
+        for number in range(calls):
+            await each(number)
+        return time.perf_counter() - began
+
+    empty = min([await once(nothing) for _ in range(rounds)])
+    return (min([await once(call) for _ in range(rounds)]) - empty) / calls * 1e6
+
+
+def _store(count: int) -> list[int]:
+    """So many providers, each with both roads and one model."""
+    from providers.models import LanguageModel, Provider, Route
+
+    made = Provider.objects.bulk_create(
+        Provider(
+            slug=f"bench-{number}",
+            name=f"Bench {number}",
+            base_url=f"http://127.0.0.1:9/{number}/v1",
+            api_key="sk-bench",
+        )
+        for number in range(count)
+    )
+    Route.objects.bulk_create(
+        Route(provider=provider, method=method, endpoint=endpoint)
+        for provider in made
+        for method, endpoint in provider.roads(())
+    )
+    LanguageModel.objects.bulk_create(
+        LanguageModel(provider=provider, model_id="m", name="m") for provider in made
+    )
+    return [provider.pk for provider in made]
+
+
+def _options(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--providers", type=int, default=10_000)
+    parser.add_argument("--calls", type=int, default=5_000, help="each round")
+    parser.add_argument("--rounds", type=int, default=5)
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    main()
