@@ -52,7 +52,20 @@ class Chunks:
         if raw is self._last:  # one chunk may be several events
             return b""
         self._last = raw
+        if self._begun and event.line and self._is_ready(raw):
+            return b"data: %b\n\n" % event.line.encode()
         return self._passed_on(raw)
+
+    def _is_ready(self, raw: Json) -> bool:
+        """Whether a chunk can go on to the letter, as nearly all can: encoding is dear."""
+        return (
+            raw.get("model") == self._head["model"]
+            and "created" in raw
+            and "object" in raw
+            and bool(raw.get("id"))
+            and bool(raw["choices"])
+            and not raw.get("usage")
+        )
 
     def end(self, completed: Completed) -> bytes:
         """The last chunk, with the usage where it was asked for, and the end mark."""
@@ -203,7 +216,8 @@ def _marked(earlier: str) -> dict[str, Any]:
 
 def _is_whole(raw: Json) -> bool:
     choices = raw.get("choices")
-    return isinstance(choices, list) and any("message" in c for c in choices if isinstance(c, dict))
+    first = choices[0] if choices and isinstance(choices, list) else None
+    return isinstance(first, dict) and "message" in first
 
 
 def _is_chunk(raw: Json) -> bool:

@@ -189,3 +189,24 @@ def test_an_answer_of_another_time_says_so() -> None:
     one.take(said)
     for sent in (chunks.take(said), one.end(ENDED)):
         assert b'"earlier_answer":"this is the answer of 3 h ago"' in sent
+
+
+def test_a_chunk_that_needs_no_change_goes_on_to_the_letter() -> None:
+    """Spaces, order and spelling; encoding each one again would be dear."""
+    chunks = Chunks("chatcmpl-1", 9, usage=True)
+    chunks.begin("m")
+    lines = [json.dumps(chunk({"content": text}, model="m", x="é")) for text in "ab"]
+    sent = [b"".join(map(chunks.take, wire.events(json.loads(line), line))) for line in lines]
+    assert json.loads(sent[0].removeprefix(b"data: "))["choices"][0]["delta"]["role"]
+    assert sent[1] == f"data: {lines[1]}\n\n".encode()
+
+
+def test_what_says_nothing_we_know_goes_on() -> None:
+    """A second choice, a signature, a vendor's own field."""
+    second = chunk({"content": "b"})
+    second["choices"][0]["index"] = 1
+    signed = chunk({"extra_content": {"google": {"thought_signature": "x"}}})
+    first = chunk({"role": "assistant", "content": "a"})
+    assert passed_on(first, second, signed) == [
+        each | {"model": "m"} for each in (first, second, signed)
+    ]
