@@ -158,7 +158,9 @@ def test_only_operators_look_for_people(
     [
         ({"provider": "beta"}, {"beta", "rescued"}),
         ({"provider": "acme"}, {"ok", "auth", "stopped", "resting", "old", "rescued"}),
-        ({"model": "GLM"}, {"beta"}),
+        ({"model": "GLM-4.7"}, {"beta"}),
+        ({"model": "glm.4"}, set()),
+        ({"model": "(["}, set()),
         ({"outcome": "ok"}, {"ok", "beta", "old", "rescued"}),
         ({"outcome": "failed"}, {"auth", "resting"}),
         ({"outcome": "auth"}, {"auth"}),
