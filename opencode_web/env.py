@@ -83,6 +83,14 @@ class Environment(BaseSettings):
         description="Redis or Valkey. `./dev up` starts one of its own where this is not set.",
         examples=["redis://cache.example:6379/0"],
     )
+    redis_patience: float = Field(
+        default=0.05,
+        gt=0,
+        le=5,
+        description="Seconds that a request may lose to a Redis that does not answer; then it goes"
+        " on without.",
+        examples=["0.05"],
+    )
     opencode_web_home: Path = Field(
         default_factory=default_home,
         description="The folder of everything `./dev up` stores; run by root, PostgreSQL's part"

@@ -92,6 +92,7 @@ DATABASES["default"].setdefault("OPTIONS", {}).update(
 
 # Redis: event logs, wake-ups, Celery's broker. Nothing here is the only copy of anything.
 REDIS_URL = ENV.redis_url.get_secret_value()
+REDIS_PATIENCE = ENV.redis_patience
 
 # Sign-in
 LOGIN_URL = "sign-in"

@@ -22,7 +22,6 @@ from providers import database
 log = logging.getLogger(__name__)
 
 CHANNEL = "changes"
-PATIENCE = 0.05  # seconds that a request may lose to a Redis that does not answer
 AWAY_FOR = 5.0  # seconds in which a Redis that failed is not asked again
 CHECK_EVERY = 1.5  # seconds between two looks where nobody told of a change
 MOST_OF_A_CPU = 50  # a copy is checked no sooner than so many times what the last reading took
@@ -46,8 +45,9 @@ class _Teller:
 
     def _connected(self) -> redis.Redis:
         if self._client is None:
+            patience = settings.REDIS_PATIENCE
             self._client = redis.Redis.from_url(
-                settings.REDIS_URL, socket_timeout=PATIENCE, socket_connect_timeout=PATIENCE
+                settings.REDIS_URL, socket_timeout=patience, socket_connect_timeout=patience
             )
         return self._client
 
@@ -59,7 +59,7 @@ def announce(topic: str) -> None:
     """Tells all processes, once the transaction is committed, that rows of a topic have changed.
 
     Topics: `providers` (what operators set), `routes` (what calls changed), `keys` (client keys).
-    Never fails and never takes longer than PATIENCE.
+    Never fails and never takes longer than REDIS_PATIENCE.
     """
     transaction.on_commit(lambda: _teller.tell(topic))
 

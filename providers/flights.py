@@ -18,7 +18,7 @@ from django.utils.crypto import salted_hmac
 
 from providers.errors import CallError, FlightBroken, told
 from providers.flight_log import LEASE, LINGERS, OK, TOO_LARGE, LeaderLost, Log, Move, decide
-from providers.redis_client import PATIENCE, Away
+from providers.redis_client import Away
 
 LARGEST = 4 * 1024 * 1024  # bytes of one flight in Redis; a longer answer is its own reader's alone
 WRITE_EVERY = 0.03  # seconds; what comes within it is written together
@@ -129,7 +129,7 @@ class _Leader:
                 self._room.set()
                 yield piece
             # Who asks after this reader's end must find the end in the log.
-            await asyncio.wait([self._writing], timeout=PATIENCE)
+            await asyncio.wait([self._writing], timeout=settings.REDIS_PATIENCE)
             await self._run  # raises what the run raised
         finally:
             await self._leave()

@@ -18,7 +18,6 @@ from redis.exceptions import RedisError
 
 log = logging.getLogger(__name__)
 
-PATIENCE = 0.05  # seconds that a request may lose to a Redis that does not answer
 LONG_PATIENCE = 1.0  # seconds, where nobody waits: a pause of Redis is no reason to give up
 AWAY_FOR = 5.0  # seconds in which a Redis that failed is not asked again
 MOST_CONNECTIONS = 32  # of one event loop; more callers wait for a free one, within their patience
@@ -48,7 +47,7 @@ async def ask[T](command: Command[T]) -> T:
     if time.monotonic() < line.away_until:
         raise Away
     try:
-        return await _bounded(command, line.client, PATIENCE)
+        return await _bounded(command, line.client, settings.REDIS_PATIENCE)
     except Away as away:
         line.away_until = time.monotonic() + AWAY_FOR
         log.warning("redis_away problem=%s", type(away.__cause__).__name__)

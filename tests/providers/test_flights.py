@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 import redis
+from django.conf import settings
 from pytest_django import Settings
 
 from opencode_web import places
-from providers import flight_log, flights, redis_client
+from providers import flight_log, flights
 from providers.errors import CallError, ErrorKind, FlightBroken, KeyReused
 from providers.flight_log import OK, TOO_LARGE, Move, Seen, decide
 from tests import fakes
@@ -51,12 +52,12 @@ class Runs:
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """A busy machine is no Redis that is away, but where a test is about that."""
-    monkeypatch.setattr(redis_client, "PATIENCE", 2.0)
+    monkeypatch.setattr(settings, "REDIS_PATIENCE", 2.0)
 
 
 @pytest.fixture
 def impatience(patience: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(redis_client, "PATIENCE", 0.05)
+    monkeypatch.setattr(settings, "REDIS_PATIENCE", 0.05)
 
 
 @pytest.fixture
