@@ -29,8 +29,8 @@ NO_REQUEST_ID = (
 LARGEST_KEY = 2**63 - 1
 
 
-def _choice(label: str, every: str, choices: list[tuple[str, str]]) -> forms.ChoiceField:
-    return forms.ChoiceField(label=label, required=False, choices=[("", every), *choices])
+def _choice(label: str, choices: list[tuple[str, str]]) -> forms.ChoiceField:
+    return forms.ChoiceField(label=label, required=False, choices=[("", "Any"), *choices])
 
 
 def _moment(label: str) -> forms.DateTimeField:
@@ -51,14 +51,13 @@ class FilterForm(forms.Form):
     """The filters of the log, for one person: only operators look for people."""
 
     model = forms.CharField(label="Model", required=False, max_length=200)
-    provider = _choice("Provider", "Any provider", [])
-    outcome = _choice("Outcome", "Any outcome", list(_outcomes()))
-    span = _choice("When", "Any time", [(name, words) for name, (words, _) in SPANS.items()])
+    provider = _choice("Provider", [])
+    outcome = _choice("Outcome", list(_outcomes()))
+    span = _choice("When", [(name, words) for name, (words, _) in SPANS.items()])
     fell_back = forms.BooleanField(label="Fell back only", required=False)
-    purpose = _choice("For", "Any purpose", [])
+    purpose = _choice("For", [])
     method = _choice(
         "Route",
-        "Any route",
         [("direct", "Direct"), ("gateway", "Gateway"), (NO_ROUTE, "No route was free")],
     )
     since = _moment("From (UTC)")
@@ -78,10 +77,10 @@ class FilterForm(forms.Form):
         rows = list(Provider.objects.order_by("name").values_list("pk", "slug", "name"))
         self._providers = {slug: pk for pk, slug, _ in rows}
         providers = [(slug, name) for _, slug, name in rows]
-        self.fields["provider"] = _choice("Provider", "Any provider", providers)
+        self.fields["provider"] = _choice("Provider", providers)
         seen = list(Purpose) if viewer.is_staff else OWN
         purposes = [(purpose.value, str(purpose.label)) for purpose in seen]
-        self.fields["purpose"] = _choice("For", "Any purpose", purposes)
+        self.fields["purpose"] = _choice("For", purposes)
         if not viewer.is_staff:
             del self.fields["person"]
 
