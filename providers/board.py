@@ -22,7 +22,7 @@ from providers import breaker, changes, database, metrics, presets, records, sna
 from providers.errors import ErrorKind
 from providers.limits import Gate, RetryBudget
 from providers.records import Result
-from providers.routes import Evidence, RouteState, Window, after
+from providers.routes import Evidence, RouteState, Window, after, is_plain
 from providers.snapshot import Candidate, Snapshot
 from providers.types import Target
 
@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 WRITE_EVERY = 0.05  # seconds; what comes within it is written together
 BATCH = 2000  # results in one transaction
+MOST_MADE = 10_000  # candidates made ready, of as many models
 MOST_KEPT = 20_000  # results that wait for a database that is away: about 20 MB
 
 
@@ -54,6 +55,7 @@ class Board:
         self._last_resort: dict[int, float] = {}
         self._rules = settings.ROUTING_RULES
         self._windows: defaultdict[int, Window] = defaultdict(lambda: Window(self._rules))
+        self._candidates: dict[tuple[int, str], tuple[Snapshot, Candidate]] = {}
         self._gates: dict[tuple[str, str], Gate] = {}
         self.budget = RetryBudget(self._rules)
         self.dropped = 0
@@ -81,22 +83,20 @@ class Board:
     async def candidate(self, provider_id: int, model_id: str) -> Candidate | None:
         """A provider with its routes as they are now; None where it is gone or switched off."""
         known = await self.ready()
+        routes = self.routes(provider_id)
+        made = self._candidates.get((provider_id, model_id))
+        if made and made[0] is known and made[1].routes == routes:
+            return made[1]
         found = known.providers.get(provider_id)
         if found is None:
             return None
         served = known.served(provider_id, model_id)
-        return replace(
-            found,
-            model_id=model_id,
-            prices=served.prices if served else snapshot.Prices(),
-            routes=self.routes(provider_id) or await self._newest(provider_id),
-        )
-
-    async def _newest(self, provider_id: int) -> tuple[RouteState, ...]:
-        """The routes of a provider that was added a moment ago: their copy is read apart."""
-        with suppress(django.db.Error):
-            await self._routes.read()
-        return self.routes(provider_id)
+        prices = served.prices if served else snapshot.Prices()
+        new = replace(found, model_id=model_id, prices=prices, routes=routes)
+        if len(self._candidates) >= MOST_MADE:
+            self._candidates.clear()
+        self._candidates[provider_id, model_id] = (known, new)
+        return new
 
     def routes(self, provider_id: int) -> tuple[RouteState, ...]:
         found = (self._states.get(pk) for pk in self._of_provider.get(provider_id, ()))
@@ -157,9 +157,12 @@ class Board:
         """Takes a result: the route's state moves at once, the rows follow. Never waits."""
         seen = _evidence(result)
         if seen:
-            seen = self._counted(seen)
-            self._move(seen)
-            result = seen if isinstance(result, Evidence) else replace(result, evidence=seen)
+            counted = self._counted(seen)
+            self._move(counted)
+            if counted is not seen:
+                result = (
+                    counted if isinstance(result, Evidence) else replace(result, evidence=counted)
+                )
         if len(self._pending) >= MOST_KEPT:
             self._pending.popleft()
             self.dropped += 1
@@ -177,7 +180,9 @@ class Board:
         return replace(seen, half_failed=True) if told else seen
 
     def _move(self, seen: Evidence) -> None:
-        if state := self._states.get(seen.route_id):
+        state = self._states.get(seen.route_id)
+        # The averages are the row's; they come back with it, and no call is decided by them.
+        if state and not is_plain(state, seen):
             self._states[seen.route_id] = after(state, seen, self._rules)
 
     # Keeping in step

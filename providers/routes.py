@@ -6,6 +6,7 @@ later, so both tell the same story of the same results.
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
 
 from providers import breaker
 from providers.breaker import Breaker, State, Weight
@@ -72,18 +73,25 @@ class Evidence:
 
 def after(state: RouteState, seen: Evidence, rules: Rules = RULES) -> RouteState:
     """The state once a result is known."""
-    moved = replace(state, breaker=_moved(state.breaker, seen, rules))
-    if seen.kind == ErrorKind.STOPPED:
-        return moved
-    told = replace(
-        moved,
-        last_outcome=seen.kind or "ok",
-        last_outcome_at=seen.at,
-        last_error=seen.message,
-    )
-    if seen.kind is None:
-        return _gone_well(told, seen)
-    return _failed(told, seen) if _counts(seen) else told
+    changed: dict[str, Any] = {}
+    moved = _moved(state.breaker, seen, rules)
+    if moved is not state.breaker:
+        changed["breaker"] = moved
+    if seen.kind != ErrorKind.STOPPED:
+        changed["last_outcome"] = seen.kind or "ok"
+        changed["last_outcome_at"] = seen.at
+        changed["last_error"] = seen.message
+        if seen.kind is None:
+            changed |= _gone_well(state, seen)
+        elif _counts(seen):
+            changed |= _failed(state, seen)
+    return replace(state, **changed) if changed else state
+
+
+def is_plain(state: RouteState, seen: Evidence) -> bool:
+    """Whether a good result only feeds the averages: the route is as clean as it can be."""
+    clean = state.breaker.state == State.CLOSED and not state.breaker.failures
+    return seen.kind is None and clean and state.breaker.proven and not seen.resets
 
 
 def _counts(seen: Evidence) -> bool:
@@ -109,28 +117,26 @@ def _moved(now: Breaker, seen: Evidence, rules: Rules) -> Breaker:
     return breaker.on_failure(now, failure, seen.at, rules)
 
 
-def _gone_well(state: RouteState, seen: Evidence) -> RouteState:
-    better = replace(
-        state,
-        last_success_at=seen.at,
-        good_streak=min(state.good_streak + 1, MOST_COUNTED),
-        judged=min(state.judged + 1, MOST_COUNTED),
-        error_share=state.error_share * (1 - SHARE_WEIGHT),
-    )
-    return better if seen.ttft_ms is None else _timed(better, seen.ttft_ms)
+def _gone_well(state: RouteState, seen: Evidence) -> dict[str, Any]:
+    changed: dict[str, Any] = {
+        "last_success_at": seen.at,
+        "good_streak": min(state.good_streak + 1, MOST_COUNTED),
+        "judged": min(state.judged + 1, MOST_COUNTED),
+        "error_share": state.error_share * (1 - SHARE_WEIGHT),
+    }
+    return changed if seen.ttft_ms is None else changed | _timed(state, seen.ttft_ms)
 
 
-def _failed(state: RouteState, seen: Evidence) -> RouteState:
-    return replace(
-        state,
-        last_failure_at=seen.at,
-        good_streak=0,
-        judged=min(state.judged + 1, MOST_COUNTED),
-        error_share=state.error_share + SHARE_WEIGHT * (1 - state.error_share),
-    )
+def _failed(state: RouteState, seen: Evidence) -> dict[str, Any]:
+    return {
+        "last_failure_at": seen.at,
+        "good_streak": 0,
+        "judged": min(state.judged + 1, MOST_COUNTED),
+        "error_share": state.error_share + SHARE_WEIGHT * (1 - state.error_share),
+    }
 
 
-def _timed(state: RouteState, ttft_ms: float) -> RouteState:
+def _timed(state: RouteState, ttft_ms: float) -> dict[str, Any]:
     """The averages with one more time to first token.
 
     The percentile moves up by 0.95 of a step where the figure is above it and down by 0.05 where it
@@ -138,16 +144,15 @@ def _timed(state: RouteState, ttft_ms: float) -> RouteState:
     1951). The baseline takes a slow answer for at most thrice what is usual.
     """
     if state.ttft_baseline_ms is None or state.ttft_ms is None or state.ttft_p95_ms is None:
-        return replace(state, ttft_ms=ttft_ms, ttft_p95_ms=ttft_ms, ttft_baseline_ms=ttft_ms)
+        return {"ttft_ms": ttft_ms, "ttft_p95_ms": ttft_ms, "ttft_baseline_ms": ttft_ms}
     usual, percentile = state.ttft_baseline_ms, state.ttft_p95_ms
     step = max(1.0, usual / 4)
-    weight = max(BASELINE_WEIGHT, 1 / (state.judged + 1))
-    return replace(
-        state,
-        ttft_ms=state.ttft_ms + TTFT_WEIGHT * (ttft_ms - state.ttft_ms),
-        ttft_p95_ms=percentile + step * (PERCENTILE - (ttft_ms <= percentile)),
-        ttft_baseline_ms=usual + weight * (min(ttft_ms, 3 * usual) - usual),
-    )
+    weight = max(BASELINE_WEIGHT, 1 / (state.judged + 2))
+    return {
+        "ttft_ms": state.ttft_ms + TTFT_WEIGHT * (ttft_ms - state.ttft_ms),
+        "ttft_p95_ms": percentile + step * (PERCENTILE - (ttft_ms <= percentile)),
+        "ttft_baseline_ms": usual + weight * (min(ttft_ms, 3 * usual) - usual),
+    }
 
 
 class Window:

@@ -49,10 +49,15 @@ class Candidate:
     routes: tuple[RouteState, ...] = ()
     model_id: str = ""
     prices: Prices = field(default_factory=Prices)
+    _targets: dict[int, Target] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def target(self, route: RouteState) -> Target:
-        """Where an attempt over one of its routes goes."""
-        return targets.target(self.connection, route.method, self.model_id, route.endpoint)
+        """Where an attempt over one of its routes goes; made once."""
+        if route.route_id not in self._targets:
+            self._targets[route.route_id] = targets.target(
+                self.connection, route.method, self.model_id, route.endpoint
+            )
+        return self._targets[route.route_id]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

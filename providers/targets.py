@@ -97,9 +97,10 @@ def patient(target: Target, *, last: bool, remaining: float) -> Target:
     first = max(times.first_token, settings.TIMEOUT_FIRST_TOKEN_LAST) if last else times.first_token
     return replace(
         target,
-        timeouts=replace(
-            times,
+        timeouts=Timeouts(
+            connect=times.connect,
             first_token=min(first, remaining),
+            silence=times.silence,
             whole=min(times.whole, remaining),
             total=min(times.total, remaining),
         ),
