@@ -10,23 +10,21 @@ from contextlib import aclosing, contextmanager
 from dataclasses import asdict, replace
 from typing import Any
 
-from providers import direct, http, wire
+from providers import direct, errors, http, wire
 from providers.errors import CallError, ErrorKind, GatewayError
 from providers.types import ChatRequest, ClientEvent, FoundModel, Json, Kind, Target, Upstream
 
-# Failures on the way to the gateway, where it has not said a word yet.
-_ON_THE_WAY = frozenset(
+# Failures of the connection to the gateway itself: before it said a word, and in the middle.
+_NOT_REACHED = frozenset(
     {
-        "connect_refused",
-        "connect_timeout",
-        "dns",
-        "tls",
-        "tls_certificate",
-        "unreachable",
-        "reset",
-        "network",
+        *("connect_refused", "connect_timeout", "dns", "tls", "tls_certificate", "unreachable"),
+        *("reset", "network"),
     }
 )
+_BROKE_OFF = frozenset({"cut", "headers_timeout"})
+# Seconds in which our own process sends its headers, for it does so before it calls the provider:
+# one that is stopped or stuck is left for the other road long before the first token is due.
+OWN_HEADERS = 2.0
 # A proxy marks what it passes on from a provider with this; what lacks it is the proxy's own word.
 _PASSED_ON = "litellm."
 # LiteLLM's class names before a provider's sentence, and its remark on its own fallbacks after it.
@@ -46,6 +44,7 @@ async def stream(target: Target, request: ChatRequest) -> AsyncGenerator[ClientE
     body = wire.body(request, target.model)
     if target.upstream is not None:
         body |= {"model": target.upstream.litellm_model, "upstream": asdict(target.upstream)}
+        target = _watched(target)
     url = f"{base_url(target)}/chat/completions"
     with _sorted_errors(target):
         async with aclosing(direct.exchange(target, url, body, _events)) as events:
@@ -59,7 +58,7 @@ async def list_models(target: Target) -> list[FoundModel]:
     with _sorted_errors(target):
         if target.upstream is None:
             return await direct.fetch_models(target, url)
-        return await _upstream_models(target, target.upstream, url)
+        return await _upstream_models(_watched(target), target.upstream, url)
 
 
 async def _upstream_models(target: Target, upstream: Upstream, url: str) -> list[FoundModel]:
@@ -73,6 +72,10 @@ async def _upstream_models(target: Target, upstream: Upstream, url: str) -> list
     if isinstance(payload, dict) and payload.get("error"):
         raise restored(payload["error"])
     return wire.found_models(payload)
+
+
+def _watched(target: Target) -> Target:
+    return replace(target, timeouts=replace(target.timeouts, headers=OWN_HEADERS))
 
 
 def base_url(target: Target) -> str:
@@ -99,27 +102,14 @@ class _Told(CallError):
 
 def told(error: CallError) -> dict[str, Any]:
     """A CallError as our gateway process puts it into its answer."""
-    return {
-        "message": error.message,
-        "type": error.kind.value,
-        "kind": error.kind.value,
-        "code": error.code,
-        "status": error.status,
-        "retry_after": error.retry_after,
-    }
+    return {"type": error.kind.value, **errors.told(error)}
 
 
 def restored(fields: Json) -> CallError:
     """The CallError that our gateway process told of."""
     if fields["kind"] == ErrorKind.GATEWAY:
         return GatewayError(fields["message"], status=fields["status"], code=fields["code"])
-    return _Told(
-        ErrorKind(fields["kind"]),
-        fields["message"],
-        status=fields["status"],
-        code=fields["code"],
-        retry_after=fields["retry_after"],
-    )
+    return errors.restored(fields, _Told)
 
 
 def _events(chunk: Json, line: str = "") -> Iterable[ClientEvent]:
@@ -145,9 +135,10 @@ def _own(error: CallError, target: Target) -> GatewayError | None:
     """The same failure as the gateway's own, where it is."""
     if isinstance(error, GatewayError | _Told) or error.message.startswith(_PASSED_ON):
         return None
-    if error.code in _ON_THE_WAY and error.status is None:
+    if error.status is None and error.code in _NOT_REACHED | _BROKE_OFF:
         where = "The LiteLLM endpoint" if target.upstream is None else "The gateway process"
-        return GatewayError(f"{where} could not be reached: {error.message}", code=error.code)
+        problem = "could not be reached" if error.code in _NOT_REACHED else "failed"
+        return GatewayError(f"{where} {problem}: {error.message}", code=error.code)
     status = error.status or 0
     if error.code in _OWN_CODES or status in (401, 403, 407):
         message = "The gateway refused its own key."

@@ -159,11 +159,11 @@ async def opened(
     sending = _Sending(method, url, headers, body, patience.timeout())
     door = await _door()
     try:
-        response = await patience.wait(sending.over(door.shared))
+        response = await patience.headers(sending.over(door.shared))
     except CallError as error:
         if error.code != "reset" or not _reused.get():
             raise
-        response = await patience.wait(sending.over(door.fresh))
+        response = await patience.headers(sending.over(door.fresh))
     try:
         yield response
     finally:
@@ -258,9 +258,19 @@ class Patience:
         except TimeoutError as exc:
             raise CallError(ErrorKind.TIMEOUT, self._sentence(code), code=code) from exc
 
+    async def headers[T](self, awaitable: Awaitable[T]) -> T:
+        """The same for an answer's headers, which some servers owe us sooner."""
+        try:
+            async with asyncio.timeout(self.times.headers):
+                return await self.wait(awaitable)
+        except TimeoutError as exc:
+            code = "headers_timeout"
+            raise CallError(ErrorKind.TIMEOUT, self._sentence(code), code=code) from exc
+
     def _sentence(self, code: str) -> str:
         times = self.times
         return {
+            "headers_timeout": f"It did not answer within {times.headers or 0:g} s.",
             "first_token_timeout": f"No answer began within {self.first:.0f} s.",
             "content_timeout": f"Nothing of the answer came for {times.whole:.0f} s.",
             "silence_timeout": f"The answer fell silent for {times.silence:.0f} s.",

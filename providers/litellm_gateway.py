@@ -11,8 +11,9 @@ import hmac
 import json
 import logging
 import os
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing, asynccontextmanager
+import re
+from collections.abc import AsyncGenerator, Awaitable, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from typing import Any
 
 import aiohttp
@@ -25,16 +26,9 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from providers import direct, gateway, http, sse
-from providers.errors import (
-    CallError,
-    GatewayError,
-    TruncatedError,
-    classify,
-    error_fields,
-)
-from providers.http_errors import network_error
+from providers.errors import CallError, GatewayError, TruncatedError
+from providers.litellm_errors import call_error
 from providers.types import Json, Kind, Method, Target, Timeouts
-from providers.wire import sentence
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +42,7 @@ PARAMETERS = frozenset(
         "reasoning_effort",
     }
 )
+STREAMED = {"stream": True, "stream_options": {"include_usage": True}}
 _OURS = frozenset({"model", "messages", "stream", "stream_options", "upstream"})
 
 # Read by litellm at import: no price list from the network, no .env file, no debugging prints.
@@ -139,28 +134,45 @@ async def healthz(request: Request) -> Response:
 
 
 async def chat_completions(request: Request) -> Response:
-    """Streams one answer; the reader leaving cancels the call behind it."""
+    """One answer, streamed or whole; the reader leaving cancels the call behind it."""
     if not _is_ours(request):
         return _refused()
     body = await request.json()
-    return StreamingResponse(
-        _stream(body),
-        media_type="text/event-stream",
-        headers=sse.HEADERS,
-    )
+    if body.get("stream"):
+        return StreamingResponse(_stream(body), media_type="text/event-stream", headers=sse.HEADERS)
+    return _json(_whole(body))
 
 
 async def models(request: Request) -> Response:
     """The catalogue of the provider behind: LiteLLM has no call for it, the road is the same."""
     if not _is_ours(request):
         return _refused()
-    fields = (await request.json())["upstream"]
-    try:
-        found = await direct.list_models(gateway.upstream_target(_BLANK, fields))
-    except CallError as error:
-        return JSONResponse({"error": gateway.told(error)})
+    return _json(_catalogue((await request.json())["upstream"]))
+
+
+def _json(making: Awaitable[Json]) -> Response:
+    """JSON that is still being made. Its headers go at once: so they tell that this process lives,
+    however slow the provider is. An error is told in the body."""
+
+    async def made() -> AsyncGenerator[bytes]:
+        yield b" "
+        try:
+            found = await making
+        except CallError as error:
+            found = {"error": gateway.told(error)}
+        yield _dumped(found)
+
+    return StreamingResponse(made(), media_type="application/json")
+
+
+def _dumped(found: Json) -> bytes:
+    return json.dumps(found, separators=(",", ":"), default=str).encode()
+
+
+async def _catalogue(upstream: Json) -> Json:
+    found = await direct.list_models(gateway.upstream_target(_BLANK, upstream))
     rows = [{"id": m.model_id, "name": m.name, "context_length": m.context} for m in found]
-    return JSONResponse({"object": "list", "data": rows})
+    return {"object": "list", "data": rows}
 
 
 # Filled in from the request; the caller's own patience ends the call before these do.
@@ -186,10 +198,11 @@ def _refused() -> Response:
 
 
 async def _stream(body: dict[str, Any]) -> AsyncGenerator[bytes]:
+    yield sse.comment()
     try:
         async with aclosing(_chunks(body)) as chunks:
             async for chunk in chunks:
-                yield sse.encode(json.dumps(chunk, separators=(",", ":"), default=str))
+                yield sse.encode(_dumped(chunk).decode())
     except CallError as error:
         yield sse.encode(json.dumps({"error": gateway.told(error)}))
     else:
@@ -198,23 +211,55 @@ async def _stream(body: dict[str, Any]) -> AsyncGenerator[bytes]:
 
 async def _chunks(body: dict[str, Any]) -> AsyncGenerator[Json]:
     """LiteLLM's chunks as they are, until one claims a finish reason that nobody sent."""
-    if sdk.session is None:
-        raise GatewayError(sdk.problem, code="litellm_missing")
     answer = None
     try:
-        answer = await sdk.module.acompletion(**_arguments(body))
-        async for chunk in answer:
-            fields = chunk.model_dump(exclude_none=True)
-            if _claims_finish(fields) and not _was_received(answer):
-                raise TruncatedError
-            yield fields
+        with _mapped_errors():
+            answer = await _asked(body, STREAMED)
+            async for chunk in answer:
+                fields = chunk.model_dump(exclude_none=True)
+                if _claims_finish(fields) and not _was_received(answer):
+                    raise TruncatedError
+                yield fields
+    finally:
+        if answer is not None:
+            await _close(answer)
+
+
+async def _whole(body: dict[str, Any]) -> Json:
+    """LiteLLM's answer as it is, unless it claims a finish reason that nobody sent."""
+    received: list[str] = []
+
+    def note(details: Json) -> None:
+        if isinstance(raw := details.get("original_response"), str):
+            received.append(raw)
+
+    with _mapped_errors():
+        answer = await _asked(body, {"logger_fn": note})
+    if received and set(_FINISHES.findall(received[-1])) == {"null"}:
+        raise TruncatedError
+    fields: Json = answer.model_dump(exclude_none=True)
+    return fields
+
+
+# How a whole answer's finish reasons begin, in OpenAI's, Anthropic's or Bedrock's words: a text, or
+# null. Within the answer's own text the quotes would be escaped.
+_FINISHES = re.compile(r'"(?:finish|stop|done)_?reason"\s*:\s*("|null)', re.I)
+
+
+async def _asked(body: dict[str, Any], more: dict[str, Any]) -> Any:
+    if sdk.session is None:
+        raise GatewayError(sdk.problem, code="litellm_missing")
+    return await sdk.module.acompletion(**_arguments(body), **more)
+
+
+@contextmanager
+def _mapped_errors() -> Iterator[None]:
+    try:
+        yield
     except CallError:
         raise
     except Exception as exc:
         raise call_error(exc) from exc
-    finally:
-        if answer is not None:
-            await _close(answer)
 
 
 def _claims_finish(chunk: Json) -> bool:
@@ -253,8 +298,6 @@ def _arguments(body: dict[str, Any]) -> dict[str, Any]:
         **({"extra_body": extra} if extra else {}),
         "model": upstream["litellm_model"],
         "messages": body["messages"],
-        "stream": True,
-        "stream_options": {"include_usage": True},
         "api_base": _litellm_base(upstream),
         # Never empty: LiteLLM would take a key from the environment and send it there.
         "api_key": upstream["api_key"] or "none",
@@ -263,6 +306,7 @@ def _arguments(body: dict[str, Any]) -> dict[str, Any]:
         **({"client": sdk.handler} if _is_anthropic(upstream) else {}),
         "max_retries": 0,
         "num_retries": 0,
+        **({"allowed_openai_params": ["max_retries"]} if _is_openai_like(upstream) else {}),
         "timeout": settings.TIMEOUT_TOTAL,
     }
 
@@ -273,68 +317,15 @@ def _litellm_base(upstream: Json) -> str:
     return base.removesuffix("/v1") if _is_anthropic(upstream) else base
 
 
+def _is_openai_like(upstream: Json) -> bool:
+    """Whether LiteLLM calls it with OpenAI's package under another name: it then drops
+    `max_retries` unless it is told to let it through, and calls three times."""
+    prefix = str(upstream["litellm_model"]).partition("/")[0]
+    return prefix in sdk.module.openai_compatible_providers
+
+
 def _is_anthropic(upstream: Json) -> bool:
     return str(upstream["litellm_model"]).startswith("anthropic/")
-
-
-def call_error(exc: BaseException) -> CallError:
-    """The CallError of an exception of LiteLLM: by what caused it, then by status and code."""
-    # Around what broke off in mid-stream LiteLLM puts a 503 of its own.
-    exc = getattr(exc, "original_exception", None) or exc
-    if network := _network_cause(exc):
-        return network
-    status = _status(exc)
-    if status is None:
-        # No answer of a provider has this shape: a bug, or an option LiteLLM does not know.
-        said = f"LiteLLM failed ({type(exc).__name__})."
-        return GatewayError(said, status=500, code="litellm_failed")
-    body = next((found for link in _chain(exc) if (found := _body(link))), None)
-    code, words = error_fields(body)
-    words = words or _plain(exc)
-    if direct.is_html(words):
-        code, words = "html", direct.HTML_SENTENCE
-    kind = classify(status, code)
-    retry_after = direct.seconds(_header(exc, "retry-after"))
-    return CallError(kind, sentence(kind, words), status=status, code=code, retry_after=retry_after)
-
-
-def _chain(exc: BaseException) -> Iterator[BaseException]:
-    """The exception and what caused it: LiteLLM keeps less than it was told."""
-    seen: list[BaseException] = []
-    link: BaseException | None = exc
-    while link is not None and link not in seen:
-        seen.append(link)
-        yield link
-        link = link.__cause__ or link.__context__
-
-
-def _network_cause(exc: BaseException) -> CallError | None:
-    """Refused, DNS, TLS and reset all look like a 500 from LiteLLM; the chain knows better."""
-    return next((found for link in _chain(exc) if (found := network_error(link))), None)
-
-
-def _status(exc: BaseException) -> int | None:
-    status = str(getattr(exc, "status_code", None) or "")
-    return int(status) if status.isdigit() else None
-
-
-def _body(exc: BaseException) -> object:
-    body = getattr(exc, "body", None)
-    if isinstance(body, dict):
-        return body if "error" in body else {"error": body}
-    return body
-
-
-def _plain(exc: BaseException) -> str:
-    """LiteLLM's words without its class names in front."""
-    text = str(getattr(exc, "message", exc))
-    return text.rpartition("Exception - ")[2] or text
-
-
-def _header(exc: BaseException, name: str) -> str:
-    headers = getattr(exc, "litellm_response_headers", None) or {}
-    response = getattr(exc, "response", None)
-    return str(headers.get(name) or getattr(response, "headers", {}).get(name) or "")
 
 
 application = Starlette(

@@ -56,7 +56,8 @@ class Timeouts:
     """Seconds. `first_token` counts from the call, `silence` between two chunks.
 
     `whole` is how long an answer that is not streamed may take, as nobody can tell work from
-    silence, and how long a stream may show signs of life without a word of the answer.
+    silence, and how long a stream may show signs of life without a word of the answer. `headers`
+    is for a server that sends its headers at once.
     """
 
     connect: float
@@ -64,6 +65,7 @@ class Timeouts:
     silence: float
     total: float
     whole: float = 300.0
+    headers: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,15 +7,16 @@ import subprocess
 import sys
 import time
 from contextlib import aclosing
-from dataclasses import replace
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from pytest_django import Settings
 
-from providers import gateway, http
-from providers.errors import CallError, ErrorKind, GatewayError
+from providers import direct, gateway, http
+from providers.errors import CallError, ErrorKind, GatewayError, classify
 from providers.types import (
     ChatMessage,
     ChatRequest,
@@ -113,6 +114,88 @@ async def test_the_providers_failures_keep_their_kind(
     assert code is None or error.code == code
 
 
+async def whole(target: Target) -> Any:
+    """What the process answers where no stream is asked for."""
+    assert target.upstream is not None
+    patience = http.Patience(target.timeouts)
+    body = {
+        "messages": [{"role": "user", "content": "hello world"}],
+        "upstream": asdict(target.upstream),
+    }
+    url, headers = f"{target.base_url}/v1/chat/completions", direct.headers(target)
+    try:
+        async with http.opened(
+            "POST", url, headers=headers, body=body, patience=patience
+        ) as response:
+            return await direct.read_json(response, patience)
+    finally:
+        await http.close()
+
+
+@pytest.mark.parametrize("prefix", ["openai", "anthropic"])
+async def test_an_answer_comes_whole_where_no_stream_is_asked_for(
+    target: Target, fake: fakes.Upstream, prefix: str
+) -> None:
+    """LiteLLM asks the provider for no stream either."""
+    answer = await whole(asking(target, "echo", prefix))
+    assert answer["object"] == "chat.completion"
+    assert answer["choices"][0]["message"]["content"] == "hello world"
+    assert answer["choices"][0]["finish_reason"] == "stop"
+    assert answer["usage"]["completion_tokens"] == 2
+    assert not fake.requests[-1].body.get("stream")
+
+
+@pytest.mark.parametrize("prefix", ["openai", "anthropic"])
+@pytest.mark.parametrize(
+    ("model", "kind", "code"),
+    [
+        ("401", ErrorKind.AUTH, None),
+        ("429", ErrorKind.RATE_LIMIT, None),
+        ("500", ErrorKind.PROVIDER, None),
+        ("truncated", ErrorKind.PROVIDER, "truncated"),
+        ("reset", ErrorKind.NETWORK, "reset"),
+        ("cut-mid", ErrorKind.NETWORK, "cut"),
+    ],
+)
+async def test_a_whole_answers_failures_keep_their_kind_too(
+    target: Target, prefix: str, model: str, kind: ErrorKind, code: str | None
+) -> None:
+    """A finish reason that nobody sent is no `stop` here either."""
+    told = (await whole(asking(target, model, prefix)))["error"]
+    assert told["kind"] == kind
+    assert code is None or told["code"] == code
+    assert model != "429" or told["retry_after"] == 2
+
+
+@pytest.mark.parametrize("prefix", ["openai", "anthropic", "zai", "deepseek"])
+async def test_litellm_calls_once(target: Target, fake: fakes.Upstream, prefix: str) -> None:
+    """Retrying is ours alone; it would call a provider three times."""
+    with pytest.raises(CallError):
+        await events(asking(target, "500", prefix))
+    assert (await whole(asking(target, "500", prefix)))["error"]["status"] == 500
+    assert len(fake.requests) == 2
+    assert not any("max_retries" in request.body for request in fake.requests)
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+async def test_headers_come_before_the_provider_says_a_word(
+    target: Target, fake: fakes.Upstream, streamed: bool
+) -> None:
+    """They tell that the process lives: one that is stopped is told from a provider that thinks."""
+    thinking = asking(target, "stall-headers")
+    assert thinking.upstream is not None
+    body = {"messages": [], "stream": streamed, "upstream": asdict(thinking.upstream)}
+    url, headers = f"{target.base_url}/v1/chat/completions", direct.headers(target)
+    times = replace(target.timeouts, headers=gateway.OWN_HEADERS)
+    async with http.opened(
+        "POST", url, headers=headers, body=body, patience=http.Patience(times)
+    ) as response:
+        assert response.status == 200
+        await fakes.until(lambda: fake.requests)
+    await fakes.until(lambda: fake.requests[-1].disconnected_at, 1)
+    await http.close()
+
+
 async def test_a_zai_code_comes_through(target: Target, fake: fakes.Upstream) -> None:
     """It alone tells a wrong address from a rate limit."""
     with pytest.raises(CallError) as caught:
@@ -186,75 +269,154 @@ async def test_an_anthropic_stream_that_breaks_is_no_good_end(target: Target, mo
     assert caught.value.kind == wanted
 
 
-# Runs in a process of its own: litellm is never imported into this one.
-WALK = """
-import inspect, json, os, sys
-import django, httpx
+# These run in processes of their own: litellm is never imported into this one.
+QUIET = """
+import json, socket, threading
+
+def forbidden(*_, **__):
+    raise SystemExit("the network was asked")
+
+socket.getaddrinfo = socket.create_connection = forbidden
+socket.socket.connect = socket.socket.connect_ex = forbidden
+import django
 django.setup()
 from providers import litellm_gateway
 litellm = litellm_gateway._imported()
+print(json.dumps({
+    "threads": [each.name for each in threading.enumerate()],
+    **{name: getattr(litellm, name) for name in dir(litellm) if "callback" in name
+       and "_known_" not in name and isinstance(getattr(litellm, name), list)},
+    **{name: getattr(litellm, name, None) for name in (
+        "num_retries", "default_fallbacks", "model_fallbacks", "context_window_fallbacks",
+        "cache", "set_verbose", "suppress_debug_info", "drop_params", "log_raw_request_response",
+    )},
+}))
+"""
+WALK = """
+import importlib, inspect, json, pathlib, re
+import django, httpx
+django.setup()
+from providers import litellm_errors, litellm_gateway
+litellm = litellm_gateway._imported()
+root = pathlib.Path(litellm.__file__).parent
+for path in sorted(root.rglob("*.py")):
+    parts = path.relative_to(root.parent).with_suffix("").parts
+    defines = re.search(r"^class .*(Exception|Error)\\b.*:", path.read_text(), re.M)
+    if defines and parts[1] != "proxy":
+        try:
+            importlib.import_module(".".join(parts).removesuffix(".__init__"))
+        except (ImportError, TypeError):
+            pass  # it needs what is not installed, so it cannot be raised either
+
+def below(kind):
+    for child in kind.__subclasses__():
+        yield child
+        yield from below(child)
+
 statuses = {"PermissionDeniedError": 403, "UnprocessableEntityError": 422}
 asked = httpx.Request("POST", "http://x")
-given = {"status_code": 500, "request": asked, "current_cost": 1.0,
-         "max_budget": 1.0, "failures": [], "original_exception": None}
-found = {}
-for name, kind in vars(litellm.exceptions).items():
-    if not (inspect.isclass(kind) and issubclass(kind, Exception)):
-        continue
-    given["response"] = httpx.Response(statuses.get(name, 500), request=asked)
-    plain = "__init__" not in "".join(str(vars(c).keys()) for c in kind.__mro__[:-3])
-    wanted = () if plain else inspect.signature(kind).parameters.values()
-    made = kind(**{
+
+def made(kind, status):
+    response = httpx.Response(statuses.get(kind.__name__, status), request=asked)
+    cause = httpx.HTTPStatusError("x", request=asked, response=response)
+    given = {"status_code": status, "request": asked, "response": response, "headers": {},
+             "original_error": cause, "original_exception": None, "cause": cause, "failures": [],
+             "current_cost": 1.0, "max_budget": 1.0, "cooldown_time": 1.0, "max_rounds": 1}
+    init = kind.__init__
+    wanted = inspect.signature(kind).parameters.values() if inspect.isfunction(init) else ()
+    return kind(**{
         p.name: given.get(p.name, "x") for p in wanted
         if p.default is p.empty and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
     })
-    found[name] = str(litellm_gateway.call_error(made).kind)
-print(json.dumps(found))
+
+found, own = {}, {}
+for kind in {each for each in below(Exception) if each.__module__.split(".")[0] == "litellm"}:
+    name = f"{kind.__module__}.{kind.__qualname__}"
+    if kind.__module__ == "litellm.exceptions":
+        own[kind.__name__] = str(litellm_errors.call_error(made(kind, 500)).kind)
+    else:
+        error = made(kind, 429)
+        says = getattr(error, "status_code", None)
+        found[name] = [says, str(litellm_errors.call_error(error).kind)]
+print(json.dumps([own, found]))
 """
+# What LiteLLM may raise of its own making, by name: one that is new fails the test below.
 KINDS = {
     "AuthenticationError": ErrorKind.AUTH,
     "PermissionDeniedError": ErrorKind.AUTH,
     "RateLimitError": ErrorKind.RATE_LIMIT,
+    "PaymentRequiredError": ErrorKind.QUOTA,
+    "Timeout": ErrorKind.TIMEOUT,
+    "ServiceUnavailableError": ErrorKind.OVERLOADED,
+    "MidStreamFallbackError": ErrorKind.OVERLOADED,
     "BadRequestError": ErrorKind.REQUEST,
     "NotFoundError": ErrorKind.REQUEST,
     "ContextWindowExceededError": ErrorKind.REQUEST,
     "ContentPolicyViolationError": ErrorKind.REQUEST,
-    "UnsupportedParamsError": ErrorKind.REQUEST,
     "UnprocessableEntityError": ErrorKind.REQUEST,
-    "Timeout": ErrorKind.TIMEOUT,
+    "InvalidRequestError": ErrorKind.REQUEST,
+    "ImageFetchError": ErrorKind.REQUEST,
+    "RejectedRequestError": ErrorKind.REQUEST,
+    "GuardrailRaisedException": ErrorKind.REQUEST,
+    "BlockedPiiEntityError": ErrorKind.REQUEST,
+    "VectorStoreSearchError": ErrorKind.REQUEST,
     "InternalServerError": ErrorKind.PROVIDER,
     "BadGatewayError": ErrorKind.PROVIDER,
     "APIError": ErrorKind.PROVIDER,
     "APIConnectionError": ErrorKind.PROVIDER,
     "APIResponseValidationError": ErrorKind.PROVIDER,
-    "ServiceUnavailableError": ErrorKind.OVERLOADED,
-    "PaymentRequiredError": ErrorKind.QUOTA,
+    "JSONSchemaValidationError": ErrorKind.PROVIDER,
+    "MockException": ErrorKind.PROVIDER,
     "OpenAIError": ErrorKind.GATEWAY,
+    "LiteLLMUnknownProvider": ErrorKind.GATEWAY,
+    "UnsupportedParamsError": ErrorKind.GATEWAY,
+    "BudgetExceededError": ErrorKind.GATEWAY,
+    "ModelNotMappedError": ErrorKind.GATEWAY,
+    "ModifyResponseException": ErrorKind.GATEWAY,
+    "SensitiveDataRouteException": ErrorKind.GATEWAY,
 }
 
 
-def test_every_exception_class_of_litellm_is_sorted() -> None:
-    """What says no status is LiteLLM's own failure, and then the gateway's."""
-    walked = subprocess.run(
-        [sys.executable, "-c", WALK], capture_output=True, text=True, timeout=60, check=False
+def ran(code: str) -> Any:
+    """What a process of its own prints last, as JSON."""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=90, check=False
     )
-    assert walked.returncode == 0, walked.stderr[-2000:]
-    found = json.loads(walked.stdout.splitlines()[-1])
-    assert {name: found.get(name) for name in KINDS} == KINDS
-    assert len(found) > len(KINDS)
-    assert set(found.values()) <= set(ErrorKind)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_the_process_is_up_at_once_and_ends_at_once() -> None:
-    """Before LiteLLM is there it says so; an open answer does not hold it back."""
+def test_litellm_is_imported_without_network_callbacks_or_talk() -> None:
+    """No price list, no telemetry, no retry or fallback of its own, no thread left behind."""
+    found = ran(QUIET)
+    assert found.pop("threads") == ["MainThread"]
+    assert (found.pop("suppress_debug_info"), found.pop("drop_params")) == (True, True)
+    assert len([name for name in found if "callback" in name]) > 5
+    assert {name: value for name, value in found.items() if value} == {}
+
+
+def test_every_exception_class_of_litellm_is_sorted() -> None:
+    """By the status it carries; what has none, or refuses by itself, is the gateway's failure."""
+    own, others = ran(WALK)
+    assert own == KINDS
+    assert len(others) > 100
+    assert sum(kind == ErrorKind.RATE_LIMIT for _, kind in others.values()) > 80
+    for name, (status, kind) in others.items():
+        assert kind == (classify(status) if status else ErrorKind.GATEWAY), name
+
+
+def test_the_process_is_up_at_once_says_nothing_and_ends_at_once(tmp_path: Path) -> None:
+    """Before LiteLLM is there it says so; an open answer does not hold it back. What goes wrong
+    with a call is told to the caller, and to nobody else."""
+    log = tmp_path / "log"
     url = f"http://127.0.0.1:{free_port()}"
     token = "a-token-of-this-test"
     began = time.monotonic()
     process = subprocess.Popen(
         [sys.executable, "manage.py", "gateway"],
         env={**os.environ, "GATEWAY_URL": url, "GATEWAY_TOKEN": token},
-        stderr=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
+        stdout=log.open("wb"),
+        stderr=subprocess.STDOUT,
     )
     states = []
     with fakes.Upstream() as upstream, httpx.Client(trust_env=False, timeout=5) as client:
@@ -265,10 +427,14 @@ def test_the_process_is_up_at_once_and_ends_at_once() -> None:
                 time.sleep(0.05)
         assert states[0] == "loading"
         behind = {"litellm_model": "openai/stall-mid", "base_url": upstream.url}
-        body = {"messages": [{"role": "user", "content": "x"}]}
-        body |= {"upstream": behind | {"api_key": fakes.KEY}}  # type: ignore[dict-item]
+        body: dict[str, Any] = {"messages": [{"role": "user", "content": "a-secret-question"}]}
+        body |= {"stream": True, "upstream": behind | {"api_key": fakes.KEY}}
         headers = {"Authorization": f"Bearer {token}"}
         path = f"{url}/v1/chat/completions"
+        for model in ("500", "401", "reset", "html"):
+            failing = body["upstream"] | {"litellm_model": f"openai/{model}"}
+            client.post(path, json=body | {"upstream": failing}, headers=headers)
+        upstream.reset()
         with client.stream("POST", path, json=body, headers=headers) as answer:
             next(answer.iter_lines())
             stopping = time.monotonic()
@@ -276,6 +442,10 @@ def test_the_process_is_up_at_once_and_ends_at_once() -> None:
             process.wait(10)
             assert time.monotonic() - stopping < 4
         upstream.wait(lambda: upstream.requests[0].disconnected_at, 2)
+    said = log.read_text()
+    assert "litellm_ready" in said
+    for word in ("LiteLLM", "Feedback", "Traceback", "question", "Retrying", fakes.KEY):
+        assert word not in said
 
 
 def test_without_a_token_the_process_does_not_start() -> None:

@@ -1,0 +1,75 @@
+"""LiteLLM's exceptions as CallErrors: by what caused them, then by status and code.
+
+LiteLLM calls every failed connection a 500 of the provider; what it was stands in the chain of
+causes. Nothing here imports LiteLLM: an exception is known by its attributes.
+"""
+
+from collections.abc import Iterator
+
+from providers import direct
+from providers.errors import CallError, GatewayError, classify, error_fields
+from providers.http_errors import network_error
+from providers.wire import sentence
+
+# What LiteLLM refuses by itself, before any provider was asked: the other road may take it.
+_OWN = frozenset({"LiteLLMUnknownProvider", "UnsupportedParamsError", "BudgetExceededError"})
+
+
+def call_error(exc: BaseException) -> CallError:
+    """The CallError of an exception of LiteLLM: by what caused it, then by status and code."""
+    # Around what broke off in mid-stream LiteLLM puts a 503 of its own.
+    exc = getattr(exc, "original_exception", None) or exc
+    if network := _network_cause(exc):
+        return network
+    status = _status(exc)
+    if status is None or type(exc).__name__ in _OWN:
+        # No answer of a provider has this shape: a bug, or an option LiteLLM does not know.
+        said = f"LiteLLM failed ({type(exc).__name__})."
+        return GatewayError(said, status=500, code="litellm_failed")
+    body = next((found for link in _chain(exc) if (found := _body(link))), None)
+    code, words = error_fields(body)
+    words = words or _plain(exc)
+    if direct.is_html(words):
+        code, words = "html", direct.HTML_SENTENCE
+    kind = classify(status, code)
+    retry_after = direct.seconds(_header(exc, "retry-after"))
+    return CallError(kind, sentence(kind, words), status=status, code=code, retry_after=retry_after)
+
+
+def _chain(exc: BaseException) -> Iterator[BaseException]:
+    """The exception and what caused it: LiteLLM keeps less than it was told."""
+    seen: list[BaseException] = []
+    link: BaseException | None = exc
+    while link is not None and link not in seen:
+        seen.append(link)
+        yield link
+        link = link.__cause__ or link.__context__
+
+
+def _network_cause(exc: BaseException) -> CallError | None:
+    """Refused, DNS, TLS and reset all look like a 500 from LiteLLM; the chain knows better."""
+    return next((found for link in _chain(exc) if (found := network_error(link))), None)
+
+
+def _status(exc: BaseException) -> int | None:
+    status = str(getattr(exc, "status_code", None) or "")
+    return int(status) if status.isdigit() else None
+
+
+def _body(exc: BaseException) -> object:
+    body = getattr(exc, "body", None)
+    if isinstance(body, dict):
+        return body if "error" in body else {"error": body}
+    return body
+
+
+def _plain(exc: BaseException) -> str:
+    """LiteLLM's words without its class names in front."""
+    text = str(getattr(exc, "message", exc))
+    return text.rpartition("Exception - ")[2] or text
+
+
+def _header(exc: BaseException, name: str) -> str:
+    headers = getattr(exc, "litellm_response_headers", None) or {}
+    response = getattr(exc, "response", None)
+    return str(headers.get(name) or getattr(response, "headers", {}).get(name) or "")

@@ -1,0 +1,260 @@
+"""The gateway process killed, stopped, slow to start, without LiteLLM: one road, and no more."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import aclosing
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+import pytest
+from asgiref.sync import async_to_sync
+from pytest_django import Settings
+
+from providers import board, database, gateway, http, probes, probing, records, router
+from providers.models import Attempt, Provider, Purpose, Route
+from providers.router import Call
+from providers.rules import RULES
+from providers.types import ChatMessage, ChatRequest, Completed, RouteTaken
+from tests import fakes
+from tests.upstreams.fixtures import free_port
+from tests.upstreams.tethered import tethered
+
+pytestmark = [pytest.mark.stack, pytest.mark.django_db(transaction=True)]
+
+ASKED = ChatRequest(messages=(ChatMessage(role="user", content="hello"),))
+TOKEN = "gateway-test-token-012345"
+
+
+class Process:
+    """Our own gateway process, whose LiteLLM may be another one than the installed."""
+
+    def __init__(self, litellm: Path | None = None) -> None:
+        self.url = f"http://127.0.0.1:{free_port()}"
+        self._paths = [str(litellm)] if litellm else []
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        environment = {**os.environ, "GATEWAY_URL": self.url, "GATEWAY_TOKEN": TOKEN}
+        environment["PYTHONPATH"] = os.pathsep.join(self._paths)
+        self._process = subprocess.Popen(
+            tethered([sys.executable, "manage.py", "gateway"]),
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def wait(self, problem: str, seconds: float = 60) -> None:
+        """Until it says that this is its problem; none means that it is ready."""
+        deadline = time.monotonic() + seconds
+        while self._says() != problem:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+    def _says(self) -> str | None:
+        try:
+            return str(
+                httpx.get(f"{self.url}/healthz", timeout=1, trust_env=False).json()["problem"]
+            )
+        except httpx.TransportError:
+            return None
+
+    def send(self, number: signal.Signals) -> None:
+        """To it and its workers."""
+        if self._process:
+            os.killpg(self._process.pid, number)
+
+    @property
+    def alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def kill(self) -> None:
+        if self._process and self.alive:
+            self.send(signal.SIGKILL)
+            self._process.wait()
+
+
+@pytest.fixture(scope="module")
+def _process() -> Iterator[Process]:
+    made = Process()
+    yield made
+    made.kill()
+
+
+@pytest.fixture
+def process(_process: Process) -> Process:
+    """The gateway process, ready. It is to be started by the main thread: it ends with its starter,
+    and coroutine tests run in a thread that ends with them."""
+    if not _process.alive:
+        _process.start()
+    _process.wait("")
+    return _process
+
+
+@pytest.fixture
+def litellm(tmp_path: Path) -> Iterator[Callable[[str], Process]]:
+    """Starts a gateway process in whose place of LiteLLM stands some code."""
+    started: list[Process] = []
+
+    def start(code: str) -> Process:
+        package = tmp_path / "litellm"
+        package.mkdir()
+        (package / "__init__.py").write_text(code)
+        started.append(Process(tmp_path))
+        started[0].start()
+        return started[0]
+
+    yield start
+    for each in started:
+        each.kill()
+
+
+@pytest.fixture
+def impatient(settings: Settings) -> None:
+    """A route that failed is tried again soon."""
+    settings.GATEWAY_TOKEN = TOKEN
+    settings.ROUTING_RULES = replace(RULES, rests=(0.2,), jitter=0.01, failures_to_open=2)
+
+
+@pytest.fixture
+def provider(make_provider: Callable[..., Provider], fake: fakes.Upstream) -> Provider:
+    """One that the gateway is asked for first."""
+    return make_provider(base_url=fake.url, api_key=fakes.KEY, model_id="echo", prefer_direct=False)
+
+
+async def ask(provider: Provider) -> tuple[RouteTaken, float]:
+    """The route that answered, and how long its first content took."""
+    began = time.monotonic()
+    call = Call(
+        provider_id=provider.pk, model_id="echo", purpose=Purpose.API, request_id=uuid.uuid4()
+    )
+    async with aclosing(router.stream(call, ASKED)) as events:
+        found = [(event, time.monotonic() - began) async for event in events]
+    return next((event, took) for event, took in found if isinstance(event, RouteTaken))
+
+
+async def asked(provider: Provider, times: int = 1) -> list[tuple[str, float]]:
+    """The methods that answered as many questions, one after the other."""
+    try:
+        answers = [await ask(provider) for _ in range(times)]
+    finally:
+        await board.close()
+        await http.close()
+    return [(taken.method.value, took) for taken, took in answers]
+
+
+async def failures() -> set[tuple[str, str, str]]:
+    rows = Attempt.objects.exclude(outcome="ok")
+    return {row async for row in rows.values_list("method", "outcome", "error_code")}
+
+
+async def states(provider: Provider) -> dict[str, str]:
+    rows = Route.objects.filter(provider=provider).values_list("method", "state")
+    return {method: state async for method, state in rows}
+
+
+async def recovered(provider: Provider) -> None:
+    """Until health checks have found that the gateway's route works again."""
+    for _ in range(50):
+        for probe in await database.run(probes.load, [provider.pk]):
+            await database.run(records.record_all, await probing.ask(probe))
+        if (await states(provider))["gateway"] == "closed":
+            break
+        await asyncio.sleep(0.1)
+    await http.close()
+    assert (await states(provider))["gateway"] == "closed"
+
+
+async def test_a_stopped_process_is_left_within_its_own_limit_and_comes_back(
+    process: Process, provider: Provider, impatient: None, settings: Settings
+) -> None:
+    """It accepts connections and says nothing: far sooner than a provider's first token is due."""
+    settings.GATEWAY_URL = process.url
+    assert [method for method, _ in await asked(provider)] == ["gateway"]
+    process.send(signal.SIGSTOP)
+    try:
+        answers = await asked(provider, 3)
+    finally:
+        process.send(signal.SIGCONT)
+    assert {method for method, _ in answers} == {"direct"}
+    assert max(took for _, took in answers) < gateway.OWN_HEADERS + 2
+    assert await failures() == {("gateway", "gateway", "headers_timeout")}
+    assert await states(provider) == {"direct": "closed", "gateway": "open"}
+    await recovered(provider)
+
+
+def test_a_killed_process_is_left_at_once_and_comes_back(
+    process: Process, provider: Provider, impatient: None, settings: Settings
+) -> None:
+    """Its connections are refused; a new one is found by the first trial."""
+    settings.GATEWAY_URL = process.url
+    assert [method for method, _ in async_to_sync(asked)(provider)] == ["gateway"]
+    process.kill()
+    answers = async_to_sync(asked)(provider, 3)
+    assert {method for method, _ in answers} == {"direct"}
+    assert max(took for _, took in answers) < 2
+    assert {kind for _, kind, _ in async_to_sync(failures)()} == {"gateway"}
+    assert async_to_sync(states)(provider) == {"direct": "closed", "gateway": "open"}
+    process.start()
+    process.wait("")
+    async_to_sync(recovered)(provider)
+
+
+async def test_one_killed_in_mid_answer_is_no_failure_of_the_provider(
+    process: Process, provider: Provider, impatient: None, settings: Settings
+) -> None:
+    """What was said is kept, and the break is told as the gateway's."""
+    settings.GATEWAY_URL = process.url
+    call = Call(
+        provider_id=provider.pk,
+        model_id="slow-500-20",
+        purpose=Purpose.API,
+        request_id=uuid.uuid4(),
+    )
+    try:
+        async with aclosing(router.stream(call, ASKED)) as events:
+            assert isinstance(await anext(events), RouteTaken)
+            process.kill()
+            last = [event async for event in events][-1]
+    finally:
+        await board.close()
+        await http.close()
+    assert isinstance(last, Completed)
+    assert last.error is not None
+    assert last.error.kind == "gateway"
+    assert (await states(provider))["direct"] == "closed"
+
+
+@pytest.mark.parametrize(
+    ("code", "problem"),
+    [
+        ("raise ImportError('no such thing')", "LiteLLM could not be imported (ImportError)."),
+        ("import time; time.sleep(60)", "LiteLLM is still loading."),
+    ],
+)
+def test_a_process_without_litellm_says_so_at_once(
+    litellm: Callable[[str], Process],
+    provider: Provider,
+    impatient: None,
+    settings: Settings,
+    code: str,
+    problem: str,
+) -> None:
+    """Missing, or slow to start: direct answers."""
+    started = litellm(code)
+    settings.GATEWAY_URL = started.url
+    started.wait(problem)
+    answers = async_to_sync(asked)(provider, 2)
+    assert {method for method, _ in answers} == {"direct"}
+    assert max(took for _, took in answers) < 2
+    assert async_to_sync(failures)() == {("gateway", "gateway", "litellm_missing")}
+    told = Attempt.objects.filter(method="gateway").values_list("error_message", flat=True)
+    assert set(told) == {problem}
+    assert async_to_sync(states)(provider) == {"direct": "closed", "gateway": "open"}
