@@ -6,6 +6,7 @@ header allows browsers of other sites in (CORS): keys belong in programs.
 """
 
 import logging
+import random
 import re
 import time
 import uuid
@@ -52,7 +53,8 @@ class _Visit:
         self._path: str = scope["path"]
         self._headers: dict[bytes, bytes] = dict(scope["headers"])
         self._receive = receive
-        self._request_id = uuid.uuid4()
+        # A name, not a secret: the system's randomness would cost a system call.
+        self._request_id = uuid.UUID(int=random.getrandbits(128), version=4)
         self._reply = Reply(send, self._ids())
 
     def _ids(self) -> dict[str, str]:
