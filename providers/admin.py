@@ -1,24 +1,28 @@
 """The operators' admin: all can be looked at; keys cannot be read, nor attempts changed."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from django import forms
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from providers import changes
+from providers import addresses, changes
 from providers.fields import mask
-from providers.models import Attempt, LanguageModel, Provider, Route
+from providers.models import Attempt, Gateway, LanguageModel, Provider, Route
 
 if TYPE_CHECKING:
     _ProviderAdmin = admin.ModelAdmin[Provider]
     _RouteAdmin = admin.ModelAdmin[Route]
     _LanguageModelAdmin = admin.ModelAdmin[LanguageModel]
     _AttemptAdmin = admin.ModelAdmin[Attempt]
+    _GatewayAdmin = admin.ModelAdmin[Gateway]
+    _GatewayForm = forms.ModelForm[Gateway]
     _Providers = QuerySet[Provider]
     _LanguageModels = QuerySet[LanguageModel]
 else:
     _ProviderAdmin = _RouteAdmin = _LanguageModelAdmin = _AttemptAdmin = admin.ModelAdmin
+    _GatewayAdmin, _GatewayForm = admin.ModelAdmin, forms.ModelForm
 
 
 class ReadOnly:
@@ -149,3 +153,67 @@ class AttemptAdmin(ReadOnly, _AttemptAdmin):
     search_fields = ("request_id", "model_id", "error_code")
     date_hierarchy = "started_at"
     show_full_result_count = False
+
+
+class GatewayForm(_GatewayForm):
+    """The key is written and never shown; it goes only to the server it was typed for."""
+
+    # Not the model's own field: that refuses a name without a dot, as containers have.
+    address = forms.CharField(
+        max_length=500, help_text="A LiteLLM proxy, such as http://litellm.example:4000"
+    )
+    new_key = forms.CharField(
+        label="Key",
+        required=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "off"}),
+        help_text="Left empty, the stored one stays.",
+    )
+
+    class Meta:
+        model = Gateway
+        fields = ("name", "enabled")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.initial.setdefault("address", self.instance.url)
+
+    def clean_address(self) -> str:
+        tidied = addresses.tidy(self.cleaned_data["address"])
+        if tidied.problem:
+            raise forms.ValidationError(tidied.problem)
+        if Gateway.objects.exclude(pk=self.instance.pk).filter(url=tidied.url).exists():
+            raise forms.ValidationError("There is a gateway with this address.")
+        return tidied.url
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        server = addresses.origin(cleaned.get("address", self.instance.url))
+        moved = server != addresses.origin(self.instance.url)
+        if self.instance.api_key and moved and not cleaned.get("new_key"):
+            self.add_error("new_key", "The address is another server's: type its key.")
+        return cleaned
+
+    def save(self, commit: bool = True) -> Gateway:
+        self.instance.url = self.cleaned_data["address"]
+        self.instance.api_key = self.cleaned_data["new_key"].strip() or self.instance.api_key
+        return super().save(commit)
+
+
+@admin.register(Gateway)
+class GatewayAdmin(_GatewayAdmin):
+    """Further LiteLLM endpoints: each stands in for every provider whose own roads fail."""
+
+    form = GatewayForm
+    fields = ("name", "address", "new_key", "key", "enabled")
+    readonly_fields = ("key",)
+    list_display = ("name", "url", "key", "enabled")
+    list_filter = ("enabled",)
+    search_fields = ("name", "url")
+
+    @admin.display(description="Stored key")
+    def key(self, gateway: Gateway) -> str:
+        return mask(gateway.api_key) or "none"
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Gateway]) -> None:
+        super().delete_queryset(request, queryset)
+        changes.announce("providers")

@@ -9,7 +9,8 @@ from django.test import Client
 from django.urls import reverse
 
 from chat.models import Conversation, Message, Role
-from providers.models import Attempt, Provider
+from providers import snapshot
+from providers.models import Attempt, Gateway, Provider, Route
 
 MakeProvider = Callable[..., Provider]
 SECRET = "sk-secret-0123456789wxyz"
@@ -104,3 +105,67 @@ def test_what_people_wrote_is_not_in_the_admin(owner_client: Client, stranger: U
             url = reverse(f"admin:chat_{name}_{page}", args=[row.pk])
             response = owner_client.get(url)
             assert response.status_code in (302, 403), url
+
+
+# Further gateways
+
+
+def gateway_form(client: Client, gateway: Gateway | None = None, **changed: str) -> str:
+    """Sends the form; the page that comes back, empty where it was saved."""
+    url = reverse("admin:providers_gateway_add")
+    if gateway:
+        url = reverse("admin:providers_gateway_change", args=[gateway.pk])
+    sent = {"name": "Spare", "address": "http://litellm:4000", "new_key": "", "enabled": "on"}
+    response = client.post(url, sent | changed)
+    return "" if response.status_code == 302 else response.content.decode()
+
+
+def test_a_further_gateway_becomes_a_route_of_every_provider(
+    owner_client: Client, provider: Provider
+) -> None:
+    """With its key, which is shown by its last characters alone."""
+    assert gateway_form(owner_client, address="http://litellm:4000/", new_key=SECRET) == ""
+    gateway = Gateway.objects.get()
+    assert (gateway.url, gateway.api_key) == ("http://litellm:4000", SECRET)
+    candidate = snapshot.load_one(provider.pk)
+    assert candidate is not None
+    route = next(route for route in candidate.routes if route.endpoint == gateway.url)
+    assert candidate.target(route).api_key == SECRET
+    assert Route.objects.filter(provider=provider, endpoint=gateway.url).exists()
+    for name, args in (("changelist", []), ("change", [gateway.pk]), ("history", [gateway.pk])):
+        url = reverse(f"admin:providers_gateway_{name}", args=args)
+        page = owner_client.get(url).content.decode()
+        assert SECRET not in page
+        assert ("…wxyz" in page) == (name != "history")
+
+
+def test_a_gateways_key_stays_and_goes_to_no_other_server(owner_client: Client, db: None) -> None:
+    """Left empty it is kept; for another server it must be typed."""
+    gateway = Gateway.objects.create(name="Spare", url="http://litellm:4000", api_key=SECRET)
+    assert gateway_form(owner_client, gateway, address="http://litellm:4000/v1") == ""
+    gateway.refresh_from_db()
+    assert (gateway.url, gateway.api_key) == ("http://litellm:4000/v1", SECRET)
+    page = gateway_form(owner_client, gateway, address="http://elsewhere:4000")
+    assert "type its key" in page
+    assert SECRET not in page
+    gateway.refresh_from_db()
+    assert gateway.url == "http://litellm:4000/v1"
+
+
+def test_a_gateways_address_is_checked(owner_client: Client, db: None) -> None:
+    """As a provider's is, and each only once."""
+    assert "Invalid endpoint" in gateway_form(owner_client, address="litellm")
+    assert gateway_form(owner_client) == ""
+    assert "There is a gateway with this address" in gateway_form(owner_client, name="Again")
+
+
+def test_a_gateway_that_is_removed_is_no_route_any_more(
+    owner_client: Client, provider: Provider
+) -> None:
+    """Also where several are removed at once."""
+    gateway = Gateway.objects.create(name="Spare", url="http://litellm:4000")
+    sent = {"action": "delete_selected", "_selected_action": gateway.pk, "post": "yes"}
+    owner_client.post(reverse("admin:providers_gateway_changelist"), sent)
+    candidate = snapshot.load_one(provider.pk)
+    assert candidate is not None
+    assert all(route.endpoint != "http://litellm:4000" for route in candidate.routes)
