@@ -1,19 +1,24 @@
 """`./dev test`: every check of the project, on databases that are gone afterwards.
 
-All checks run, whatever the ones before them found, and the tests come last, so that their summary
-is the last thing printed. With arguments only the tests run. In CI nothing may be left out.
+Three lanes run side by side, each on databases of its own: the checks, the tests that start whole
+programs, and all others. All of it runs, whatever has failed before; each lane is shown when it
+ends, so that a summary of tests is the last thing printed. With arguments only the tests run, as
+they are watched. In CI nothing may be left out.
 """
 
+import asyncio
 import os
 import shutil
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from asyncio.subprocess import PIPE, STDOUT, Process
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from opencode_web.databases import foreground, throw_away
+from opencode_web.databases import foreground, is_given, throw_away
 from opencode_web.home import CannotStart
 from opencode_web.preparing import collect_static
 
@@ -57,29 +62,105 @@ def checks() -> list[Check]:
     return found
 
 
+# Tests that start servers, runners and browsers, and wait for them more than they compute.
+WHOLE_PROGRAMS = ("tests/e2e", "tests/faults", "tests/opencode_web")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lane:
+    """Checks that run one after the other."""
+
+    name: str
+    checks: tuple[Check, ...]
+
+
+def lanes() -> list[Lane]:
+    """All there is to run, in parts that take about as long as one another."""
+    pytest = (sys.executable, "-m", "pytest")
+    there = tuple(folder for folder in WHOLE_PROGRAMS if (ROOT / folder).is_dir())
+    whole = Check(name="tests of whole programs", argv=(*pytest, *there))
+    others = Check(name="tests", argv=(*pytest, *(f"--ignore={folder}" for folder in there)))
+    return [
+        Lane(name="checks", checks=tuple(checks())),
+        Lane(name=whole.name, checks=(whole,)),
+        Lane(name=others.name, checks=(others,)),
+    ]
+
+
 async def test(arguments: list[str]) -> int:
     """0 when every check and every test passed."""
-    env = os.environ | await browser_variables(os.environ)
-    async with throw_away(env, say) as env:
+    given = os.environ | await browser_variables(os.environ)
+    if arguments:
+        async with throw_away(given, say) as env:
+            await lend_static(env)
+            argv = [sys.executable, "-m", "pytest", *arguments]
+            return await foreground(argv, env, ROOT)
+    async with throw_away(given, say) as env:
         await lend_static(env)
-        failed = [] if arguments else [check.name for check in checks() if await run(check, env)]
-        tests = Check(name="tests", argv=(sys.executable, "-m", "pytest", *arguments))
-        if failed:
-            say(f"\nFailed before the tests: {', '.join(failed)}.")
-        code = await run(tests, env)
-    return code or int(bool(failed))
+    # Databases that were given cannot be used by two lanes at once.
+    shared = is_given("DATABASE_URL", given) or is_given("REDIS_URL", given)
+    if not shared:
+        say("Three lanes run side by side; each is shown when it ends.")
+    with handing_on() as running:
+        gate = asyncio.Semaphore(1 if shared else len(lanes()))
+        failed = await asyncio.gather(*(drive(lane, given, gate, running) for lane in lanes()))
+    names = [name for each in failed for name in each]
+    if names:
+        say(f"\nFailed: {', '.join(names)}.")
+    return int(bool(names))
 
 
-async def run(check: Check, env: Mapping[str, str]) -> int:
-    say(f"== {check.name}")
+async def drive(
+    lane: Lane, given: Mapping[str, str], gate: asyncio.Semaphore, running: set[Process]
+) -> list[str]:
+    """The names of the lane's checks that failed."""
+    told: list[str] = []
+    failed: list[str] = []
+    async with gate, throw_away(given, told.append) as env:
+        await lend_static(env)
+        for check in lane.checks:
+            if await run(check, env, running, told):
+                failed.append(check.name)
+    say("\n".join(told))
+    return failed
+
+
+async def run(check: Check, env: Mapping[str, str], running: set[Process], told: list[str]) -> int:
+    """Runs one check, its output kept for the lane's end."""
     began = time.monotonic()
-    code = await foreground(list(check.argv), env, ROOT)
+    process = await asyncio.create_subprocess_exec(
+        *check.argv, env=dict(env), cwd=ROOT, stdout=PIPE, stderr=STDOUT
+    )
+    running.add(process)
+    printed, _ = await process.communicate()
+    running.discard(process)
+    code = process.returncode or 0
     if code in (-signal.SIGINT, STOPPED):
         raise KeyboardInterrupt
-    if check.name != "tests":
-        word = "failed" if code else "good"
-        say(f"== {check.name}: {word} after {time.monotonic() - began:.1f} s\n")
+    word = "failed" if code else "good"
+    told.append(f"== {check.name}: {word} after {time.monotonic() - began:.1f} s")
+    told.append(printed.decode("utf-8", "replace").rstrip())
     return code
+
+
+@contextmanager
+def handing_on() -> Iterator[set[Process]]:
+    """While it lasts Ctrl-C is the checks' own to handle, and SIGTERM is handed on to them."""
+    loop = asyncio.get_running_loop()
+    running: set[Process] = set()
+
+    def hand_on() -> None:
+        for process in running:
+            with suppress(ProcessLookupError):
+                process.terminate()
+
+    loop.add_signal_handler(signal.SIGINT, lambda: None)
+    loop.add_signal_handler(signal.SIGTERM, hand_on)
+    try:
+        yield running
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
+        loop.remove_signal_handler(signal.SIGTERM)
 
 
 async def lend_static(env: Mapping[str, str]) -> None:

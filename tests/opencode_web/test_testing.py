@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from opencode_web.home import CannotStart
-from opencode_web.testing import checks, find_browser
+from opencode_web.testing import ROOT, checks, find_browser, lanes
 
 
 def test_every_check_is_named_once() -> None:
@@ -13,6 +13,15 @@ def test_every_check_is_named_once() -> None:
     names = [check.name for check in checks()]
     assert len(names) == len(set(names))
     assert {"lint", "format", "types", "templates", "import contracts", "migrations"} == {*names}
+
+
+def test_no_test_is_in_two_lanes_or_in_none() -> None:
+    """What one lane runs, the other leaves out."""
+    _, whole, others = lanes()
+    folders = {word for word in whole.checks[0].argv if word.startswith("tests/")}
+    ignored = {word.removeprefix("--ignore=") for word in others.checks[0].argv if "=" in word}
+    assert folders == ignored
+    assert all((ROOT / folder).is_dir() for folder in folders)
 
 
 def test_the_browser_is_the_named_one_or_the_first_on_the_path(tmp_path: Path) -> None:
