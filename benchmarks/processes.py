@@ -151,7 +151,7 @@ def bare(upstream_url: str) -> Server:
 
 
 def granian(application: str) -> list[str]:
-    command = [sys.executable, "-m", "granian", "--interface", "asginl", "--loop", "uvloop"]
+    command = [sys.executable, "-m", "granian", "--interface", "asgi", "--loop", "uvloop"]
     command += ["--host", "127.0.0.1", "--port", "{port}", "--workers", "1", "--no-ws"]
     command += ["--backlog", "4096", "--backpressure", "4096", "--workers-kill-timeout", "2"]
     return [*command, "--log-level", "warning", application]

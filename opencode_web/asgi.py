@@ -5,9 +5,13 @@ for as long as the answer takes; so streams sit in a small router ahead of it, a
 tenth of a millisecond counts, comes before everything else.
 """
 
+import asyncio
 import os
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
 from typing import cast
 
+import django.db
 from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "opencode_web.settings")
@@ -21,9 +25,25 @@ from starlette.types import ASGIApp, Receive, Scope, Send  # noqa: E402
 
 from api import app as v1  # noqa: E402
 from chat.app import routes as event_streams  # noqa: E402
+from providers import board, http  # noqa: E402
+
+START_SECONDS = 1.0  # that a start may wait for a database which does not answer
+
+
+@asynccontextmanager
+async def lifespan(_: object) -> AsyncGenerator[None]:
+    """Knows the providers before the first request asks, and writes the last results at the end."""
+    with suppress(django.db.Error, TimeoutError):
+        async with asyncio.timeout(START_SECONDS):
+            await board.current().ready()
+    yield
+    await board.close()
+    await http.close()
+
 
 lean = Router(
     routes=[*event_streams],
+    lifespan=lifespan,
     default=cast(ASGIApp, django_application),
     redirect_slashes=False,
 )

@@ -88,7 +88,7 @@ def site_variables(address: Address) -> dict[str, str]:
 
 
 def web(address: Address, env: Mapping[str, str]) -> Part:
-    argv = [sys.executable, "-m", "granian", "--interface", "asginl", "--loop", "uvloop"]
+    argv = [sys.executable, "-m", "granian", "--interface", "asgi", "--loop", "uvloop"]
     argv += ["--host", address.numeric, "--port", str(address.port), "--workers", "1"]
     # Open streams count as back-pressure, and would hold up a stop for ever.
     argv += ["--backlog", "4096", "--backpressure", "4096", "--workers-kill-timeout", "3"]

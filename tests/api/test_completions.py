@@ -372,6 +372,22 @@ def test_a_door_that_dies_is_a_connection_error(door: Door, fake: fakes.Upstream
         door.site.wait_ready()
 
 
+def test_a_door_that_is_told_to_stop_writes_its_last_results(door: Door, acme: Provider) -> None:
+    """They are written in batches: the last one must not be lost at each new version."""
+    with door.raw() as client:
+        asked = {"model": "acme/echo", "messages": HELLO}
+        ids = {client.post("/chat/completions", json=asked).headers["x-request-id"] for _ in "123"}
+    process = door.site.parts["web"]
+    process.terminate()
+    process.wait(10)
+    try:
+        known = Attempt.objects.values_list("request_id", flat=True)
+        assert ids <= {str(request_id) for request_id in known}
+    finally:
+        door.site.start("web")
+        door.site.wait_ready()
+
+
 # Waiting and leaving
 
 

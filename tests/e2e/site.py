@@ -54,7 +54,7 @@ class Site:
 
     def commands(self) -> Mapping[str, list[str]]:
         python = sys.executable
-        web = [python, "-m", "granian", "--interface", "asginl", "--loop", "uvloop", "--no-ws"]
+        web = [python, "-m", "granian", "--interface", "asgi", "--loop", "uvloop", "--no-ws"]
         web += ["--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"]
         web += ["--backlog", "4096", "--backpressure", "4096", "--workers-kill-timeout", "2"]
         return {
