@@ -261,10 +261,10 @@ async def refuse_failure(response: http.Response, patience: http.Patience) -> No
 
 def failure(status: int, headers: Mapping[str, str], text: str) -> CallError:
     """The CallError of a refused request, by its status, its body's code and its shape."""
-    retry_after = _retry_after(headers)
     if is_html(text):
         kind = classify(status) if status in _PAGES else ErrorKind.PROVIDER
-        return CallError(kind, HTML_SENTENCE, status=status, code="html", retry_after=retry_after)
+        wait = asked_wait(headers, kind)
+        return CallError(kind, HTML_SENTENCE, status=status, code="html", retry_after=wait)
     if 300 <= status < 400:
         message = "The address sends elsewhere (a redirect), which is not followed."
         return CallError(ErrorKind.REQUEST, message, status=status, code="redirect")
@@ -277,21 +277,21 @@ def failure(status: int, headers: Mapping[str, str], text: str) -> CallError:
         code, words = error_fields(parsed[0] if isinstance(parsed, list) and parsed else parsed)
     code = "" if code == str(status) else code
     kind = classify(status, code)
-    if kind == ErrorKind.QUOTA and retry_after is None:
-        retry_after = wire.reset_after(words, datetime.now(UTC))
-    return CallError(
-        kind, wire.sentence(kind, words), status=status, code=code, retry_after=retry_after
-    )
+    wait = asked_wait(headers, kind, words)
+    return CallError(kind, wire.sentence(kind, words), status=status, code=code, retry_after=wait)
 
 
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds; OpenAI also tells milliseconds, a LiteLLM proxy puts a prefix before the name."""
+def asked_wait(headers: Mapping[str, str], kind: ErrorKind, words: str = "") -> float | None:
+    """For how many seconds the provider asks to be left alone, in a header or in its own words.
+
+    OpenAI also tells milliseconds; a LiteLLM proxy puts a prefix before the name.
+    """
     for prefix in ("", "llm_provider-"):
         if (found := seconds(headers.get(f"{prefix}retry-after-ms", ""))) is not None:
             return found / 1000
         if (found := seconds(headers.get(f"{prefix}retry-after", ""))) is not None:
             return found
-    return None
+    return wire.reset_after(words, datetime.now(UTC)) if kind == ErrorKind.QUOTA else None
 
 
 async def _limited(response: http.Response) -> str:

@@ -4,7 +4,7 @@ LiteLLM calls every failed connection a 500 of the provider; what it was stands 
 causes. Nothing here imports LiteLLM: an exception is known by its attributes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from providers import direct
 from providers.errors import CallError, GatewayError, classify, error_fields
@@ -32,8 +32,8 @@ def call_error(exc: BaseException) -> CallError:
     if direct.is_html(words):
         code, words = "html", direct.HTML_SENTENCE
     kind = classify(status, code)
-    retry_after = direct.seconds(_header(exc, "retry-after"))
-    return CallError(kind, sentence(kind, words), status=status, code=code, retry_after=retry_after)
+    wait = direct.asked_wait(_headers(exc), kind, words)
+    return CallError(kind, sentence(kind, words), status=status, code=code, retry_after=wait)
 
 
 def _chain(exc: BaseException) -> Iterator[BaseException]:
@@ -69,7 +69,7 @@ def _plain(exc: BaseException) -> str:
     return text.rpartition("Exception - ")[2] or text
 
 
-def _header(exc: BaseException, name: str) -> str:
-    headers = getattr(exc, "litellm_response_headers", None) or {}
-    response = getattr(exc, "response", None)
-    return str(headers.get(name) or getattr(response, "headers", {}).get(name) or "")
+def _headers(exc: BaseException) -> Mapping[str, str]:
+    """The headers of the provider's answer, which LiteLLM keeps in one place or the other."""
+    kept = getattr(exc, "litellm_response_headers", None)
+    return kept or getattr(getattr(exc, "response", None), "headers", None) or {}
