@@ -30,6 +30,7 @@ class Expected:
     state: State = State.CLOSED
     failures: float = 0.0
     code: str = ""  # of the error, where callers go by it
+    lossy: bool = False  # the system drops what was not read before the reset
 
     @property
     def outcomes(self) -> list[str]:
@@ -53,11 +54,13 @@ DIRECT = {
     "once-529": replace(_WHOLE, calls=2, first=OVERLOADED),
     # The limit's rest ends with a trial, and one good trial does not close a breaker.
     "once-429-seconds": replace(_WHOLE, calls=2, first=RATE_LIMIT, waits=1, state=State.OPEN),
+    "once-429-ms": replace(_WHOLE, calls=2, first=RATE_LIMIT, waits=0.3, state=State.OPEN),
     "500": _FAILED_TWICE,
     "503": replace(_LOADED_TWICE, waits=1),
     "503-silent": _LOADED_TWICE,
     "529": _LOADED_TWICE,
     "429-date": replace(_LIMITED, calls=2, waits=0.5),
+    "429-ms": replace(_LIMITED, calls=2, waits=0.3),
     **dict.fromkeys(("429-nonsense", "429-silent", "429-long"), _LIMITED),
     # No answer: nothing is repeated that might have been worked on, or will be so an instant later.
     "reset": Expected(kind=NETWORK, failures=1),
@@ -67,7 +70,7 @@ DIRECT = {
     **dict.fromkeys(("empty", "nothing", "truncated-at-once"), _FAILED_TWICE),
     **dict.fromkeys(("error-in-200", "error-body"), _FAILED_TWICE),
     # After the first token: never again, never as a whole answer, and nothing said is lost.
-    "cut-40": Expected(kind=NETWORK, words=40, failures=1),
+    "cut-40": Expected(kind=NETWORK, words=40, failures=1, lossy=True),
     "stall-40": Expected(kind=TIMEOUT, words=40, failures=1),
     **dict.fromkeys(
         ("eof-40", "truncated-40", "garbled-40", "error-40"), replace(_FAILED_ONCE, words=40)
@@ -81,7 +84,7 @@ DIRECT = {
 PROCESS = DIRECT | dict.fromkeys(("html", "garbage"), _FAILED_TWICE)
 PROXY = PROCESS | {
     **dict.fromkeys(("eof-40", "truncated-40"), replace(_WHOLE, words=40)),
-    "cut-40": replace(_FAILED_ONCE, words=40),
+    "cut-40": replace(_FAILED_ONCE, words=40, lossy=True),
     "401": replace(DIRECT["401"], code=""),
 }
 del PROXY["10-mb"]  # it reads all of it, and answers nobody for seconds

@@ -17,8 +17,18 @@ from tests.upstreams.plans import slow_text
 
 MakeProvider = Callable[..., Provider]
 pytestmark = pytest.mark.django_db(transaction=True)
-MOST_OVER = 1.2  # seconds that a wait may take longer than was asked for: a date has no fraction
+MOST_OVER = 2.0  # seconds that a wait may take longer than was asked for: a date has no fraction
 SOCKETS = 2**20  # bytes that may wait in the buffers of a connection's two ends
+
+
+@pytest.fixture(autouse=True)
+def _patience(impatient: Settings, request: pytest.FixtureRequest) -> None:
+    """What never begins to answer is waited for a second, what falls silent for half of one."""
+    name = request.node.callspec.params.get("name", "") if hasattr(request.node, "callspec") else ""
+    if name in ("stall-headers", "stall-first"):
+        impatient.TIMEOUT_FIRST_TOKEN_LAST = 1.0
+    if name == "stall-40":
+        impatient.TIMEOUT_SILENCE = 0.5
 
 
 async def judged(
@@ -28,7 +38,8 @@ async def judged(
     provider = await sync_to_async(make_provider)(model_id=model, **road.fields)
     answer = await asked(provider, model)
     assert (answer.kind, answer.outcomes) == (expected.kind, expected.outcomes)
-    assert answer.text == slow_text(expected.words)
+    said = slow_text(expected.words)
+    assert answer.text == said or (expected.lossy and said.startswith(answer.text))
     assert len(fake.requests) == expected.calls
     assert all(expected.waits <= gap < expected.waits + MOST_OVER for gap in fake.gaps), fake.gaps
     assert [attempt.position for attempt in answer.attempts] == [*range(1, expected.calls + 1)]
@@ -131,16 +142,10 @@ TOOLS = [
 
 @pytest.mark.parametrize("road", ["direct", "process", "proxy"])
 async def test_a_body_as_big_as_opencodes_arrives_whole(
-    make_provider: MakeProvider,
-    fake: fakes.Upstream,
-    impatient: Settings,
-    request: pytest.FixtureRequest,
-    road: str,
+    make_provider: MakeProvider, fake: fakes.Upstream, request: pytest.FixtureRequest, road: str
 ) -> None:
     """31 KB and ten tools, on a route that fails once: both bodies are the same."""
     taken: Road = request.getfixturevalue(road)
-    # LiteLLM counts the tools' tokens, the first time for seconds.
-    impatient.TIMEOUT_FIRST_TOKEN_LAST = 30.0
     provider = await sync_to_async(make_provider)(model_id="once-500", **taken.fields)
     asking = replace(QUESTION, options={"tools": TOOLS, "tool_choice": "auto"})
     answer = await asked(provider, "once-500", asking)

@@ -80,9 +80,10 @@ async def test_a_fault_before_the_first_token_is_rescued_unseen(
 
 @pytest.mark.parametrize("fault", [*BY_NOBODY, *TOO_LATE])
 async def test_a_request_that_is_refused_or_begun_is_not_taken_elsewhere(
-    two_roads: MakeProvider, fake: fakes.Upstream, fault: str
+    two_roads: MakeProvider, fake: fakes.Upstream, impatient: Settings, fault: str
 ) -> None:
     """What is the request's own fault is so everywhere; after the first token nothing switches."""
+    impatient.TIMEOUT_SILENCE = 0.5
     provider = await sync_to_async(two_roads)(fault)
     answer = await asked(provider, "sixty")
     assert [record.behaviour for record in fake.requests] == [fault]
