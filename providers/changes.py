@@ -24,7 +24,8 @@ log = logging.getLogger(__name__)
 CHANNEL = "changes"
 AWAY_FOR = 5.0  # seconds in which a Redis that failed is not asked again
 CHECK_EVERY = 1.5  # seconds between two looks where nobody told of a change
-MOST_OF_A_CPU = 50  # a copy is checked no sooner than so many times what the last reading took
+MOST_OF_A_CPU = 50  # a copy is checked no sooner than so many times the CPU of the last reading
+MOST_OF_THE_DATABASE = 4  # nor sooner than so many times what it took in all, waiting included
 
 
 class _Teller:
@@ -83,7 +84,8 @@ class Mirror[T]:
         self._taken = taken
         self._guard = guard or asyncio.Lock()
         self._value: T | None = None
-        self._took = 0.0
+        self._took = 0.0  # seconds of the last reading: in all, and of this process's CPU
+        self._worked = 0.0
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.stale = False
@@ -113,11 +115,20 @@ class Mirror[T]:
         """Reads the copy anew, now. Raises django.db.Error where that fails."""
         async with self._guard:
             began = time.monotonic()
-            value = await database.run(self._load)
+            value, self._worked = await database.run(self._timed)
             self._took = time.monotonic() - began
             self._value = value
             if self._taken:
                 self._taken(value)
+
+    def _timed(self) -> tuple[T, float]:
+        """The copy, and the CPU that reading it cost the thread it was read in."""
+        began = time.thread_time()
+        return self._load(), time.thread_time() - began
+
+    def _pause(self) -> float:
+        """Seconds until the copy is checked without news."""
+        return max(CHECK_EVERY, MOST_OF_A_CPU * self._worked, MOST_OF_THE_DATABASE * self._took)
 
     async def _follow(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -127,7 +138,7 @@ class Mirror[T]:
     async def _keep(self) -> None:
         while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout(max(CHECK_EVERY, MOST_OF_A_CPU * self._took)):
+                async with asyncio.timeout(self._pause()):
                     await self._changed.wait()
             self._changed.clear()
             try:
