@@ -1,0 +1,270 @@
+"""Two web processes, a worker and beat: one truth, and answers while parts of them are away."""
+
+import asyncio
+import itertools
+import os
+import time
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from django.contrib.auth.models import User
+from django.utils import timezone
+from pytest_django import DjangoDbBlocker
+
+from api import keys
+from providers import board
+from providers.models import Attempt, LanguageModel, Provider, Route
+from tests import fakes
+from tests.e2e.site import Site
+from tests.faults import processes
+from tests.faults.processes import Pair, eventually
+
+pytestmark = pytest.mark.stack
+
+# Seconds within which a change made in one process is known in the other. A machine that is busy
+# with other things gives up on Redis after 50 ms, and reads its copies less often.
+SEEN = 1.5 if os.getloadavg()[0] < 4 else 6.0
+REST, LEASE = SEEN + 2, 4.0
+RULES = (
+    f'{{"failures_to_open": 3, "rests": [{REST}], "jitter": 0.001, "trial_lease": {LEASE},'
+    ' "trials_to_close": 1, "repeat_within": 0.01, "last_resort_every": 1000}'
+)
+NUMBERS = itertools.count()
+SLOWEST = 1.0  # seconds that a request may take while something is away
+
+
+@pytest.fixture(scope="module")
+def running(
+    django_db_setup: None,
+    django_db_blocker: DjangoDbBlocker,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Pair]:
+    with django_db_blocker.unblock():
+        pair = processes.start(tmp_path_factory.mktemp("pair"), RULES)
+    yield pair
+    processes.stop(pair)
+
+
+@pytest.fixture
+def pair(running: Pair, transactional_db: None) -> Iterator[Pair]:
+    """Both processes, and a key that both know."""
+    running.database.open()
+    user = User.objects.create_superuser("alice")
+    _, running.secret = keys.make(user, "tests")
+    yield running
+    # Their last results are on their way; emptying the tables under them is a deadlock.
+    time.sleep(5 * board.WRITE_EVERY)
+    running.database.shut()
+
+
+@pytest.fixture
+def acme(pair: Pair, fake: fakes.Upstream) -> Provider:
+    """A provider with one road, from the moment when both processes know it."""
+    provider = Provider.objects.create(
+        name="Acme",
+        # One of its own: the processes may still know the last test's.
+        slug=f"acme-{next(NUMBERS)}",
+        base_url=fake.url,
+        api_key=fakes.KEY,
+        routing_method="direct",
+        fallback_enabled=False,
+        health_check_interval=3600,
+    )
+    provider.ensure_routes()
+    LanguageModel.objects.create(provider=provider, model_id="sixty", name="sixty")
+    pair.tell("keys", "providers")
+    pair.model = f"{provider.slug}/sixty"
+    known_to_all(pair, [pair.model])
+    return provider
+
+
+def known_to_all(pair: Pair, models: list[str]) -> None:
+    eventually(lambda: [pair.models(site) for site in pair.sites] == [models, models])
+
+
+async def _asked(pair: Pair, *sites: Site) -> list[tuple[httpx.Response, float]]:
+    """One request to each of these at once: the answers, and how long they took."""
+    body = {"model": pair.model, "messages": [{"role": "user", "content": "hello"}]}
+
+    async def one(client: httpx.AsyncClient, site: Site) -> tuple[httpx.Response, float]:
+        began = time.monotonic()
+        answer = await client.post(f"{site.url}/v1/chat/completions", json=body)
+        return answer, time.monotonic() - began
+
+    async with pair.client() as client:
+        return await asyncio.gather(*(one(client, site) for site in sites))
+
+
+def asked(pair: Pair, *sites: Site) -> list[tuple[httpx.Response, float]]:
+    return asyncio.run(_asked(pair, *sites))
+
+
+def statuses(answers: list[tuple[httpx.Response, float]]) -> list[int]:
+    return sorted(answer.status_code for answer, _ in answers)
+
+
+def route() -> Route:
+    return Route.objects.get(method="direct")
+
+
+def opened(pair: Pair, fake: fakes.Upstream) -> Route:
+    """The breaker of Acme's road, opened by the first process and known to both.
+
+    Each process has let the one request through that may pass where every route rests.
+    """
+    fake.script("500")
+    first, second = pair.sites
+    asked(pair, first)
+    asked(pair, first)
+    eventually(lambda: route().state == "open")
+    time.sleep(SEEN)
+    asked(pair, first, second)
+    calls = Attempt.objects.filter(method="direct")
+    eventually(lambda: calls.count() == len(fake.requests))
+    return route()
+
+
+def until_due(resting: Route) -> None:
+    assert resting.retry_at is not None
+    time.sleep(max(0.0, resting.retry_at.timestamp() - time.time()) + 0.05)
+
+
+def test_a_breaker_opened_in_one_process_is_known_in_the_other(
+    pair: Pair, fake: fakes.Upstream, acme: Provider
+) -> None:
+    """Within a second and a half: it knows by itself that every route rests."""
+    fake.script("500")
+    first, second = pair.sites
+    asked(pair, first)
+    asked(pair, first)
+    eventually(lambda: route().state == "open")
+    time.sleep(SEEN)
+    answer, _ = asked(pair, second)[0]
+    told = Attempt.objects.filter(request_id=answer.headers["x-request-id"])
+    eventually(told.exists)
+    assert "every route rests" in told.get().reason
+
+
+def test_of_fifty_requests_at_the_end_of_a_rest_one_is_the_trial(
+    pair: Pair, fake: fakes.Upstream, acme: Provider
+) -> None:
+    """In both processes together; the others are told at once when to come again."""
+    resting = opened(pair, fake)
+    fake.script("late-1500")
+    fake.requests.clear()
+    until_due(resting)
+    answers = asked(pair, *(pair.sites * 25))
+    assert len(fake.requests) == 1
+    assert statuses(answers) == [200] + [503] * 49
+    refused = [answer for answer, _ in answers if answer.status_code == 503]
+    assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
+    eventually(lambda: route().state == "closed")
+    fake.script("sixty")
+    time.sleep(SEEN)
+    assert statuses(asked(pair, *(pair.sites * 5))) == [200] * 10
+
+
+def test_a_killed_process_loses_its_trial_to_exactly_one_other(
+    pair: Pair, fake: fakes.Upstream, acme: Provider
+) -> None:
+    """kill -9: its lease ends by itself, and not before."""
+    resting = opened(pair, fake)
+    first, second = pair.sites
+    fake.script("stall-headers")
+    fake.requests.clear()
+    until_due(resting)
+
+    async def die_in_trial() -> None:
+        dying = asyncio.create_task(_asked(pair, first))
+        await fakes.until(lambda: fake.requests)
+        first.kill("web")
+        with pytest.raises(httpx.TransportError):
+            await dying
+
+    try:
+        asyncio.run(die_in_trial())
+        fake.script("late-1500")
+        leased = route()
+        assert leased.state == "half_open"
+        assert statuses(asked(pair, *([second] * 20))) == [503] * 20
+        assert len(fake.requests) == 1
+        until_due(leased)
+        assert statuses(asked(pair, *([second] * 20))) == [200] + [503] * 19
+        assert len(fake.requests) == 2
+        eventually(lambda: route().state == "closed")
+    finally:
+        first.start("web")
+        first.wait_ready()
+
+
+def served(pair: Pair, seconds: float) -> int:
+    """Asks both all the time; all are answered, none slowly. How many that were."""
+    until, count = time.monotonic() + seconds, 0
+    while time.monotonic() < until:
+        answers = asked(pair, *pair.sites)
+        assert statuses(answers) == [200, 200], answers[0][0].text
+        assert max(took for _, took in answers) < SLOWEST
+        count += len(answers)
+    return count
+
+
+def test_redis_dies_while_serving(pair: Pair, fake: fakes.Upstream, acme: Provider) -> None:
+    """`/v1` goes on at once; what changes is still seen by all; Redis comes back by itself."""
+    served(pair, 0.5)
+    pair.valkey.kill()
+    assert served(pair, 4) > 20
+    Provider.objects.filter(pk=acme.pk).update(enabled=False)
+    known_to_all(pair, [])
+    Provider.objects.filter(pk=acme.pk).update(enabled=True)
+    pair.valkey.start()
+    eventually(lambda: pair.ready() == ["ok", "ok"], 20)
+    known_to_all(pair, [pair.model])
+    served(pair, 0.5)
+
+
+def test_the_database_goes_away_while_serving(
+    pair: Pair, fake: fakes.Upstream, acme: Provider
+) -> None:
+    """`/v1` goes on from what it knows; the attempts are written once the database is back."""
+    served(pair, 0.5)
+    pair.database.shut()
+    try:
+        count = served(pair, 4)
+        assert count > 20
+    finally:
+        pair.database.open()
+    eventually(lambda: pair.ready() == ["ok", "ok"], 30)
+    eventually(lambda: Attempt.objects.count() == len(fake.requests), 20)
+    assert len(fake.requests) > count
+    assert set(Attempt.objects.values_list("outcome", flat=True)) == {"ok"}
+
+
+def test_both_go_away_and_all_of_it_recovers(
+    pair: Pair, fake: fakes.Upstream, acme: Provider
+) -> None:
+    """A route that breaks meanwhile rests in each process, and is one again afterwards."""
+    served(pair, 0.5)
+    pair.valkey.kill()
+    pair.database.shut()
+    try:
+        served(pair, 2)
+        fake.script("500")
+        for _ in range(3):
+            asked(pair, *pair.sites)
+        fake.requests.clear()
+        assert statuses(asked(pair, *pair.sites)) == [503, 503]
+        assert len(fake.requests) <= 2
+        fake.script("sixty")
+    finally:
+        pair.valkey.start()
+        pair.database.open()
+    eventually(lambda: pair.ready() == ["ok", "ok"], 30)
+    eventually(lambda: set(statuses(asked(pair, *pair.sites))) == {200}, 20)
+    eventually(lambda: route().state == "closed")
+    # The worker and beat, too, are at work again.
+    Provider.objects.filter(pk=acme.pk).update(
+        health_check_interval=5, next_check_at=timezone.now(), last_health_check=None
+    )
+    probed = Provider.objects.filter(pk=acme.pk, last_health_check__isnull=False)
+    eventually(probed.exists, 40)
