@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable
 from functools import partial
+from itertools import batched
 
 import django.db
 from django.utils import timezone
@@ -25,6 +26,7 @@ AT_ONCE = 500  # providers; a third of what is due each second may hang for a wh
 CLAIMED_AT_ONCE = 100  # few enough that a worker's death leaves little unchecked
 CHECK_SECONDS = 45.0  # after which a check is given up, whatever it hangs on
 ROUND_SECONDS = 40.0  # in which one round claims; with the last check's end below Celery's limit
+WRITTEN_AT_ONCE = 500  # results; their rows are locked until all of them are written
 WRITE_EVERY = 0.2  # seconds; what ends within it is written together
 LOOK_EVERY = 0.5  # seconds between two looks for what is due, while checks are under way
 
@@ -99,10 +101,11 @@ class _Round:
     async def _write_once(self) -> None:
         results, self._results = self._results, []
         checked, self._checked = self._checked, []
-        if not checked:
-            return
         try:
-            await database.run(_record, results, checked)
+            for batch in batched(results, WRITTEN_AT_ONCE):
+                await database.run(records.record_all, batch)
+            for ids in batched(checked, WRITTEN_AT_ONCE):
+                await database.run(records.checked, ids, timezone.now())
         except django.db.Error as exc:
             # The next check tells the same.
             log.warning("checks_lost count=%s problem=%s", len(checked), type(exc).__name__)
@@ -112,9 +115,3 @@ class _Round:
         if self._checks:
             await asyncio.wait(self._checks)
         await self._write_once()
-
-
-def _record(results: list[Result], checked: list[int]) -> None:
-    if results:
-        records.record_all(results)
-    records.checked(checked, timezone.now())

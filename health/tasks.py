@@ -5,9 +5,10 @@ import threading
 
 import django.db
 from celery import shared_task
+from django.utils import timezone
 
-from health import monitor
-from providers import pulse
+from health import incidents, monitor, retention, rollups
+from providers import database, pulse
 from providers.tasks import run
 
 log = logging.getLogger(__name__)
@@ -27,5 +28,18 @@ def tick() -> None:
 
 async def _tick() -> None:
     await pulse.beat(pulse.Part.WORKER)
+    await database.run(incidents.reconcile, timezone.now())
     if _round.acquire(blocking=False):
         await monitor.check_due(claimed=_round.release)
+
+
+@shared_task
+def roll_up() -> None:
+    """Each minute: the figures that pages show of hours and of incidents."""
+    rollups.roll_up(timezone.now())
+    incidents.count(timezone.now())
+
+
+@shared_task
+def prune() -> None:
+    log.info("pruned rows=%s", retention.prune(timezone.now()))

@@ -256,6 +256,35 @@ class Environment(BaseSettings):
         examples=["256"],
     )
 
+    keep_attempts: int = Field(
+        default=30,
+        ge=1,
+        le=3650,
+        description="Days that attempts of chats, requests and tests are kept, one by one.",
+        examples=["30"],
+    )
+    keep_probes: int = Field(
+        default=2,
+        ge=1,
+        le=3650,
+        description="Days that attempts of health checks are kept, one by one.",
+        examples=["2"],
+    )
+    keep_rollups: int = Field(
+        default=400,
+        ge=1,
+        le=3650,
+        description="Days that attempts are kept rolled up by hour, for the status page.",
+        examples=["400"],
+    )
+    keep_incidents: int = Field(
+        default=400,
+        ge=1,
+        le=3650,
+        description="Days that closed incidents are kept.",
+        examples=["400"],
+    )
+
     metrics_token: SecretStr | None = Field(
         default=None,
         min_length=16,

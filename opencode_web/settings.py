@@ -172,6 +172,12 @@ RUNNER_CONCURRENCY = ENV.runner_concurrency
 API_KEEP_ALIVE = ENV.api_keep_alive
 API_LARGEST_BODY = ENV.api_largest_body * 2**20
 
+# Days that things are kept
+KEEP_ATTEMPTS = ENV.keep_attempts
+KEEP_PROBES = ENV.keep_probes
+KEEP_ROLLUPS = ENV.keep_rollups
+KEEP_INCIDENTS = ENV.keep_incidents
+
 # Metrics
 METRICS_TOKEN = ENV.metrics_token.get_secret_value() if ENV.metrics_token else ""
 METRICS_FOLDER = ENV.prometheus_multiproc_dir
@@ -189,6 +195,8 @@ CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE = {
     # A tick that nobody took in time is of no use any more.
     "tick": {"task": "health.tasks.tick", "schedule": 1.0, "options": {"expires": 2.0}},
+    "roll-up": {"task": "health.tasks.roll_up", "schedule": 60.0, "options": {"expires": 60.0}},
+    "prune": {"task": "health.tasks.prune", "schedule": 3600.0},
     "refresh-stale-catalogues": {"task": "providers.tasks.refresh_stale", "schedule": 60.0},
 }
 

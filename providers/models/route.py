@@ -40,7 +40,9 @@ SEEN = (
 def route_columns(state: RouteState) -> dict[str, Any]:
     """A route's changing columns, as `update()` takes them."""
     seen = {name: getattr(state, name) for name in SEEN}
-    return breaker_columns(state.breaker) | seen | {"last_error": state.last_error[:300]}
+    # PostgreSQL takes no NUL.
+    told = {"last_error": state.last_error[:300].replace("\0", "")}
+    return breaker_columns(state.breaker) | seen | told
 
 
 # Of a provider whose key or address changed: everything starts anew, in an epoch of its own.

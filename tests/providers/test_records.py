@@ -1,13 +1,20 @@
-"""Where a call goes, and with which key."""
+"""Where a call goes, and with which key; and what it leaves in the rows."""
 
 from collections.abc import Callable
+from uuid import uuid4
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries, Settings
 
-from providers import targets
-from providers.models import Provider
-from providers.types import Kind, Method
+from providers import records, targets
+from providers.errors import ErrorKind
+from providers.models import Provider, Purpose
+from providers.types import AttemptRecord, Kind, Method
+
+MakeProvider = Callable[..., Provider]
 
 OURS, THEIRS = "http://litellm.example:4000", "http://other.example:4000"
 
@@ -47,3 +54,44 @@ def test_routes_that_are_as_they_should_be_cost_two_queries(
     provider.gateway_endpoint = THEIRS
     assert {route.endpoint for route in provider.ensure_routes()} == {"", THEIRS}
     assert provider.routes.count() == 2
+
+
+def test_many_results_take_as_many_statements_as_few(make_provider: MakeProvider) -> None:
+    """Rows of many routes and providers move together, each by its own results."""
+    counts = []
+    for many in (2, 12):
+        made = [make_provider(f"P{many}-{number}") for number in range(many)]
+        kinds = [ErrorKind.NETWORK if number % 2 else None for number in range(many)]
+        results = [shown(*pair) for pair in zip(made, kinds, strict=True)]
+        with CaptureQueriesContext(connection) as captured:
+            records.record_all(results)
+        counts.append(len(captured))
+        for provider, kind in zip(made, kinds, strict=True):
+            provider.refresh_from_db()
+            route = provider.routes.get(method="direct")
+            told = (provider.health_status, route.last_outcome, route.last_error)
+            failed = ("degraded", "network", 'it\'s "not" there')
+            assert told == (failed if kind else ("healthy", "ok", ""))
+    assert counts[0] == counts[1]
+
+
+def shown(provider: Provider, kind: ErrorKind | None) -> records.Result:
+    state = provider.routes.get(method="direct").as_state()
+    attempt = AttemptRecord(
+        route_id=state.route_id,
+        method=Method.DIRECT,
+        endpoint="",
+        outcome=kind or "ok",
+        reason="direct: preferred",
+        started_at=timezone.now(),
+        duration_ms=5,
+        error_message='it\'s "not"\0 there' if kind else "",
+    )
+    return records.Result(
+        provider_id=provider.pk,
+        model_id="m",
+        attempt=attempt,
+        purpose=Purpose.CHAT,
+        request_id=uuid4(),
+        evidence=records.evidence(attempt, state.breaker.epoch, Purpose.CHAT),
+    )

@@ -1,0 +1,161 @@
+"""How many health checks one worker makes: `./dev run python -m benchmarks.probes`.
+
+A real worker and beat on throw-away databases, and an upstream in a process of its own that answers
+after 100 ms and notes when it was asked by whom. All providers are due at once at the start, which
+shows what a worker can do; from then on each is due every 30 s, give or take a tenth.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import pairwise
+from pathlib import Path
+
+from aiohttp import web
+
+from benchmarks import processes
+from tests.upstreams.tethered import tethered
+
+LATENCY = 0.1  # seconds until the upstream answers
+LATE = 1.0  # seconds beyond the longest interval from which on a check is not on time
+CATALOGUE = json.dumps({"object": "list", "data": [{"id": "m", "object": "model"}]})
+
+
+async def serve(port: int) -> None:
+    """The upstream. `GET /asked` gives the times of each provider's requests."""
+    asked: defaultdict[str, list[float]] = defaultdict(list)
+
+    async def models(request: web.Request) -> web.Response:
+        asked[request.match_info["name"]].append(time.monotonic())
+        await asyncio.sleep(LATENCY)
+        return web.Response(text=CATALOGUE, content_type="application/json")
+
+    async def told(request: web.Request) -> web.Response:
+        return web.json_response(asked)
+
+    app = web.Application()
+    app.router.add_get("/asked", told)
+    app.router.add_get("/{name}/v1/models", models)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port, backlog=4096).start()
+    await asyncio.Event().wait()
+
+
+def make_providers(count: int, interval: int, port: int) -> None:
+    """Rows as the form makes them, reached directly alone."""
+    import django
+
+    django.setup()
+    from django.core.management import call_command
+    from django.utils import timezone
+
+    from providers.models import Provider, Route
+
+    call_command("migrate", verbosity=0)
+    now = timezone.now()
+    providers = [
+        Provider(
+            name=f"P{number}",
+            slug=f"p{number}",
+            base_url=f"http://127.0.0.1:{port}/p{number}/v1",
+            api_key=f"sk-{number:040}",
+            provider_type="direct-api",
+            routing_method="direct",
+            fallback_enabled=False,
+            health_check_interval=interval,
+            models_refreshed_at=now,  # discovery is not what is measured
+        )
+        for number in range(count)
+    ]
+    Provider.objects.bulk_create(providers, batch_size=1000)
+    routes = [Route(provider=p, method=m) for p in providers for m in ("direct", "gateway")]
+    Route.objects.bulk_create(routes, batch_size=1000)
+
+
+@contextmanager
+def running(*argv: str) -> Iterator[int]:
+    """A process, for as long as it is needed; gives its pid. What it does is lost at its end."""
+    process = subprocess.Popen(tethered([sys.executable, "-m", *argv]))  # noqa: S603
+    try:
+        yield process.pid
+    finally:
+        process.kill()
+        process.wait(10)
+
+
+def fetched(port: int) -> dict[str, list[float]]:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/asked", timeout=30) as answer:
+        found: dict[str, list[float]] = json.load(answer)
+    return found
+
+
+def until(port: int, holds: Callable[[dict[str, list[float]]], bool], seconds: float) -> None:
+    """Waits for what the upstream was asked, or until the time is over."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        time.sleep(0.5)
+        try:
+            if holds(fetched(port)):
+                return
+        except OSError:
+            continue
+
+
+def report(asked: dict[str, list[float]], count: int, interval: int, seconds: float) -> None:
+    """What a worker can do at most, and whether what was due came in time."""
+    first = sorted(times[0] for times in asked.values())
+    once = first[-1] - first[0]
+    rate = len(first) / once
+    print(f"all due at once: {len(first)} of {count} in {once:.1f} s, {rate:.0f} probes/s")
+    later = sum(moment > first[-1] for times in asked.values() for moment in times)
+    print(f"afterwards: {later / seconds:.0f} probes/s; due were {count / interval:.0f}")
+    gaps = [later - sooner for times in asked.values() for sooner, later in pairwise(times)]
+    if gaps:
+        most = interval * 1.1 + LATE
+        share = sum(gap <= most for gap in gaps) / len(gaps)
+        print(f"within {most:.0f} s of the one before: {share:.2%}; longest {max(gaps):.1f} s")
+        print(f"shortest {min(gaps):.1f} s")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--providers", type=int, default=10_000)
+    parser.add_argument("--interval", type=int, default=30)
+    parser.add_argument("--seconds", type=int, default=75, help="after the first round")
+    parser.add_argument("--port", type=int, default=18_317)
+    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.serve:
+        asyncio.run(serve(options.port))
+    make_providers(options.providers, options.interval, options.port)
+    celery = ("celery", "-A", "opencode_web.celery")
+    with ExitStack() as stack:
+        start = stack.enter_context
+        start(running("benchmarks.probes", "--serve", "--port", str(options.port)))
+        until(options.port, lambda asked: True, 10)
+        quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat", "-l", "WARNING")
+        worker = start(running(*celery, "worker", *quiet))
+        schedule = Path(start(tempfile.TemporaryDirectory())) / "beat"
+        start(running(*celery, "beat", "--pidfile=", "-s", str(schedule), "-l", "WARNING"))
+        until(options.port, lambda asked: len(asked) == options.providers, 120)
+        used, began = processes.cpu(worker), time.monotonic()
+        time.sleep(options.seconds)
+        passed = time.monotonic() - began
+        cpu = (processes.cpu(worker) - used) / passed
+        load = os.getloadavg()[0]
+        print(f"worker: {cpu:.0%} of one CPU, {processes.memory(worker):.0f} MB; load {load:.1f}")
+        report(fetched(options.port), options.providers, options.interval, passed)
+
+
+if __name__ == "__main__":
+    main()

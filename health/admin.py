@@ -1,0 +1,38 @@
+"""Incidents and roll-ups in the Django admin: to be read, as they only follow from attempts."""
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.http import HttpRequest
+
+from health.models import HealthRollup, Incident
+
+if TYPE_CHECKING:
+    _Admin = admin.ModelAdmin[Any]
+else:
+    _Admin = admin.ModelAdmin
+
+
+class ReadOnly(_Admin):
+    list_select_related = ("provider",)
+    show_full_result_count = False  # roll-ups are many, and counting them all is slow
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        return False
+
+
+@admin.register(Incident)
+class IncidentAdmin(ReadOnly):
+    list_display = ("provider", "worst", "cause", "opened_at", "closed_at", "rescued")
+    list_filter = ("worst", "cause")
+    date_hierarchy = "opened_at"
+
+
+@admin.register(HealthRollup)
+class HealthRollupAdmin(ReadOnly):
+    list_display = ("provider", "method", "hour", "good", "bad", "rescued", "ttft_p95_ms", "cost")
+    list_filter = ("method",)
+    date_hierarchy = "hour"

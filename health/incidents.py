@@ -1,0 +1,166 @@
+"""Incidents, derived from the providers' health: opened, made worse, closed, counted.
+
+Every change compares what is with what should be, so that no process has to remember one, any
+number may look at once, and what a dead one left undone is done by the next look.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.contrib.postgres.aggregates import ArrayAgg
+from django.db import IntegrityError, transaction
+from django.db.models import Count, Exists, F, FilteredRelation, OuterRef, Q
+from django.db.models.functions import Coalesce, Now
+
+from health.models import Incident
+from health.verdicts import BAD
+from providers.models import Attempt, HealthStatus, Provider
+
+ILL = (HealthStatus.DEGRADED.value, HealthStatus.FAILING.value)  # from bad to worse
+ONE_AND_THE_SAME = timedelta(minutes=5)  # what fails again within it has not been well
+BEFORE = timedelta(minutes=2)  # the failures that opened an incident came before it
+COUNT_EVERY = timedelta(minutes=1)
+COUNT_AFTER = timedelta(minutes=15)  # answers that began in an incident may end so much later
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """A provider whose open incident, if there is one, does not say what its health does."""
+
+    provider_id: int
+    health: str
+    reason: str
+    incident_id: int | None  # None: none is open
+    told: str | None
+    worst: str | None
+
+
+def reconcile(now: datetime) -> None:
+    """Makes incidents true. One query where they are."""
+    for found in list(_differences()):
+        if found.health not in ILL:
+            _close(found, now)
+        elif found.incident_id is None:
+            _open(found, now)
+        else:
+            _change(found, now)
+
+
+def _differences() -> Iterator[Difference]:
+    is_ill = Q(enabled=True, health_status__in=ILL)
+    agrees = Q(is_open__status=F("health_status"))
+    is_open = Q(is_open__pk__isnull=False)
+    rows = Provider.objects.annotate(
+        is_open=FilteredRelation("incidents", condition=Q(incidents__closed_at=None))
+    ).filter((is_ill & ~(is_open & agrees)) | (~is_ill & is_open))
+    columns = ("pk", "enabled", "health_status", "health_reason")
+    for pk, enabled, health, reason, incident_id, told, worst in rows.values_list(
+        *columns, "is_open__pk", "is_open__status", "is_open__worst"
+    ):
+        yield Difference(
+            provider_id=pk,
+            health=health if enabled else HealthStatus.UNKNOWN.value,
+            reason=reason,
+            incident_id=incident_id,
+            told=told,
+            worst=worst,
+        )
+
+
+def _open(found: Difference, now: datetime) -> None:
+    """A new incident, or the last one again. Another process that was first has done the same."""
+    cause, sentence = _cause(found, now)
+    shown = {"status": found.health, "cause": cause, "sentence": sentence}
+    recent = Incident.objects.filter(
+        provider=found.provider_id, closed_at__gt=now - ONE_AND_THE_SAME
+    )
+    last = recent.order_by("-closed_at").values_list("pk", "worst").first()
+    try:
+        with transaction.atomic():
+            if last:
+                pk, worst = last
+                again = Incident.objects.filter(pk=pk).exclude(closed_at=None)
+                again.update(closed_at=None, worst=_worse(worst, found.health), **shown)
+            else:
+                opened = Incident(
+                    provider_id=found.provider_id, worst=found.health, opened_at=now, **shown
+                )
+                opened.save()
+    except IntegrityError:
+        return  # it is open already, or the provider is gone
+    _count(Incident.objects.filter(provider=found.provider_id, closed_at=None), now)
+
+
+def _change(found: Difference, now: datetime) -> None:
+    """Better or worse; the cause told is that of the worst."""
+    shown = {"status": found.health}
+    worst = _worse(found.worst or found.health, found.health)
+    if worst != found.worst:
+        cause, sentence = _cause(found, now)
+        shown |= {"worst": worst, "cause": cause, "sentence": sentence}
+    theirs = Incident.objects.filter(provider=found.provider_id, closed_at=None)
+    theirs.filter(status=found.told).update(**shown)
+
+
+def _close(found: Difference, now: datetime) -> None:
+    theirs = Incident.objects.filter(provider=found.provider_id)
+    if theirs.filter(closed_at=None).update(closed_at=now):
+        _count(theirs.filter(closed_at=now), now)
+
+
+def _worse(one: str, other: str) -> str:
+    return max(one, other, key=ILL.index)
+
+
+def _cause(found: Difference, now: datetime) -> tuple[str, str]:
+    """The kind and the words of the last failure; where there was none, it is slow."""
+    failed = Attempt.objects.filter(
+        BAD, provider=found.provider_id, started_at__gt=now - COUNT_AFTER
+    )
+    last = failed.order_by("-started_at").values_list("outcome", "error_message").first()
+    kind, words = last or ("", "")
+    return kind, words or found.reason
+
+
+def count(now: datetime) -> None:
+    """Counts anew, each minute, what open and just closed incidents have done."""
+    lately = Q(closed_at=None) | Q(closed_at__gt=now - COUNT_AFTER)
+    due = Q(counted_at=None) | Q(counted_at__lte=now - COUNT_EVERY)
+    _count(Incident.objects.filter(lately & due), now)
+
+
+def _count(incidents: Iterable[Incident], now: datetime) -> None:
+    counted = {incident.pk: incident for incident in incidents}
+    if not counted:
+        return
+    for incident in counted.values():
+        incident.counted_at = now
+    for incident_id, names, rescued in _figures(counted):
+        counted[incident_id].affected_models = sorted(names)
+        counted[incident_id].rescued = rescued
+    fields = ["counted_at", "rescued", "affected_models"]
+    Incident.objects.bulk_update(counted.values(), fields, batch_size=500)
+
+
+def _figures(incident_ids: Iterable[int]) -> Iterator[tuple[int, list[str], int]]:
+    """By incident: the models that failed, and how many of those requests were answered after
+    all, by another route or another provider."""
+    rescue = Attempt.objects.filter(request_id=OuterRef("request_id"), position__gt=1, outcome="ok")
+    ended = Coalesce("provider__incidents__closed_at", Now())
+    failed = Attempt.objects.filter(
+        BAD,
+        provider__incidents__in=list(incident_ids),
+        started_at__gte=F("provider__incidents__opened_at") - BEFORE,
+        started_at__lte=ended,
+    )
+    figures = (
+        failed.order_by()
+        .values("provider__incidents")
+        .annotate(
+            names=ArrayAgg("model_id", distinct=True, filter=~Q(model_id="")),
+            rescued=Count("request_id", distinct=True, filter=Exists(rescue)),
+        )
+    )
+    for row in figures:
+        yield row["provider__incidents"], row["names"] or [], row["rescued"]

@@ -1,0 +1,16 @@
+"""What an attempt says about its route: that it does well, that it does not, or nothing."""
+
+from django.db.models import Q
+
+from providers.errors import ErrorKind
+from providers.models import Purpose
+from providers.records import PROBE_SAYS_NOTHING
+
+GOOD = Q(outcome="ok")
+STOPPED = Q(outcome=ErrorKind.STOPPED)
+# A wrong request is the caller's doing, and a probe may be refused where a chat is not.
+SAYS_NOTHING = Q(outcome=ErrorKind.REQUEST) | Q(
+    purpose=Purpose.PROBE, outcome__in=sorted(PROBE_SAYS_NOTHING)
+)
+BAD = ~(GOOD | STOPPED | SAYS_NOTHING)
+RESCUED = Q(outcome="ok", position__gt=1)
