@@ -1,14 +1,19 @@
 """The documents say what the code does: every variable, every word, every room."""
 
 import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from opencode_web.env import Environment
+from providers.breaker import WEIGHTS, Weight
+from providers.errors import ErrorKind
+from providers.rules import Rules
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text()
+ROUTING = (ROOT / "docs" / "routing.md").read_text()
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text()
 
 
@@ -50,6 +55,21 @@ def test_every_room_is_on_the_map() -> None:
         for path in (ROOT / app).glob("*.py"):
             if path.stem not in ("__init__", "__main__", "apps", "urls", "admin"):
                 assert f"`{app}/{path.name}`" in ARCHITECTURE, path
+
+
+def test_every_kind_of_error_and_what_follows_is_told() -> None:
+    """The table that operators read has the columns that the code decides by."""
+    rows = dict(re.findall(r"^\| `(\w+)` \|(.*)\|$", ROUTING, re.MULTILINE))
+    assert set(rows) == set(ErrorKind)
+    nothing = {kind for kind, row in rows.items() if row.rpartition("|")[2].strip() == "nothing"}
+    assert nothing == {k for k, weight in WEIGHTS.items() if weight == Weight.NOTHING}
+
+
+def test_no_number_of_the_routing_is_told_that_is_not_there() -> None:
+    """A rule that was renamed is renamed here too."""
+    words = set(re.findall(r"`([a-z]+(?:_[a-z]+)+)`", ROUTING))
+    rules = {each.name for each in fields(Rules)}
+    assert words - {"rate_limit", "insufficient_quota"} <= rules
 
 
 def test_glossary_terms_are_the_designs() -> None:
