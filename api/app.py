@@ -22,7 +22,7 @@ from api.asked import asked
 from api.completions import Head, Question
 from api.errors import Refused, bad_request, encode, unavailable
 from api.keys import Caller
-from api.reply import Message, Receive, Reply, Send, until_left
+from api.reply import Message, Receive, Reply, Send, UntilLeft
 from providers import board
 from providers.snapshot import Served
 
@@ -136,7 +136,7 @@ class _Visit:
             body=body,
             key=self._idempotency_key(),
         )
-        async with until_left(self._receive):
+        async with UntilLeft(self._receive):
             if question.asked.stream:
                 await self._stream(question)
             else:

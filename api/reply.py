@@ -7,6 +7,7 @@ after a while without any they go out all the same, and what fails from then on 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, MutableMapping
 from contextlib import asynccontextmanager
+from types import TracebackType
 from typing import Any
 
 from api.errors import Refused
@@ -115,25 +116,37 @@ class _Pulse:
             await self._beating
 
 
-@asynccontextmanager
-async def until_left(receive: Receive) -> AsyncGenerator[None]:
-    """Breaks off what is done in it as soon as the reader has left; that is no error."""
-    working = asyncio.current_task()
-    left = False
+WATCH_AFTER = 0.2  # seconds; most whole answers are there before it, and a watch costs a task
 
-    async def watch() -> None:
-        nonlocal left
-        while (await receive())["type"] != "http.disconnect":
+
+class UntilLeft:
+    """Breaks off what is done in it soon after the reader has left; that is no error."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._left = False
+
+    async def __aenter__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._working = asyncio.current_task()
+        self._watcher: asyncio.Task[None] | None = None
+        self._timer = self._loop.call_later(WATCH_AFTER, self._begin)
+
+    def _begin(self) -> None:
+        self._watcher = self._loop.create_task(self._watch())
+
+    async def _watch(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
             pass
-        left = True
-        if working:
-            working.cancel()
+        self._left = True
+        if self._working:
+            self._working.cancel()
 
-    watcher = asyncio.create_task(watch())
-    try:
-        yield
-    except asyncio.CancelledError:
-        if not left or (working and working.uncancel()):
-            raise
-    finally:
-        watcher.cancel()
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> bool:
+        self._timer.cancel()
+        if self._watcher:
+            self._watcher.cancel()
+        left = self._left and kind is not None and issubclass(kind, asyncio.CancelledError)
+        return left and not (self._working and self._working.uncancel())

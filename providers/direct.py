@@ -7,9 +7,9 @@ import json
 import math
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from types import TracebackType
 from typing import Any
 
 from providers import anthropic_wire, http, sse, wire
@@ -75,21 +75,32 @@ def headers(target: Target) -> dict[str, str]:
     return sent | {str(name).lower(): str(value) for name, value in target.headers.items()}
 
 
-@contextmanager
-def nothing_secret(target: Target) -> Iterator[None]:
+class nothing_secret:
     """Takes the keys and header values out of an error's words: some upstreams repeat them."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        if not isinstance(exc, CallError):
+            return
+        for secret in sorted(_secrets(self._target), key=len, reverse=True):
+            if len(secret) >= SHORTEST_SECRET:
+                exc.message = exc.message.replace(secret, "[hidden]")
+        exc.args = (exc.message,)
+
+
+def _secrets(target: Target) -> set[str]:
     upstream = target.upstream
     secrets = {target.api_key.strip(), *map(str, target.headers.values())}
     if upstream:
         secrets |= {upstream.api_key.strip(), *map(str, upstream.headers.values())}
-    try:
-        yield
-    except CallError as error:
-        for secret in sorted(secrets, key=len, reverse=True):
-            if len(secret) >= SHORTEST_SECRET:
-                error.message = error.message.replace(secret, "[hidden]")
-        error.args = (error.message,)
-        raise
+    return secrets
 
 
 async def exchange(
@@ -196,6 +207,8 @@ async def _next(response: http.Response, patience: http.Patience) -> bytes:
     """The next bytes; none at the end, and where nothing more comes after a finish reason."""
     at_most = TRAILER_SECONDS if patience.ending else None
     try:
+        if response.content.is_eof():  # all of it is here: nothing to wait for
+            return await _read(response)
         return await patience.wait(_read(response), at_most)
     except CallError:
         if patience.ending:

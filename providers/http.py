@@ -13,10 +13,10 @@ import socket
 import ssl
 import time
 from collections.abc import AsyncGenerator, Awaitable, Mapping
-from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
+from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -34,7 +34,7 @@ KEEPALIVE_SECONDS = 30.0
 
 Response = aiohttp.ClientResponse
 
-_reused: ContextVar[bool] = ContextVar("reused", default=False)
+_under_way: ContextVar["_Sending | None"] = ContextVar("under_way", default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,8 +89,6 @@ def session(
     response_class: type[aiohttp.ClientResponse] = aiohttp.ClientResponse,
 ) -> aiohttp.ClientSession:
     """A pool of connections behind the address guard; also what LiteLLM is made to use."""
-    trace = aiohttp.TraceConfig()
-    trace.on_connection_reuseconn.append(_note_reuse)
     connector = aiohttp.TCPConnector(
         limit=MAX_CONNECTIONS,
         force_close=force_close,
@@ -104,13 +102,8 @@ def session(
         headers=headers,
         cookie_jar=aiohttp.DummyCookieJar(),
         trust_env=False,
-        trace_configs=[trace],
         response_class=response_class,
     )
-
-
-async def _note_reuse(*_: object) -> None:
-    _reused.set(True)
 
 
 def _guarded_socket(address: tuple[Any, ...]) -> socket.socket:
@@ -118,6 +111,8 @@ def _guarded_socket(address: tuple[Any, ...]) -> socket.socket:
     family, kind, protocol, _, where = address
     if not is_allowed(where[0]):
         raise AddressForbidden
+    if sending := _under_way.get():
+        sending.reuses = False
     return socket.socket(family, kind, protocol)
 
 
@@ -142,47 +137,55 @@ def is_allowed(address: str) -> bool:
     return settings.ALLOW_PRIVATE_ADDRESSES or ip.is_global
 
 
-@asynccontextmanager
-async def opened(
-    method: str,
-    url: str,
-    *,
-    headers: Mapping[str, str],
-    patience: "Patience",
-    body: object = None,
-) -> AsyncGenerator[Response]:
+class opened:
     """A response whose body is still to be read; leaving before its end closes its socket at once.
 
     A request on a kept connection that dies before a byte of the answer is sent once more: the
     server had closed the connection before it saw the request.
     """
-    sending = _Sending(method, url, headers, body, patience.timeout())
-    door = await _door()
-    try:
-        response = await patience.headers(sending.over(door.shared))
-    except CallError as error:
-        if error.code != "reset" or not _reused.get():
-            raise
-        response = await patience.headers(sending.over(door.fresh))
-    try:
-        yield response
-    finally:
+
+    def __init__(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        patience: "Patience",
+        body: object = None,
+    ) -> None:
+        self._sending = _Sending(method, url, headers, body, patience.timeout())
+        self._patience = patience
+
+    async def __aenter__(self) -> Response:
+        door = await _door()
+        try:
+            self._response = await self._patience.headers(self._sending.over(door.shared))
+        except CallError as error:
+            if error.code != "reset" or not self._sending.reuses:
+                raise
+            self._response = await self._patience.headers(self._sending.over(door.fresh))
+        return self._response
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
         # Kept for the next call where its end has come; else closed.
-        response.release()
+        self._response.release()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Sending:
-    """One request, which may go out twice."""
+    """One request, which may go out twice. `reuses`: over a connection that was there before."""
 
     method: str
     url: str
     headers: Mapping[str, str]
     body: object
     timeout: aiohttp.ClientTimeout
+    reuses: bool = True
 
     async def over(self, session: aiohttp.ClientSession) -> Response:
-        _reused.set(False)
+        _under_way.set(self)
         headers = _checked(self.headers)
         with mapped_errors():
             try:
@@ -221,6 +224,11 @@ def _checked(headers: Mapping[str, str]) -> dict[str, str]:
     return dict(headers)
 
 
+@cache
+def _client_timeout(connect: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=None, connect=connect, sock_connect=connect)
+
+
 class Patience:
     """How long one call may still wait: to the first token, between chunks, and in all."""
 
@@ -236,8 +244,7 @@ class Patience:
 
     def timeout(self) -> aiohttp.ClientTimeout:
         """`connect` covers waiting for one, DNS and TLS as well; reading is timed by `wait`."""
-        connect = self.times.connect
-        return aiohttp.ClientTimeout(total=None, connect=connect, sock_connect=connect)
+        return _client_timeout(self.times.connect)
 
     async def wait[T](self, awaitable: Awaitable[T], at_most: float | None = None) -> T:
         """The awaitable's result; CallError with a code of its own for each kind of waiting."""
@@ -260,6 +267,8 @@ class Patience:
 
     async def headers[T](self, awaitable: Awaitable[T]) -> T:
         """The same for an answer's headers, which some servers owe us sooner."""
+        if self.times.headers is None:
+            return await self.wait(awaitable)
         try:
             async with asyncio.timeout(self.times.headers):
                 return await self.wait(awaitable)

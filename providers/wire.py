@@ -102,7 +102,9 @@ def fields(value: object) -> Json:
 
 def count(value: object) -> int:
     """A number of tokens; zero for null, and for what is no number."""
-    return max(0, int(value)) if isinstance(value, int | float) and math.isfinite(value) else 0
+    if type(value) is int:  # nearly always
+        return max(0, value)
+    return max(0, int(value)) if isinstance(value, float) and math.isfinite(value) else 0
 
 
 def _add_choice(found: list[ClientEvent], choice: Json, chunk: Json, line: str) -> None:
