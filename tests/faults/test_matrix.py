@@ -9,9 +9,10 @@ from pytest_django import Settings
 
 from providers.breaker import State
 from providers.models import Provider
+from providers.types import ChatRequest
 from tests import fakes
 from tests.faults.asking import QUESTION, Answer, Road, asked
-from tests.faults.expected import DIRECT, PROCESS, PROXY, ZAI, Expected
+from tests.faults.expected import DIRECT, PROCESS, PROXY, WHOLE, ZAI, Expected
 from tests.upstreams.faults import ZAI as ZAI_CODES
 from tests.upstreams.plans import slow_text
 
@@ -32,11 +33,16 @@ def _patience(impatient: Settings, request: pytest.FixtureRequest) -> None:
 
 
 async def judged(
-    make_provider: MakeProvider, fake: fakes.Upstream, road: Road, model: str, expected: Expected
+    make_provider: MakeProvider,
+    fake: fakes.Upstream,
+    road: Road,
+    model: str,
+    expected: Expected,
+    request: ChatRequest = QUESTION,
 ) -> Answer:
     """Asks once over one road, and compares everything that is left of it."""
     provider = await sync_to_async(make_provider)(model_id=model, **road.fields)
-    answer = await asked(provider, model)
+    answer = await asked(provider, model, request)
     assert (answer.kind, answer.outcomes) == (expected.kind, expected.outcomes)
     said = slow_text(expected.words)
     assert answer.text == said or (expected.lossy and said.startswith(answer.text))
@@ -61,6 +67,18 @@ async def test_direct(
     if name == "no-usage":
         assert answer.completed is not None
         assert answer.completed.usage.estimated
+
+
+@pytest.mark.parametrize("name", WHOLE)
+async def test_direct_in_one_piece(
+    make_provider: MakeProvider, fake: fakes.Upstream, direct: Road, impatient: Settings, name: str
+) -> None:
+    """The same of an answer that is asked for whole; what breaks in its middle fails as a whole."""
+    if name.startswith("stall"):
+        impatient.TIMEOUT_WHOLE = 1.0
+    asking = replace(QUESTION, whole=True)
+    await judged(make_provider, fake, direct, name, WHOLE[name], asking)
+    assert not any(record.body.get("stream") for record in fake.requests)
 
 
 @pytest.mark.parametrize("name", PROCESS)

@@ -6,6 +6,7 @@ import socket
 import struct
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -99,6 +100,8 @@ class Answer:
         await asyncio.sleep(plan.late + plan.pause * len(plan.text))
         if plan.end == "error":
             return web.json_response(self._spoken.error(*BROKEN))
+        if plan.end in ("eof", "truncate"):
+            plan = replace(plan, text=plan.text[: plan.said or None])
         answer = dump(self._spoken.whole(self._model, plan, self._usage(plan))).encode()
         headers = {"Content-Type": "application/json"}
         response = web.StreamResponse(headers=headers | {"Content-Length": str(len(answer))})
