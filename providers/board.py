@@ -82,7 +82,7 @@ class Board:
 
     async def candidate(self, provider_id: int, model_id: str) -> Candidate | None:
         """A provider with its routes as they are now; None where it is gone or switched off."""
-        known = await self.ready()
+        known = await self._knowing(provider_id)
         routes = self.routes(provider_id)
         made = self._candidates.get((provider_id, model_id))
         if made and made[0] is known and made[1].routes == routes:
@@ -97,6 +97,17 @@ class Board:
             self._candidates.clear()
         self._candidates[provider_id, model_id] = (known, new)
         return new
+
+    async def _knowing(self, provider_id: int) -> Snapshot:
+        """The providers; what is read apart is read anew where this one is not yet in it."""
+        known = await self.ready()
+        with suppress(django.db.Error):
+            if provider_id not in known.providers:
+                await self._providers.read()
+                known = await self.ready()
+            if provider_id in known.providers and provider_id not in self._of_provider:
+                await self._routes.read()
+        return known
 
     def routes(self, provider_id: int) -> tuple[RouteState, ...]:
         found = (self._states.get(pk) for pk in self._of_provider.get(provider_id, ()))
@@ -146,9 +157,11 @@ class Board:
         """How many calls with this target's key may be under way at once."""
         upstream = target.upstream or target
         key = (upstream.base_url, upstream.api_key)
+        chosen = candidate.concurrency or presets.get(candidate.connection.preset).concurrency
+        most = chosen or self._rules.concurrency
         if key not in self._gates:
-            most = candidate.concurrency or presets.get(candidate.connection.preset).concurrency
-            self._gates[key] = Gate(most or self._rules.concurrency, self._rules)
+            self._gates[key] = Gate(most, self._rules)
+        self._gates[key].allow(most)
         return self._gates[key]
 
     # What a call has shown

@@ -60,6 +60,11 @@ class Gate:
         finally:
             self._leave()
 
+    def allow(self, most: int) -> None:
+        """What the operator set; a change holds from the next call on."""
+        if most != self._most:
+            self._most, self.limit = most, float(most)
+
     def shrink(self) -> None:
         """The upstream said that it was too many."""
         self.limit = max(1.0, min(self.limit, self.busy or 1) * self._rules.shrink)

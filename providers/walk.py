@@ -20,6 +20,7 @@ from providers import breaker, direct, gateway, metrics, records, routing, snaps
 from providers.board import Board
 from providers.errors import CallError, ErrorKind, PlanFailed
 from providers.models import Purpose
+from providers.routes import Evidence
 from providers.routing import PlannedRoute
 from providers.snapshot import Candidate
 from providers.tally import Tally
@@ -246,9 +247,7 @@ class Walk:
 
     def _settle(self, record: AttemptRecord, tally: Tally | None) -> None:
         call = self.call
-        seen = None
-        if tally and tally.called and not tally.judged:
-            seen = records.evidence(record, tally.epoch, call.purpose, tally.error)
+        seen = self._shown(record, tally) if tally and not tally.judged else None
         self.board.settle(
             records.Result(
                 provider_id=tally.candidate.provider_id if tally else call.provider_id,
@@ -261,6 +260,16 @@ class Walk:
                 client_key=call.client_key,
             )
         )
+
+    def _shown(self, record: AttemptRecord, tally: Tally) -> Evidence | None:
+        """What the attempt showed of its route. A trial that never went out is free again."""
+        if tally.called:
+            return records.evidence(record, tally.epoch, self.call.purpose, tally.error)
+        if tally.route.breaker.state != breaker.State.HALF_OPEN:
+            return None
+        stopped = ErrorKind.STOPPED
+        route_id, epoch = tally.route.route_id, tally.epoch
+        return Evidence(route_id=route_id, epoch=epoch, at=timezone.now(), kind=stopped)
 
     def _remaining(self) -> float:
         return max(0.0, self.deadline - time.monotonic())

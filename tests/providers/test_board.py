@@ -4,6 +4,7 @@ import asyncio
 import uuid
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import django.db
 import pytest
@@ -197,3 +198,24 @@ async def test_a_provider_added_a_moment_ago_has_its_routes(make_provider: MakeP
         candidate = await board.candidate(added.pk, "m")
         assert candidate is not None
         assert len(candidate.routes) == 2
+
+
+async def test_a_provider_that_is_moments_old_is_known(make_provider: MakeProvider) -> None:
+    """A runner may hear of the first chat before it hears of the provider."""
+    async with running() as board:
+        provider = await sync_to_async(make_provider)()
+        candidate = await board.candidate(provider.pk, "m")
+        assert candidate is not None
+        assert candidate.routes
+        assert await board.candidate(provider.pk + 1, "m") is None
+
+
+async def test_a_changed_limit_holds_from_the_next_call_on(make_provider: MakeProvider) -> None:
+    """Without a restart."""
+    provider = await sync_to_async(make_provider)(concurrency=2)
+    async with running() as board:
+        before = await board.candidate(provider.pk, "m")
+        assert before is not None
+        target = before.target(before.routes[0])
+        assert board.gate(before, target).limit == 2
+        assert board.gate(replace(before, concurrency=5), target).limit == 5

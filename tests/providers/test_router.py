@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.utils import timezone
 from pytest_django import Settings
 
 from providers import board, http, router
@@ -16,6 +17,7 @@ from providers.breaker import State
 from providers.errors import ErrorKind, PlanFailed
 from providers.models import Attempt, Provider, Purpose, Route
 from providers.router import Call
+from providers.rules import RULES
 from providers.types import (
     ChatMessage,
     ChatRequest,
@@ -356,3 +358,30 @@ async def test_calls_at_once_with_one_key_are_limited(
         await http.close()
     starts = sorted(record.started for record in fake.requests)
     assert all(later - earlier >= 0.04 for earlier, later in pairwise(starts))
+
+
+async def test_a_trial_that_found_no_place_is_free_for_the_next_caller(
+    make_provider: MakeProvider, fake: fakes.Upstream, settings: Settings
+) -> None:
+    """It never went out, so it proved nothing; its lease must not keep the others out."""
+    settings.ROUTING_RULES = replace(RULES, queue_patience=0.05)
+    provider = await behind_proxy(
+        make_provider, fake.url, fake.url, concurrency=1, fallback_enabled=False
+    )
+    direct = Route.objects.filter(provider=provider, method="direct")
+    async with aclosing(router.stream(call(provider, "slow-50-40"), ASKED)) as busy:
+        await anext(busy)
+        await direct.aupdate(state=State.OPEN, retry_at="2026-01-01T00:00:00Z", epoch=7)
+        known = board.current()
+        known._routes.look()
+        await fakes.until(lambda: known.routes(provider.pk)[0].breaker.epoch == 7)
+        with pytest.raises(PlanFailed) as caught:
+            async with aclosing(router.stream(call(provider), ASKED)) as events:
+                await anext(events)
+    await board.close()
+    await http.close()
+    assert caught.value.code == "too_many_at_once"
+    route = await direct.aget()
+    assert (route.state, route.retry_at is not None) == (State.OPEN, True)
+    assert route.retry_at is not None
+    assert route.retry_at <= timezone.now()
