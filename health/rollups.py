@@ -9,7 +9,6 @@ from django.db.models import Aggregate, Count, F, Func, Max, Min, Q, Sum, Value
 from django.db.models.functions import Coalesce
 
 from health.models import HealthRollup
-from health.summary import hour_of
 from health.verdicts import BAD, GOOD, RESCUED, STOPPED
 from providers.models import Attempt
 
@@ -41,12 +40,16 @@ def roll_up(now: datetime) -> None:
         since += AT_ONCE
 
 
+def hour_of(moment: datetime) -> datetime:
+    return moment.replace(minute=0, second=0, microsecond=0)
+
+
 def _since(now: datetime) -> datetime | None:
     """The first hour to compute; None where there is nothing yet."""
     last: datetime | None = HealthRollup.objects.aggregate(last=Max("hour"))["last"]
     if last:
         return min(last, hour_of(now)) - HOUR
-    oldest = Attempt.objects.aggregate(oldest=Min("started_at"))["oldest"]
+    oldest: datetime | None = Attempt.objects.aggregate(oldest=Min("started_at"))["oldest"]
     return hour_of(oldest) if oldest else None
 
 

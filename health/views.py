@@ -1,125 +1,150 @@
-"""The status page, and the two addresses that ask whether this process can work."""
+"""The status page: all providers and their past, one of them in detail, and the incidents."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.contrib.auth.decorators import login_not_required
-from django.db.models import Count, Q
-from django.db.models.functions import TruncHour
-from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.shortcuts import render
+from django.db.models import F, Q
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
-from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from health import liveness, summary
-from providers.errors import ErrorKind
-from providers.models import Attempt, Provider
+from health import history, summary
+from health.models import Incident
+from providers import routing
+from providers.models import Provider
 from providers.views.pages import Card, card
+
+BAR, GAP = 8, 2  # in the drawing's units; the drawing is as wide as the page lets it be
+HEIGHTS = {"healthy": 24, "degraded": 17, "failing": 10, "unknown": 3}
+MOST_INCIDENTS = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bar:
+    x: int
+    status: str
+    title: str
+
+    @property
+    def height(self) -> int:
+        return HEIGHTS[self.status]
+
+    @property
+    def above(self) -> int:
+        return HEIGHTS["healthy"] - self.height
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One provider on the status page."""
+    """One provider on the page."""
 
     card: Card
-    hour: summary.Share
-    day: summary.Share
-    hours: tuple[summary.Hour, ...]
+    shown: summary.Range
+    buckets: tuple[summary.Bucket, ...]
 
     @property
-    def bars(self) -> list[dict[str, Any]]:
-        return [_bar(number, hour) for number, hour in enumerate(self.hours)]
+    def share(self) -> summary.Share:
+        return summary.share(self.buckets)
+
+    @property
+    def width(self) -> int:
+        return len(self.buckets) * (BAR + GAP) - GAP
+
+    @property
+    def last(self) -> int:
+        return len(self.buckets) - 1
+
+    @property
+    def newest(self) -> str:
+        return self.buckets[-1].told(self.shown)
+
+    @property
+    def table(self) -> list[summary.Bucket]:
+        return [bucket for bucket in reversed(self.buckets) if bucket.total]
+
+    @property
+    def bars(self) -> list[Bar]:
+        return [
+            Bar(x=number * (BAR + GAP), status=bucket.status, title=bucket.told(self.shown))
+            for number, bucket in enumerate(self.buckets)
+        ]
 
 
-def _bar(number: int, hour: summary.Hour) -> dict[str, Any]:
-    """One hour of a drawing of 240 by 24: the failed share stands in it from below."""
-    failed = max(3, round(24 * hour.bad / hour.total)) if hour.bad else 0
-    return {
-        "x": number * 10 + 1,
-        "fill": "var(--healthy)" if hour.total else "var(--line)",
-        "failed": failed,
-        "above": 24 - failed,
-        "title": _told(hour),
-    }
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """An incident as the page shows it."""
 
-
-def _told(hour: summary.Hour) -> str:
-    what = f"{hour.good} good, {hour.bad} failed" if hour.total else "no attempts"
-    return f"{hour.begins:%H:00}: {what}"
+    incident: Incident
+    cause: str
+    rescued: str
+    lasted: str
+    models: str
 
 
 @require_safe
 def status(request: HttpRequest) -> HttpResponse:
-    """All providers and their last day; asked again every few seconds for its body alone."""
-    now = timezone.now()
+    """All providers; asked again every few seconds for its body alone."""
+    shown, now = summary.named_range(request.GET.get("range", "")), timezone.now()
+    past = history.buckets(shown, now)
     providers = Provider.objects.prefetch_related("routes")
-    counted = _hours(now)
-    rows = [_row(card(provider), counted.get(provider.pk, []), now) for provider in providers]
-    ctx: dict[str, Any] = {
-        "rows": rows,
-        "banner": summary.banner([r.card.status for r in rows if r.card.provider.enabled]),
-        "now": now,
-    }
+    rows = [_row(provider, shown, past.get(provider.pk, []), now) for provider in providers]
+    in_use = [row.card.status for row in rows if row.card.provider.enabled]
+    ctx = _shared(shown, now) | {"rows": rows, "banner": summary.banner(in_use)}
+    return _rendered(request, "health/status.html", ctx | _incidents(shown, now))
+
+
+@require_safe
+def provider(request: HttpRequest, slug: str) -> HttpResponse:
+    """One provider's past: the bars, what they say as a table, its incidents."""
+    found = get_object_or_404(Provider.objects.prefetch_related("routes"), slug=slug)
+    shown, now = summary.named_range(request.GET.get("range", "")), timezone.now()
+    past = history.buckets(shown, now, found.pk)
+    row = _row(found, shown, past.get(found.pk, []), now)
+    ctx = _shared(shown, now) | {"row": row} | _incidents(shown, now, found)
+    return _rendered(request, "health/provider.html", ctx)
+
+
+def _rendered(request: HttpRequest, template: str, ctx: dict[str, Any]) -> HttpResponse:
     partial = bool(request.headers.get("HX-Request"))
-    return render(request, "health/status.html#body" if partial else "health/status.html", ctx)
+    return render(request, f"{template}#body" if partial else template, ctx)
 
 
-def _row(shown: Card, hours: list[summary.Hour], now: datetime) -> Row:
-    day = summary.day(hours, now)
-    return Row(card=shown, hours=day, day=summary.share(day), hour=summary.recent(day))
+def _shared(shown: summary.Range, now: datetime) -> dict[str, Any]:
+    return {"shown": shown, "ranges": summary.RANGES, "now": now}
 
 
-def _hours(now: datetime) -> dict[int, list[summary.Hour]]:
-    """Good and bad attempts by provider and clock hour, in one query."""
-    first = summary.hour_of(now) - timedelta(hours=summary.HOURS - 1)
-    good = Q(outcome="ok")
-    bad = ~Q(outcome__in=["ok", ErrorKind.STOPPED.value])
-    recent = Q(started_at__gte=now - timedelta(hours=1))
-    counted = (
-        Attempt.objects.filter(started_at__gte=first)
-        .annotate(begins=TruncHour("started_at"))
-        .values("provider_id", "begins")
-        .annotate(
-            good=Count("pk", filter=good),
-            bad=Count("pk", filter=bad),
-            recent_good=Count("pk", filter=good & recent),
-            recent_bad=Count("pk", filter=bad & recent),
-        )
-        .order_by()
+def _row(
+    provider: Provider, shown: summary.Range, known: Iterable[summary.Bucket], now: datetime
+) -> Row:
+    return Row(card=card(provider), shown=shown, buckets=summary.fill(known, shown, now))
+
+
+def _incidents(
+    shown: summary.Range, now: datetime, provider: Provider | None = None
+) -> dict[str, Any]:
+    """Those that are open, then those that ended within the range; one query."""
+    rows = Incident.objects.filter(
+        Q(closed_at=None) | Q(closed_at__gt=now - max(shown.span, timedelta(days=1)))
     )
-    hours: dict[int, list[summary.Hour]] = {}
-    for row in counted:
-        hour = summary.Hour(
-            begins=row["begins"],
-            good=row["good"],
-            bad=row["bad"],
-            recent_good=row["recent_good"],
-            recent_bad=row["recent_bad"],
-        )
-        hours.setdefault(row["provider_id"], []).append(hour)
-    return hours
-
-
-@login_not_required
-@never_cache
-@require_safe
-def healthz(request: HttpRequest) -> HttpResponse:
-    """This process is up: no question to anybody else."""
-    return JsonResponse({"status": "ok"})
-
-
-@login_not_required
-@never_cache
-@require_safe
-def readyz(request: HttpRequest) -> HttpResponse:
-    """503 without the database; without Redis 200, as answers still come, and the reason."""
-    database, redis = liveness.database_problem(), liveness.redis_problem()
-    body = {
-        "status": "failing" if database else "degraded" if redis else "ok",
-        "database": "away" if database else "ok",
-        "redis": "away" if redis else "ok",
-        "reasons": [sentence for sentence in (database, redis) if sentence],
+    if provider:
+        rows = rows.filter(provider=provider)
+    newest = (F("closed_at").desc(nulls_first=True), "-opened_at")
+    rows = rows.select_related("provider").order_by(*newest)[:MOST_INCIDENTS]
+    found = [_told(each, now) for each in rows]
+    return {
+        "open": [each for each in found if each.incident.closed_at is None],
+        "past": [each for each in found if each.incident.closed_at],
     }
-    return JsonResponse(body, status=503 if database else 200)
+
+
+def _told(incident: Incident, now: datetime) -> Told:
+    return Told(
+        incident=incident,
+        cause=summary.cause(incident.cause),
+        rescued=summary.rescued(incident.rescued),
+        lasted=routing.elapsed(incident.closed_at or now, incident.opened_at),
+        models=summary.some(incident.affected_models),
+    )

@@ -1,8 +1,8 @@
 """The web process: `/v1`, static files, event streams, Django - each only what it is for.
 
 What goes through Django's handler pays for its middlewares, and a stream in it holds its request
-for as long as the answer takes; so streams sit in a small router ahead of it, and `/v1`, where each
-tenth of a millisecond counts, comes before everything else.
+for as long as the answer takes; so streams and liveness sit in a small router ahead of it, and
+`/v1`, where each tenth of a millisecond counts, comes before everything else.
 """
 
 import asyncio
@@ -26,6 +26,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send  # noqa: E402
 
 from api import app as v1  # noqa: E402
 from chat.app import routes as event_streams  # noqa: E402
+from health.app import routes as liveness  # noqa: E402
 from providers import board, http  # noqa: E402
 
 GARBAGE = 50_000  # objects made and not yet let go of before the collector looks
@@ -48,7 +49,7 @@ async def lifespan(_: object) -> AsyncGenerator[None]:
 
 
 lean = Router(
-    routes=[*event_streams],
+    routes=[*liveness, *event_streams],
     lifespan=lifespan,
     default=cast(ASGIApp, django_application),
     redirect_slashes=False,

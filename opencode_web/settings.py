@@ -127,8 +127,8 @@ CSRF_COOKIE_SAMESITE = "Lax"
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if _secure else 0
 # Without a proxy that is believed every request looks like plain HTTP: a redirect would be endless.
 SECURE_SSL_REDIRECT = _secure and ENV.trust_proxy
-# Liveness and metrics are asked for from inside, over plain HTTP.
-SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$"]
+# Metrics are asked for from inside, over plain HTTP.
+SECURE_REDIRECT_EXEMPT = [r"^metrics$"]
 if ENV.trust_proxy:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 # Fernet keys of stored secrets; the first encrypts, all decrypt (providers/fields.py).

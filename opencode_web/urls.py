@@ -5,7 +5,6 @@ from django.contrib.auth import views as auth_views
 from django.urls import URLPattern, URLResolver, include, path
 from django.views.generic import RedirectView
 
-from health import views as health_views
 from opencode_web import failures, setup
 from providers.views import activity, exposition
 
@@ -23,8 +22,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("status/", include("health.urls")),
     path("activity/", include((activity.urlpatterns, "activity"))),
     path("connect/", include("api.urls")),
-    path("healthz", health_views.healthz, name="healthz"),
-    path("readyz", health_views.readyz, name="readyz"),
     path("metrics", exposition.metrics, name="metrics"),
     path("admin/", admin.site.urls),
 ]

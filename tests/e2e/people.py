@@ -2,10 +2,13 @@
 
 import time
 from collections.abc import Callable
+from datetime import timedelta
 
+from django.utils import timezone
 from playwright.sync_api import Page, expect
 
 from chat.models import Message
+from health.models import HealthRollup, Incident
 from providers.models import LanguageModel, Provider
 from tests import fakes
 
@@ -74,3 +77,31 @@ def wait_for(condition: Callable[[], object], seconds: float = 15) -> None:
 def reply() -> Message:
     """The newest answer, as stored."""
     return Message.objects.filter(role="assistant").latest("pk")
+
+
+def remember() -> None:
+    """A past for every provider: good hours, bad ones and none; incidents, one of them open."""
+    now = timezone.now().replace(minute=0, second=0, microsecond=0)
+    for provider in Provider.objects.all():
+        HealthRollup.objects.bulk_create(
+            HealthRollup(
+                provider=provider,
+                method="direct",
+                hour=now - timedelta(hours=hours),
+                good=0 if hours % 41 == 3 else 60,
+                bad={3: 40, 7: 9, 11: 2}.get(hours % 41, 0),
+            )
+            for hours in range(80 * 24)
+            if hours % 13 or hours > 24
+        )
+        told = {"provider": provider, "cause": "network", "rescued": 37}
+        told |= {"sentence": "The connection was refused.", "affected_models": ["echo", "glm-4.7"]}
+        for hours in (0, 3, 90):
+            opened = now - timedelta(hours=hours, minutes=20)
+            Incident.objects.create(
+                **told,
+                worst="failing" if hours else "degraded",
+                status="degraded",
+                opened_at=opened,
+                closed_at=opened + timedelta(minutes=12) if hours else None,
+            )

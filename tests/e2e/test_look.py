@@ -17,7 +17,7 @@ from opencode_web import setup
 from providers.models import Provider
 from tests import fakes
 from tests.e2e import past
-from tests.e2e.people import ask, connect, wait_status
+from tests.e2e.people import ask, connect, remember, wait_status
 from tests.e2e.site import Site
 
 pytestmark = [pytest.mark.browser, pytest.mark.stack]
@@ -80,6 +80,7 @@ def test_providers(
     """The list, a new one, its test, one in detail, and the status page."""
     connect(fake.url, fake.url, models=("echo", "markdown"), health_status="healthy")
     connect("http://127.0.0.1:9/v1", name="Elsewhere", slug="elsewhere", health_status="failing")
+    remember()
     page = new_context(**options(style)).new_page()
     for name, path in (
         ("providers", "/providers/"),
@@ -87,6 +88,8 @@ def test_providers(
         ("new-provider-form", "/providers/new/?preset=zai"),
         ("provider", "/providers/acme/"),
         ("status", "/status/"),
+        ("status-90d", "/status/?range=90d"),
+        ("history", "/status/acme/?range=7d"),
     ):
         page.goto(path)
         look(page, name, *style)

@@ -1,29 +1,95 @@
-"""The status page's figures: rolled up, never rounded up."""
+"""The status page's figures: by bar, never rounded up, never better than they were."""
 
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from health import summary
-from health.summary import Hour, Share
+from health.summary import RANGES, Bucket, Share
 
-NOW = datetime(2026, 11, 23, 4, 30, tzinfo=UTC)
-
-
-def test_a_day_has_every_hour_oldest_first() -> None:
-    """Those without an attempt too."""
-    busy = Hour(begins=NOW.replace(minute=0) - timedelta(hours=2), good=3, bad=1)
-    day = summary.day([busy], NOW)
-    assert len(day) == 24
-    assert day[-1].begins == NOW.replace(minute=0)
-    assert day[-3] == busy
-    assert sum(hour.total for hour in day) == 4
+NOW = datetime(2026, 11, 23, 4, 31, 7, tzinfo=UTC)
+DAY = summary.named_range("24h")
 
 
-def test_what_is_older_than_a_day_is_left_out() -> None:
-    """It has no bar to stand in."""
-    old = Hour(begins=NOW.replace(minute=0) - timedelta(hours=24), good=3)
-    assert summary.share(summary.day([old], NOW)) == Share()
+@pytest.mark.parametrize(
+    ("slug", "count", "first", "last"),
+    [
+        ("1h", 30, "2026-11-23T03:32", "2026-11-23T04:30"),
+        ("24h", 24, "2026-11-22T05:00", "2026-11-23T04:00"),
+        ("7d", 28, "2026-11-16T06:00", "2026-11-23T00:00"),
+        ("30d", 30, "2026-10-25T00:00", "2026-11-23T00:00"),
+        ("90d", 90, "2026-08-26T00:00", "2026-11-23T00:00"),
+    ],
+)
+def test_bars_stand_on_the_clock(slug: str, count: int, first: str, last: str) -> None:
+    """The last one holds now; there are as many as the range promises."""
+    begins = summary.named_range(slug).begins(NOW)
+    assert len(begins) == count
+    assert (f"{begins[0]:%Y-%m-%dT%H:%M}", f"{begins[-1]:%Y-%m-%dT%H:%M}") == (first, last)
+
+
+def test_a_range_that_is_none_is_the_usual_one() -> None:
+    """Somebody typed it into the address."""
+    assert summary.named_range("never").slug == "24h"
+
+
+def test_every_bar_is_there_oldest_first() -> None:
+    """Those without an attempt too; what is older is left out."""
+    begin = NOW.replace(minute=0, second=0)
+    busy = Bucket(begins=begin - timedelta(hours=2), good=3, bad=1, worst=0.25)
+    old = Bucket(begins=begin - timedelta(hours=24), good=3)
+    bars = summary.fill([busy, old], DAY, NOW)
+    assert len(bars) == 24
+    assert bars[-3] == busy
+    assert summary.share(bars) == Share(good=3, total=4)
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "worst", "status"),
+    [
+        (0, 0, 0, "unknown"),
+        (9, 0, 0, "healthy"),
+        (99, 1, 0.05, "healthy"),
+        (99, 1, 0.06, "degraded"),
+        (9999, 5, 0.5, "failing"),
+    ],
+)
+def test_a_bar_is_as_bad_as_its_worst_hour(good: int, bad: int, worst: float, status: str) -> None:
+    """A day with an hour's outage is no healthy day."""
+    assert Bucket(begins=NOW, good=good, bad=bad, worst=worst).status == status
+
+
+def test_a_bar_in_words() -> None:
+    """When, how many, and how bad at worst where it is longer than that."""
+    begins = datetime(2026, 11, 23, tzinfo=UTC)
+    bucket = Bucket(begins=begins, good=99, bad=1, worst=0.5)
+    assert bucket.told(DAY) == "00:00: 99 good, 1 failed"
+    worst = "Mon 23 Nov: 99 good, 1 failed; 50% of the worst hour"
+    assert bucket.told(summary.named_range("30d")) == worst
+    assert Bucket(begins=begins).told(DAY) == "00:00: nothing was asked"
+
+
+def test_ranges_divide_into_bars() -> None:
+    """A rest would be a bar that is not there."""
+    for each in RANGES:
+        assert each.span % each.bucket == timedelta(0)
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [([], ""), (["a", "b"], "a, b"), ([*"abcdefg"], "a, b, c, d, e and 2 more")],
+)
+def test_some_names_stand_for_many(names: list[str], words: str) -> None:
+    """A catalogue has hundreds."""
+    assert summary.some(names) == words
+
+
+@pytest.mark.parametrize(
+    ("count", "words"), [(0, ""), (1, "1 request rescued"), (37, "37 requests rescued")]
+)
+def test_what_failover_saved(count: int, words: str) -> None:
+    """In words, and silent where it saved nothing."""
+    assert summary.rescued(count) == words
 
 
 @pytest.mark.parametrize(
@@ -33,15 +99,6 @@ def test_what_is_older_than_a_day_is_left_out() -> None:
 def test_a_share_is_never_rounded_up(good: int, total: int, words: str) -> None:
     """One failure in ten thousand is not a perfect day."""
     assert Share(good=good, total=total).percent == words
-
-
-def test_the_last_hour_is_sixty_minutes() -> None:
-    """Not the clock hour, which may be a minute old."""
-    hours = [
-        Hour(begins=NOW, good=1, recent_good=1),
-        Hour(begins=NOW, good=5, bad=5, recent_good=2, recent_bad=1),
-    ]
-    assert summary.recent(hours) == Share(good=3, total=4)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,162 @@
+"""Liveness and readiness, as a balancer asks for them: what serves is never taken out."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import redis
+from pytest_django import Settings
+
+from health import liveness, readiness
+from health.readiness import MISSING
+from opencode_web.asgi import application
+from providers import board, http, pulse
+from providers.pulse import Part
+from tests import fakes
+from tests.upstreams.fixtures import GatewayProcess
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    status: int
+    body: dict[str, Any]
+
+    @property
+    def reasons(self) -> list[str]:
+        found: list[str] = self.body["reasons"]
+        return found
+
+
+async def get(path: str) -> Answer:
+    """Asks the whole web application, as its server would."""
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope: dict[str, Any] = {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "headers": [],
+        "server": ("127.0.0.1", 80),
+    }
+    async with asyncio.timeout(10):
+        await application(scope, receive, send)
+    return Answer(sent[0]["status"], json.loads(b"".join(m.get("body", b"") for m in sent[1:])))
+
+
+@asynccontextmanager
+async def process() -> AsyncGenerator[None]:
+    """A web process that just started, beside a runner and a worker."""
+    for part in Part:
+        await pulse.beat(part)
+    try:
+        yield
+    finally:
+        await board.close()
+        await http.close()
+
+
+type Forget = Callable[..., None]
+
+
+@pytest.fixture(autouse=True)
+def forget(settings: Settings) -> Iterator[Forget]:
+    """Without a gateway process, and, in the end, without what was said in Redis."""
+    settings.GATEWAY_TOKEN = ""
+    readiness.look = readiness._Look()
+    with redis.Redis.from_url(settings.REDIS_URL) as client:
+
+        def forget(*parts: Part) -> None:
+            client.delete(*(f"pulse:{part}" for part in parts))
+
+        yield forget
+        forget(*Part)
+
+
+async def ready() -> Answer:
+    """Asked anew, not the answer that is kept for a second."""
+    readiness.look.until = liveness.database_problem.until = liveness.redis_problem.until = 0
+    return await get("/readyz")
+
+
+async def test_a_living_process_says_so() -> None:
+    """Whatever else is away."""
+    assert await get("/healthz") == Answer(200, {"status": "ok"})
+
+
+async def test_a_ready_process_says_so() -> None:
+    """All is there."""
+    async with process():
+        assert await ready() == Answer(200, {"status": "ready", "reasons": []})
+
+
+async def test_a_part_that_is_not_heard_of_is_named(forget: Forget) -> None:
+    """The web process serves; answers and checks wait."""
+    async with process():
+        forget(Part.RUNNER)
+        assert (await ready()).reasons == [MISSING[Part.RUNNER]]
+        forget(Part.WORKER)
+        answer = await ready()
+    assert (answer.status, answer.body["status"]) == (200, "degraded")
+    assert answer.reasons == [MISSING[Part.RUNNER], MISSING[Part.WORKER]]
+
+
+async def test_without_redis_it_serves_on(settings: Settings) -> None:
+    """Which parts are there is not known, and not held against them."""
+    settings.REDIS_URL = f"redis://:a-secret@127.0.0.1:{fakes.refusing_port()}"
+    answer = await ready()
+    await board.close()
+    liveness.redis_problem.until = 0
+    assert (answer.status, answer.reasons) == (200, [liveness.REDIS_AWAY])
+    assert "a-secret" not in str(answer)
+
+
+async def test_a_gateway_process_that_is_away_is_named(settings: Settings) -> None:
+    """Where the program has one."""
+    settings.GATEWAY_TOKEN = "some-token"
+    settings.GATEWAY_URL = f"http://127.0.0.1:{fakes.refusing_port()}"
+    async with process():
+        answer = await ready()
+    assert (answer.status, answer.reasons) == (200, [readiness.GATEWAY_AWAY])
+
+
+async def test_a_gateway_process_that_is_there_is_none(
+    settings: Settings, gateway_process: GatewayProcess
+) -> None:
+    """It has loaded LiteLLM."""
+    settings.GATEWAY_TOKEN, settings.GATEWAY_URL = gateway_process.token, gateway_process.url
+    async with process():
+        assert (await ready()).reasons == []
+
+
+async def test_lost_attempts_are_a_reason_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then they are past: the counter is in the metrics."""
+    async with process():
+        board.current().dropped = 7
+        assert (await ready()).reasons == [readiness.DROPPED.format(count=7)]
+        monkeypatch.setattr(readiness, "DROPPED_LATELY", 0.0)
+        assert (await ready()).reasons == []
+
+
+async def test_who_asks_often_gets_the_same_answer(forget: Forget) -> None:
+    """The address is open to everybody: it must not be a way to keep databases busy."""
+    async with process():
+        before = await ready()
+        forget(*Part)
+        assert await get("/readyz") == before
