@@ -119,7 +119,11 @@ def spread(interval: int) -> float:
 
     with connection.cursor() as cursor:
         cursor.execute(
-            "UPDATE providers_provider SET next_check_at = now() + random() * %s::interval",
+            """
+            WITH locked AS (SELECT id FROM providers_provider ORDER BY id FOR UPDATE)
+            UPDATE providers_provider AS p SET next_check_at = now() + random() * %s::interval
+            FROM locked WHERE p.id = locked.id
+            """,
             [f"{interval} seconds"],
         )
     return time.monotonic()

@@ -22,7 +22,7 @@ def tick() -> None:
     """What has to be done all the time: say that somebody is here, check what is due."""
     try:
         run(_tick())
-    except* django.db.OperationalError as problems:
+    except* (django.db.OperationalError, django.db.InterfaceError) as problems:
         log.warning("tick_waits problem=%s", type(problems.exceptions[0]).__name__)
 
 

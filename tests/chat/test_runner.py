@@ -22,7 +22,7 @@ from chat import parts, stream, turns, work
 from chat import runner as runner_module
 from chat.models import LEASE, Message, Status
 from chat.runner import Runner
-from providers import database
+from providers import database, pulse
 from providers.errors import CallError, ErrorKind, PlanFailed
 from providers.models import LanguageModel
 from providers.types import AttemptRecord, Completed, ReasoningDelta, Usage
@@ -62,6 +62,17 @@ async def until_log(turn: Message, text: str, patience: float = 5) -> None:
             if (await stream.read_answer(client, turn.pk))[0] == text:
                 return
             await asyncio.sleep(0.02)
+
+
+async def test_a_runner_says_that_it_is_at_work(settings: Settings) -> None:
+    """`/readyz` tells where no runner is; several runners share one word."""
+    with redis.Redis.from_url(settings.REDIS_URL) as client:
+        client.delete("pulse:runner")
+        async with running():
+            async with asyncio.timeout(5):
+                while not client.exists("pulse:runner"):  # noqa: ASYNC110 - another's doing
+                    await asyncio.sleep(0.02)
+            assert pulse.Part.RUNNER not in await pulse.missing()
 
 
 async def until_closed(script: Script, times: int) -> None:
