@@ -7,6 +7,7 @@ number may look at once, and what a dead one left undone is done by the next loo
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 
 from django.contrib.postgres.aggregates import ArrayAgg
 from django.db import IntegrityError, transaction
@@ -18,6 +19,7 @@ from health.verdicts import BAD
 from providers.models import Attempt, HealthStatus, Provider
 
 ILL = (HealthStatus.DEGRADED.value, HealthStatus.FAILING.value)  # from bad to worse
+AT_ONCE = 200  # differences in one look, which must not keep the next tick waiting
 ONE_AND_THE_SAME = timedelta(minutes=5)  # what fails again within it has not been well
 BEFORE = timedelta(minutes=2)  # the failures that opened an incident came before it
 COUNT_EVERY = timedelta(minutes=1)
@@ -37,14 +39,20 @@ class Difference:
 
 
 def reconcile(now: datetime) -> None:
-    """Makes incidents true. One query where they are."""
-    for found in list(_differences()):
+    """Makes incidents true; one query where they are. Many at once are done in several looks."""
+    differing = list(islice(_differences(), AT_ONCE))
+    for found in differing:
         if found.health not in ILL:
             _close(found, now)
         elif found.incident_id is None:
             _open(found, now)
         else:
             _change(found, now)
+    if not differing:
+        return
+    changed = Q(closed_at=None) | Q(closed_at=now)
+    providers = [found.provider_id for found in differing]
+    _count(Incident.objects.filter(changed, provider__in=providers), now)
 
 
 def _differences() -> Iterator[Difference]:
@@ -89,7 +97,6 @@ def _open(found: Difference, now: datetime) -> None:
                 opened.save()
     except IntegrityError:
         return  # it is open already, or the provider is gone
-    _count(Incident.objects.filter(provider=found.provider_id, closed_at=None), now)
 
 
 def _change(found: Difference, now: datetime) -> None:
@@ -104,9 +111,8 @@ def _change(found: Difference, now: datetime) -> None:
 
 
 def _close(found: Difference, now: datetime) -> None:
-    theirs = Incident.objects.filter(provider=found.provider_id)
-    if theirs.filter(closed_at=None).update(closed_at=now):
-        _count(theirs.filter(closed_at=now), now)
+    theirs = Incident.objects.filter(provider=found.provider_id, closed_at=None)
+    theirs.update(closed_at=now)
 
 
 def _worse(one: str, other: str) -> str:
@@ -136,20 +142,22 @@ def _count(incidents: Iterable[Incident], now: datetime) -> None:
         return
     for incident in counted.values():
         incident.counted_at = now
-    for incident_id, names, rescued in _figures(counted):
+    since = min(incident.opened_at for incident in counted.values()) - BEFORE
+    for incident_id, names, rescued in _figures(counted, since):
         counted[incident_id].affected_models = sorted(names)
         counted[incident_id].rescued = rescued
     fields = ["counted_at", "rescued", "affected_models"]
     Incident.objects.bulk_update(counted.values(), fields, batch_size=500)
 
 
-def _figures(incident_ids: Iterable[int]) -> Iterator[tuple[int, list[str], int]]:
+def _figures(incident_ids: Iterable[int], since: datetime) -> Iterator[tuple[int, list[str], int]]:
     """By incident: the models that failed, and how many of those requests were answered after
     all, by another route or another provider."""
     rescue = Attempt.objects.filter(request_id=OuterRef("request_id"), position__gt=1, outcome="ok")
     ended = Coalesce("provider__incidents__closed_at", Now())
     failed = Attempt.objects.filter(
         BAD,
+        Q(started_at__gte=since),  # so that the index on time serves
         provider__incidents__in=list(incident_ids),
         started_at__gte=F("provider__incidents__opened_at") - BEFORE,
         started_at__lte=ended,

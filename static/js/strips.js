@@ -1,6 +1,6 @@
 // Strips of bars by keyboard: the slider over each says in words which bar it stands on.
 function tell(slider) {
-  const bars = slider.parentElement.querySelectorAll("g");
+  const bars = slider.parentElement.querySelectorAll("rect");
   for (const bar of bars) delete bar.dataset.picked;
   const bar = bars[slider.valueAsNumber];
   if (!bar) return;

@@ -45,7 +45,7 @@ def test_the_last_hour_is_read_from_the_attempts(
     tried(provider, "network", ago=20 * MINUTE)
     tried(provider, "ok")
     html = page(owner_client, "1h")
-    assert html.count("<g>") == 30
+    assert html.count("<rect") == 30
     assert html.count('<rect data-status="failing"') == 1
     assert html.count('<rect data-status="healthy"') == 1
     assert "50 %" in html
