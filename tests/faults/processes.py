@@ -16,6 +16,7 @@ import httpx
 import pytest
 import redis
 
+from health import liveness
 from opencode_web import places
 from providers import changes
 from tests import fakes
@@ -80,9 +81,11 @@ class Pair:
             return []
         return [row["id"] for row in answer.json().get("data", [])]
 
-    def ready(self) -> list[str]:
-        """What each says of itself at /readyz."""
-        return [httpx.get(f"{site.url}/readyz", timeout=20).json()["status"] for site in self.sites]
+    def connected(self) -> bool:
+        """Whether both say at /readyz that they reach the database and Redis."""
+        found = [httpx.get(f"{site.url}/readyz", timeout=20).json() for site in self.sites]
+        away = {liveness.DATABASE_AWAY, liveness.REDIS_AWAY}
+        return not any(away & set(told["reasons"]) for told in found)
 
 
 def start(folder: Path, rules: str) -> Pair:
@@ -118,7 +121,7 @@ def stop(pair: Pair) -> None:
     pair.valkey.kill()
 
 
-def eventually(condition: Callable[[], object], seconds: float = 15.0) -> None:
+def eventually(condition: Callable[[], object], seconds: float = 30.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:

@@ -22,16 +22,17 @@ from tests.faults.processes import Pair, eventually
 
 pytestmark = pytest.mark.stack
 
-# Seconds within which a change made in one process is known in the other. A machine that is busy
-# with other things gives up on Redis after 50 ms, and reads its copies less often.
-SEEN = 1.5 if os.getloadavg()[0] < 4 else 6.0
+# A machine that is busy with other things gives up on Redis after 50 ms, and reads its copies less
+# often: there the limits are four times as long.
+BUSY = 1 if os.getloadavg()[0] < 2 * (os.cpu_count() or 1) else 4
+SEEN = 1.5 * BUSY  # seconds within which a change made in one process is known in the other
 REST, LEASE = SEEN + 2, 4.0
 RULES = (
     f'{{"failures_to_open": 3, "rests": [{REST}], "jitter": 0.001, "trial_lease": {LEASE},'
     ' "trials_to_close": 1, "repeat_within": 0.01, "last_resort_every": 1000}'
 )
 NUMBERS = itertools.count()
-SLOWEST = 1.0  # seconds that a request may take while something is away
+SLOWEST = 1.0 * BUSY  # seconds that a request may take while something is away
 
 
 @pytest.fixture(scope="module")
@@ -194,8 +195,9 @@ def test_a_killed_process_loses_its_trial_to_exactly_one_other(
         assert len(fake.requests) == 2
         eventually(lambda: route().state == "closed")
     finally:
-        first.start("web")
-        first.wait_ready()
+        if "web" not in first.parts:
+            first.start("web")
+            first.wait_ready()
 
 
 def served(pair: Pair, seconds: float) -> int:
@@ -218,7 +220,7 @@ def test_redis_dies_while_serving(pair: Pair, fake: fakes.Upstream, acme: Provid
     known_to_all(pair, [])
     Provider.objects.filter(pk=acme.pk).update(enabled=True)
     pair.valkey.start()
-    eventually(lambda: pair.ready() == ["ok", "ok"], 20)
+    eventually(pair.connected)
     known_to_all(pair, [pair.model])
     served(pair, 0.5)
 
@@ -234,7 +236,7 @@ def test_the_database_goes_away_while_serving(
         assert count > 20
     finally:
         pair.database.open()
-    eventually(lambda: pair.ready() == ["ok", "ok"], 30)
+    eventually(pair.connected)
     eventually(lambda: Attempt.objects.count() == len(fake.requests), 20)
     assert len(fake.requests) > count
     assert set(Attempt.objects.values_list("outcome", flat=True)) == {"ok"}
@@ -259,7 +261,7 @@ def test_both_go_away_and_all_of_it_recovers(
     finally:
         pair.valkey.start()
         pair.database.open()
-    eventually(lambda: pair.ready() == ["ok", "ok"], 30)
+    eventually(pair.connected)
     eventually(lambda: set(statuses(asked(pair, *pair.sites))) == {200}, 20)
     eventually(lambda: route().state == "closed")
     # The worker and beat, too, are at work again.
