@@ -282,7 +282,6 @@ def test_the_log_asks_the_same_however_long_it_is(
 ) -> None:
     """Session, user, providers, the page's marks, their attempts."""
     fallback(acme)
-    owner_client.get(LOG)  # what the frame around the page asks is remembered for a while
     with django_assert_num_queries(5):
         owner_client.get(LOG)
     for _ in range(20):
