@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from asgiref.sync import async_to_sync
 from django.conf import settings
+from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.test import Client
@@ -36,6 +37,15 @@ def _static_manifest() -> None:
     """Pages name their assets by hash, so the manifest has to be there."""
     if not (settings.STATIC_ROOT / "staticfiles.json").exists():
         call_command("collectstatic", "--noinput", verbosity=0)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_passwords() -> None:
+    """One round of hashing: the usual million is half a second for each user of each test.
+
+    What is stored names its rounds, so that the programs under test take it as it is.
+    """
+    PBKDF2PasswordHasher.iterations = 1
 
 
 @pytest.fixture
