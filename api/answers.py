@@ -8,7 +8,6 @@ https://platform.openai.com/docs/api-reference/chat-streaming. No I/O.
 from collections.abc import Mapping
 from typing import Any
 
-from api.errors import encode
 from providers.types import (
     ClientEvent,
     Completed,
@@ -20,6 +19,7 @@ from providers.types import (
     Usage,
     UsageReport,
 )
+from providers.wire import encoded
 
 DONE = b"data: [DONE]\n\n"
 
@@ -163,7 +163,7 @@ class Whole:
         answer = {**self._head, **(self._raw or self._gathered(completed)), "model": self._model}
         if not isinstance(answer.get("usage"), Mapping):
             answer["usage"] = usage_fields(self._usage or completed.usage)
-        return encode(answer).encode("ascii")
+        return encoded(answer)
 
     def _gathered(self, completed: Completed) -> Json:
         message: dict[str, Any] = {"role": "assistant", "content": "".join(self._text) or None}
@@ -234,4 +234,4 @@ def _with_role(choice: Any) -> Any:
 
 
 def _event(payload: Json) -> bytes:
-    return f"data: {encode(payload)}\n\n".encode("ascii")
+    return b"data: %b\n\n" % encoded(payload)

@@ -19,12 +19,14 @@ from django.conf import settings
 
 from api import completions, keys, naming
 from api.asked import asked
-from api.completions import Head, Question
-from api.errors import Refused, bad_request, encode, unavailable
+from api.completions import Head, Question, Telling
+from api.errors import Refused, bad_request, unavailable
 from api.keys import Caller
 from api.reply import Message, Receive, Reply, Send, UntilLeft
 from providers import board
+from providers.errors import CallError
 from providers.snapshot import Served
+from providers.wire import encoded
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +121,7 @@ class _Visit:
         await self._json(found[0])
 
     async def _json(self, payload: Any) -> None:
-        await self._reply.json(200, encode(payload).encode("ascii"), {})
+        await self._reply.json(200, encoded(payload), {})
 
     # Completions
 
@@ -137,10 +139,11 @@ class _Visit:
             key=self._idempotency_key(),
         )
         async with UntilLeft(self._receive):
-            if question.asked.stream:
-                await self._stream(question)
-            else:
-                await self._whole(question)
+            telling = await completions.telling(question)
+            try:
+                await (self._stream if question.asked.stream else self._whole)(telling)
+            except CallError as error:
+                raise telling.refused(error) from error
 
     def _idempotency_key(self) -> str:
         """The key under which the same answer is wanted again; empty where there is none."""
@@ -165,9 +168,9 @@ class _Visit:
             if not message.get("more_body"):
                 return bytes(body)
 
-    async def _whole(self, question: Question) -> None:
+    async def _whole(self, telling: Telling) -> None:
         headers, body = Head().headers, b""
-        async with aclosing(completions.answer(question)) as pieces:
+        async with aclosing(telling.pieces()) as pieces:
             async for piece in pieces:
                 if isinstance(piece, Head):
                     headers = piece.headers
@@ -175,11 +178,11 @@ class _Visit:
                     body += piece
         await self._reply.json(200, body, headers)
 
-    async def _stream(self, question: Question) -> None:
-        """Refused inside the pulse's block: an error may follow a sign of life at any moment."""
+    async def _stream(self, telling: Telling) -> None:
+        """An error may follow a sign of life at any moment, or come in its place."""
         async with (
             self._reply.kept_alive(settings.API_KEEP_ALIVE),
-            aclosing(completions.answer(question)) as pieces,
+            aclosing(telling.pieces()) as pieces,
         ):
             async for piece in pieces:
                 if isinstance(piece, Head):

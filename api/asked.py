@@ -37,12 +37,15 @@ _TYPES: Mapping[str, tuple[tuple[type, ...], str]] = {
 # These are read here, or made anew for each provider.
 _OURS = frozenset({"model", "messages", "stream", "stream_options"})
 
+_NAMED = frozenset({"role", "content"})
+
 
 def asked(body: bytes) -> Asked:
     """The request. Raises Refused (400) with the field that is wrong."""
     fields = _object(body)
-    for name, (types, what) in _TYPES.items():
-        _check(fields.get(name), name, types, what)
+    for name in filter(_TYPES.__contains__, fields):
+        types, what = _TYPES[name]
+        _check(fields[name], name, types, what)
     model = fields.get("model")
     if not isinstance(model, str) or not model.strip():
         raise bad_request("`model` must name a model, such as `provider/model`.", "model")
@@ -107,7 +110,7 @@ def _message(given: object, where: str) -> ChatMessage:
         # A role that we do not know is the provider's to judge.
         role=cast(Any, role),
         content=tuple(content) if isinstance(content, list) else content,
-        extra={name: value for name, value in given.items() if name not in ("role", "content")},
+        extra={name: value for name, value in given.items() if name not in _NAMED},
     )
 
 

@@ -1,4 +1,4 @@
-"""Chat completions over `router.stream`: a request in, the answer's head and its pieces out.
+"""Chat completions over `router.reads`: a request in, the answer's head and its pieces out.
 
 `_made` is the one place where an answer's bytes are made. It says nothing before the first
 content, so that until then a route that fails is replaced unseen.
@@ -14,7 +14,7 @@ from uuid import UUID
 from api import naming
 from api.answers import Chunks, Whole
 from api.asked import Asked
-from api.errors import Refused, Tried, encode, refusal
+from api.errors import Refused, Tried, refusal
 from api.keys import Caller
 from providers import board, earlier, flights, router
 from providers.errors import CallError, KeyReused, PlanFailed
@@ -22,6 +22,7 @@ from providers.models import Purpose
 from providers.router import Call
 from providers.snapshot import Served, Snapshot
 from providers.types import AttemptRecord, Completed, RouteTaken
+from providers.wire import encoded
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,50 +47,44 @@ class Question:
     key: str = ""
 
 
-async def answer(question: Question) -> AsyncGenerator[Head | bytes]:
-    """The head, then the body's pieces. Raises Refused, in mid-answer too.
-
-    Closing it closes the provider's connection. Raises django.db.Error where the providers were
-    never read.
-    """
+async def telling(question: Question) -> "Telling":
+    """How the question will be answered. Raises Refused where no model of that name is known,
+    and django.db.Error where the providers were never read."""
     known = await board.current().ready()
-    telling = _Telling(question, known, naming.served(known, question.asked.model))
-    pieces = _shared(question, telling) if question.key else _made(question, telling)
-    try:
-        async with aclosing(pieces):
-            async for piece in pieces:
-                yield piece
-    except CallError as error:
-        raise telling.refused(error) from error
+    return Telling(question, known, naming.served(known, question.asked.model))
 
 
-async def _made(question: Question, telling: "_Telling") -> AsyncGenerator[Head | bytes]:
+async def _made(question: Question, telling: "Telling") -> AsyncGenerator[Head | bytes]:
     """One answer by whoever answers. Raises CallError: PlanFailed, with what was tried."""
-    whole = question.asked.request.whole
-    async with aclosing(router.stream(telling.call, question.asked.request)) as events:
-        async for event in events:
-            if isinstance(event, RouteTaken):
-                telling.begin(event)
-                if not whole:
-                    yield telling.head
-            elif isinstance(event, Completed):
-                if event.error:
-                    raise PlanFailed(event.error, event.attempts)
-                if whole:
-                    yield telling.head
-                yield telling.form.end(event)
-            elif piece := telling.form.take(event):
-                yield piece
+    whole, form = question.asked.request.whole, telling.form
+    async with aclosing(router.reads(telling.call, question.asked.request)) as reads:
+        async for events in reads:
+            said = b""
+            for event in events:
+                if isinstance(event, RouteTaken):
+                    telling.begin(event)
+                    if not whole:
+                        yield telling.head
+                elif isinstance(event, Completed):
+                    if event.error:
+                        raise PlanFailed(event.error, event.attempts)
+                    if whole:
+                        yield telling.head
+                    said += form.end(event)
+                else:
+                    said += form.take(event)
+            if said:
+                yield said
 
 
-async def _shared(question: Question, telling: "_Telling") -> AsyncGenerator[Head | bytes]:
+async def _shared(question: Question, telling: "Telling") -> AsyncGenerator[Head | bytes]:
     """The one answer of all who ask the same with the same key; its head is its first piece."""
     caller = earlier.caller(question.caller.user_id, question.caller.key_id)
 
     async def run() -> AsyncGenerator[bytes]:
         async with aclosing(_made(question, telling)) as pieces:
             async for piece in pieces:
-                yield piece if isinstance(piece, bytes) else encode(piece.headers).encode("ascii")
+                yield piece if isinstance(piece, bytes) else encoded(piece.headers)
 
     head = None
     flight = flights.completion(caller, question.key, question.body, run)
@@ -102,10 +97,11 @@ async def _shared(question: Question, telling: "_Telling") -> AsyncGenerator[Hea
                 yield piece
 
 
-class _Telling:
+class Telling:
     """One answer as it is told: in which form, by whom, or why there is none."""
 
     def __init__(self, question: Question, known: Snapshot, served: Served) -> None:
+        self._question = question
         self._known = known
         self._served = served
         self._before = (time.monotonic() - question.arrived) * 1000
@@ -122,6 +118,15 @@ class _Telling:
         self.form: Chunks | Whole = Whole(answer_id, created)
         if question.asked.stream:
             self.form = Chunks(answer_id, created, usage=question.asked.include_usage)
+
+    def pieces(self) -> AsyncGenerator[Head | bytes]:
+        """The head, then the body's pieces. Raises CallError, in mid-answer too.
+
+        Closing it closes the provider's connection.
+        """
+        if self._question.key:
+            return _shared(self._question, self)
+        return _made(self._question, self)
 
     def begin(self, taken: RouteTaken) -> None:
         """Whoever answers is known now."""

@@ -5,7 +5,6 @@ again after 408, 409, 429 and 5xx, honouring Retry-After, and stop at any other 
 message. So a status below 500 says: trying again as it is helps nobody.
 """
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,8 +12,7 @@ from typing import Any
 
 from providers.errors import CallError, ErrorKind, PlanFailed
 from providers.types import AttemptRecord
-
-encode = json.JSONEncoder(separators=(",", ":")).encode
+from providers.wire import encoded
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +71,7 @@ class Refused(Exception):
         self.headers = dict(headers or {})
         self.attempts = attempts
 
-    def body(self) -> str:
+    def body(self) -> bytes:
         """The JSON, for an answer's body and for an event alike."""
         error: dict[str, Any] = {
             "message": self.message,
@@ -83,7 +81,7 @@ class Refused(Exception):
         }
         if self.attempts:
             error["attempts"] = [tried.fields() for tried in self.attempts]
-        return encode({"error": error})
+        return encoded({"error": error})
 
 
 @dataclass(frozen=True, slots=True)

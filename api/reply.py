@@ -61,9 +61,9 @@ class Reply:
         no finish reason and no end mark, for this was none."""
         body = refusal.body()
         if not self.begun:
-            await self.json(refusal.status, body.encode("ascii"), refusal.headers)
+            await self.json(refusal.status, body, refusal.headers)
             return
-        await self.piece(sse.encode(body))
+        await self.piece(b"data: %b\n\n" % body)
         await self.end()
 
     async def _start(self, status: int, headers: Mapping[str, str]) -> None:

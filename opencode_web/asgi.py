@@ -8,6 +8,7 @@ for as long as the answer takes; so streams and liveness sit in a small router a
 import asyncio
 import gc
 import os
+import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from typing import cast
@@ -29,6 +30,7 @@ from chat.app import routes as event_streams  # noqa: E402
 from health.app import routes as liveness  # noqa: E402
 from providers import board, http  # noqa: E402
 
+SWITCH = 0.0005  # seconds a thread keeps the interpreter while another one wants it
 GARBAGE = 50_000  # objects made and not yet let go of before the collector looks
 START_SECONDS = 1.0  # that a start may wait for a database which does not answer
 
@@ -43,6 +45,8 @@ async def lifespan(_: object) -> AsyncGenerator[None]:
     # does by default, which took a tenth of a request's time.
     gc.freeze()
     gc.set_threshold(GARBAGE)
+    # The default of 5 ms is what a request would wait for the thread that writes its results.
+    sys.setswitchinterval(SWITCH)
     yield
     await board.close()
     await http.close()

@@ -6,7 +6,8 @@ A stream ends well only with a finish reason. Closing the generator closes the s
 import json
 import math
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from types import TracebackType
@@ -34,11 +35,16 @@ TRAILER_SECONDS = 2.0  # how long usage may come after the finish reason
 LONGEST_WAIT = 30 * 24 * 3600.0  # seconds; no plan rests for longer than a month
 ANTHROPIC_VERSION = "2023-06-01"  # https://docs.anthropic.com/en/api/versioning
 
+_AS_IT_IS = nullcontext()
+
 type Reader = Callable[[Json, str], Iterable[ClientEvent]]
 
 
-def stream(target: Target, request: ChatRequest) -> AsyncGenerator[ClientEvent]:
-    """The events of one answer. Raises CallError; TruncatedError where no finish reason came."""
+def stream(target: Target, request: ChatRequest) -> AsyncGenerator[list[ClientEvent]]:
+    """The events of one answer, those of each read together.
+
+    Raises CallError; TruncatedError where no finish reason came.
+    """
     base = target.base_url.rstrip("/")
     if target.kind == Kind.ANTHROPIC:
         body = anthropic_wire.body(request, target.model)
@@ -104,28 +110,37 @@ def _secrets(target: Target) -> set[str]:
 
 
 async def exchange(
-    target: Target, url: str, body: dict[str, Any], reader: Reader
-) -> AsyncGenerator[ClientEvent]:
-    """Posts a body and reads the answer's events, under the target's patience."""
+    target: Target,
+    url: str,
+    body: dict[str, Any],
+    reader: Reader,
+    within: AbstractContextManager[None] = _AS_IT_IS,
+) -> AsyncGenerator[list[ClientEvent]]:
+    """Posts a body and reads the answer's events, under the target's patience.
+
+    `within`: what is to be made of its errors.
+    """
     patience = http.Patience(target.timeouts, whole=not body.get("stream"))
     answer = _Answer(reader, patience)
-    with nothing_secret(target):
+    with within, nothing_secret(target):
         async with http.opened(
             "POST", url, headers=headers(target), body=body, patience=patience
         ) as response:
             await refuse_failure(response, patience)
             while not answer.done and (chunk := await _next(response, patience)):
-                for event in answer.feed(chunk):
-                    yield event
-            for event in answer.end():
-                yield event
+                if found := answer.feed(chunk):
+                    yield found
+            if found := answer.end():
+                yield found
+            if answer.error:
+                raise answer.error
 
 
 class _Answer:
     """An answer's bytes to its events, however they are cut: a stream's, or those of one JSON.
 
     What it is shows in its first character; the content type is often wrong. It ends well only with
-    a finish reason.
+    a finish reason. `error` is why it ends badly: what came before it is told before it.
     """
 
     def __init__(self, reader: Reader, patience: http.Patience) -> None:
@@ -135,44 +150,54 @@ class _Answer:
         self._begun = False
         self._whole: bytearray | None = None
         self.done = False
+        self.error: CallError | None = None
 
-    def feed(self, chunk: bytes) -> Iterator[ClientEvent]:
-        """The events that these bytes complete; what came before an error comes before it."""
+    def feed(self, chunk: bytes) -> list[ClientEvent]:
+        """The events that these bytes complete."""
         if not self._begun and (begins := chunk.lstrip()[:1]):
             self._begun = True
             self._whole = bytearray() if begins in b"{[<" else None
-        if self._whole is not None:
-            self._whole += chunk
-            if len(self._whole) > LARGEST_BODY:
-                raise _not_json()
-            return
-        for sent in self._parser.feed(chunk):
-            yield from self._read(sent.data)
-            if self.done:
-                return
-        if self._parser.waiting > LARGEST_EVENT:
-            raise _not_json()
+        if self._whole is None:
+            return self._read_all(sent.data for sent in self._parser.feed(chunk))
+        self._whole += chunk
+        if len(self._whole) > LARGEST_BODY:
+            self._fail(_not_json())
+        return []
 
-    def end(self) -> Iterator[ClientEvent]:
-        """What is left once the bytes have ended. Raises TruncatedError."""
+    def end(self) -> list[ClientEvent]:
+        """What is left once the bytes have ended; without a finish reason it was cut."""
+        if self.error:
+            return []
         if self._whole is not None:
-            yield from self._read(self._whole.decode("utf-8", "replace"))
+            found = self._read_all([self._whole.decode("utf-8", "replace")])
         elif not self.done:
-            for sent in self._parser.end():
-                yield from self._last(sent.data)
-        if not self._patience.ending:
-            raise TruncatedError
+            found = self._read_all(sent.data for sent in self._parser.end())
+            # What stood at the end without an empty line after it may have been cut.
+            if self.error and self.error.code == "json":
+                self.error = TruncatedError()
+        else:
+            found = []
+        if not self._patience.ending and not self.error:
+            self.error = TruncatedError()
+        return found
 
-    def _last(self, text: str) -> Iterator[ClientEvent]:
-        """What stood at the end without an empty line after it may have been cut."""
+    def _read_all(self, texts: Iterable[str]) -> list[ClientEvent]:
+        found: list[ClientEvent] = []
         try:
-            yield from self._read(text)
+            for text in texts:
+                self._read(text, found)
+                if self.done:
+                    return found
+            if self._parser.waiting > LARGEST_EVENT:
+                raise _not_json()
         except CallError as error:
-            if error.code == "json":
-                raise TruncatedError from None
-            raise
+            self._fail(error)
+        return found
 
-    def _read(self, text: str) -> Iterator[ClientEvent]:
+    def _fail(self, error: CallError) -> None:
+        self.error, self.done = error, True
+
+    def _read(self, text: str, found: list[ClientEvent]) -> None:
         if not text or text == "[DONE]":
             self.done = self.done or bool(text)
             return
@@ -183,7 +208,7 @@ class _Answer:
                 raise _not_json()
             for event in self._reader(value, line):
                 self._note(event)
-                yield event
+                found.append(event)
 
     def _note(self, event: ClientEvent) -> None:
         """That content has begun, or the end has come; an answer that ends without any is none."""

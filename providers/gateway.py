@@ -6,7 +6,7 @@ alone; what the provider behind it said keeps its kind.
 
 import re
 from collections.abc import AsyncGenerator, Iterable, Iterator
-from contextlib import aclosing, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -39,17 +39,17 @@ _OWN_STATUSES = frozenset({401, 403, 404, 405, 407})
 _OWN_CODES = frozenset({"no_db_connection", "token_not_found_in_db", "auth_error"})
 
 
-async def stream(target: Target, request: ChatRequest) -> AsyncGenerator[ClientEvent]:
-    """The events of one answer through the gateway. Raises CallError, GatewayError among them."""
+def stream(target: Target, request: ChatRequest) -> AsyncGenerator[list[ClientEvent]]:
+    """The events of one answer through the gateway, those of each read together.
+
+    Raises CallError, GatewayError among them.
+    """
     body = wire.body(request, target.model)
     if target.upstream is not None:
         body |= {"model": target.upstream.litellm_model, "upstream": asdict(target.upstream)}
         target = _watched(target)
     url = f"{base_url(target)}/chat/completions"
-    with _sorted_errors(target):
-        async with aclosing(direct.exchange(target, url, body, _events)) as events:
-            async for event in events:
-                yield event
+    return direct.exchange(target, url, body, _events, _sorted_errors(target))
 
 
 async def list_models(target: Target) -> list[FoundModel]:

@@ -7,7 +7,7 @@ followed and the environment's proxies are not read: a key must not travel where
 
 import asyncio
 import ipaddress
-import json
+import math
 import re
 import socket
 import ssl
@@ -27,6 +27,7 @@ from django.conf import settings
 from providers.errors import AddressRefused, CallError, ErrorKind
 from providers.http_errors import FOREIGN, AddressForbidden, map_error, mapped_errors
 from providers.types import Timeouts
+from providers.wire import encoded
 
 _HEADERS = {"User-Agent": "opencode-web/0.1", "Accept-Encoding": "identity"}
 MAX_CONNECTIONS = 2000  # of one process, all providers together: one for each open stream
@@ -159,16 +160,24 @@ class opened:
     async def __aenter__(self) -> Response:
         door = await _door()
         try:
-            self._response = await self._patience.headers(self._sending.over(door.shared))
+            self._response = await self._answered(door)
+        except BaseException:
+            self._patience.over()
+            raise
+        return self._response
+
+    async def _answered(self, door: "_Door") -> Response:
+        try:
+            return await self._patience.headers(self._sending.over(door.shared))
         except CallError as error:
             if error.code != "reset" or not self._sending.reuses:
                 raise
-            self._response = await self._patience.headers(self._sending.over(door.fresh))
-        return self._response
+            return await self._patience.headers(self._sending.over(door.fresh))
 
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
+        self._patience.over()
         # Kept for the next call where its end has come; else closed.
         self._response.release()
 
@@ -203,8 +212,7 @@ class _Sending:
                 raise
 
     def _content(self) -> bytes | None:
-        # ASCII, so that a lone surrogate that somebody pasted goes out escaped.
-        return None if self.body is None else json.dumps(self.body).encode("ascii")
+        return None if self.body is None else encoded(self.body)
 
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
@@ -241,40 +249,45 @@ class Patience:
         self.content_at = now  # when the last of it came
         self.begun = False  # content has come
         self.ending = False  # so has the finish reason
+        self._alarm = Alarm()
 
     def timeout(self) -> aiohttp.ClientTimeout:
         """`connect` covers waiting for one, DNS and TLS as well; reading is timed by `wait`."""
         return _client_timeout(self.times.connect)
 
-    async def wait[T](self, awaitable: Awaitable[T], at_most: float | None = None) -> T:
-        """The awaitable's result; CallError with a code of its own for each kind of waiting."""
-        now = time.monotonic()
-        until, code = now + self.times.silence, "silence_timeout"
-        # Signs of life alone are no answer: they may come for ever.
-        if self.content_at + self.times.whole < until:
-            until, code = self.content_at + self.times.whole, "content_timeout"
-        if not self.begun:
-            until, code = self.first_at, "first_token_timeout"
-        if at_most is not None:
-            until = min(until, now + at_most)
-        if self.total_at <= until:
-            until, code = self.total_at, "total_timeout"
+    async def wait[T](
+        self, awaitable: Awaitable[T], at_most: float | None = None, code: str = "silence_timeout"
+    ) -> T:
+        """The awaitable's result; CallError with a code of its own for each kind of waiting.
+
+        `at_most`: seconds beside those of the call, and the code where they are over first.
+        """
+        until, why = self._due()
+        if at_most is not None and (soon := time.monotonic() + at_most) < until:
+            until, why = soon, code
         try:
-            async with asyncio.timeout(max(0.0, until - now)):
-                return await awaitable
+            return await self._alarm.wait(awaitable, until)
         except TimeoutError as exc:
-            raise CallError(ErrorKind.TIMEOUT, self._sentence(code), code=code) from exc
+            raise CallError(ErrorKind.TIMEOUT, self._sentence(why), code=why) from exc
+
+    def _due(self) -> tuple[float, str]:
+        """Until when, on the monotonic clock, and what it is called when that has passed."""
+        if self.begun:
+            until, code = time.monotonic() + self.times.silence, "silence_timeout"
+            # Signs of life alone are no answer: they may come for ever.
+            if self.content_at + self.times.whole < until:
+                until, code = self.content_at + self.times.whole, "content_timeout"
+        else:
+            until, code = self.first_at, "first_token_timeout"
+        return (until, code) if until < self.total_at else (self.total_at, "total_timeout")
 
     async def headers[T](self, awaitable: Awaitable[T]) -> T:
         """The same for an answer's headers, which some servers owe us sooner."""
-        if self.times.headers is None:
-            return await self.wait(awaitable)
-        try:
-            async with asyncio.timeout(self.times.headers):
-                return await self.wait(awaitable)
-        except TimeoutError as exc:
-            code = "headers_timeout"
-            raise CallError(ErrorKind.TIMEOUT, self._sentence(code), code=code) from exc
+        return await self.wait(awaitable, self.times.headers, "headers_timeout")
+
+    def over(self) -> None:
+        """Nothing is waited for any more."""
+        self._alarm.off()
 
     def _sentence(self, code: str) -> str:
         times = self.times
@@ -285,3 +298,55 @@ class Patience:
             "silence_timeout": f"The answer fell silent for {times.silence:.0f} s.",
             "total_timeout": f"The answer was not finished within {times.total:.0f} s.",
         }[code]
+
+
+class Alarm:
+    """One timer for all the waits of a call, put off as it rings: one for each wait is dear."""
+
+    def __init__(self) -> None:
+        self._timer: asyncio.TimerHandle | None = None
+        self._rings_at = math.inf
+        self._until = math.inf
+        self._waiting: asyncio.Task[object] | None = None
+        self._rang = False
+
+    async def wait[T](self, awaitable: Awaitable[T], until: float) -> T:
+        """The awaitable's result; TimeoutError where it is not there at that monotonic time.
+
+        It tells its own cancelling from another's as `asyncio.timeout` does.
+        """
+        task = self._waiting = asyncio.current_task()
+        before = task.cancelling() if task else 0
+        self._until = until
+        if until < self._rings_at:
+            self._set()
+        try:
+            return await awaitable
+        except asyncio.CancelledError:
+            if self._rang and task and task.uncancel() <= before:
+                raise TimeoutError from None
+            raise
+        finally:
+            self._waiting, self._rang = None, False
+
+    def _set(self) -> None:
+        self.off()
+        self._rings_at = self._until
+        wait = max(0.0, self._until - time.monotonic())
+        self._timer = asyncio.get_running_loop().call_later(wait, self._ring)
+
+    def _ring(self) -> None:
+        self._rings_at = math.inf
+        if self._waiting is None:
+            return
+        if time.monotonic() < self._until:
+            self._set()
+        else:
+            self._rang = True
+            self._waiting.cancel()
+
+    def off(self) -> None:
+        """It does not ring any more."""
+        if self._timer:
+            self._timer.cancel()
+        self._rings_at = math.inf

@@ -128,7 +128,7 @@ async def _chat(candidate: snapshot.Candidate, route: RouteState) -> records.Res
     try:
         async with aclosing(router.client(tally.target, PROBE_REQUEST)) as events:
             async for event in events:
-                tally.take(event)
+                tally.take([event])
     except CallError as exc:
         tally.error = None if exc.code == "empty" else exc  # one token may be no word yet
     return _result(candidate, route, Purpose.PROBE, tally.record(), tally.error)

@@ -33,18 +33,27 @@ async def stream(call: Call, request: ChatRequest) -> AsyncGenerator[StreamEvent
     Closing the generator closes the upstream's connection and records the attempt as stopped.
     Raises django.db.Error where this process never could read the providers.
     """
+    async with aclosing(reads(call, request)) as found:
+        async for events in found:
+            for event in events:
+                yield event
+
+
+async def reads(call: Call, request: ChatRequest) -> AsyncGenerator[list[StreamEvent]]:
+    """The same, with what came together in one piece."""
     walk = Walk(board.current(), call, request)
     with metrics.in_flight(call.purpose):
         try:
-            async with aclosing(walk.events()) as events:
-                async for event in events:
-                    yield event
+            await walk.begin()
+            while not walk.answered:
+                async with aclosing(walk.attempt(await walk.next())) as events:
+                    async for together in events:
+                        yield together
             await _remember(walk)
         except PlanFailed as failed:
             if (said := await _said_earlier(walk, failed)) is None:
                 raise
-            for event in _repeat(walk, said):
-                yield event
+            yield _repeat(walk, said)
         finally:
             walk.count()
 

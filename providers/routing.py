@@ -5,7 +5,7 @@ gateway process, then other providers of the same model. The plan is never empty
 where every route rests, one that is not dead by key is named as the last resort.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -80,6 +80,11 @@ def plan(
         last_resort=_last_resort(resting, now),
         resting=_all_rest(resting, now),
     )
+
+
+def is_timeless(routes: Iterable[RouteState]) -> bool:
+    """Whether a plan of these routes is the same at any time: none rests, none was learned."""
+    return all(route.breaker.state == State.CLOSED and route.learned_at is None for route in routes)
 
 
 def _step(route: RouteState, reason: str) -> PlannedRoute:

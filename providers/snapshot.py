@@ -50,6 +50,20 @@ class Candidate:
     model_id: str = ""
     prices: Prices = field(default_factory=Prices)
     _targets: dict[int, Target] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _plans: list[routing.Plan] = field(
+        default_factory=list, init=False, repr=False, compare=False
+    )  # none or one
+
+    def plan(
+        self, now: datetime, alternatives: tuple[routing.Alternative, ...] = ()
+    ) -> routing.Plan:
+        """The routes of one request; made once where nothing of it changes with time."""
+        if self._plans and not alternatives:
+            return self._plans[0]
+        made = routing.plan(self.policy, self.routes, now, fresh(), alternatives)
+        if not alternatives and routing.is_timeless(self.routes):
+            self._plans.append(made)
+        return made
 
     def target(self, route: RouteState) -> Target:
         """Where an attempt over one of its routes goes; made once."""

@@ -40,10 +40,13 @@ class Parser:
         if not self._begun and text:
             self._begun = True
             text = text.removeprefix("\ufeff")
-        # A CR at the very end may be the first half of a CRLF.
-        held = "\r" if text.endswith("\r") else ""
-        *lines, rest = _LINE_END.split(text[: len(text) - len(held)])
-        self._rest = rest + held
+        if "\r" not in text:  # nearly always
+            *lines, self._rest = text.split("\n")
+        else:
+            # A CR at the very end may be the first half of a CRLF.
+            held = "\r" if text.endswith("\r") else ""
+            *lines, rest = _LINE_END.split(text[: len(text) - len(held)])
+            self._rest = rest + held
         return [event for line in lines if (event := self._take(line))]
 
     def end(self) -> list[ServerEvent]:

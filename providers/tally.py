@@ -87,23 +87,25 @@ class Tally:
         spent = sum(attempt.duration_ms for attempt in before)
         self.overhead_ms = max(0.0, (self.began - asked_at) * 1000 - spent)
 
-    def take(self, event: ClientEvent) -> list[StreamEvent]:
-        """Takes note of an event; what the caller may see now: nothing before the first content."""
-        self._count(event)
-        content = is_content(event)
-        if content:
-            self.pace.beat()
-        if self.begun:
-            return [event]
-        if not content:
-            if len(self.held) < MOST_HELD:
+    def take(self, events: Iterable[ClientEvent]) -> list[StreamEvent]:
+        """Takes note of what came together; what the caller may see of it: nothing before the
+        first content."""
+        shown: list[StreamEvent] = []
+        for event in events:
+            self._count(event)
+            if is_content(event):
+                self.pace.beat()
+                if not self.begun:
+                    self.begun, self.ttft_ms = True, self._elapsed_ms()
+                    shown += [self._taken(), *self.held]
+            if self.begun:
+                shown.append(event)
+            elif len(self.held) < MOST_HELD:
                 self.held.append(event)
-            return []
-        self.begun, self.ttft_ms = True, self._elapsed_ms()
-        return [self._taken(), *self.held, event]
+        return shown
 
     def _count(self, event: ClientEvent) -> None:
-        if isinstance(event, TextDelta | ReasoningDelta):
+        if isinstance(event, (TextDelta, ReasoningDelta)):
             self.characters += len(event.text)
             if settings.EMERGENCY_ANSWERS and isinstance(event, TextDelta):
                 self.text.append(event.text)

@@ -158,11 +158,14 @@ class Passed(_Event):
 type ClientEvent = TextDelta | ReasoningDelta | ToolCallDelta | UsageReport | Finish | Passed
 
 
+_NO_CONTENT = (Finish, UsageReport)
+
+
 def is_content(event: ClientEvent) -> bool:
     """Whether something of the answer itself has come."""
     if isinstance(event, Passed):
         return event.content
-    return not isinstance(event, Finish | UsageReport)
+    return not isinstance(event, _NO_CONTENT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from uuid import UUID
 from django.conf import settings
 from django.utils import timezone
 
-from providers import breaker, direct, gateway, metrics, records, routing, snapshot, targets
+from providers import breaker, direct, gateway, metrics, records, routing, targets
 from providers.board import Board
 from providers.errors import CallError, ErrorKind, PlanFailed
 from providers.models import Purpose
@@ -48,11 +48,19 @@ class Call:
     client_key: int | None = None
 
 
-def client(target: Target, request: ChatRequest) -> AsyncGenerator[ClientEvent]:
-    """The road of a target."""
+def road(target: Target, request: ChatRequest) -> AsyncGenerator[list[ClientEvent]]:
+    """The answer over a target's road, the events of each read together."""
     if target.method == Method.DIRECT:
         return direct.stream(target, request)
     return gateway.stream(target, request)
+
+
+async def client(target: Target, request: ChatRequest) -> AsyncGenerator[ClientEvent]:
+    """The same, one event after the other."""
+    async with aclosing(road(target, request)) as reads:
+        async for events in reads:
+            for event in events:
+                yield event
 
 
 class Walk:
@@ -87,9 +95,7 @@ class Walk:
                 stands_in = await self.board.candidate(other, same.model_id)
                 if stands_in:
                     self.candidates[other] = stands_in
-        self.plan = routing.plan(
-            asked.policy, asked.routes, timezone.now(), snapshot.fresh(), self._alternatives()
-        )
+        self.plan = asked.plan(timezone.now(), self._alternatives())
         self.left = list(self.plan.routes)
         self.board.budget.earn()
 
@@ -100,21 +106,16 @@ class Walk:
             for each in others
         )
 
-    async def events(self) -> AsyncGenerator[StreamEvent]:
-        """The answer of the first route that gives one."""
-        await self.begin()
-        while (step := await self.next()) is not None:
-            async with aclosing(self.attempt(step)) as events:
-                async for event in events:
-                    yield event
-            if self.answered:
-                return
-        raise PlanFailed(routing.most_useful(self.errors), tuple(self.attempts))
-
     # Choosing
 
-    async def next(self) -> PlannedRoute | None:
-        """The next route that is worth trying, its trial claimed where its breaker is open."""
+    async def next(self) -> PlannedRoute:
+        """The next route that is worth trying. Raises PlanFailed where there is none."""
+        if step := await self._next():
+            return step
+        raise PlanFailed(routing.most_useful(self.errors), tuple(self.attempts))
+
+    async def _next(self) -> PlannedRoute | None:
+        """The same, its trial claimed where its breaker is open."""
         if len(self.attempts) >= self.rules.max_attempts:
             return None
         first = bool(self.errors) and routing.repeats_first(self.errors[-1])
@@ -201,19 +202,19 @@ class Walk:
 
     # Calling
 
-    async def attempt(self, step: PlannedRoute) -> AsyncGenerator[StreamEvent]:
+    async def attempt(self, step: PlannedRoute) -> AsyncGenerator[list[StreamEvent]]:
         """One call over one route; whatever its end, it is recorded."""
         tally = self.tally = self._tally(step)
         gate = self.board.gate(tally.candidate, tally.target)
         try:
             async with gate.entered(self._remaining()):
                 tally.start(self.began, self.attempts)
-                async with aclosing(client(tally.target, self.request)) as events:
-                    async for event in events:
-                        for shown in tally.take(event):
+                async with aclosing(road(tally.target, self.request)) as reads:
+                    async for events in reads:
+                        if shown := tally.take(events):
                             yield shown
-                        if step.trial and tally.begun and not tally.judged:
-                            self._prove(tally)
+                            if step.trial and not tally.judged:
+                                self._prove(tally)
         except CallError as error:
             tally.error = error
             if error.kind == ErrorKind.RATE_LIMIT:
@@ -228,7 +229,7 @@ class Walk:
         self.answered = tally.begun or tally.error is None
         self._keep(tally)
         if self.answered:
-            yield self._completed(tally)
+            yield [self._completed(tally)]
         else:
             self.failed = step
 

@@ -8,8 +8,11 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from typing import Any
+
+import orjson
 
 from providers.errors import CallError, ErrorKind, classify, error_fields
 from providers.types import (
@@ -64,8 +67,22 @@ def events(chunk: Json, line: str = "") -> list[ClientEvent]:
     return found or [Passed(raw=chunk, line=line, content=_says_something(choices))]
 
 
+def encoded(value: object) -> bytes:
+    """A value as JSON. What UTF-8 or 64 bits cannot hold (a lone surrogate that somebody pasted, a
+    huge number) goes out as Python writes it, in ASCII."""
+    try:
+        return orjson.dumps(value)
+    except orjson.JSONEncodeError:
+        return json.dumps(value, separators=(",", ":")).encode("ascii")
+
+
 def payloads(text: str) -> list[object]:
-    """The JSON values of one event's text: some servers glue two together. Raises ValueError."""
+    """The JSON values of one event's text: some servers glue two together. Raises ValueError.
+
+    Python's own reader takes what the quick one refuses, such as half a surrogate pair.
+    """
+    with suppress(orjson.JSONDecodeError):
+        return [orjson.loads(text)]
     try:
         return [json.loads(text)]
     except json.JSONDecodeError as exc:

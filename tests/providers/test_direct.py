@@ -48,16 +48,16 @@ def target(fake: fakes.Upstream, model: str, kind: Kind = Kind.OPENAI, **changes
 
 
 async def answer(to: Target, asked: ChatRequest = ASKED) -> list[ClientEvent]:
-    async with aclosing(direct.stream(to, asked)) as events:
-        return [event async for event in events]
+    async with aclosing(direct.stream(to, asked)) as reads:
+        return [event async for events in reads for event in events]
 
 
 async def failure(to: Target) -> tuple[CallError, str]:
     """The error, and the text that came before it."""
     said = ""
-    async with aclosing(direct.stream(to, ASKED)) as events:
+    async with aclosing(direct.stream(to, ASKED)) as reads:
         try:
-            async for event in events:
+            async for event in (event async for events in reads for event in events):
                 said += event.text if isinstance(event, TextDelta) else ""
         except CallError as error:
             return error, said

@@ -45,9 +45,9 @@ def through(url: str, key: str, model: str) -> Target:
     )
 
 
-async def collected(stream: AsyncGenerator[ClientEvent]) -> list[ClientEvent]:
-    async with aclosing(stream) as events:
-        return [event async for event in events]
+async def collected(stream: AsyncGenerator[list[ClientEvent]]) -> list[ClientEvent]:
+    async with aclosing(stream) as reads:
+        return [event async for events in reads for event in events]
 
 
 async def failure(target: Target) -> CallError:

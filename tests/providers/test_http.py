@@ -301,3 +301,20 @@ def test_connections_are_closed_with_their_loop(fake: fakes.Upstream) -> None:
     for _ in range(3):
         asyncio.run(once())
     assert not any(loop in http._doors for loop in loops)
+
+
+async def test_one_alarm_wakes_each_wait_in_its_time() -> None:
+    """Put off as it rings, brought forward at once; another's cancelling stays what it is."""
+    alarm = http.Alarm()
+    began = time.monotonic()
+    for wait in (0.05, 0.15, 0.02):
+        with pytest.raises(TimeoutError):
+            await alarm.wait(asyncio.Event().wait(), time.monotonic() + wait)
+        assert await alarm.wait(asyncio.sleep(0, "there"), time.monotonic() + 5) == "there"
+    assert 0.2 < time.monotonic() - began < 2
+    waiting = asyncio.create_task(alarm.wait(asyncio.Event().wait(), time.monotonic() + 5))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    alarm.off()

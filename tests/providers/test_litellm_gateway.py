@@ -59,8 +59,8 @@ def asking(target: Target, model: str, prefix: str = "openai", **upstream: Any) 
 
 async def events(target: Target) -> list[ClientEvent]:
     try:
-        async with aclosing(gateway.stream(target, ASKED)) as stream:
-            return [event async for event in stream]
+        async with aclosing(gateway.stream(target, ASKED)) as reads:
+            return [event async for events in reads for event in events]
     finally:
         await http.close()
 

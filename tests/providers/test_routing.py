@@ -255,17 +255,49 @@ POLICIES = st.builds(
 )
 
 
-@given(POLICIES, STATES, STATES)
+LEARNED = st.none() | st.just(NOW - timedelta(hours=1)) | st.just(NOW - 2 * DAY)
+
+
+def _route(pk: int, method: Method, *, spare: bool = False) -> st.SearchStrategy[RouteState]:
+    made = RouteState(route_id=pk, method=method, spare=spare)
+    return st.builds(
+        lambda breaker, learned: replace(made, breaker=breaker, learned_at=learned), STATES, LEARNED
+    )
+
+
+OWN = st.tuples(
+    _route(1, Method.DIRECT), _route(2, Method.GATEWAY), _route(3, Method.GATEWAY, spare=True)
+)
+OTHERS = st.tuples(_route(11, Method.DIRECT), _route(12, Method.GATEWAY))
+
+
+@given(POLICIES, OWN, st.none() | st.tuples(POLICIES, OTHERS))
 def test_a_plan_is_never_empty_and_never_repeats_a_route(
-    policy: Policy, direct: Breaker, gateway: Breaker
+    policy: Policy,
+    routes: tuple[RouteState, ...],
+    other: tuple[Policy, tuple[RouteState, ...]] | None,
 ) -> None:
-    """Whatever the breakers say, something goes out, with a reason."""
-    routes = (replace(DIRECT, breaker=direct), replace(GATEWAY, breaker=gateway))
-    plan = routing.plan(policy, routes, NOW, DAY)
+    """Whatever the breakers say, something goes out, with a reason; what stands in comes last."""
+    beta = (routing.Alternative(name="Beta", policy=other[0], routes=other[1]),) if other else ()
+    plan = routing.plan(policy, routes, NOW, DAY, beta)
     steps = plan.routes or ((plan.last_resort,) if plan.last_resort else ())
     ids = [step.route.route_id for step in steps]
     allowed = routing.in_order(policy, routes, NOW, DAY)
-    dead = all(r.breaker.retry_at is None and r.breaker.state == State.OPEN for r in allowed)
-    assert bool(ids) != dead
+    dead = [r.breaker.retry_at is None and r.breaker.state == State.OPEN for r in allowed]
+    assert ids or all(dead)
     assert len(ids) == len(set(ids))
     assert all(step.reason for step in steps)
+    assert ids == sorted(ids, key=lambda pk: pk > 10)
+
+
+@pytest.mark.parametrize(
+    ("route", "timeless"),
+    [
+        (DIRECT, True),
+        (replace(DIRECT, learned_at=NOW), False),
+        (replace(DIRECT, breaker=RESTING), False),
+    ],
+)
+def test_only_a_plan_without_a_past_may_be_kept(route: RouteState, timeless: bool) -> None:
+    """A rest ends and what was learned grows old: such plans are made anew."""
+    assert routing.is_timeless([GATEWAY, route]) is timeless

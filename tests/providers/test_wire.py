@@ -1,6 +1,7 @@
 """The two chat formats, both ways."""
 
 import contextlib
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -76,6 +77,14 @@ def test_a_whole_answer_is_asked_for_without_a_stream() -> None:
 def test_json_values_that_are_glued_together_are_read_apart(text: str, values: object) -> None:
     """Some servers leave out the empty line between two events."""
     assert wire.payloads(text) == values
+
+
+@pytest.mark.parametrize("value", ["half \ud83d", {"seed": 2**80}, {"text": "Grüße"}, [1.5, None]])
+def test_anything_that_was_read_can_be_sent(value: object) -> None:
+    """Half a surrogate pair and a number of any length too."""
+    sent = wire.encoded(value)
+    assert json.loads(sent) == value
+    assert sent.decode("utf-8")
 
 
 def test_what_is_cut_is_no_json() -> None:
