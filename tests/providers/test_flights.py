@@ -27,12 +27,22 @@ WORDS = [b"one ", b"two ", b"three"]
 
 
 class Runs:
-    """A run to be joined, which counts how often it really ran and was closed."""
+    """A run to be joined, which counts how often it really ran and was closed.
 
-    def __init__(self, *pieces: bytes, pause: float = 0.02, error: Exception | None = None) -> None:
+    `held`: it goes on behind its first piece only once that is set.
+    """
+
+    def __init__(
+        self,
+        *pieces: bytes,
+        pause: float = 0.02,
+        error: Exception | None = None,
+        held: asyncio.Event | None = None,
+    ) -> None:
         self.pieces = pieces
         self.pause = pause
         self.error = error
+        self.held = held
         self.begun = 0
         self.closed_at: float | None = None
 
@@ -42,11 +52,17 @@ class Runs:
             for piece in self.pieces:
                 await asyncio.sleep(self.pause)
                 yield piece
+                if self.held:
+                    await self.held.wait()
             if self.error:
                 await asyncio.sleep(self.pause)
                 raise self.error
         finally:
             self.closed_at = time.monotonic()
+
+    def go_on(self) -> None:
+        if self.held:
+            self.held.set()
 
 
 @pytest.fixture(autouse=True)
@@ -117,11 +133,13 @@ async def test_processes_share_a_run_too(flight: str) -> None:
 
 async def test_one_who_comes_late_hears_it_from_the_beginning(flight: str) -> None:
     """Also while it goes on."""
-    run = Runs(*WORDS, pause=0.05)
+    run = Runs(*WORDS, held=asyncio.Event())
     pieces = await leading(flight, run)
-    late = asyncio.create_task(heard(flights.join(flight, run)))
+    late = flights.join(flight, run)
+    assert await anext(late) == b"one "
+    run.go_on()
     assert await heard(pieces) == b"two three"
-    assert await late == b"one two three"
+    assert await heard(late) == b"two three"
     assert run.begun == 1
 
 
@@ -185,12 +203,13 @@ async def test_a_result_is_shared_as_json(flight: str) -> None:
 
 async def test_a_follower_that_leaves_harms_nobody(flight: str) -> None:
     """Neither the leader nor the others."""
-    run = Runs(*WORDS, pause=0.05)
+    run = Runs(*WORDS, held=asyncio.Event())
     pieces = await leading(flight, run)
     leaving, staying = flights.join(flight, run), flights.join(flight, run)
-    assert await anext(leaving) == b"one "
+    assert [await anext(leaving), await anext(staying)] == [b"one "] * 2
     await leaving.aclose()
-    assert await heard(staying) == b"one two three"
+    run.go_on()
+    assert await heard(staying) == b"two three"
     assert await heard(pieces) == b"two three"
     assert run.begun == 1
 

@@ -57,6 +57,12 @@ def draft(url: str, key: str = fakes.KEY, model_id: str = "echo") -> Draft:
     return Draft(connection=connection, model_id=model_id)
 
 
+@pytest.fixture(autouse=True)
+def patience(settings: Settings) -> None:
+    """A busy machine is no Redis that is away, without which everybody asks for himself."""
+    settings.REDIS_PATIENCE = 2.0
+
+
 async def test_a_probe_makes_health_known(
     make_provider: MakeProvider, fake: fakes.Upstream
 ) -> None:
