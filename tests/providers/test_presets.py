@@ -1,16 +1,21 @@
 """Presets are rows that the rest of the program can rely on."""
 
-import pytest
+from dataclasses import replace
 
-from providers import addresses, catalogue, presets
+import pytest
+from django.utils.text import slugify
+
+from providers import addresses, catalogue, presets, targets
 from providers.models import ProviderType, RoutingMethod
 from providers.presets import PRESETS, Preset
+from providers.targets import Connection
+from providers.types import Kind, Method
 
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda preset: preset.slug)
 def test_every_row_is_usable(preset: Preset) -> None:
     """Its address needs no tidying, and its choices are those of the model."""
-    if preset is not presets.CUSTOM:
+    if not preset.is_custom:
         assert addresses.tidy(preset.base_url) == addresses.Tidied(url=preset.base_url)
     assert preset.provider_type in ProviderType.values
     assert preset.routing_method in RoutingMethod.values
@@ -54,3 +59,49 @@ def test_a_vendor_without_a_catalogue_has_no_models() -> None:
     """Nothing is guessed."""
     assert catalogue.models("") == {}
     assert catalogue.models("no-such-vendor") == {}
+
+
+def test_the_coding_plan_is_called_as_its_gateway() -> None:
+    """The preset's header goes with each call on both roads, unless the operator wrote another."""
+    plain = Connection(preset="zai-coding", kind=Kind.OPENAI, base_url="https://z.example/v4")
+    agent = {"User-Agent": "OpenCode-LiteLLM-Gateway/1.0"}
+    assert targets.target(plain, Method.DIRECT).headers == agent
+    upstream = targets.target(plain, Method.GATEWAY, endpoint="").upstream
+    assert upstream
+    assert upstream.headers == agent
+    typed = replace(plain, headers={"user-agent": "mine"})
+    assert targets.target(typed, Method.DIRECT).headers == {"user-agent": "mine"}
+
+
+@pytest.mark.parametrize("preset", presets.further().values(), ids=lambda preset: preset.slug)
+def test_every_vendor_of_the_catalogue_is_usable(preset: Preset) -> None:
+    """With an address of its own that needs no tidying, under a slug that fits into an address."""
+    assert addresses.tidy(preset.base_url) == addresses.Tidied(url=preset.base_url)
+    assert slugify(preset.slug) == preset.slug
+    assert presets.get(preset.slug) == preset
+
+
+def test_a_vendor_is_there_once() -> None:
+    """What the rows name is not offered again from the catalogue; others are."""
+    offered = [preset.catalogue for preset in presets.matching("") if preset.catalogue]
+    assert len(offered) == len(set(offered))
+    assert {"huggingface", "minimax", "nvidia"} <= set(offered)
+    assert "lmstudio" not in offered
+
+
+@pytest.mark.parametrize(
+    ("words", "slug"),
+    [
+        ("z.ai coding", "zai-coding"),
+        ("HUGGING", "huggingface"),
+        ("api.kimi.com", "kimi-for-coding"),
+    ],
+)
+def test_words_find_a_vendor(words: str, slug: str) -> None:
+    """By name, hint or address, in any case."""
+    assert slug in [preset.slug for preset in presets.matching(words)]
+
+
+def test_nothing_matches_nonsense() -> None:
+    """Every word has to be there."""
+    assert presets.matching("openai nonsense-of-no-vendor") == ()

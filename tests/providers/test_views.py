@@ -61,6 +61,20 @@ def test_without_a_provider_the_next_step_is_shown(owner_client: Client) -> None
         assert f"?preset={preset.slug}" in html
 
 
+def test_vendors_are_found_by_typing(owner_client: Client) -> None:
+    """As a page, and for htmx as the tiles alone."""
+    address = reverse("providers:new") + "?q=hugging"
+    html = owner_client.get(address).content.decode()
+    assert "?preset=huggingface" in html
+    assert "?preset=openai" not in html
+    part = owner_client.get(address, headers=HTMX).content.decode()
+    assert "?preset=huggingface" in part
+    assert "<html" not in part
+    none = owner_client.get(reverse("providers:new") + "?q=<nonsense>").content.decode()
+    assert "?preset=custom-anthropic" in none
+    assert "<nonsense>" not in none
+
+
 def test_a_reader_without_a_provider_is_told_whom_to_ask(stranger_client: Client) -> None:
     """No button that would only say no."""
     html = stranger_client.get(reverse("providers:index")).content.decode()
