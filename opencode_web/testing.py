@@ -1,7 +1,7 @@
 """`./dev test`: every check of the project, on databases that are gone afterwards.
 
-Three lanes run side by side, each on databases of its own: the checks, the tests that start whole
-programs, and all others. All of it runs, whatever has failed before; each lane is shown when it
+Three lanes run side by side, each on databases of its own: the checks and what kills whole
+programs, the tests in a browser, and all others. All of it runs, whatever has failed before; each lane is shown when it
 ends, so that a summary of tests is the last thing printed. With arguments only the tests run, as
 they are watched. In CI nothing may be left out.
 """
@@ -63,7 +63,8 @@ def checks() -> list[Check]:
 
 
 # Tests that start servers, runners and browsers, and wait for them more than they compute.
-WHOLE_PROGRAMS = ("tests/e2e", "tests/faults", "tests/opencode_web")
+STARTED = ("tests/opencode_web", "tests/faults")
+BROWSED = ("tests/e2e",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,12 +78,13 @@ class Lane:
 def lanes() -> list[Lane]:
     """All there is to run, in parts that take about as long as one another."""
     pytest = (sys.executable, "-m", "pytest")
-    there = tuple(folder for folder in WHOLE_PROGRAMS if (ROOT / folder).is_dir())
-    whole = Check(name="tests of whole programs", argv=(*pytest, *there))
-    others = Check(name="tests", argv=(*pytest, *(f"--ignore={folder}" for folder in there)))
+    apart = (*STARTED, *BROWSED)
+    started = Check(name="tests of whole programs", argv=(*pytest, *STARTED))
+    browsed = Check(name="tests in a browser", argv=(*pytest, *BROWSED))
+    others = Check(name="tests", argv=(*pytest, *(f"--ignore={folder}" for folder in apart)))
     return [
-        Lane(name="checks", checks=tuple(checks())),
-        Lane(name=whole.name, checks=(whole,)),
+        Lane(name="checks", checks=(*checks(), started)),
+        Lane(name=browsed.name, checks=(browsed,)),
         Lane(name=others.name, checks=(others,)),
     ]
 
