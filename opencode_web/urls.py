@@ -6,7 +6,7 @@ from django.urls import URLPattern, URLResolver, include, path
 from django.views.generic import RedirectView
 
 from opencode_web import failures, setup
-from providers.views import activity, exposition
+from providers.views import activity, exposition, model
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", RedirectView.as_view(pattern_name="chat:index"), name="home"),
@@ -19,6 +19,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("sign-out/", auth_views.LogoutView.as_view(), name="sign-out"),
     path("chat/", include("chat.urls")),
     path("providers/", include("providers.urls")),
+    path("models/", include((model.urlpatterns, "models"))),
     path("status/", include("health.urls")),
     path("activity/", include((activity.urlpatterns, "activity"))),
     path("connect/", include("api.urls")),

@@ -1,7 +1,8 @@
-"""The offline catalogue: limits, prices and abilities of known models, from the models.dev data.
+"""The offline catalogues: what models.dev and LiteLLM's list of prices tell of known models.
 
-It ships in a wheel, so nothing is fetched. One vendor is read at a time and nothing is kept: the
-whole set would cost a process tens of megabytes for what is asked once an hour.
+Both ship in wheels, so nothing is fetched. LiteLLM's list is read as a file: its package is never
+imported here. One vendor is read at a time and nothing is kept: the whole set would cost a process
+tens of megabytes for what is asked once an hour.
 """
 
 import gzip
@@ -10,18 +11,28 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from importlib import resources
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
+from providers import listing
 from providers.types import FoundModel
 
 _SPACE = " \t\r\n,:"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KnownModel(FoundModel):
-    """A model as the catalogue describes it."""
-
-    json_output: bool = False
+PRICE_LIST = "model_prices_and_context_window_backup.json"
+# Vendors that LiteLLM calls otherwise than models.dev.
+_IN_LITELLM = {
+    "google": "gemini",
+    "togetherai": "together_ai",
+    "moonshotai": "moonshot",
+    "zai-coding-plan": "zai",
+    "amazon-bedrock": "bedrock",
+}
+# By what models.dev says of `temperature`: a model that thinks first refuses to be sampled.
+_SAMPLING = ("temperature", "top_p", "frequency_penalty", "presence_penalty")
+_ALWAYS = ("max_tokens", "seed", "stop")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +61,7 @@ def vendors() -> Iterator[Vendor]:
         )
 
 
-def models(vendor: str) -> dict[str, KnownModel]:
+def models(vendor: str) -> dict[str, FoundModel]:
     """The models of one vendor by id; empty where the vendor is not in the catalogue."""
     if not vendor:
         return {}
@@ -81,21 +92,51 @@ def _skip(text: str, at: int) -> int:
     return at
 
 
-def _known(model_id: str, row: Mapping[str, Any]) -> KnownModel:
+def _known(model_id: str, row: Mapping[str, Any]) -> FoundModel:
     limit, cost = row.get("limit") or {}, row.get("cost") or {}
-    return KnownModel(
+    reasoning = bool(row.get("reasoning"))
+    return FoundModel(
         model_id=model_id,
         name=row.get("name") or model_id,
         context=limit.get("context") or None,
         output_limit=limit.get("output") or None,
         vision="image" in (row.get("modalities") or {}).get("input", []),
         tools=bool(row.get("tool_call")),
-        reasoning=bool(row.get("reasoning")),
+        reasoning=reasoning,
         json_output=bool(row.get("structured_output")),
         input_price=_price(cost.get("input")),
         output_price=_price(cost.get("output")),
+        takes=(
+            *(_SAMPLING if row.get("temperature", True) else ()),
+            *_ALWAYS,
+            *(("reasoning_effort",) if reasoning else ()),
+        ),
     )
 
 
 def _price(value: object) -> Decimal | None:
     return Decimal(str(value)) if isinstance(value, int | float) else None
+
+
+def priced(vendor: str) -> dict[str, FoundModel]:
+    """The same vendor's chat models by id, as LiteLLM's list of prices knows them."""
+    path = _price_list()
+    if not vendor or path is None:
+        return {}
+    theirs = _IN_LITELLM.get(vendor, vendor.replace("-", "_"))
+    rows = json.loads(path.read_bytes())
+    ids = {
+        name: name.removeprefix(f"{theirs}/")
+        for name, row in rows.items()
+        if row.get("litellm_provider") == theirs and row.get("mode") in ("chat", "responses")
+    }
+    return {model_id: listing.described(model_id, rows[name]) for name, model_id in ids.items()}
+
+
+def _price_list() -> Path | None:
+    """Where it lies, found without importing the package; None where that is not installed."""
+    found = find_spec("litellm")
+    if found is None or not found.submodule_search_locations:
+        return None
+    path = Path(next(iter(found.submodule_search_locations))) / PRICE_LIST
+    return path if path.exists() else None

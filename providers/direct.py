@@ -13,7 +13,7 @@ from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Any
 
-from providers import anthropic_wire, http, sse, wire
+from providers import anthropic_wire, http, listing, sse, wire
 from providers.errors import CallError, ErrorKind, TruncatedError, classify, error_fields
 from providers.http_errors import mapped_errors
 from providers.types import (
@@ -66,7 +66,7 @@ async def fetch_models(target: Target, url: str) -> list[FoundModel]:
     with nothing_secret(target):
         async with http.opened("GET", url, headers=headers(target), patience=patience) as response:
             await refuse_failure(response, patience)
-            return wire.found_models(await read_json(response, patience))
+            return listing.found_models(await read_json(response, patience))
 
 
 def headers(target: Target) -> dict[str, str]:

@@ -4,8 +4,9 @@ What was known is never wiped: a model that is no longer listed is marked missin
 changes nothing, and a failed one leaves a sentence behind.
 """
 
-from collections.abc import Iterable
-from dataclasses import asdict, replace
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -17,7 +18,10 @@ from providers import (
     catalogue,
     changes,
     database,
+    direct,
+    facts,
     flights,
+    gateway,
     presets,
     probing,
     routing,
@@ -25,29 +29,54 @@ from providers import (
 )
 from providers.errors import CallError, ErrorKind
 from providers.models import LanguageModel, ModelSource, Provider
-from providers.types import FoundModel, Target
+from providers.types import FoundModel, Method, Target
 
 MOST_MODELS = 10_000
 RETRY_AFTER = timedelta(minutes=5)  # a failed listing is tried again sooner than a good one
-LARGEST = 2_147_483_647  # of a PositiveIntegerField
 
 # A listing that fails in these ways may simply not exist: the offline catalogue stands in.
 _MAY_BE_MISSING = frozenset({ErrorKind.REQUEST, ErrorKind.PROVIDER})
 
 _REFRESHED = (
     "name",
-    "context",
-    "output_limit",
-    "vision",
-    "tools",
-    "reasoning",
-    "json_output",
-    "input_price",
-    "output_price",
+    *facts.LIMITS,
+    *facts.ABILITIES,
+    *facts.PRICES,
+    "takes",
+    "sources",
     "last_seen",
     "missing_since",
     "source",
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """What one road listed: the models, and what a LiteLLM proxy tells of them beyond their ids."""
+
+    models: Sequence[FoundModel] = ()
+    teller: str = facts.PROVIDER
+    details: Mapping[str, FoundModel] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What the offline catalogues tell of a vendor's models, by id."""
+
+    models_dev: Mapping[str, FoundModel] = field(default_factory=dict)
+    litellm: Mapping[str, FoundModel] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, vendor: str) -> "Known":
+        return cls(models_dev=catalogue.models(vendor), litellm=catalogue.priced(vendor))
+
+    def told(self, model_id: str) -> list[facts.Told]:
+        # Gemini's listing says models/gemini-..., the catalogue gemini-...
+        short = model_id.rpartition("/")[2]
+        return [
+            (facts.MODELS_DEV, self.models_dev.get(model_id) or self.models_dev.get(short)),
+            (facts.LITELLM, self.litellm.get(model_id) or self.litellm.get(short)),
+        ]
 
 
 async def refresh(provider_id: int) -> int:
@@ -64,7 +93,7 @@ async def refresh(provider_id: int) -> int:
 
 
 async def _refresh(candidate: snapshot.Candidate) -> int:
-    found, error = await _listed(_targets(candidate))
+    found, error = await _listed(candidate)
     await database.run(_keep, candidate.provider_id, found, error)
     return await database.run(_count, candidate.provider_id)
 
@@ -76,32 +105,62 @@ def _targets(candidate: snapshot.Candidate) -> list[Target]:
     return [candidate.target(planned.route) for planned in plan.routes]
 
 
-async def _listed(targets: list[Target]) -> tuple[list[FoundModel], CallError | None]:
+async def _listed(candidate: snapshot.Candidate) -> tuple[Listing, CallError | None]:
     """The first listing that has a model in it, else the first road's error."""
     errors: list[CallError] = []
-    for target in targets:
+    for target in _targets(candidate):
         try:
             if found := await probing.list_models(target):
-                return found, None
+                return await _described(candidate, target, found), None
         except CallError as exc:
             errors.append(exc)
-    return [], errors[0] if errors else None
+    return Listing(), errors[0] if errors else None
 
 
-def _keep(provider_id: int, found: list[FoundModel], error: CallError | None) -> None:
+async def _described(
+    candidate: snapshot.Candidate, target: Target, found: list[FoundModel]
+) -> Listing:
+    """With what a LiteLLM proxy tells of its models; many do not let every key ask that."""
+    through = target.method == Method.GATEWAY and target.upstream is None
+    teller = facts.GATEWAY if through else facts.PROVIDER
+    details: list[FoundModel] = []
+    if through or candidate.connection.preset == "litellm":
+        with suppress(CallError):
+            url = f"{gateway.base_url(target)}/model/info"
+            details = await direct.fetch_models(target, url)
+    return Listing(models=found, teller=teller, details={each.model_id: each for each in details})
+
+
+def _keep(provider_id: int, found: Listing, error: CallError | None) -> None:
     provider = Provider.objects.filter(pk=provider_id).first()
     if provider is None:
         return
     now = timezone.now()
-    known = catalogue.models(presets.get(provider.preset).catalogue)
-    if found:
+    known = Known.of(presets.get(provider.preset).catalogue)
+    if found.models:
         store(provider, found, known, now)
     elif error is None or error.kind in _MAY_BE_MISSING:
-        _upsert(_rows(provider, known.values(), known, now, ModelSource.CATALOGUE))
+        stand_ins = Listing(models=list(known.models_dev.values()), teller=facts.MODELS_DEV)
+        _upsert(provider, _rows(provider, stand_ins, known, now, ModelSource.CATALOGUE), now)
+    _describe_manual(provider, known, now)
     Provider.objects.filter(pk=provider_id).update(
-        models_refreshed_at=now, models_error="" if found else _sentence(error, bool(known))
+        models_refreshed_at=now,
+        models_error="" if found.models else _sentence(error, bool(known.models_dev)),
     )
     changes.announce("providers")
+
+
+def _describe_manual(provider: Provider, known: Known, now: datetime) -> None:
+    """What was added by hand is looked up as well; what nobody knows stays as it is."""
+    manual = provider.language_models.filter(source=ModelSource.MANUAL)
+    models = [
+        FoundModel(model_id=model_id)
+        for model_id in manual.values_list("model_id", flat=True)
+        if any(model for _, model in known.told(model_id))
+    ]
+    if models:
+        rows = _rows(provider, Listing(models=models), known, now, ModelSource.MANUAL)
+        _upsert(provider, rows, now)
 
 
 def _sentence(error: CallError | None, known: bool) -> str:
@@ -111,20 +170,19 @@ def _sentence(error: CallError | None, known: bool) -> str:
     return error.message[:300] or "The list of models could not be fetched."
 
 
-def store(
-    provider: Provider,
-    found: Iterable[FoundModel],
-    known: dict[str, catalogue.KnownModel],
-    now: datetime,
-) -> None:
+def store(provider: Provider, found: Listing, known: Known, now: datetime) -> None:
     """Upserts what was found and marks what is gone as missing; by-hand models are left alone."""
-    _upsert(_rows(provider, found, known, now, ModelSource.DISCOVERED))
+    _upsert(provider, _rows(provider, found, known, now, ModelSource.DISCOVERED), now)
     provider.language_models.filter(last_seen__lt=now, missing_since=None).exclude(
         source=ModelSource.MANUAL
     ).update(missing_since=now)
 
 
-def _upsert(rows: list[LanguageModel]) -> None:
+def _upsert(provider: Provider, rows: list[LanguageModel], now: datetime) -> None:
+    """Stores what is listed; what had been missing is noted as returned."""
+    listed = [row.model_id for row in rows]
+    missing = provider.language_models.filter(missing_since__isnull=False, model_id__in=listed)
+    returned = list(missing.values_list("pk", flat=True))
     LanguageModel.objects.bulk_create(
         rows,
         batch_size=1000,
@@ -132,53 +190,30 @@ def _upsert(rows: list[LanguageModel]) -> None:
         unique_fields=["provider", "model_id"],
         update_fields=_REFRESHED,
     )
+    if returned:
+        LanguageModel.objects.filter(pk__in=returned).update(returned_at=now)
 
 
 def _rows(
-    provider: Provider,
-    found: Iterable[FoundModel],
-    known: dict[str, catalogue.KnownModel],
-    now: datetime,
-    source: ModelSource,
+    provider: Provider, found: Listing, known: Known, now: datetime, source: ModelSource
 ) -> list[LanguageModel]:
     rows: dict[str, LanguageModel] = {}
-    for model in found:
-        if 0 < len(model.model_id) <= 200 and "\0" not in model.model_id:
-            # Gemini's listing says models/gemini-..., the catalogue gemini-...
-            facts = known.get(model.model_id) or known.get(model.model_id.rpartition("/")[2])
-            rows[model.model_id] = _row(provider, model, facts, now, source)
+    for model in found.models:
+        model_id = model.model_id
+        if 0 < len(model_id) <= 200 and "\0" not in model_id:
+            told = [(found.teller, model), (facts.GATEWAY, found.details.get(model_id))]
+            columns, sources = facts.merged(told + known.told(model_id))
+            columns["name"] = columns["name"] or model_id
+            rows[model_id] = LanguageModel(
+                provider=provider,
+                model_id=model_id,
+                first_seen=now,
+                last_seen=now,
+                source=source,
+                sources=sources,
+                **columns,
+            )
     return list(rows.values())[:MOST_MODELS]
-
-
-def _row(
-    provider: Provider,
-    model: FoundModel,
-    facts: catalogue.KnownModel | None,
-    now: datetime,
-    source: ModelSource,
-) -> LanguageModel:
-    """The provider's own word first, the catalogue's where it is silent."""
-    other: FoundModel = facts or model
-    return LanguageModel(
-        provider=provider,
-        model_id=model.model_id,
-        name=(model.name or other.name or model.model_id).replace("\0", "")[:200],
-        context=_whole(model.context or other.context),
-        output_limit=_whole(model.output_limit or other.output_limit),
-        vision=model.vision or other.vision,
-        tools=model.tools or other.tools,
-        reasoning=model.reasoning or other.reasoning,
-        json_output=facts.json_output if facts else False,
-        input_price=other.input_price if model.input_price is None else model.input_price,
-        output_price=other.output_price if model.output_price is None else model.output_price,
-        first_seen=now,
-        last_seen=now,
-        source=source,
-    )
-
-
-def _whole(value: int | None) -> int | None:
-    return value if value and 0 < value <= LARGEST else None
 
 
 def _count(provider_id: int) -> int:

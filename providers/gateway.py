@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import Any
 
-from providers import direct, errors, http, wire
+from providers import direct, errors, http, listing, wire
 from providers.errors import CallError, ErrorKind, GatewayError
 from providers.types import ChatRequest, ClientEvent, FoundModel, Json, Kind, Target, Upstream
 
@@ -71,7 +71,7 @@ async def _upstream_models(target: Target, upstream: Upstream, url: str) -> list
         payload = await direct.read_json(response, patience)
     if isinstance(payload, dict) and payload.get("error"):
         raise restored(payload["error"])
-    return wire.found_models(payload)
+    return listing.found_models(payload)
 
 
 def _watched(target: Target) -> Target:

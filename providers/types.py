@@ -235,14 +235,17 @@ type StreamEvent = RouteTaken | ClientEvent | Completed
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundModel:
-    """One model of a provider's catalogue, as discovered. Prices in USD per million tokens."""
+    """One model as somebody tells of it; None where they do not say. Prices in USD per million
+    tokens; `takes` names the parameters it accepts."""
 
     model_id: str
     name: str = ""
     context: int | None = None
     output_limit: int | None = None
-    vision: bool = False
-    tools: bool = False
-    reasoning: bool = False
+    vision: bool | None = None
+    tools: bool | None = None
+    reasoning: bool | None = None
+    json_output: bool | None = None
     input_price: Decimal | None = None
     output_price: Decimal | None = None
+    takes: tuple[str, ...] | None = None

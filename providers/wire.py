@@ -20,7 +20,6 @@ from providers.types import (
     ChatRequest,
     ClientEvent,
     Finish,
-    FoundModel,
     Json,
     Passed,
     ReasoningDelta,
@@ -188,41 +187,4 @@ def usage(reported: Json) -> Usage:
         reasoning_tokens=count(
             fields(reported.get("completion_tokens_details")).get("reasoning_tokens")
         ),
-    )
-
-
-def found_models(payload: object) -> list[FoundModel]:
-    """A catalogue in OpenAI's shape (`data[].id`) or one of those seen in its place.
-
-    `models[].slug`, `.id`, `.model` or `.name`, and a bare list. Raises CallError where none fits.
-    """
-    rows: object = payload
-    if isinstance(payload, Mapping):
-        if payload.get("error"):
-            raise in_band_error(payload)
-        rows = payload.get("data", payload.get("models"))
-    if not isinstance(rows, list):
-        raise CallError(
-            ErrorKind.PROVIDER,
-            "The list of models has a shape we do not know.",
-            code="catalogue_shape",
-        )
-    found = (_found_model(row) for row in rows)
-    return [model for model in found if model.model_id]
-
-
-def _found_model(row: object) -> FoundModel:
-    if isinstance(row, str):
-        return FoundModel(model_id=row)
-    if not isinstance(row, Mapping):
-        return FoundModel(model_id="")
-    names = (row.get(key) for key in ("id", "slug", "model", "name"))
-    model_id = next((name for name in names if isinstance(name, str) and name), "")
-    # Gemini lists "models/gemini-..." and takes both; the short name is the one people know.
-    model_id = model_id.removeprefix("models/")
-    context = row.get("context_length") or row.get("context_window") or row.get("max_model_len")
-    return FoundModel(
-        model_id=model_id,
-        name=str(row.get("display_name") or row.get("name") or ""),
-        context=context if isinstance(context, int) else None,
     )

@@ -15,11 +15,13 @@ LITTLE = {
     "completions": "--requests 32 --alone 5 --rounds 1 --no-litellm",
     "streams": "--requests 32 --rounds 1 --streams 5 --chunks 5 --apart 5",
     "plan": "--providers 20 --calls 10 --rounds 1",
+    "models": "--models 200 --providers 3 --rounds 1",
 }
 ROWS = {
     "completions": ("upstream", "bare proxy", "/v1"),
     "streams": ("upstream", "bare proxy", "/v1"),
     "plan": ("routing.plan", "board.candidate"),
+    "models": ("everything", "one word", "no match"),
 }
 
 

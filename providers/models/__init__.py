@@ -3,15 +3,25 @@
 from providers.models.attempt import Attempt, Purpose
 from providers.models.gateway import Gateway
 from providers.models.language_model import LanguageModel, ModelSource
+from providers.models.preferences import (
+    BulkChange,
+    CatalogueVisit,
+    Favourite,
+    ParameterPreset,
+)
 from providers.models.provider import HealthStatus, Provider, ProviderType, RoutingMethod
 from providers.models.route import Route, breaker_columns, route_columns
 
 __all__ = [
     "Attempt",
+    "BulkChange",
+    "CatalogueVisit",
+    "Favourite",
     "Gateway",
     "HealthStatus",
     "LanguageModel",
     "ModelSource",
+    "ParameterPreset",
     "Provider",
     "ProviderType",
     "Purpose",

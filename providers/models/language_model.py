@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.core.exceptions import ValidationError
 from django.db import models
+from django.db.models.functions import Concat, Lower
 from django.utils import timezone
 
 from providers.models.announced import Announced
@@ -22,7 +23,11 @@ class LanguageModelQuerySet(models.QuerySet["LanguageModel"]):
 
 
 class LanguageModel(Announced):
-    """One model a provider offers. Prices in USD per million tokens; None where unknown."""
+    """One model a provider offers. Prices in USD per million tokens; None where unknown.
+
+    `sources` says who told each fact; `takes` names the parameters it accepts, None where nobody
+    said; `parameters` are sent with each request of the chat.
+    """
 
     provider = models.ForeignKey(Provider, on_delete=models.CASCADE, related_name="language_models")
     model_id = models.CharField(max_length=200)
@@ -41,9 +46,19 @@ class LanguageModel(Announced):
     last_seen = models.DateTimeField(default=timezone.now)
     missing_since = models.DateTimeField(null=True, blank=True)
     source = models.CharField(max_length=12, choices=ModelSource, default=ModelSource.DISCOVERED)
+    returned_at = models.DateTimeField(null=True, blank=True)
+    sources = models.JSONField(default=dict, blank=True)
+    takes = models.JSONField(null=True, blank=True)
     parameters = models.JSONField(default=dict, blank=True)
     alias = models.CharField(
         max_length=200, blank=True, default="", help_text="Another name it is asked for by."
+    )
+    # What a search looks through: one text in lower case. Where the database has pg_trgm, the
+    # migration gave it an index of trigrams; without one it is read through.
+    searched = models.GeneratedField(
+        expression=Lower(Concat("model_id", models.Value(" "), "name", models.Value(" "), "alias")),
+        output_field=models.TextField(),
+        db_persist=True,
     )
 
     objects = LanguageModelQuerySet.as_manager()
@@ -56,9 +71,28 @@ class LanguageModel(Announced):
                 fields=("alias",), condition=~models.Q(alias=""), name="model_alias_unique"
             ),
         )
+        indexes = (
+            # the Models page in its usual order
+            models.Index(
+                models.F("missing_since").asc(nulls_first=True), "name", "id", name="model_listed"
+            ),
+            # the counts beside it, which look at every model
+            models.Index(
+                fields=("provider",),
+                include=(
+                    *("id", "enabled", "missing_since", "first_seen", "context"),
+                    *("vision", "tools", "reasoning", "input_price", "output_price"),
+                ),
+                name="model_counted",
+            ),
+        )
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def is_free(self) -> bool:
+        return self.input_price == 0 and self.output_price == 0
 
     def clean(self) -> None:
         if not isinstance(self.parameters, dict):

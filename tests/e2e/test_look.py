@@ -66,7 +66,7 @@ def test_the_empty_site(
 ) -> None:
     """Each empty state says what to do next."""
     page = new_context(**options(style)).new_page()
-    for name in ("chat", "providers", "status", "activity"):
+    for name in ("chat", "providers", "models", "status", "activity"):
         page.goto(f"/{name}/")
         look(page, f"empty-{name}", *style)
 
@@ -101,6 +101,38 @@ def test_providers(
     page.get_by_role("button", name="Apply fix").first.wait_for()
     look(page, "provider-test", *style)
     assert Provider.objects.count() == 2
+
+
+def test_models(
+    site: Site, new_context: Callable[..., BrowserContext], style: tuple[str, int]
+) -> None:
+    """The catalogue searched as one types, a change taken back, one model, presets."""
+    acme = connect("http://127.0.0.1:9/v1", models=("glm-4.7", "glm-4.5-air", "echo"))
+    acme.language_models.filter(model_id="glm-4.7").update(
+        context=204_800, tools=True, reasoning=True, input_price="0.6", output_price="2.2"
+    )
+    page = new_context(**options(style)).new_page()
+    page.goto("/models/")
+    look(page, "models", *style)
+    page.get_by_label("Search").press_sequentially("glm")
+    expect(page.locator("#models-found li")).to_have_count(2)
+    expect(page).to_have_url(re.compile(r"/models/\?q=glm$"))
+    page.get_by_role("button", name="Favourite: glm-4.7").click()
+    expect(page.get_by_role("button", name="Favourite: glm-4.7")).to_have_attribute(
+        "aria-pressed", "true"
+    )
+    page.get_by_role("button", name="Use none").click()
+    expect(page.get_by_role("button", name=re.compile("Not used ?: glm-4.7"))).to_be_visible()
+    look(page, "models-changed", *style)
+    page.get_by_role("button", name="Undo").click()
+    expect(page.get_by_role("button", name=re.compile("In use ?: glm-4.7"))).to_be_visible()
+    page.get_by_role("link", name="glm-4.7", exact=True).click()
+    page.get_by_label("Temperature").fill("3")
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator(".errorlist")).to_contain_text("less than or equal to 2")
+    look(page, "model", *style)
+    page.goto("/models/presets/")
+    look(page, "model-presets", *style)
 
 
 def test_activity(

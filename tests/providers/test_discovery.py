@@ -10,13 +10,17 @@ from asgiref.sync import sync_to_async
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries, Settings
 
-from providers import catalogue, discovery, http, tasks
+from providers import discovery, http, tasks
 from providers.models import LanguageModel, ModelSource, Provider
 from providers.types import FoundModel
 from tests import fakes
 
 MakeProvider = Callable[..., Provider]
-NOTHING: dict[str, catalogue.KnownModel] = {}
+NOTHING = discovery.Known()
+
+
+def listing(*models: FoundModel) -> discovery.Listing:
+    return discovery.Listing(models=models)
 
 
 async def refreshed(provider: Provider) -> Provider:
@@ -116,7 +120,7 @@ async def test_a_missing_list_falls_back_to_the_offline_catalogue(
 def test_an_empty_list_changes_nothing(make_provider: MakeProvider) -> None:
     """It says so instead."""
     provider = make_provider()
-    discovery._keep(provider.pk, [], None)
+    discovery._keep(provider.pk, discovery.Listing(), None)
     provider.refresh_from_db()
     assert provider.models_error == "The provider listed no models; what was known is kept."
     assert provider.language_models.get().missing_since is None
@@ -125,9 +129,12 @@ def test_an_empty_list_changes_nothing(make_provider: MakeProvider) -> None:
 def test_the_providers_word_comes_before_the_catalogues(make_provider: MakeProvider) -> None:
     """Each fills what the other leaves out."""
     provider, now = make_provider(), timezone.now()
-    known = {"x": catalogue.KnownModel(model_id="x", name="X", context=10, vision=True)}
-    found = FoundModel(model_id="models/x", context=20, input_price=Decimal("1.5"))
-    discovery.store(provider, [found], known, now)
+    dev = {"x": FoundModel(model_id="x", name="X", context=10, vision=True)}
+    known = discovery.Known(models_dev=dev)
+    found = FoundModel(
+        model_id="models/x", context=20, input_price=Decimal("1.5"), output_price=Decimal(6)
+    )
+    discovery.store(provider, listing(found), known, now)
     model = provider.language_models.get(model_id="models/x")
     assert (model.name, model.context, model.vision) == ("X", 20, True)
     assert model.input_price == Decimal("1.5")
@@ -136,9 +143,9 @@ def test_the_providers_word_comes_before_the_catalogues(make_provider: MakeProvi
 def test_a_second_sight_keeps_choices(make_provider: MakeProvider) -> None:
     """Switched off stays off, first seen stays; one that came back is no longer missing."""
     provider, then = make_provider(), timezone.now() - timedelta(days=1)
-    discovery.store(provider, [FoundModel(model_id="x")], NOTHING, then)
+    discovery.store(provider, listing(FoundModel(model_id="x")), NOTHING, then)
     provider.language_models.filter(model_id="x").update(enabled=False, missing_since=then)
-    discovery.store(provider, [FoundModel(model_id="x")], NOTHING, timezone.now())
+    discovery.store(provider, listing(FoundModel(model_id="x")), NOTHING, timezone.now())
     model = provider.language_models.get(model_id="x")
     assert (model.enabled, model.first_seen, model.missing_since) == (False, then, None)
 
@@ -147,7 +154,7 @@ def test_models_added_by_hand_are_never_missing(make_provider: MakeProvider) -> 
     """Nobody listed them in the first place."""
     provider = make_provider()
     provider.language_models.update(source=ModelSource.MANUAL)
-    discovery.store(provider, [FoundModel(model_id="x")], NOTHING, timezone.now())
+    discovery.store(provider, listing(FoundModel(model_id="x")), NOTHING, timezone.now())
     assert provider.language_models.get(model_id="m").missing_since is None
 
 
@@ -161,7 +168,7 @@ def test_a_strange_list_is_taken_with_care(make_provider: MakeProvider) -> None:
         FoundModel(model_id="y" * 300),
         FoundModel(model_id="z", name="n\0" * 200),
     ]
-    discovery.store(provider, strange, NOTHING, timezone.now())
+    discovery.store(provider, listing(*strange), NOTHING, timezone.now())
     assert ids(provider) == {"m", "x", "z"}
     assert provider.language_models.get(model_id="x").context is None
 
@@ -173,7 +180,7 @@ def test_three_thousand_models_take_a_handful_of_queries(
     provider = make_provider()
     found = [FoundModel(model_id=f"m{number}") for number in range(3000)]
     with django_assert_max_num_queries(8):
-        discovery.store(provider, found, NOTHING, timezone.now())
+        discovery.store(provider, listing(*found), NOTHING, timezone.now())
     assert provider.language_models.count() == 3001
 
 

@@ -202,44 +202,6 @@ def test_no_payload_breaks_a_reader(one: object, two: object) -> None:
                 pass
 
 
-@given(JSON)
-def test_no_payload_breaks_a_catalogue(payload: object) -> None:
-    """Neither here."""
-    for shape in (payload, {"data": payload}, {"models": [payload]}, {"error": payload}):
-        with contextlib.suppress(CallError):
-            wire.found_models(shape)
-
-
-@pytest.mark.parametrize(
-    ("payload", "found"),
-    [
-        ({"object": "list", "data": [{"id": "a"}, {"id": "b"}]}, [("a", ""), ("b", "")]),
-        ({"models": [{"slug": "a", "name": "A"}]}, [("a", "A")]),
-        ({"models": [{"name": "llama3:8b", "model": "llama3:8b"}]}, [("llama3:8b", "llama3:8b")]),
-        ({"models": [{"name": "models/gemini-x", "displayName": "X"}]}, [("gemini-x", None)]),
-        ({"data": [{"type": "model", "id": "claude", "display_name": "C"}]}, [("claude", "C")]),
-        (["a", {"id": "b"}], [("a", ""), ("b", "")]),
-        ({"data": [{"id": ""}, {"nothing": 1}, 3, None]}, []),
-        ({"data": []}, []),
-    ],
-)
-def test_catalogues_of_every_shape_are_read(
-    payload: object, found: list[tuple[str, str | None]]
-) -> None:
-    """OpenAI's, Ollama's, Gemini's, Anthropic's and a bare list."""
-    models = wire.found_models(payload)
-    assert [m.model_id for m in models] == [model_id for model_id, _ in found]
-    assert all(name is None or m.name == name for m, (_, name) in zip(models, found, strict=True))
-
-
-@pytest.mark.parametrize("payload", [None, 3, "x", {"data": 3}, {}, {"data": {"id": "a"}}])
-def test_a_catalogue_of_no_known_shape_says_so(payload: object) -> None:
-    """An unknown shape is the provider's failure, never an empty catalogue."""
-    with pytest.raises(CallError, match="shape") as caught:
-        wire.found_models(payload)
-    assert caught.value.code == "catalogue_shape"
-
-
 def test_anthropic_gets_its_own_words() -> None:
     """System text apart, a limit always, options by its names, foreign ones left out."""
     body = said(ChatMessage(role="user", content="hi"), stop="X", max_completion_tokens=9, n=2)

@@ -1,0 +1,49 @@
+"""What is known of a model, put together from all who tell of it, each with its source. No I/O.
+
+The provider's own word comes first, then the gateway's, then the offline catalogues'. Who says
+nothing of a fact leaves it to the next; a price in and out come from one teller, as a pair.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from providers.types import FoundModel
+
+PROVIDER = "provider"
+GATEWAY = "gateway"
+MODELS_DEV = "models.dev"
+LITELLM = "litellm"
+
+LIMITS = ("context", "output_limit")
+ABILITIES = ("vision", "tools", "reasoning", "json_output")
+PRICES = ("input_price", "output_price")
+_LARGEST = 2_147_483_647  # of a PositiveIntegerField
+
+type Told = tuple[str, FoundModel | None]  # a source, and what it says
+
+
+def merged(told: Iterable[Told]) -> tuple[dict[str, Any], dict[str, str]]:
+    """The facts as columns of a model, and the source of each one that somebody told."""
+    known = [(source, model) for source, model in told if model is not None]
+    facts: dict[str, Any] = {"name": "", "takes": None}
+    facts |= dict.fromkeys((*LIMITS, *PRICES)) | dict.fromkeys(ABILITIES, False)
+    sources: dict[str, str] = {}
+    for source, model in known:
+        for name, value in _said(model).items():
+            if name not in sources:
+                facts[name], sources[name] = value, source
+    return facts, sources
+
+
+def _said(model: FoundModel) -> dict[str, Any]:
+    """What this one says: a pair of prices only whole."""
+    said: dict[str, Any] = {"name": model.name.replace("\0", "")[:200]} if model.name else {}
+    said |= {name: value for name in LIMITS if (value := _limit(getattr(model, name)))}
+    said |= {name: value for name in ABILITIES if (value := getattr(model, name)) is not None}
+    if model.input_price is not None and model.output_price is not None:
+        said |= {"input_price": model.input_price, "output_price": model.output_price}
+    return said | ({} if model.takes is None else {"takes": list(model.takes)})
+
+
+def _limit(value: int | None) -> int | None:
+    return value if value and 0 < value <= _LARGEST else None

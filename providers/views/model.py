@@ -1,0 +1,121 @@
+"""One language model in detail, and the presets of parameters that models may be given."""
+
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import path, reverse
+from django.views.decorators.http import require_http_methods, require_POST
+
+from providers import model_forms, summary
+from providers.model_forms import ModelSettingsForm, PresetForm
+from providers.models import LanguageModel, ParameterPreset
+from providers.views import models
+from providers.views.access import Request, require_staff, staff_only
+
+TELLERS = {
+    "provider": "the provider",
+    "gateway": "the gateway",
+    "models.dev": "models.dev, offline",
+    "litellm": "LiteLLM's list of prices",
+}
+_FACTS = (
+    ("context", "Context"),
+    ("output_limit", "Longest answer"),
+    ("input_price", "Price in, per 1M tokens"),
+    ("output_price", "Price out, per 1M tokens"),
+    ("vision", "Vision"),
+    ("tools", "Tools"),
+    ("reasoning", "Reasoning"),
+    ("json_output", "JSON output"),
+)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def show(request: Request, pk: int) -> HttpResponse:
+    """What is known of it and who said so; operators set its alias and its parameters."""
+    model = get_object_or_404(LanguageModel.objects.select_related("provider"), pk=pk)
+    form = ModelSettingsForm(request.POST or None, model=model)
+    if request.method == "POST":
+        require_staff(request)
+        if form.is_valid() and form.store():
+            messages.success(request, "Saved.")
+            return redirect("models:show", pk)
+    ctx = {
+        "model": model,
+        "form": form,
+        "facts": facts(model),
+        "starred": model.favourites.filter(user=request.user).exists(),
+        "presets": ParameterPreset.objects.all() if request.user.is_staff else (),
+        "full_name": f"{model.provider.slug}/{model.model_id}",
+    }
+    return render(request, "models/show.html", ctx, status=422 if form.errors else 200)
+
+
+def facts(model: LanguageModel) -> list[tuple[str, str, str]]:
+    """Label, value in words and who told it; a dash where nobody did."""
+    sources = model.sources if isinstance(model.sources, dict) else {}
+    return [
+        (label, _worded(name, getattr(model, name)), TELLERS.get(sources.get(name, ""), ""))
+        for name, label in _FACTS
+    ]
+
+
+def _worded(name: str, value: Any) -> str:
+    if value is None:
+        return "not known"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if name.endswith("price"):
+        return f"${value.normalize():f}"
+    return f"{summary.tokens(value)} tokens"
+
+
+@require_POST
+@staff_only
+def apply(request: Request, pk: int) -> HttpResponse:
+    """Gives one model what it takes of a preset."""
+    model = get_object_or_404(LanguageModel.objects.select_related("provider"), pk=pk)
+    chosen = request.POST.get("preset", "")
+    preset = get_object_or_404(ParameterPreset, pk=int(chosen) if chosen.isdecimal() else 0)
+    if model_forms.give(preset, [model]):
+        messages.success(request, f"Parameters of {preset.name} given.")
+    else:
+        messages.info(request, f"It takes nothing of {preset.name} that it did not have.")
+    return redirect("models:show", pk)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@staff_only
+def presets(request: HttpRequest, pk: int | None = None) -> HttpResponse:
+    """All presets, and a form for a new one or the one that was picked."""
+    picked = get_object_or_404(ParameterPreset, pk=pk) if pk else None
+    form = PresetForm(request.POST or None, instance=picked)
+    if request.method == "POST" and form.is_valid():
+        messages.success(request, f"{form.store().name} saved.")
+        return redirect("models:presets")
+    ctx = {"presets": ParameterPreset.objects.all(), "picked": picked, "form": form}
+    return render(request, "models/presets.html", ctx, status=422 if form.errors else 200)
+
+
+@require_POST
+@staff_only
+def remove_preset(request: HttpRequest, pk: int) -> HttpResponse:
+    """Models that were given it keep its values."""
+    ParameterPreset.objects.filter(pk=pk).delete()
+    return redirect(reverse("models:presets"))
+
+
+urlpatterns = [
+    path("", models.index, name="index"),
+    path("bulk/", models.bulk, name="bulk"),
+    path("undo/", models.undo, name="undo"),
+    path("presets/", presets, name="presets"),
+    path("presets/<int:pk>/", presets, name="preset"),
+    path("presets/<int:pk>/remove/", remove_preset, name="remove-preset"),
+    path("<int:pk>/", show, name="show"),
+    path("<int:pk>/favourite/", models.favourite, name="favourite"),
+    path("<int:pk>/use/", models.use, name="use"),
+    path("<int:pk>/preset/", apply, name="apply"),
+]

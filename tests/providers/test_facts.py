@@ -1,0 +1,46 @@
+"""Facts of a model from several tellers: the first that says something is believed, and named."""
+
+from decimal import Decimal
+
+from providers import catalogue, facts
+from providers.types import FoundModel
+
+
+def test_each_fact_names_its_source() -> None:
+    """The provider's own word first; what it leaves out is filled in."""
+    provider = FoundModel(model_id="x", context=1000, vision=False)
+    dev = FoundModel(model_id="x", name="X", context=2000, vision=True, tools=True)
+    columns, sources = facts.merged([(facts.PROVIDER, provider), (facts.MODELS_DEV, dev)])
+    assert (columns["context"], columns["vision"], columns["tools"]) == (1000, False, True)
+    assert sources == {
+        "context": "provider",
+        "vision": "provider",
+        "name": "models.dev",
+        "tools": "models.dev",
+    }
+
+
+def test_prices_come_as_a_pair() -> None:
+    """One teller's price in and another's price out would be nobody's price."""
+    half = FoundModel(model_id="x", input_price=Decimal(9))
+    whole = FoundModel(model_id="x", input_price=Decimal(1), output_price=Decimal(2))
+    columns, sources = facts.merged([("provider", half), ("litellm", whole)])
+    assert (columns["input_price"], columns["output_price"]) == (1, 2)
+    assert sources["input_price"] == "litellm"
+
+
+def test_nobody_knows_anything() -> None:
+    """Then no ability is claimed and no source named."""
+    columns, sources = facts.merged([("provider", FoundModel(model_id="x")), ("litellm", None)])
+    assert sources == {}
+    assert columns["vision"] is False
+    assert columns["takes"] is None
+
+
+def test_litellms_list_is_read_as_a_file() -> None:
+    """Prices for a million tokens, ids without the vendor's prefix, chat models only."""
+    known = catalogue.priced("openai")
+    assert known["gpt-4o"].input_price == Decimal("2.5")
+    assert "text-embedding-3-small" not in known
+    assert "gemini-2.5-pro" in catalogue.priced("google")
+    assert catalogue.priced("") == catalogue.priced("no-such-vendor") == {}

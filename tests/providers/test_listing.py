@@ -1,0 +1,120 @@
+"""A provider's list of models, in every shape that was seen."""
+
+import contextlib
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from providers import listing
+from providers.errors import CallError
+from providers.types import FoundModel
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+KEYS = st.sampled_from(
+    ["pricing", "model_info", "architecture", "top_provider", "capabilities", "context_length"]
+)
+
+
+@given(JSON)
+def test_no_payload_breaks_a_catalogue(payload: object) -> None:
+    """Neither here."""
+    for shape in (payload, {"data": payload}, {"models": [payload]}, {"error": payload}):
+        with contextlib.suppress(CallError):
+            listing.found_models(shape)
+
+
+@pytest.mark.parametrize(
+    ("payload", "found"),
+    [
+        ({"object": "list", "data": [{"id": "a"}, {"id": "b"}]}, [("a", ""), ("b", "")]),
+        ({"models": [{"slug": "a", "name": "A"}]}, [("a", "A")]),
+        ({"models": [{"name": "llama3:8b", "model": "llama3:8b"}]}, [("llama3:8b", "llama3:8b")]),
+        ({"models": [{"name": "models/gemini-x", "displayName": "X"}]}, [("gemini-x", None)]),
+        ({"data": [{"type": "model", "id": "claude", "display_name": "C"}]}, [("claude", "C")]),
+        (["a", {"id": "b"}], [("a", ""), ("b", "")]),
+        ({"data": [{"id": ""}, {"nothing": 1}, 3, None]}, []),
+        ({"data": []}, []),
+    ],
+)
+def test_catalogues_of_every_shape_are_read(
+    payload: object, found: list[tuple[str, str | None]]
+) -> None:
+    """OpenAI's, Ollama's, Gemini's, Anthropic's and a bare list."""
+    models = listing.found_models(payload)
+    assert [m.model_id for m in models] == [model_id for model_id, _ in found]
+    assert all(name is None or m.name == name for m, (_, name) in zip(models, found, strict=True))
+
+
+@pytest.mark.parametrize("payload", [None, 3, "x", {"data": 3}, {}, {"data": {"id": "a"}}])
+def test_a_catalogue_of_no_known_shape_says_so(payload: object) -> None:
+    """An unknown shape is the provider's failure, never an empty catalogue."""
+    with pytest.raises(CallError, match="shape") as caught:
+        listing.found_models(payload)
+    assert caught.value.code == "catalogue_shape"
+
+
+@given(KEYS, JSON, st.sampled_from(["prompt", "input", "vision", "max_input_tokens"]))
+def test_no_fact_breaks_a_catalogue(key: str, value: object, inner: str) -> None:
+    """What cannot be a price or a limit is left out; the model stays."""
+    for row in ({"id": "a", key: value}, {"id": "a", key: {inner: value}}):
+        assert [model.model_id for model in listing.found_models([row])] == ["a"]
+
+
+def test_openrouter_tells_abilities_prices_and_parameters() -> None:
+    """A price there is for one token, as text; what it does not list it does not do."""
+    row = {
+        "id": "z-ai/glm-4.7",
+        "name": "GLM 4.7",
+        "context_length": 202752,
+        "architecture": {"input_modalities": ["text"]},
+        "pricing": {"prompt": "0.0000004", "completion": "0.0000015"},
+        "top_provider": {"max_completion_tokens": 65535},
+        "supported_parameters": ["tools", "temperature", "reasoning"],
+    }
+    assert listing.found_models({"data": [row]}) == [
+        FoundModel(
+            model_id="z-ai/glm-4.7",
+            name="GLM 4.7",
+            context=202752,
+            output_limit=65535,
+            vision=False,
+            tools=True,
+            reasoning=True,
+            json_output=False,
+            input_price=Decimal("0.4"),
+            output_price=Decimal("1.5"),
+            takes=("tools", "temperature", "reasoning"),
+        )
+    ]
+
+
+def test_a_litellm_proxy_tells_what_it_knows() -> None:
+    """`/model/info`: the name it is asked for by, and LiteLLM's own words about it."""
+    info = {
+        "max_input_tokens": 128000,
+        "max_output_tokens": 16384,
+        "supports_vision": True,
+        "supports_function_calling": None,
+        "input_cost_per_token": 2.5e-06,
+        "output_cost_per_token": 1e-05,
+    }
+    row = {"model_name": "fast", "litellm_params": {"model": "gpt-4o"}, "model_info": info}
+    (model,) = listing.found_models({"data": [row]})
+    assert (model.model_id, model.context, model.output_limit) == ("fast", 128000, 16384)
+    assert (model.vision, model.tools) == (True, None)
+    assert (model.input_price, model.output_price) == (Decimal("2.5"), Decimal(10))
+
+
+@pytest.mark.parametrize("price", ["-1", "free", "nan", True, None, "1e99", [1]])
+def test_what_is_no_price_is_not_known(price: object) -> None:
+    """OpenRouter's -1 means that it depends."""
+    (model,) = listing.found_models([{"id": "auto", "pricing": {"prompt": price}}])
+    assert model.input_price is None
