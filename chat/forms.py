@@ -1,29 +1,51 @@
 """What people type into the chat, cleaned into what the flow takes."""
 
-from collections.abc import Iterator
 from itertools import groupby
 from typing import Any
 
 from django import forms
-from django.forms.models import ModelChoiceIterator
+from django.contrib.auth.models import User
+from django.db.models import QuerySet
+from django.urls import reverse
 
 from chat.models import Conversation
+from providers import browsing
 from providers.models import LanguageModel
 
+FEW = 12  # models that are seen at one look: those used last need no group of their own
+SHOWN = 200  # models in the picker; where there are more, its search asks for the others
+FOUND = 50  # answers to a search
+USED_LAST = 20  # conversations looked through for the models used last
 LONGEST = 400_000  # characters; far beyond any model's context, well below the request's limit
 
 
-class _ByProvider(ModelChoiceIterator):  # type: ignore[type-arg] # not generic at run time
-    """The choices in groups, one for each provider."""
-
-    def __iter__(self) -> Iterator[Any]:
-        models = self.queryset.select_related("provider").order_by("provider__name", "name")
-        for name, group in groupby(models, key=lambda model: model.provider.name):
-            yield name, [self.choice(model) for model in group]
-
-
 class LanguageModelField(forms.ModelChoiceField):  # type: ignore[type-arg]
-    iterator = _ByProvider
+    """Takes any model that is in use; shows those that are likely, where there are many."""
+
+
+def likely(user: User, current: int | None = None) -> list[tuple[str, list[tuple[int, str]]]]:
+    """What the picker shows at first: favourites, those used last, then all while they are few."""
+    usable = LanguageModel.objects.usable().select_related("provider")
+    rows = list(usable.order_by("provider__name", "name")[: SHOWN + 1])
+    starred = list(usable.filter(favourites__user=user).order_by("name"))
+    first: list[tuple[str, list[LanguageModel]]] = [("Favourites", starred)]
+    if len(rows) > FEW:
+        used = Conversation.objects.of(user).exclude(language_model=None)[:USED_LAST]
+        last = {pk for pk in [current, *used.values_list("language_model", flat=True)] if pk}
+        recent = usable.filter(pk__in=last - {model.pk for model in starred}).order_by("name")
+        first.append(("Used last", list(recent)))
+    seen = {model.pk for _, models in first for model in models}
+    rest = [model for model in rows[:SHOWN] if model.pk not in seen]
+    by_provider = groupby(rest, key=lambda model: model.provider.name)
+    groups = first + [(name, list(models)) for name, models in by_provider]
+    return [(name, [(m.pk, m.name) for m in models]) for name, models in groups if models]
+
+
+def found(text: str) -> QuerySet[LanguageModel]:
+    """Models in use that hold every word, for the picker's search."""
+    wanted = browsing.Wanted(user_id=0, words=tuple(text.replace("\0", "")[:200].split()))
+    usable = browsing.matching(wanted).filter(pk__in=LanguageModel.objects.usable().values("pk"))
+    return usable.select_related("provider").order_by("name", "pk")[:FOUND]
 
 
 class MessageForm(forms.Form):
@@ -53,12 +75,15 @@ class MessageForm(forms.Form):
         },
     )
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, user: User, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         field = self.fields["model"]
         assert isinstance(field, forms.ModelChoiceField)  # noqa: S101 - tells mypy
         field.queryset = LanguageModel.objects.usable()
-        field.choices = list(iter(_ByProvider(field)))  # read once, not at each look
+        picked = str(self["model"].value() or "")
+        field.choices = likely(user, int(picked) if picked.isdecimal() else None)
+        if sum(len(models) for _, models in field.choices) >= SHOWN:
+            field.widget.attrs["data-search"] = reverse("chat:models")
 
     def clean_text(self) -> str:
         text: str = self.cleaned_data["text"].replace("\r\n", "\n").replace("\0", "")

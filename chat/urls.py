@@ -7,6 +7,7 @@ from chat import views
 app_name = "chat"
 urlpatterns = [
     path("", views.index, name="index"),
+    path("models/", views.models, name="models"),
     path("new/", views.new, name="new"),
     path("list/", views.listing, name="list"),
     path("messages/", views.send, name="first"),

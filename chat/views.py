@@ -14,7 +14,7 @@ from django_htmx.http import HttpResponseClientRedirect
 from django_htmx.middleware import HtmxDetails
 
 from chat import parts, turns
-from chat.forms import MessageForm, TitleForm
+from chat.forms import MessageForm, TitleForm, found
 from chat.models import Conversation, Message, Role, Status
 from providers.models import LanguageModel, Provider
 
@@ -57,6 +57,13 @@ def listing(request: Request) -> HttpResponse:
 
 
 @require_GET
+def models(request: Request) -> HttpResponse:
+    """What the picker's search found, as items of its menu."""
+    ctx = {"models": found(request.GET.get("q", ""))}
+    return render(request, "chat/changes.html#models", ctx)
+
+
+@require_GET
 def message(request: Request, message_id: int) -> HttpResponse:
     shown = parts.with_attempts([_message(request, message_id)])[0]
     return render(request, "chat/message.html#message", {"message": shown})
@@ -66,7 +73,7 @@ def message(request: Request, message_id: int) -> HttpResponse:
 def send(request: Request, conversation_id: int | None = None) -> HttpResponse:
     """A message, in a new conversation where none is named."""
     held = _conversation(request, conversation_id) if conversation_id else None
-    form = MessageForm(request.POST)
+    form = MessageForm(request.POST, user=request.user)
     if not form.is_valid():
         return _refused(request, held, form)
     try:
@@ -158,8 +165,10 @@ def _page(
     request: Request, held: Conversation | None, form: MessageForm | None = None
 ) -> HttpResponse:
     thread = parts.with_attempts(turns.thread(held)) if held else []
+    asked = request.GET.get("model", "")  # as the Models page links to it
     model = held.language_model_id if held else _last_used(request.user)
-    form = form or MessageForm(initial={"model": model, "text": _returned(thread)})
+    initial = {"model": asked if asked.isdecimal() else model, "text": _returned(thread)}
+    form = form or MessageForm(initial=initial, user=request.user)
     ctx = _listed(request, held.pk if held else None) | {
         "conversation": held,
         "thread": turns.marked(thread),

@@ -154,14 +154,32 @@ function searchable(select) {
   list.addEventListener("click", ({ target }) => {
     const picked = target.closest("[data-value]");
     if (!picked) return;
-    select.value = picked.dataset.value;
+    const { value } = picked.dataset;
+    if (![...select.options].some((option) => option.value === value)) select.add(new Option(picked.firstChild.textContent.trim(), value));
+    select.value = value;
     show();
     prompt.focus();
   });
+  if (select.dataset.search) searched(search, list, select.dataset.search);
   menu.append(search, list);
   select.hidden = true;
   select.after(button, menu);
   show();
+}
+// Thousands are not in the page: the server looks through them. Nothing typed shows the likely ones again.
+function searched(search, list, url) {
+  const likely = [...list.children];
+  let wait = 0;
+  search.addEventListener("input", () => {
+    clearTimeout(wait);
+    wait = setTimeout(async () => {
+      const text = search.value;
+      if (!text.trim()) return list.replaceChildren(...likely);
+      const response = await fetch(`${url}?q=${encodeURIComponent(text)}`).catch(() => null);
+      if (!response?.ok || response.redirected || text !== search.value) return;
+      list.innerHTML = await response.text();
+    }, 150);
+  });
 }
 function item(option) {
   const line = document.createElement("li");

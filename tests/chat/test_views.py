@@ -8,9 +8,9 @@ from django.test import Client
 from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries
 
-from chat import turns
+from chat import forms, turns
 from chat.models import Conversation, Message, Status
-from providers.models import Attempt, LanguageModel, Provider
+from providers.models import Attempt, Favourite, LanguageModel, Provider
 
 Make = Callable[..., Message]
 HTMX = {"HX-Request": "true"}
@@ -62,6 +62,36 @@ def test_the_models_are_grouped_by_provider(
     html = owner_client.get(url("new")).content.decode()
     assert '<optgroup label="Acme">' in html
     assert '<optgroup label="Zeta">' in html
+
+
+def test_the_picker_stays_small_and_its_search_finds_the_rest(
+    owner_client: Client, owner: User, model: LanguageModel
+) -> None:
+    """Favourites first; exactly what is in use, whether it is shown or found."""
+    provider = model.provider
+    LanguageModel.objects.bulk_create(
+        LanguageModel(provider=provider, model_id=f"m{n:03}", name=f"m{n:03}", enabled=n != 260)
+        for n in range(300)
+    )
+    star = LanguageModel.objects.get(model_id="m299")
+    Favourite.objects.create(user=owner, model=star)
+    html = owner_client.get(url("new")).content.decode()
+    assert html.count("<option") <= forms.SHOWN + 2
+    assert html.index('label="Favourites"') < html.index(f'value="{star.pk}"')
+    assert html.index(f'value="{star.pk}"') < html.index(f'label="{provider.name}"')
+    assert f'data-search="{url("models")}"' in html
+    found = owner_client.get(url("models"), {"q": "m26"}).content.decode()
+    assert [f"m{n}" in found for n in (260, 261, 269)] == [False, True, True]
+    hidden = LanguageModel.objects.get(model_id="m261")
+    owner_client.post(url("first"), {"text": "Hello", "model": hidden.pk})
+    assert Message.objects.get(role="assistant").language_model == hidden
+
+
+def test_a_link_may_pick_the_model(owner_client: Client, model: LanguageModel) -> None:
+    """As from the Models page."""
+    other = LanguageModel.objects.create(provider=model.provider, model_id="zz", name="zz")
+    html = owner_client.get(url("new"), {"model": other.pk}).content.decode()
+    assert f'<option value="{other.pk}" selected>' in html
 
 
 def test_a_first_message_opens_its_conversation(owner_client: Client, model: LanguageModel) -> None:
