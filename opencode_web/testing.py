@@ -1,9 +1,9 @@
 """`./dev test`: every check of the project, on databases that are gone afterwards.
 
 Three lanes run side by side, each on databases of its own: the checks and what kills whole
-programs, the tests in a browser, and all others. All of it runs, whatever has failed before; each lane is shown when it
-ends, so that a summary of tests is the last thing printed. With arguments only the tests run, as
-they are watched. In CI nothing may be left out.
+programs, the tests in a browser, and all others. All of it runs, whatever has failed before; each
+lane is shown when it ends, so that a summary of tests is the last thing printed. With arguments
+only the tests run, as they are watched. In CI nothing may be left out.
 """
 
 import asyncio

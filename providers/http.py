@@ -110,9 +110,10 @@ def session(
 def _guarded_socket(address: tuple[Any, ...]) -> socket.socket:
     """Makes the socket of one resolved address: after DNS, so that no name can lead around it."""
     family, kind, protocol, _, where = address
-    if not is_allowed(where[0]):
+    sending = _under_way.get()
+    if not is_allowed(where[0], private=sending is not None and _is_ours(sending.url)):
         raise AddressForbidden
-    if sending := _under_way.get():
+    if sending:
         sending.reuses = False
     return socket.socket(family, kind, protocol)
 
@@ -127,15 +128,22 @@ _METADATA = frozenset(
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052: an IPv4 address in the last 32 bits
 
 
-def is_allowed(address: str) -> bool:
-    """Link-local addresses and cloud metadata never; private ones where the settings say so."""
+def _is_ours(url: str) -> bool:
+    """Whether an address was set by who runs the instance: our gateway process, its LiteLLM."""
+    ours = filter(None, (settings.GATEWAY_URL, settings.LITELLM_ENDPOINT))
+    return urlsplit(url).netloc in {urlsplit(each).netloc for each in ours}
+
+
+def is_allowed(address: str, *, private: bool = False) -> bool:
+    """Link-local addresses and cloud metadata never; private ones where the settings say so, or
+    it is known that this one is wanted."""
     ip = ipaddress.ip_address(address.partition("%")[0])
     if ip.version == 6:
         inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF) if ip in _NAT64 else None
         ip = ip.ipv4_mapped or inner or ip
     if ip.is_link_local or ip.is_multicast or ip in _METADATA:
         return False
-    return settings.ALLOW_PRIVATE_ADDRESSES or ip.is_global
+    return private or settings.ALLOW_PRIVATE_ADDRESSES or ip.is_global
 
 
 class opened:

@@ -80,6 +80,11 @@ class Tally:
     def epoch(self) -> int:
         return self.route.breaker.epoch
 
+    @property
+    def told(self) -> bool:
+        """Whether the caller may have seen something of the answer: of a whole one, nothing."""
+        return self.begun and not self.request.whole
+
     def start(self, asked_at: float, before: Iterable[AttemptRecord]) -> None:
         """The call goes out now; the queue before it was not the provider's doing."""
         self.called = True

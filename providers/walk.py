@@ -205,6 +205,7 @@ class Walk:
     async def attempt(self, step: PlannedRoute) -> AsyncGenerator[list[StreamEvent]]:
         """One call over one route; whatever its end, it is recorded."""
         tally = self.tally = self._tally(step)
+        kept: list[StreamEvent] = []  # of a whole answer, which nobody sees before it is whole
         gate = self.board.gate(tally.candidate, tally.target)
         try:
             async with gate.entered(self._remaining()):
@@ -212,6 +213,9 @@ class Walk:
                 async with aclosing(road(tally.target, self.request)) as reads:
                     async for events in reads:
                         if shown := tally.take(events):
+                            if self.request.whole:
+                                kept += shown
+                                continue
                             yield shown
                             if step.trial and not tally.judged:
                                 self._prove(tally)
@@ -226,10 +230,10 @@ class Walk:
             raise
         else:
             gate.grow()
-        self.answered = tally.begun or tally.error is None
+        self.answered = tally.told or tally.error is None
         self._keep(tally)
         if self.answered:
-            yield [self._completed(tally)]
+            yield [*kept, self._completed(tally)]
         else:
             self.failed = step
 
@@ -277,7 +281,7 @@ class Walk:
 
     def count(self) -> None:
         """The request is over, however it ended: what is told to those who watch the whole."""
-        answered = self.tally if self.tally and self.tally.begun else None
+        answered = self.tally if self.tally and (self.answered or self.tally.told) else None
         seconds = time.monotonic() - self.began
         figures = answered.figures() if answered else {}
         metrics.request(self.call.purpose, self._outcome(answered), seconds, **figures)

@@ -81,12 +81,12 @@ DIRECT = {
     "401": replace(_SET_ASIDE, kind=ErrorKind.AUTH, code="invalid_api_key"),
     "402": replace(_SET_ASIDE, kind=ErrorKind.QUOTA),
 }
-# A body that breaks in its middle never was an answer; one without a finish reason has its text.
+# Nobody has seen anything of an answer that breaks in its middle, or has no finish reason.
 WHOLE = DIRECT | {
     "cut-40": Expected(kind=NETWORK, failures=1),
     "stall-40": Expected(kind=TIMEOUT, failures=1),
     "garbled-40": _FAILED_ONCE,
-    "error-40": _FAILED_TWICE,
+    **dict.fromkeys(("error-40", "eof-40", "truncated-40"), _FAILED_TWICE),
 }
 PROCESS = DIRECT | dict.fromkeys(("html", "garbage"), _FAILED_TWICE)
 PROXY = PROCESS | {

@@ -106,6 +106,19 @@ async def test_no_spelling_leads_around_the_guard(
     assert fake.requests == []
 
 
+async def test_the_instances_own_gateways_are_reached_all_the_same(
+    settings: Settings, fake: fakes.Upstream
+) -> None:
+    """Who runs the instance has set them; another port of the same machine is no gateway."""
+    settings.ALLOW_PRIVATE_ADDRESSES = False
+    for name in ("GATEWAY_URL", "LITELLM_ENDPOINT"):
+        setattr(settings, name, f"http://127.0.0.1:{fake.port}")
+        assert b"Incorrect" in await got(f"http://127.0.0.1:{fake.port}/v1/models")
+        setattr(settings, name, f"http://127.0.0.1:{fake.port}1")
+        await http.close()
+        assert isinstance(await failed(f"http://127.0.0.1:{fake.port}/v1/models"), AddressRefused)
+
+
 async def test_localhost_is_reached_where_private_addresses_are(fake: fakes.Upstream) -> None:
     """Ollama lives there."""
     assert b"Incorrect" in await got(f"http://localhost:{fake.port}/v1/models")

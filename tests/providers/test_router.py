@@ -40,9 +40,9 @@ def call(provider: Provider, model_id: str = "echo") -> Call:
     )
 
 
-async def answered(asked: Call) -> list[StreamEvent]:
+async def answered(asked: Call, request: ChatRequest = ASKED) -> list[StreamEvent]:
     try:
-        async with aclosing(router.stream(asked, ASKED)) as events:
+        async with aclosing(router.stream(asked, request)) as events:
             return [event async for event in events]
     finally:
         await board.close()
@@ -103,6 +103,21 @@ async def test_a_failure_before_the_first_token_is_answered_by_the_other_route(
     assert outcomes[-1] == ("gateway", "ok")
     assert outcomes[0][0] == "direct"
     assert outcomes[0][1] != "ok"
+
+
+@pytest.mark.parametrize("behaviour", ["eof-40", "truncated-40"])
+async def test_a_whole_answer_that_has_no_end_is_answered_by_the_other_route(
+    make_provider: MakeProvider, fake: fakes.Upstream, behaviour: str
+) -> None:
+    """The caller has seen nothing of it, whatever words were in it."""
+    with fakes.Upstream() as broken:
+        broken.script(behaviour)
+        provider = await behind_proxy(make_provider, broken.url, fake.url)
+        events = await answered(call(provider), replace(ASKED, whole=True))
+    assert text(events) == "Hello there"
+    assert taken(events).fallback
+    outcomes = [(a.method, a.outcome) async for a in Attempt.objects.order_by("pk")]
+    assert outcomes == [("direct", "provider"), ("gateway", "ok")]
 
 
 async def test_a_refused_connection_falls_back_within_a_second(
