@@ -4,27 +4,32 @@ The last hour is read from the attempts themselves.
 """
 
 from collections import defaultdict
-from datetime import datetime
+from collections.abc import Collection
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db import connection
-from django.db.models import Count, F, Func, QuerySet, Sum, Value
+from django.db.models import Count, F, Func, Q, QuerySet, Sum, Value
 from django.db.models.fields import DateTimeField
 
 from health.models import HealthRollup
-from health.summary import Bucket, Range
+from health.summary import SPEND_DAYS, Bucket, Range, Spend
 from health.verdicts import BAD, GOOD
 from providers.models import Attempt
 
 _EPOCH = "1970-01-01T00:00:00Z"  # as Range.begins aligns them
 
 
-def buckets(shown: Range, now: datetime, provider_id: int | None = None) -> dict[int, list[Bucket]]:
+def buckets(
+    shown: Range, now: datetime, providers: Collection[int] | None = None
+) -> dict[int, list[Bucket]]:
     """The bars that are not empty, by provider; one query."""
     first = shown.begins(now)[0]
     pieces = _minutes(first) if shown.finest == "minute" else _hours(first)
-    if provider_id is not None:
-        pieces = pieces.filter(provider=provider_id)
+    if providers is not None:
+        pieces = pieces.filter(provider__in=providers)
+        if not providers:
+            return {}
     inner, params = pieces.query.sql_with_params()
     found: defaultdict[int, list[Bucket]] = defaultdict(list)
     with connection.cursor() as cursor:
@@ -40,6 +45,34 @@ def buckets(shown: Range, now: datetime, provider_id: int | None = None) -> dict
             bucket = Bucket(begins=begins, good=good, bad=bad, worst=worst)
             found[provider].append(bucket)
     return found
+
+
+def spend(now: datetime, providers: Collection[int]) -> dict[int, Spend]:
+    """What the calls of today and of the last 30 days cost, by provider; one query."""
+    midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    today = Q(hour__gte=midnight)
+    rows = HealthRollup.objects.filter(
+        provider__in=providers, hour__gte=midnight - timedelta(days=SPEND_DAYS - 1)
+    )
+    counted = (
+        rows.order_by()
+        .values("provider_id")
+        .annotate(
+            today=Sum("cost", filter=today, default=0),
+            month=Sum("cost"),
+            today_estimated=Sum("estimated_cost", filter=today, default=0),
+            month_estimated=Sum("estimated_cost"),
+        )
+    )
+    return {
+        row["provider_id"]: Spend(
+            today=row["today"],
+            month=row["month"],
+            today_estimated=bool(row["today_estimated"]),
+            month_estimated=bool(row["month_estimated"]),
+        )
+        for row in counted
+    }
 
 
 def _hours(first: datetime) -> QuerySet[Any, Any]:

@@ -56,19 +56,19 @@ def reconcile(now: datetime) -> None:
 
 
 def _differences() -> Iterator[Difference]:
-    is_ill = Q(enabled=True, health_status__in=ILL)
+    is_ill = Q(enabled=True, removed_at=None, health_status__in=ILL)
     agrees = Q(is_open__status=F("health_status"))
     is_open = Q(is_open__pk__isnull=False)
-    rows = Provider.objects.annotate(
+    rows = Provider.with_removed.annotate(
         is_open=FilteredRelation("incidents", condition=Q(incidents__closed_at=None))
     ).filter((is_ill & ~(is_open & agrees)) | (~is_ill & is_open))
-    columns = ("pk", "enabled", "health_status", "health_reason")
-    for pk, enabled, health, reason, incident_id, told, worst in rows.values_list(
+    columns = ("pk", "enabled", "removed_at", "health_status", "health_reason")
+    for pk, enabled, removed_at, health, reason, incident_id, told, worst in rows.values_list(
         *columns, "is_open__pk", "is_open__status", "is_open__worst"
     ):
         yield Difference(
             provider_id=pk,
-            health=health if enabled else HealthStatus.UNKNOWN.value,
+            health=health if enabled and not removed_at else HealthStatus.UNKNOWN.value,
             reason=reason,
             incident_id=incident_id,
             told=told,

@@ -65,6 +65,9 @@ class HealthRollup(models.Model):
     input_tokens = models.PositiveBigIntegerField(default=0)
     output_tokens = models.PositiveBigIntegerField(default=0)
     cost = models.DecimalField(max_digits=16, decimal_places=8, default=0)
+    estimated_cost = models.DecimalField(
+        max_digits=16, decimal_places=8, default=0, help_text="The part of it that is estimated."
+    )
 
     class Meta:
         ordering = ("-hour",)

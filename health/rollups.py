@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from django.db import connection, models
@@ -18,7 +19,7 @@ AT_ONCE = timedelta(days=1)  # in one statement, when there is a lot to catch up
 KEY = ("provider_id", "method", "endpoint", "hour")
 FIGURES = (
     *("good", "bad", "stopped", "rescued", "ttft_p50_ms", "ttft_p95_ms"),
-    *("input_tokens", "output_tokens", "cost"),
+    *("input_tokens", "output_tokens", "cost", "estimated_cost"),
 )
 
 
@@ -86,7 +87,8 @@ def _counted(which: Q) -> tuple[str, Sequence[Any]]:
         ttft_p50_ms=Percentile("ttft_ms", 0.5),
         ttft_p95_ms=Percentile("ttft_ms", 0.95),
         **{name: Coalesce(Sum(name), 0) for name in ("input_tokens", "output_tokens")},
-        cost=Coalesce(Sum("cost"), Value(0), output_field=models.DecimalField()),
+        estimated_cost=Sum("cost", filter=Q(usage_estimated=True), default=Decimal(0)),
+        cost=Sum("cost", default=Decimal(0)),
     ).query
     sql, params = query.sql_with_params()
     return str(sql), params

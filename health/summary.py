@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 from providers import routing
 from providers.errors import ErrorKind
@@ -105,6 +106,20 @@ class Share:
             return "–"
         tenths = self.good * 1000 // self.total
         return f"{tenths // 10} %" if tenths % 10 == 0 else f"{tenths / 10:.1f} %"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spend:
+    """USD of a provider's calls, in UTC; whether some of it is estimated, as no usage was told."""
+
+    today: Decimal = Decimal(0)
+    month: Decimal = Decimal(0)
+    today_estimated: bool = False
+    month_estimated: bool = False
+
+
+NOTHING = Spend()
+SPEND_DAYS = 30
 
 
 def share(buckets: Iterable[Bucket]) -> Share:

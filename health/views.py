@@ -12,65 +12,13 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from health import history, summary
+from health.bars import Row
 from health.models import Incident
 from providers import routing
 from providers.models import Provider
-from providers.views.pages import Card, card
+from providers.views.cards import card
 
-BAR, GAP = 8, 2  # in the drawing's units; the drawing is as wide as the page lets it be
-HEIGHTS = {"healthy": 24, "degraded": 17, "failing": 10, "unknown": 3}
 MOST_INCIDENTS = 50
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bar:
-    x: int
-    status: str
-    title: str
-
-    @property
-    def height(self) -> int:
-        return HEIGHTS[self.status]
-
-    @property
-    def above(self) -> int:
-        return HEIGHTS["healthy"] - self.height
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """One provider on the page."""
-
-    card: Card
-    shown: summary.Range
-    buckets: tuple[summary.Bucket, ...]
-
-    @property
-    def share(self) -> summary.Share:
-        return summary.share(self.buckets)
-
-    @property
-    def width(self) -> int:
-        return len(self.buckets) * (BAR + GAP) - GAP
-
-    @property
-    def last(self) -> int:
-        return len(self.buckets) - 1
-
-    @property
-    def newest(self) -> str:
-        return self.buckets[-1].told(self.shown)
-
-    @property
-    def table(self) -> list[summary.Bucket]:
-        return [bucket for bucket in reversed(self.buckets) if bucket.total]
-
-    @property
-    def bars(self) -> list[Bar]:
-        return [
-            Bar(x=number * (BAR + GAP), status=bucket.status, title=bucket.told(self.shown))
-            for number, bucket in enumerate(self.buckets)
-        ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +37,7 @@ def status(request: HttpRequest) -> HttpResponse:
     """All providers; asked again every few seconds for its body alone."""
     shown, now = summary.named_range(request.GET.get("range", "")), timezone.now()
     past = history.buckets(shown, now)
-    providers = Provider.objects.prefetch_related("routes")
+    providers = Provider.objects.in_order().prefetch_related("routes")
     rows = [_row(provider, shown, past.get(provider.pk, []), now) for provider in providers]
     in_use = [row.card.status for row in rows if row.card.provider.enabled]
     ctx = _shared(shown, now) | {"rows": rows, "banner": summary.banner(in_use)}
@@ -101,7 +49,7 @@ def provider(request: HttpRequest, slug: str) -> HttpResponse:
     """One provider's past: the bars, what they say as a table, its incidents."""
     found = get_object_or_404(Provider.objects.prefetch_related("routes"), slug=slug)
     shown, now = summary.named_range(request.GET.get("range", "")), timezone.now()
-    past = history.buckets(shown, now, found.pk)
+    past = history.buckets(shown, now, [found.pk])
     row = _row(found, shown, past.get(found.pk, []), now)
     ctx = _shared(shown, now) | {"row": row} | _incidents(shown, now, found)
     return _rendered(request, "health/provider.html", ctx)
@@ -127,7 +75,8 @@ def _incidents(
 ) -> dict[str, Any]:
     """Those that are open, then those that ended within the range; one query."""
     rows = Incident.objects.filter(
-        Q(closed_at=None) | Q(closed_at__gt=now - max(shown.span, timedelta(days=1)))
+        Q(closed_at=None) | Q(closed_at__gt=now - max(shown.span, timedelta(days=1))),
+        provider__removed_at=None,
     )
     if provider:
         rows = rows.filter(provider=provider)

@@ -284,6 +284,13 @@ class Environment(BaseSettings):
         description="Days that closed incidents are kept.",
         examples=["400"],
     )
+    keep_removed: int = Field(
+        default=7,
+        ge=1,
+        le=365,
+        description="Days in which a removed provider can be brought back.",
+        examples=["7"],
+    )
 
     metrics_token: SecretStr | None = Field(
         default=None,

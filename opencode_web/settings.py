@@ -177,6 +177,7 @@ KEEP_ATTEMPTS = ENV.keep_attempts
 KEEP_PROBES = ENV.keep_probes
 KEEP_ROLLUPS = ENV.keep_rollups
 KEEP_INCIDENTS = ENV.keep_incidents
+KEEP_REMOVED = ENV.keep_removed
 
 # Metrics
 METRICS_TOKEN = ENV.metrics_token.get_secret_value() if ENV.metrics_token else ""

@@ -113,7 +113,7 @@ def _marks(wanted: Wanted) -> dict[str, Q]:
 
 def _common(wanted: Wanted) -> QuerySet[LanguageModel]:
     """By what narrows everything alike: the words, and the marks that were ticked."""
-    models = LanguageModel.objects.all()
+    models = LanguageModel.objects.present()
     for word in wanted.words:
         models = models.filter(_holds(word.lower()))
     marks = _marks(wanted) if wanted.marks else {}

@@ -5,16 +5,13 @@ removing it is said in so many words.
 """
 
 import re
-from itertools import count
 from typing import TYPE_CHECKING, Any, cast
 
 from django import forms
 from django.contrib.auth.models import User
-from django.db import IntegrityError, transaction
 from django.utils import timezone
-from django.utils.text import slugify
 
-from providers import addresses, presets, snapshot
+from providers import addresses, presets, roster, snapshot
 from providers.fields import Sealed, SealedHeaders
 from providers.models import LanguageModel, ModelSource, Provider
 from providers.targets import Connection
@@ -25,7 +22,6 @@ if TYPE_CHECKING:
 else:
     _ModelForm = forms.ModelForm
 
-RESERVED = frozenset({"new", "test", "fix"})  # pages of their own below /providers/
 _HEADER_NAME = re.compile(r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")  # RFC 9110, token
 # Set by the HTTP client itself, for each call.
 _OWN_HEADERS = frozenset({"host", "content-length", "transfer-encoding", "connection"})
@@ -280,7 +276,7 @@ class ProviderForm(_ModelForm):
         provider.gateway_api_key = wanted.gateway_api_key
         if new:
             provider.created_by = user
-            _save_new(provider)
+            roster.save_new(provider)
         else:
             provider.save()
         provider.ensure_routes()
@@ -302,22 +298,6 @@ def _header(line: str, number: int) -> tuple[str, str]:
     if not value.isascii() or not value.isprintable():
         raise forms.ValidationError(f"Line {number}: a header's value is plain ASCII.")
     return name, value
-
-
-def _save_new(provider: Provider) -> None:
-    """Under the first free slug of its name; where another took it a moment ago, the next."""
-    base = slugify(provider.name)[:40] or "provider"
-    for number in count(1):
-        slug = base if number == 1 else f"{base}-{number}"
-        if slug in RESERVED or Provider.objects.filter(slug=slug).exists():
-            continue
-        provider.slug = slug
-        try:
-            with transaction.atomic():
-                provider.save(force_insert=True)
-        except IntegrityError:
-            continue
-        return
 
 
 class AddModelForm(forms.Form):

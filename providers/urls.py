@@ -2,11 +2,11 @@
 
 from django.urls import path
 
-from providers.views import catalogue, pages, testing
+from providers.views import cards, catalogue, pages, testing, whole
 
 app_name = "providers"
 urlpatterns = [
-    path("", pages.index, name="index"),
+    path("", cards.index, name="index"),
     path("new/", pages.new, name="new"),
     path("test/", testing.run, name="test-new"),
     path("fix/", pages.fix, name="fix-new"),
@@ -14,7 +14,12 @@ urlpatterns = [
     path("<slug:slug>/test/", testing.run, name="test"),
     path("<slug:slug>/fix/", pages.fix, name="fix"),
     path("<slug:slug>/apply-fix/", pages.apply_fix, name="apply-fix"),
-    path("<slug:slug>/delete/", pages.delete, name="delete"),
+    path("<slug:slug>/delete/", whole.delete, name="delete"),
+    path("<slug:slug>/restore/", whole.restore, name="restore"),
+    path("<slug:slug>/move/", whole.move, name="move"),
+    path("<slug:slug>/pause/", whole.pause, name="pause"),
+    path("<slug:slug>/resume/", whole.resume, name="resume"),
+    path("<slug:slug>/duplicate/", whole.duplicate, name="duplicate"),
     path("<slug:slug>/health/", pages.health, name="health"),
     path("<slug:slug>/models/", catalogue.models, name="models"),
     path("<slug:slug>/models/refresh/", catalogue.refresh, name="refresh"),

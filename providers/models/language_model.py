@@ -18,8 +18,17 @@ class ModelSource(models.TextChoices):
 
 
 class LanguageModelQuerySet(models.QuerySet["LanguageModel"]):
+    def present(self) -> LanguageModelQuerySet:
+        """Those whose provider is not removed."""
+        return self.exclude(provider__in=Provider.with_removed.exclude(removed_at=None))
+
     def usable(self) -> LanguageModelQuerySet:
-        return self.filter(enabled=True, missing_since=None, provider__enabled=True)
+        return self.filter(
+            enabled=True,
+            missing_since=None,
+            provider__enabled=True,
+            provider__removed_at=None,
+        )
 
 
 class LanguageModel(Announced):

@@ -43,6 +43,10 @@ class HealthStatus(models.TextChoices):
 
 
 class ProviderQuerySet(models.QuerySet["Provider"]):
+    def in_order(self) -> ProviderQuerySet:
+        """As operators ordered them; what has no place yet comes after, by name."""
+        return self.order_by(models.F("position").asc(nulls_last=True), "name", "pk")
+
     def usable(self) -> ProviderQuerySet:
         return self.filter(enabled=True)
 
@@ -57,10 +61,17 @@ class ProviderQuerySet(models.QuerySet["Provider"]):
             return [pk for (pk,) in cursor.fetchall()]
 
 
+class PresentManager(models.Manager["Provider"]):
+    """Those that are not removed."""
+
+    def get_queryset(self) -> models.QuerySet[Provider]:
+        return super().get_queryset().filter(removed_at=None)
+
+
 _CLAIM = """
     WITH due AS (
         SELECT id, next_check_at FROM providers_provider
-        WHERE enabled AND next_check_at <= %(now)s
+        WHERE enabled AND removed_at IS NULL AND next_check_at <= %(now)s
             AND (%(only)s::bigint IS NULL OR id = %(only)s)
         ORDER BY next_check_at LIMIT %(limit)s
         FOR NO KEY UPDATE SKIP LOCKED
@@ -76,7 +87,10 @@ _CLAIM = """
 
 
 class Provider(Announced):
-    """An account at a vendor: base URL, key, policy, and what is known of its health."""
+    """An account at a vendor: base URL, key, policy, and what is known of its health.
+
+    A removed one is marked, and is nowhere but in `with_removed` until it is deleted for good.
+    """
 
     slug = models.SlugField(unique=True)
     name = models.CharField(max_length=100)
@@ -138,7 +152,13 @@ class Provider(Announced):
     key_set_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
-    objects = ProviderQuerySet.as_manager()
+    position = models.PositiveIntegerField(
+        null=True, blank=True, editable=False, help_text="Its place among the others."
+    )
+    removed_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    objects = PresentManager.from_queryset(ProviderQuerySet)()
+    with_removed = ProviderQuerySet.as_manager()
 
     class Meta:
         ordering = ("name",)

@@ -35,7 +35,7 @@ _FACTS = (
 @require_http_methods(["GET", "HEAD", "POST"])
 def show(request: Request, pk: int) -> HttpResponse:
     """What is known of it and who said so; operators set its alias and its parameters."""
-    model = get_object_or_404(LanguageModel.objects.select_related("provider"), pk=pk)
+    model = get_object_or_404(LanguageModel.objects.present().select_related("provider"), pk=pk)
     form = ModelSettingsForm(request.POST or None, model=model)
     if request.method == "POST":
         require_staff(request)
@@ -76,7 +76,7 @@ def _worded(name: str, value: Any) -> str:
 @staff_only
 def apply(request: Request, pk: int) -> HttpResponse:
     """Gives one model what it takes of a preset."""
-    model = get_object_or_404(LanguageModel.objects.select_related("provider"), pk=pk)
+    model = get_object_or_404(LanguageModel.objects.present().select_related("provider"), pk=pk)
     chosen = request.POST.get("preset", "")
     preset = get_object_or_404(ParameterPreset, pk=int(chosen) if chosen.isdecimal() else 0)
     if model_forms.give(preset, [model]):

@@ -1,67 +1,23 @@
-"""The providers' pages: cards, a new one, one in detail. Each renders from storage alone."""
+"""The providers' pages: a new one, one in detail. Each renders from storage alone."""
 
-from dataclasses import dataclass
 from typing import Any
 
 from django.contrib import messages
-from django.db.models import Count, Q
 from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
-from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from django_htmx.http import HttpResponseClientRedirect
 
-from providers import presets, snapshot, summary
+from providers import presets
 from providers.forms import ProviderForm
 from providers.models import Provider
 from providers.views import catalogue
 from providers.views.access import Request, in_background, require_staff, staff_only
+from providers.views.cards import card
 
 RECENT_ATTEMPTS = 20
 FIXABLE = frozenset({"base_url", "gateway_endpoint"})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Card:
-    """A provider as its card and its health section show it."""
-
-    provider: Provider
-    preset: presets.Preset
-    active: summary.Active
-    lines: tuple[summary.RouteLine, ...]
-
-    @property
-    def status(self) -> str:
-        return self.provider.health_status if self.provider.enabled else "paused"
-
-
-def card(provider: Provider) -> Card:
-    """Reads the provider's prefetched routes; asks the database nothing else."""
-    now, routes = timezone.now(), list(provider.routes.all())
-    states = tuple(route.as_state() for route in routes)
-    return Card(
-        provider=provider,
-        preset=presets.get(provider.preset),
-        active=summary.active(snapshot.policy(provider), states, now, snapshot.fresh()),
-        lines=tuple(
-            summary.line(state, provider.base_url, route.last_error, now)
-            for state, route in zip(states, routes, strict=True)
-        ),
-    )
-
-
-@require_GET
-def index(request: Request) -> HttpResponse:
-    """All providers as cards; asked again every few seconds for the cards alone."""
-    listed = Count("language_models", filter=Q(language_models__missing_since=None))
-    providers = Provider.objects.annotate(model_count=listed).order_by("name")
-    ctx = {
-        "cards": [card(provider) for provider in providers.prefetch_related("routes")],
-        "presets": presets.PRESETS,
-    }
-    template = "providers/index.html"
-    return render(request, f"{template}#cards" if request.htmx else template, ctx)
 
 
 @require_http_methods(["GET", "POST"])
@@ -200,14 +156,3 @@ def apply_fix(request: Request, slug: str) -> HttpResponse:
 def _stored_values(provider: Provider) -> dict[str, Any]:
     form = ProviderForm(instance=provider)
     return {bound.name: bound.value() for bound in form if bound.value() not in (None, False)}
-
-
-@require_http_methods(["GET", "POST"])
-@staff_only
-def delete(request: Request, slug: str) -> HttpResponse:
-    provider = get_object_or_404(Provider, slug=slug)
-    if request.method == "GET":
-        return render(request, "providers/delete.html", {"provider": provider})
-    provider.delete()
-    messages.success(request, f"{provider.name} is removed, with its key and its list of models.")
-    return redirect("providers:index")

@@ -1,0 +1,90 @@
+"""What operators do with a whole provider: its place, pause, a copy, removal and the way back."""
+
+from django.conf import settings
+from django.contrib import messages
+from django.http import HttpResponse, QueryDict
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils.http import urlencode
+from django.views.decorators.http import require_http_methods, require_POST
+
+from providers import roster
+from providers.models import Provider
+from providers.views import cards
+from providers.views.access import Request, in_background, staff_only
+
+
+@require_POST
+@staff_only
+def move(request: Request, slug: str) -> HttpResponse:
+    provider = get_object_or_404(Provider, slug=slug)
+    roster.move(provider, up=request.POST.get("to") == "up")
+    return _answer(request, provider)
+
+
+@require_POST
+@staff_only
+def pause(request: Request, slug: str) -> HttpResponse:
+    provider = get_object_or_404(Provider, slug=slug)
+    roster.pause(provider)
+    return _answer(request, provider)
+
+
+@require_POST
+@staff_only
+def resume(request: Request, slug: str) -> HttpResponse:
+    provider = get_object_or_404(Provider, slug=slug)
+    roster.resume(provider)
+    return _answer(request, provider)
+
+
+def _answer(request: Request, provider: Provider) -> HttpResponse:
+    """The page's cards for htmx, else the list at this card; filtered as it was."""
+    asked = QueryDict(request.POST.get("list", ""))
+    if request.htmx:
+        return cards.cards_alone(request, asked)
+    return redirect(f"{reverse('providers:index')}?{asked.urlencode()}#card-{provider.slug}")
+
+
+@require_POST
+@staff_only
+def duplicate(request: Request, slug: str) -> HttpResponse:
+    """The copy is paused, and its page is where to change what should differ."""
+    made = roster.copy(get_object_or_404(Provider, slug=slug), request.user)
+    words = f"{made.name} has the same settings, keys and models. It is paused until you resume it."
+    messages.success(request, words)
+    return redirect("providers:detail", made.slug)
+
+
+@require_http_methods(["GET", "POST"])
+@staff_only
+def delete(request: Request, slug: str) -> HttpResponse:
+    """Says what it would affect; then it is gone everywhere at once, and can be brought back."""
+    provider = get_object_or_404(Provider, slug=slug)
+    if request.method == "GET":
+        return render(request, "providers/delete.html", _affected(provider))
+    roster.remove(provider)
+    return redirect(f"{reverse('providers:index')}?{urlencode({'removed': provider.slug})}")
+
+
+def _affected(provider: Provider) -> dict[str, object]:
+    return {
+        "provider": provider,
+        "models": provider.language_models.filter(enabled=True, missing_since=None).count(),
+        "routes": provider.routes.count(),
+        "attempts": provider.attempts.count(),
+        "named_by": list(Provider.objects.filter(alternatives=provider).order_by("name")),
+        "keep_removed": settings.KEEP_REMOVED,
+    }
+
+
+@require_POST
+@staff_only
+def restore(request: Request, slug: str) -> HttpResponse:
+    """Brings a removed one back, as it was."""
+    provider = get_object_or_404(Provider.with_removed.exclude(removed_at=None), slug=slug)
+    roster.restore(provider)
+    if provider.enabled:
+        in_background("providers.tasks.look_over", provider.pk)
+    messages.success(request, f"{provider.name} is back, as it was.")
+    return redirect(f"{reverse('providers:index')}#card-{provider.slug}")
