@@ -30,6 +30,17 @@ def default_home() -> Path:
     return Path(data) / "opencode-web"
 
 
+def provider_key(name: str) -> str:
+    """The key of a provider that people keep in a variable of their own, such as ZAI_API_KEY;
+    empty where it is not set or its file cannot be read."""
+    if path := os.environ.get(f"{name}_FILE"):
+        try:
+            return Path(path).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError):
+            return ""
+    return os.environ.get(name, "").strip()
+
+
 class FileSource(PydanticBaseSettingsSource):
     """Reads `NAME` from the file that `NAME_FILE` names."""
 

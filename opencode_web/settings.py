@@ -149,6 +149,8 @@ STORAGES = {
 
 # Gateways
 LITELLM_ENDPOINT = ENV.litellm_endpoint
+# Asked by the name of a preset's variable, for the forms that offer to use it.
+PROVIDER_KEY = env.provider_key
 LITELLM_API_KEY = ENV.litellm_api_key.get_secret_value() if ENV.litellm_api_key else ""
 GATEWAY_URL = ENV.gateway_url
 GATEWAY_TOKEN = ENV.gateway_token.get_secret_value()

@@ -79,10 +79,14 @@ def _upstream(reached: Connection, model_id: str) -> Upstream:
 
 
 def _headers(reached: Connection) -> Json:
-    """The preset's headers, and the operator's, which win however they are spelled."""
-    typed = {str(name).lower() for name in reached.headers}
-    preset = presets.get(reached.preset).headers
-    return {n: v for n, v in preset.items() if n.lower() not in typed} | dict(reached.headers)
+    """The preset's headers, and the operator's, which win."""
+    return merged(presets.get(reached.preset).headers, reached.headers)
+
+
+def merged(headers: Json, over: Json) -> Json:
+    """Headers with others over them, however the names are spelled."""
+    named = {str(name).lower() for name in over}
+    return {n: v for n, v in headers.items() if n.lower() not in named} | dict(over)
 
 
 def timeouts(preset_slug: str) -> Timeouts:

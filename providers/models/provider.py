@@ -150,6 +150,9 @@ class Provider(Announced):
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )
     key_set_at = models.DateTimeField(null=True, blank=True)
+    key_set_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     position = models.PositiveIntegerField(

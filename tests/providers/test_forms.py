@@ -1,13 +1,16 @@
 """The provider's form: what it takes, what it refuses, and what it never gives back."""
 
 from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import User
 
 from providers import presets
 from providers.forms import AddModelForm, ProviderForm
-from providers.models import Provider
+from providers.models import Attempt, Provider
 from providers.snapshot import connection
 
 MakeProvider = Callable[..., Provider]
@@ -263,3 +266,133 @@ def test_a_stored_secret_stays_with_the_server_it_was_typed_for(
     address = {"gateway_endpoint": "https://litellm.example"}
     form = ProviderForm(values(**(address | changed)), instance=provider)
     assert set(form.errors) == refused
+
+
+def test_what_limits_calls_and_who_stands_in_is_stored(
+    owner: User, make_provider: MakeProvider
+) -> None:
+    """And taken back again; a provider never stands in for itself."""
+    provider, spare = make_provider(), make_provider("Spare")
+    typed = values(
+        name="Acme",
+        base_url=provider.base_url,
+        alternatives=[spare.pk],
+        concurrency="3",
+        chat_probe="on",
+        chat_probe_cap="0.20",
+    )
+    form = ProviderForm(typed, instance=provider)
+    assert form.is_valid(), form.errors
+    form.store(owner)
+    stored = Provider.objects.get(pk=provider.pk)
+    assert list(stored.alternatives.all()) == [spare]
+    assert (stored.concurrency, stored.chat_probe) == (3, True)
+    assert stored.chat_probe_cap == Decimal("0.20")
+    assert not form.is_new_road
+    own = ProviderForm(values(alternatives=[provider.pk]), instance=provider)
+    assert "alternatives" in own.errors
+    form = ProviderForm(values(base_url=provider.base_url), instance=stored)
+    assert form.is_valid()
+    form.store(owner)
+    assert not stored.alternatives.exists()
+
+
+@pytest.mark.parametrize(("field", "value"), [("concurrency", "0"), ("chat_probe_cap", "-1")])
+def test_limits_that_make_no_sense_are_refused(db: None, field: str, value: str) -> None:
+    """Beside their field."""
+    assert list(errors(**{field: value})) == [field]
+
+
+def test_terms_that_forbid_chats_are_kept(owner: User) -> None:
+    """Whatever the browser sends."""
+    typed = values(
+        preset="zai-coding", base_url="https://api.z.ai/api/coding/paas/v4", chat_probe="on"
+    )
+    form = ProviderForm(typed | {"api_key": SECRET})
+    assert form.is_valid(), form.errors
+    assert not form.store(owner).chat_probe
+
+
+ZAI = {"preset": "zai-coding", "base_url": "https://api.z.ai/api/coding/paas/v4"}
+
+
+def test_a_key_of_the_environment_is_offered_and_never_shown(
+    owner: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its name is on the form; with the box ticked its value is stored."""
+    preset = presets.get("zai-coding")
+    assert "environment_key" not in ProviderForm.for_preset(preset).fields
+    monkeypatch.setenv("ZAI_API_KEY", SECRET)
+    html = ProviderForm.for_preset(preset).as_p()
+    assert "Use ZAI_API_KEY" in html
+    assert SECRET not in html
+    form = ProviderForm(values(environment_key="on", **ZAI))
+    assert form.is_valid(), form.errors
+    assert form.store(owner).api_key == SECRET
+    assert SECRET not in form.as_p()
+
+
+def test_a_key_of_the_environment_may_stand_in_a_file(
+    db: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As container secrets do; a file that is not there is no key."""
+    file = tmp_path / "key"
+    monkeypatch.setenv("ZAI_API_KEY_FILE", str(file))
+    assert "environment_key" not in ProviderForm(values(**ZAI)).fields
+    file.write_text(f"{SECRET}\n")
+    form = ProviderForm(values(environment_key="on", **ZAI))
+    assert form.is_valid()
+    assert form.connection().api_key == SECRET
+
+
+@pytest.mark.parametrize(
+    "changed", [{"base_url": "https://evil.example/v1"}, {"api_key": "sk-another-key-0123"}]
+)
+def test_a_key_of_the_environment_goes_to_its_vendor_alone(
+    db: None, monkeypatch: pytest.MonkeyPatch, changed: dict[str, str]
+) -> None:
+    """Nor is it clear which of two keys is meant."""
+    monkeypatch.setenv("ZAI_API_KEY", SECRET)
+    form = ProviderForm(values(**ZAI | changed, environment_key="on"))
+    assert list(form.errors) == ["environment_key"]
+    assert SECRET not in str(form.errors)
+
+
+def test_no_other_variable_can_be_asked_for(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A preset of nobody has no variable."""
+    monkeypatch.setenv("ZAI_API_KEY", SECRET)
+    for preset in ("custom", "openai", "ZAI_API_KEY", ""):
+        assert "environment_key" not in ProviderForm(values(preset=preset)).fields
+
+
+def test_the_headers_of_a_vendor_have_fields_of_their_own(owner: User) -> None:
+    """Filled ones are stored beside those that were typed, and win over the same name."""
+    form = ProviderForm(
+        values(
+            preset="openrouter",
+            api_key=SECRET,
+            header_0="https://me.example",
+            extra_headers="http-referer: https://old.example\nX-Team: blue",
+        )
+    )
+    assert form.is_valid(), form.errors
+    stored = connection(form.store(owner)).headers
+    assert stored == {"HTTP-Referer": "https://me.example", "X-Team": "blue"}
+    assert "https://me.example" not in ProviderForm(instance=form.instance).as_p()
+    assert "header_1" in errors(preset="openrouter", api_key=SECRET, header_1="ü")
+
+
+def test_a_stored_key_tells_who_brought_it_and_when_it_was_used(
+    owner: User, make_provider: MakeProvider
+) -> None:
+    """Its last four, its day, and how long ago anything went out with it."""
+    form = ProviderForm(values(api_key=SECRET))
+    assert form.is_valid()
+    provider = form.store(owner)
+    told = ProviderForm(instance=provider).fields["api_key"].help_text
+    assert f"…{SECRET[-4:]} is stored, added by {owner} on" in told
+    assert "not used yet" in told
+    Attempt.objects.create(
+        provider=provider, request_id=uuid4(), method="direct", purpose="chat", outcome="ok"
+    )
+    assert "last used just now" in ProviderForm(instance=provider).fields["api_key"].help_text

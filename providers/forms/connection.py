@@ -1,0 +1,249 @@
+"""How a provider is reached, as operators type it: addresses, keys, headers, format.
+
+Secrets are write-only: a field for one is always empty on the page, blank keeps what is stored, and
+removing it is said in so many words.
+"""
+
+from typing import TYPE_CHECKING, Any, cast
+
+from django import forms
+from django.conf import settings
+from django.utils import timezone
+
+from providers import addresses, presets, summary
+from providers.fields import Sealed, SealedHeaders
+from providers.forms import secret
+from providers.models import Provider
+from providers.targets import Connection, merged
+from providers.types import Kind
+
+if TYPE_CHECKING:
+    _ModelForm = forms.ModelForm[Provider]
+else:
+    _ModelForm = forms.ModelForm
+
+# The two addresses of one vendor are two presets: what the plan forbids goes with the address.
+_ZAI = ("zai", "zai-coding")
+_FORMATS = [(Kind.OPENAI.value, "OpenAI-compatible"), (Kind.ANTHROPIC.value, "Anthropic Messages")]
+_REMOVES = {
+    "api_key": "remove_key",
+    "extra_headers": "remove_headers",
+    "gateway_api_key": "remove_gateway_key",
+}
+_ADDRESS = {"inputmode": "url", "spellcheck": "false", "autocomplete": "off"}
+
+
+class ConnectionForm(_ModelForm):
+    """What a test needs of a provider. `changes` says what was tidied, per field."""
+
+    # Outside Meta: the model's URL validator refuses the bare host names of containers.
+    base_url = forms.CharField(
+        label="Base URL",
+        max_length=500,
+        help_text="The API's address, as it stands before /chat/completions.",
+        widget=forms.TextInput(attrs=_ADDRESS),
+    )
+    api_key = secret.key_field("API key", "")
+    environment_key = forms.BooleanField(required=False)
+    remove_key = forms.BooleanField(label="Remove the stored key", required=False)
+    extra_headers = forms.CharField(
+        label="Extra headers",
+        required=False,
+        max_length=4000,
+        help_text="One a line, as Name: value. Stored encrypted and not shown again.",
+        widget=secret.Unseen(attrs={"rows": 2, "spellcheck": "false"}),
+    )
+    remove_headers = forms.BooleanField(label="Remove the stored headers", required=False)
+    gateway_endpoint = forms.CharField(
+        label="LiteLLM gateway",
+        required=False,
+        max_length=500,
+        help_text="The address of a LiteLLM proxy. Empty: the instance's own gateway.",
+        widget=forms.TextInput(attrs=_ADDRESS),
+    )
+    gateway_api_key = secret.key_field("Gateway key", "What the LiteLLM proxy asks for.")
+    remove_gateway_key = forms.BooleanField(label="Remove the stored gateway key", required=False)
+
+    class Meta:
+        model = Provider
+        fields: tuple[str, ...] = ("preset", "kind")
+        labels = {"kind": "Wire format"}
+        help_texts = {"kind": "The language that the address speaks."}
+        widgets: dict[str, Any] = {"preset": forms.HiddenInput}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.changes: dict[str, tuple[str, ...]] = {}
+        cast(forms.ChoiceField, self.fields["kind"]).choices = _FORMATS
+        stored = self.instance
+        if stored.pk:
+            self.initial.setdefault("base_url", stored.base_url)
+            self.initial.setdefault("gateway_endpoint", stored.gateway_endpoint or "")
+        self._say_which_key_is_stored()
+        self._offer_the_environments_key()
+        self._say_what_else_is_stored()
+        self._templates = dict(enumerate(self.preset.header_templates))
+        for number, template in self._templates.items():
+            self.fields[f"header_{number}"] = secret.template_field(template)
+
+    @property
+    def preset(self) -> presets.Preset:
+        return presets.get(str(self["preset"].value() or ""))
+
+    @property
+    def header_names(self) -> list[str]:
+        return sorted(self.instance.extra_headers or {})
+
+    @property
+    def header_fields(self) -> list[forms.BoundField]:
+        """A field for each header that the vendor is known to take."""
+        return [self[f"header_{number}"] for number in self._templates]
+
+    def has_header_errors(self) -> bool:
+        return any(field.errors for field in self.header_fields)
+
+    def _say_which_key_is_stored(self) -> None:
+        """A stored key shows as its last four characters; where none is, there is no switch."""
+        stored, key = self.instance, self.fields["api_key"]
+        if stored.pk and stored.api_key:
+            key.help_text = f"{_told_of_key(stored)} Leave empty to keep it."
+            key.widget.attrs["placeholder"] = "Replace it"
+            return
+        key.help_text = (
+            secret.SEALED if isinstance(stored.api_key, Sealed) else self.preset.key_hint
+        )
+        from_environment = self.is_bound and bool(self.data.get("environment_key"))
+        key.required = self.preset.needs_key and not stored.pk and not from_environment
+        key.error_messages["required"] = f"{self.preset.name} needs a key."
+        del self.fields["remove_key"]
+
+    def _offer_the_environments_key(self) -> None:
+        """The variable's name is told, its value never."""
+        name = self.preset.key_env
+        if name and settings.PROVIDER_KEY(name):
+            offer = self.fields["environment_key"]
+            offer.label = f"Use {name}"
+            offer.help_text = "This program's environment has it; its value is copied, encrypted."
+        else:
+            del self.fields["environment_key"]
+
+    def _say_what_else_is_stored(self) -> None:
+        if self.instance.gateway_api_key:
+            self.fields["gateway_api_key"].help_text = "One is stored. Leave empty to keep it."
+        else:
+            del self.fields["remove_gateway_key"]
+        if self.header_names:
+            names = ", ".join(self.header_names)
+            self.fields["extra_headers"].help_text += f" Stored: {names}. Leave empty to keep them."
+        else:
+            del self.fields["remove_headers"]
+
+    def clean_preset(self) -> str:
+        return presets.get(self.cleaned_data["preset"]).slug
+
+    def clean_base_url(self) -> str:
+        return self._tidied("base_url")
+
+    def clean_gateway_endpoint(self) -> str:
+        return self._tidied("gateway_endpoint") if self.cleaned_data["gateway_endpoint"] else ""
+
+    def _tidied(self, name: str) -> str:
+        tidied = addresses.tidy(self.cleaned_data[name])
+        if tidied.problem:
+            raise forms.ValidationError(tidied.problem)
+        self.changes[name] = tidied.changes
+        return tidied.url
+
+    def clean_api_key(self) -> str:
+        return secret.clean_key(self.cleaned_data["api_key"])
+
+    def clean_gateway_api_key(self) -> str:
+        return secret.clean_key(self.cleaned_data["gateway_api_key"])
+
+    def clean_extra_headers(self) -> dict[str, str]:
+        return secret.clean_headers(self.cleaned_data["extra_headers"])
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or self.cleaned_data
+        if data.get("environment_key") and data.get("base_url"):
+            self._take_the_environments_key(data)
+        if data.get("preset") in _ZAI and data.get("base_url"):
+            data["preset"] = _ZAI[addresses.is_zai_coding(data["base_url"])]
+        self._keep_secrets_at_home(data)
+        return data
+
+    def _take_the_environments_key(self, data: dict[str, Any]) -> None:
+        """It goes to the vendor whose name it bears, and nowhere else."""
+        home = self.preset.base_url
+        if data.get("api_key"):
+            self.add_error("environment_key", "Enter a key or use this one, not both.")
+        elif addresses.origin(data["base_url"]) != addresses.origin(home):
+            host = addresses.host(home)
+            self.add_error("environment_key", f"{self.preset.key_env} is only sent to {host}.")
+        else:
+            data["api_key"] = settings.PROVIDER_KEY(self.preset.key_env)
+
+    def _keep_secrets_at_home(self, data: dict[str, Any]) -> None:
+        """A stored secret never goes to another server than the one it was typed for."""
+        if not self.instance.pk or self.errors:
+            return
+        moved: list[str] = []
+        if addresses.origin(data["base_url"]) != addresses.origin(self.instance.base_url):
+            moved += ["api_key", "extra_headers"]
+        before, now = self.instance.gateway_endpoint or "", data["gateway_endpoint"]
+        if addresses.origin(now) not in ("", addresses.origin(before)):
+            moved.append("gateway_api_key")
+        for name in moved:
+            if self._kept(name) and not data.get(name):
+                self.add_error(
+                    name, "The address is another server now: enter this again, or remove it."
+                )
+
+    def blank_secrets_note(self) -> bool:
+        """Whether a secret was typed that this page, shown again, cannot give back."""
+        typed = ("api_key", "gateway_api_key", "extra_headers")
+        return self.is_bound and any(self.data.get(name) for name in typed)
+
+    def connection(self) -> Connection:
+        """The form's values with what is stored where it was left blank, for a test."""
+        data = self.cleaned_data
+        return Connection(
+            preset=data.get("preset") or presets.CUSTOM.slug,
+            kind=Kind(data["kind"]),
+            base_url=data["base_url"],
+            api_key=self._kept("api_key"),
+            headers=self._headers(),
+            gateway_endpoint=data["gateway_endpoint"],
+            gateway_api_key=self._kept("gateway_api_key"),
+        )
+
+    def _headers(self) -> Any:
+        """What is kept or typed, with the vendor's own headers that were filled in."""
+        kept = self._kept("extra_headers")
+        named = {
+            template.name: value
+            for number, template in self._templates.items()
+            if (value := self.cleaned_data.get(f"header_{number}"))
+        }
+        return merged(kept or {}, named) if named else kept
+
+    def _kept(self, name: str) -> Any:
+        empty: Any = {} if name == "extra_headers" else ""
+        if typed := self.cleaned_data.get(name):
+            return typed
+        if self.cleaned_data.get(_REMOVES[name]):
+            return empty
+        stored = getattr(self.instance, name)
+        return stored if stored or isinstance(stored, Sealed | SealedHeaders) else empty
+
+
+def _told_of_key(stored: Provider) -> str:
+    """The key's last four, who brought it and when, and when anything last went out with it."""
+    by = f" by {stored.key_set_by}" if stored.key_set_by else ""
+    since = f", added{by} on {stored.key_set_at:%d %b %Y}" if stored.key_set_at else ""
+    attempts = stored.attempts.exclude(method="").order_by("-started_at")
+    used = attempts.values_list("started_at", flat=True).first()
+    if stored.key_set_at and used and used < stored.key_set_at:
+        used = None
+    last = f"last used {summary.ago(timezone.now(), used)}" if used else "not used yet"
+    return f"{stored.masked_key} is stored{since}, {last}."

@@ -1,0 +1,166 @@
+"""A provider as operators type it: its connection, its routing, its limits and checks."""
+
+from decimal import Decimal
+from typing import Any, cast
+
+from django import forms
+from django.contrib.auth.models import User
+from django.utils import timezone
+
+from providers import changes, presets, roster, snapshot
+from providers.forms.connection import ConnectionForm
+from providers.models import Provider
+from providers.targets import Connection
+
+# What each type says of the roads; routing.py does accordingly.
+_TYPES = [
+    ("hybrid", "Either way: both roads reach it"),
+    ("direct-api", "Direct API: made to be called directly, the gateway stands in"),
+    ("gateway-required", "Gateway required: only a gateway reaches it"),
+    ("legacy", "Legacy: directly as ever, nothing is learned, no fallback"),
+]
+
+_FURTHER = frozenset(
+    {
+        "provider_type", "alternatives", "concurrency", "health_check_interval",
+        "chat_probe", "chat_probe_cap",
+    }
+)  # fmt: skip
+
+
+class ProviderForm(ConnectionForm):
+    """All that operators set of one provider."""
+
+    class Meta(ConnectionForm.Meta):
+        fields = (
+            *ConnectionForm.Meta.fields,
+            "name",
+            "provider_type",
+            "routing_method",
+            "prefer_direct",
+            "fallback_enabled",
+            "alternatives",
+            "health_check_interval",
+            "concurrency",
+            "chat_probe",
+            "chat_probe_cap",
+            "enabled",
+        )
+        labels = ConnectionForm.Meta.labels | {
+            "provider_type": "Reachable by",
+            "routing_method": "Routing method",
+            "prefer_direct": "Prefer the direct road",
+            "fallback_enabled": "Fall back to the other road",
+            "alternatives": "Providers that stand in",
+            "health_check_interval": "Seconds between checks",
+            "concurrency": "Calls at once",
+            "chat_probe": "Check with a short chat",
+            "chat_probe_cap": "Dollars a day for such checks",
+            "enabled": "In use",
+        }
+        help_texts = ConnectionForm.Meta.help_texts | {
+            "name": "What it is called here; the name in addresses is made from it once.",
+            "provider_type": "Which roads can work at all.",
+            "prefer_direct": "Where the method is automatic: the direct road first, until the"
+            " other is known to do better.",
+            "fallback_enabled": "A request that fails on one road goes over the other before its"
+            " first word.",
+            "alternatives": "They answer with the same model when every road to this one fails.",
+            "health_check_interval": "A check asks for the list of models, which is free; left"
+            " out while real requests tell enough.",
+            "concurrency": "Further calls wait; empty takes what is known of the vendor.",
+            "chat_probe": "One token, which the provider charges for.",
+            "chat_probe_cap": "Beyond it no more are sent until tomorrow.",
+            "enabled": "Off: its models are not offered, and it is not checked.",
+        }
+        widgets = ConnectionForm.Meta.widgets | {
+            "routing_method": forms.RadioSelect,
+            "alternatives": forms.CheckboxSelectMultiple,
+            "name": forms.TextInput(attrs={"autocomplete": "off"}),
+            "concurrency": forms.NumberInput(attrs={"min": 1, "max": 1000}),
+            "chat_probe_cap": forms.NumberInput(attrs={"min": 0, "step": "0.01"}),
+        }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        cast(forms.ChoiceField, self.fields["provider_type"]).choices = _TYPES
+        self.fields["chat_probe_cap"].required = False
+        self._offer_alternatives()
+        if not self.preset.probe_chat_allowed:
+            self.fields["chat_probe"].disabled = True
+            self.fields["chat_probe"].help_text = "Its terms forbid chats that nobody asked for."
+        if known := self.preset.concurrency:
+            self.fields["concurrency"].widget.attrs["placeholder"] = str(known)
+
+    def _offer_alternatives(self) -> None:
+        others = Provider.objects.exclude(pk=self.instance.pk)
+        field = cast("forms.ModelMultipleChoiceField[Provider]", self.fields["alternatives"])
+        field.queryset = others.order_by("name")
+
+    def has_further_errors(self) -> bool:
+        """Whether something is wrong in the fold that is closed where all is well."""
+        return not _FURTHER.isdisjoint(self.errors)
+
+    @classmethod
+    def for_preset(cls, preset: presets.Preset) -> "ProviderForm":
+        """An empty form filled with what is known of a vendor."""
+        return cls(
+            initial={
+                "name": "" if preset.is_custom else preset.name,
+                "preset": preset.slug,
+                "kind": preset.kind.value,
+                "base_url": preset.base_url,
+                "provider_type": preset.provider_type,
+                "routing_method": preset.routing_method,
+                "prefer_direct": preset.prefer_direct,
+                "fallback_enabled": preset.fallback_enabled,
+                "health_check_interval": preset.health_check_interval,
+                "enabled": True,
+            }
+        )
+
+    def clean_health_check_interval(self) -> int:
+        return max(5, min(86_400, int(self.cleaned_data["health_check_interval"])))
+
+    def clean_concurrency(self) -> int | None:
+        typed: int | None = self.cleaned_data["concurrency"]
+        if typed == 0:
+            raise forms.ValidationError("At least one, or no call would ever go out.")
+        return typed
+
+    def clean_chat_probe_cap(self) -> Decimal:
+        typed: Decimal | None = self.cleaned_data["chat_probe_cap"]
+        if typed is not None and typed < 0:
+            raise forms.ValidationError("Not below zero.")
+        return self.instance.chat_probe_cap if typed is None else typed
+
+    def store(self, user: User) -> Provider:
+        """Saves; a changed key or address makes every route start anew."""
+        provider, new = self.instance, self.instance.pk is None
+        before = None if new else snapshot.connection(Provider.objects.get(pk=provider.pk))
+        wanted = self._fill(user)
+        if new:
+            provider.created_by = user
+            roster.save_new(provider)
+        else:
+            provider.save()
+        provider.alternatives.set(self.cleaned_data["alternatives"])
+        changes.announce("providers")
+        provider.ensure_routes()
+        self.is_new_road = before != wanted
+        if self.is_new_road:
+            provider.forget_learned()
+        return provider
+
+    def _fill(self, user: User) -> Connection:
+        """Puts the connection into the row, and who changed the key."""
+        provider, wanted = self.instance, self.connection()
+        if wanted.api_key != provider.api_key:
+            provider.key_set_at = timezone.now() if wanted.api_key else None
+            provider.key_set_by = user if wanted.api_key else None
+        provider.base_url, provider.api_key = wanted.base_url, wanted.api_key
+        # An EncryptedJSONField takes a dict; django-stubs sees the TextField below it.
+        provider.extra_headers = wanted.headers  # type: ignore[assignment]
+        provider.gateway_endpoint = wanted.gateway_endpoint or None
+        provider.gateway_api_key = wanted.gateway_api_key
+        return wanted
