@@ -1,13 +1,15 @@
 """Client keys in the admin: whose they are and when they were used, never what they are."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from django.contrib import admin
+from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from api import keys
 from api.models import ClientKey
+from providers import audit
 
 if TYPE_CHECKING:
     _ClientKeyAdmin = admin.ModelAdmin[ClientKey]
@@ -33,8 +35,12 @@ class ClientKeyAdmin(_ClientKeyAdmin):
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
-        return False
+        """Only together with the person they belong to."""
+        here = request.resolver_match
+        return here is not None and (here.url_name or "").startswith("auth_user_")
 
     @admin.action(description="Revoke")
     def revoke(self, request: HttpRequest, chosen: QuerySet[ClientKey]) -> None:
+        for key in chosen.filter(revoked_at=None):
+            audit.note(cast(User, request.user), "revoked", key)
         keys.revoke(chosen.values_list("pk", flat=True))

@@ -13,6 +13,7 @@ from api import keys
 from api.forms import KeyForm
 from api.models import ClientKey
 from api.snippets import Offered, snippets
+from providers import audit
 from providers.models import LanguageModel
 
 
@@ -30,6 +31,7 @@ def create(request: HttpRequest) -> HttpResponse:
     if not form.is_valid():
         return render(request, "api/connect.html", _context(request, form), status=422)
     made, secret = keys.make(_user(request), form.cleaned_data["name"], form.expires_at)
+    audit.note(_user(request), "created", made)
     shown = {"made": made, "secret": secret}
     return render(request, "api/connect.html", _context(request, KeyForm()) | shown)
 
@@ -41,6 +43,7 @@ def revoke(request: HttpRequest, pk: int) -> HttpResponse:
     if request.method == "GET":
         return render(request, "api/revoke.html", {"key": key})
     keys.revoke([key.pk])
+    audit.note(_user(request), "revoked", key)
     messages.success(request, f"{key.name} is revoked: it stops working everywhere at once.")
     return redirect("api:connect")
 

@@ -24,7 +24,9 @@ class ListOnly:
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
-        return False
+        """Only together with the person they belong to."""
+        here = request.resolver_match
+        return here is not None and (here.url_name or "").startswith("auth_user_")
 
     def has_view_permission(self, request: HttpRequest, obj: object = None) -> bool:
         return obj is None and bool(request.user.is_staff)

@@ -82,8 +82,8 @@ class Environment(BaseSettings):
     encryption_keys: Annotated[list[SecretStr], NoDecode] = Field(
         min_length=1,
         description="Fernet keys for stored provider keys, comma separated; the first encrypts,"
-        " the others still decrypt, so keep them: stored keys are written anew only when they are"
-        " typed anew. `./dev up` makes one and keeps it.",
+        " the others still decrypt until `manage.py rotate_keys` has written everything anew."
+        " `./dev up` makes one and keeps it.",
         examples=["the output of `./dev manage generate_key`"],
     )
     database_url: SecretStr = Field(

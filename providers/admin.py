@@ -1,17 +1,31 @@
 """The operators' admin: all can be looked at; keys cannot be read, nor attempts changed."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from django import forms
-from django.contrib import admin
-from django.db.models import QuerySet
+from django.contrib import admin, messages
+from django.contrib.auth.models import User
+from django.core.paginator import Paginator
+from django.db import connection
+from django.db.models import F, Model, QuerySet
 from django.http import HttpRequest
+from django.utils.functional import cached_property
 
-from providers import addresses, changes
+from providers import addresses, audit, changes
 from providers.fields import mask
-from providers.models import Attempt, Gateway, LanguageModel, Provider, Route
+from providers.models import (
+    FORGOTTEN,
+    Attempt,
+    AuditEvent,
+    Gateway,
+    LanguageModel,
+    Provider,
+    Route,
+)
+from providers.views.access import in_background
 
 if TYPE_CHECKING:
+    _AnyAdmin = admin.ModelAdmin[Any]
     _ProviderAdmin = admin.ModelAdmin[Provider]
     _RouteAdmin = admin.ModelAdmin[Route]
     _LanguageModelAdmin = admin.ModelAdmin[LanguageModel]
@@ -21,6 +35,7 @@ if TYPE_CHECKING:
     _Providers = QuerySet[Provider]
     _LanguageModels = QuerySet[LanguageModel]
 else:
+    _AnyAdmin = admin.ModelAdmin
     _ProviderAdmin = _RouteAdmin = _LanguageModelAdmin = _AttemptAdmin = admin.ModelAdmin
     _GatewayAdmin, _GatewayForm = admin.ModelAdmin, forms.ModelForm
 
@@ -38,8 +53,56 @@ class ReadOnly:
         return False
 
 
+class Audited(_AnyAdmin):
+    """What is changed here is an audit event like any other change."""
+
+    def save_model(self, request: HttpRequest, obj: Model, form: Any, change: bool) -> None:
+        stored = type(obj)._default_manager.filter(pk=obj.pk).first() if change else None
+        before = audit.values(stored) if stored else {}
+        super().save_model(request, obj, form, change)
+        audit.noted(_person(request), "changed" if change else "created", obj, before)
+
+    def delete_model(self, request: HttpRequest, obj: Model) -> None:
+        audit.note(_person(request), "deleted", obj)
+        super().delete_model(request, obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        for row in queryset:
+            audit.note(_person(request), "deleted", row)
+        super().delete_queryset(request, queryset)
+        changes.announce("providers")
+
+    def switch(self, request: HttpRequest, queryset: QuerySet[Any], *, enabled: bool) -> None:
+        """Takes the chosen rows into use, or out of it."""
+        for row in queryset.exclude(enabled=enabled):
+            audit.note(_person(request), "enabled" if enabled else "disabled", row)
+        queryset.update(enabled=enabled)
+        changes.announce("providers")
+
+
+def _person(request: HttpRequest) -> User:
+    return cast(User, request.user)
+
+
+class Estimated(Paginator):  # type: ignore[type-arg]
+    """Pages of a table with millions of rows, whose exact number would take seconds to count."""
+
+    MOST = 10_000
+
+    @cached_property
+    def count(self) -> int:
+        rows = cast(QuerySet[Any], self.object_list)
+        if not rows.query.where:
+            with connection.cursor() as cursor:
+                table = rows.model._meta.db_table
+                cursor.execute("SELECT reltuples FROM pg_class WHERE oid = %s::regclass", [table])
+                if (found := int(cursor.fetchone()[0])) > self.MOST:
+                    return found
+        return rows.order_by()[: self.MOST].count()
+
+
 @admin.register(Provider)
-class ProviderAdmin(_ProviderAdmin):
+class ProviderAdmin(Audited, _ProviderAdmin):
     """Addresses and keys are changed on the provider's own page, which starts its routes anew."""
 
     list_display = ("name", "base_url", "routing_method", "health_status", "enabled", "key")
@@ -68,10 +131,26 @@ class ProviderAdmin(_ProviderAdmin):
         "models_error",
         "created_at",
     )
-    actions = ("enable", "disable")
+    actions = ("enable", "disable", "test", "refresh_models")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        return False  # on its own page, which says what goes with it
+
+    @admin.action(description="Check now, and fetch the models")
+    def test(self, request: HttpRequest, providers: "_Providers") -> None:
+        self._send(request, providers, "providers.tasks.look_over")
+
+    @admin.action(description="Fetch the models")
+    def refresh_models(self, request: HttpRequest, providers: "_Providers") -> None:
+        self._send(request, providers, "providers.tasks.refresh")
+
+    def _send(self, request: HttpRequest, providers: "_Providers", task: str) -> None:
+        sent = [in_background(task, provider.pk) for provider in providers]
+        words = f"{sum(sent)} of {len(sent)} handed to the worker; the results show in a moment."
+        self.message_user(request, words, messages.SUCCESS if all(sent) else messages.ERROR)
 
     @admin.display(description="API key")
     def key(self, provider: Provider) -> str:
@@ -87,13 +166,11 @@ class ProviderAdmin(_ProviderAdmin):
 
     @admin.action(description="Take into use")
     def enable(self, request: HttpRequest, providers: "_Providers") -> None:
-        providers.update(enabled=True)
-        changes.announce("providers")
+        self.switch(request, providers, enabled=True)
 
     @admin.action(description="Take out of use")
     def disable(self, request: HttpRequest, providers: "_Providers") -> None:
-        providers.update(enabled=False)
-        changes.announce("providers")
+        self.switch(request, providers, enabled=False)
 
 
 @admin.register(Route)
@@ -110,10 +187,19 @@ class RouteAdmin(ReadOnly, _RouteAdmin):
     list_filter = ("method", "state", "last_outcome")
     list_select_related = ("provider",)
     search_fields = ("provider__name", "endpoint")
+    actions = ("reset_breaker",)
+
+    @admin.action(description="Reset the breaker", permissions=["view"])
+    def reset_breaker(self, request: HttpRequest, routes: "QuerySet[Route]") -> None:
+        """Closed, as if nothing had happened; the next failures count from nothing."""
+        for route in routes:
+            audit.note(_person(request), "reset the breaker", route)
+        routes.update(**FORGOTTEN, epoch=F("epoch") + 1)
+        changes.announce("routes")
 
 
 @admin.register(LanguageModel)
-class LanguageModelAdmin(_LanguageModelAdmin):
+class LanguageModelAdmin(Audited, _LanguageModelAdmin):
     list_display = ("name", "model_id", "provider", "context", "enabled", "missing_since", "source")
     list_filter = ("enabled", "source", "provider")
     list_select_related = ("provider",)
@@ -126,13 +212,11 @@ class LanguageModelAdmin(_LanguageModelAdmin):
 
     @admin.action(description="Take into use")
     def enable(self, request: HttpRequest, models: "_LanguageModels") -> None:
-        models.update(enabled=True)
-        changes.announce("providers")
+        self.switch(request, models, enabled=True)
 
     @admin.action(description="Take out of use")
     def disable(self, request: HttpRequest, models: "_LanguageModels") -> None:
-        models.update(enabled=False)
-        changes.announce("providers")
+        self.switch(request, models, enabled=False)
 
 
 @admin.register(Attempt)
@@ -150,9 +234,27 @@ class AttemptAdmin(ReadOnly, _AttemptAdmin):
     )
     list_filter = ("purpose", "outcome", "method", "provider")
     list_select_related = ("provider",)
-    search_fields = ("request_id", "model_id", "error_code")
-    date_hierarchy = "started_at"
+    search_fields = ("=request_id", "=model_id", "=error_code")
+    paginator = Estimated
     show_full_result_count = False
+
+
+@admin.register(AuditEvent)
+class AuditEventAdmin(ReadOnly, _AnyAdmin):
+    """Who changed what, newest first."""
+
+    list_display = ("at", "username", "verb", "kind", "subject", "fields_changed")
+    list_filter = ("kind", "verb")
+    search_fields = ("=username", "subject")
+    paginator = Estimated
+    show_full_result_count = False
+
+    @admin.display(description="Changes")
+    def fields_changed(self, event: AuditEvent) -> str:
+        told = (
+            f"{name}: {was or '-'} -> {now or '-'}" for name, (was, now) in event.changes.items()
+        )
+        return "; ".join(told)
 
 
 class GatewayForm(_GatewayForm):
@@ -200,7 +302,7 @@ class GatewayForm(_GatewayForm):
 
 
 @admin.register(Gateway)
-class GatewayAdmin(_GatewayAdmin):
+class GatewayAdmin(Audited, _GatewayAdmin):
     """Further LiteLLM endpoints: each stands in for every provider whose own roads fail."""
 
     form = GatewayForm
@@ -213,7 +315,3 @@ class GatewayAdmin(_GatewayAdmin):
     @admin.display(description="Stored key")
     def key(self, gateway: Gateway) -> str:
         return mask(gateway.api_key) or "none"
-
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Gateway]) -> None:
-        super().delete_queryset(request, queryset)
-        changes.announce("providers")

@@ -1,10 +1,11 @@
-"""Encrypted model fields: what is stored is a Fernet token, what is read is the plain value.
+"""Encrypted model fields: what is stored is a key's id and a Fernet token, what is read is plain.
 
-The first of ENCRYPTION_KEYS encrypts, every one decrypts (cryptography's MultiFernet).
+The first of ENCRYPTION_KEYS encrypts, every one decrypts what it has sealed.
 A value that no key opens reads as empty, so that one lost key does not take the site down; it is
 written back as it was, so that the key, once it is back, opens it again.
 """
 
+import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +24,25 @@ def cipher() -> MultiFernet:
     return MultiFernet([Fernet(key) for key in settings.ENCRYPTION_KEYS])
 
 
+def key_id(key: str) -> str:
+    """Which key sealed a value, without telling anything of it: stands before what it sealed."""
+    return hashlib.sha256(b"opencode-web key id:" + key.encode()).hexdigest()[:8]
+
+
 def _encrypted(text: str) -> str:
-    return cipher().encrypt(text.encode()).decode() if text else ""
+    if not text:
+        return ""
+    key = settings.ENCRYPTION_KEYS[0]
+    return f"{key_id(key)}:{Fernet(key).encrypt(text.encode()).decode()}"
+
+
+def _decrypted(stored: str) -> str:
+    """Raises InvalidToken. What was stored before keys had ids is tried with each of them."""
+    named, _, token = stored.rpartition(":")
+    keys = [key for key in settings.ENCRYPTION_KEYS if not named or key_id(key) == named]
+    if not keys:
+        raise InvalidToken
+    return MultiFernet([Fernet(key) for key in keys]).decrypt(token.encode()).decode()
 
 
 class Sealed(str):
@@ -46,6 +64,16 @@ class SealedHeaders(dict[str, str]):
         self.token = token
 
 
+def rotated(stored: str) -> str | None:
+    """A stored value under the first of ENCRYPTION_KEYS; None where it is so already.
+
+    Raises cryptography.fernet.InvalidToken where no key opens it.
+    """
+    if stored.startswith(f"{key_id(settings.ENCRYPTION_KEYS[0])}:"):
+        return None
+    return _encrypted(_decrypted(stored))
+
+
 def mask(secret: str) -> str:
     """The last four characters, as a page may show them; shorter secrets show nothing."""
     return f"…{secret[-4:]}" if len(secret) >= 12 else "…" if secret else ""
@@ -63,7 +91,7 @@ class EncryptedTextField(_TextField):
         if not value:
             return ""
         try:
-            return cipher().decrypt(value.encode()).decode()
+            return _decrypted(value)
         except InvalidToken:
             return Sealed(value)
 

@@ -1,6 +1,7 @@
 """Whom we can call and how, as rows: providers, their routes, their models, and every attempt."""
 
 from providers.models.attempt import Attempt, Purpose
+from providers.models.audit import AuditEvent
 from providers.models.gateway import Gateway
 from providers.models.language_model import LanguageModel, ModelSource
 from providers.models.preferences import (
@@ -10,10 +11,12 @@ from providers.models.preferences import (
     ParameterPreset,
 )
 from providers.models.provider import HealthStatus, Provider, ProviderType, RoutingMethod
-from providers.models.route import Route, breaker_columns, route_columns
+from providers.models.route import FORGOTTEN, Route, breaker_columns, route_columns
 
 __all__ = [
+    "FORGOTTEN",
     "Attempt",
+    "AuditEvent",
     "BulkChange",
     "CatalogueVisit",
     "Favourite",

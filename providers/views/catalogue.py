@@ -13,7 +13,7 @@ from django.utils.dateparse import parse_datetime
 from django.utils.http import urlencode
 from django.views.decorators.http import require_GET, require_POST
 
-from providers import changes
+from providers import audit, changes
 from providers.forms import AddModelForm
 from providers.models import LanguageModel, Provider
 from providers.views.access import Request, in_background, staff_only
@@ -101,8 +101,10 @@ def refresh(request: Request, slug: str) -> HttpResponse:
 @staff_only
 def toggle(request: Request, slug: str, pk: int) -> HttpResponse:
     model = get_object_or_404(LanguageModel, pk=pk, provider__slug=slug)
+    before = audit.values(model)
     model.enabled = request.POST.get("enabled") == "on"
     model.save(update_fields=["enabled"])
+    audit.noted(request.user, "changed", model, before)
     if request.htmx:
         context = {"model": model, "provider": model.provider}
         return render(request, "providers/models.html#row", context)
@@ -115,7 +117,9 @@ def toggle_all(request: Request, slug: str) -> HttpResponse:
     """Switches everything that the search shows."""
     provider = get_object_or_404(Provider, slug=slug)
     found = _matching(provider, request.GET.get("q", "").strip(), request.GET.get("show", ""))
-    found.update(enabled=request.POST.get("enabled") == "on")
+    verb = "enabled" if request.POST.get("enabled") == "on" else "disabled"
+    count = found.update(enabled=verb == "enabled")
+    audit.note(request.user, verb, provider, {"models": ["", f"{count} that were found"]})
     changes.announce("providers")
     return _answer(request, provider)
 
@@ -126,8 +130,9 @@ def add(request: Request, slug: str) -> HttpResponse:
     provider = get_object_or_404(Provider, slug=slug)
     form = AddModelForm(request.POST, provider=provider)
     if form.is_valid():
-        added = form.store().model_id
-        return _answer(request, provider, added)
+        added = form.store()
+        audit.note(request.user, "created", added)
+        return _answer(request, provider, added.model_id)
     context = section(request, provider) | {"add_form": form}
     return render(request, "providers/models.html", context, status=422)
 
@@ -138,5 +143,6 @@ def remove(request: Request, slug: str, pk: int) -> HttpResponse:
     """Only what was added by hand or is missing: the rest would come back by itself."""
     model = get_object_or_404(LanguageModel, pk=pk, provider__slug=slug)
     if model.source == "manual" or model.missing_since:
+        audit.note(request.user, "deleted", model)
         model.delete()
     return _answer(request, model.provider)

@@ -8,7 +8,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import path, reverse
 from django.views.decorators.http import require_http_methods, require_POST
 
-from providers import model_forms, summary
+from providers import audit, model_forms, summary
 from providers.model_forms import ModelSettingsForm, PresetForm
 from providers.models import LanguageModel, ParameterPreset
 from providers.views import models
@@ -39,7 +39,9 @@ def show(request: Request, pk: int) -> HttpResponse:
     form = ModelSettingsForm(request.POST or None, model=model)
     if request.method == "POST":
         require_staff(request)
+        before = audit.values(model)
         if form.is_valid() and form.store():
+            audit.noted(request.user, "changed", model, before)
             messages.success(request, "Saved.")
             return redirect("models:show", pk)
     ctx = {

@@ -18,7 +18,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 from django_htmx.http import push_url
 
-from providers import browsing, changes, model_forms
+from providers import audit, browsing, changes, model_forms
 from providers.browsing import CHOICES, ORDERS, PAGE, Wanted
 from providers.models import (
     BulkChange,
@@ -188,7 +188,9 @@ def bulk(request: Request) -> HttpResponse:
             said = _give(request, get_object_or_404(ParameterPreset, pk=preset_id), found)
         else:
             said = _switch(request, found, enabled=request.POST.get("enabled") == "on")
-    if not said:
+    if said:
+        audit.note(request.user, "changed", said, kind="language models")
+    else:
         messages.info(request, "Nothing to change: these models are so already.")
     changes.announce("providers")
     return redirect(f"{reverse('models:index')}?{_query(request)}")
@@ -242,8 +244,10 @@ def favourite(request: Request, pk: int) -> HttpResponse:
 def use(request: Request, pk: int) -> HttpResponse:
     """Takes a model into use, or out of it."""
     model = get_object_or_404(LanguageModel.objects.select_related("provider"), pk=pk)
+    before = audit.values(model)
     model.enabled = request.POST.get("enabled") == "on"
     model.save(update_fields=["enabled"])
+    audit.noted(request.user, "changed", model, before)
     return _row(request, model)
 
 

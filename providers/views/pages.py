@@ -3,13 +3,14 @@
 from typing import Any
 
 from django.contrib import messages
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from django_htmx.http import HttpResponseClientRedirect
 
-from providers import presets
+from providers import audit, presets
 from providers.forms import ProviderForm
 from providers.models import Provider
 from providers.views import catalogue
@@ -95,7 +96,11 @@ def _saved(request: Request, form: ProviderForm) -> HttpResponse:
     """Stores a good form and looks at the provider in the background; shows a bad one again."""
     if not form.is_valid():
         return form_again(request, form, status=422)
-    provider = form.store(request.user)
+    stored = Provider.objects.filter(pk=form.instance.pk).first()
+    before = audit.values(stored) if stored else {}
+    with transaction.atomic():
+        provider = form.store(request.user)
+        audit.noted(request.user, "changed" if stored else "created", provider, before)
     messages.success(request, _saved_words(form, provider))
     address = reverse("providers:detail", args=[provider.slug])
     return HttpResponseClientRedirect(address) if request.htmx else redirect(address)

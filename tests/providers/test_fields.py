@@ -1,16 +1,20 @@
 """Secrets at rest: encrypted, rotated, and never destroyed by a wrong key."""
 
+import json
 from collections.abc import Callable
+from io import StringIO
 
 import pytest
 from cryptography.fernet import Fernet
 from django.contrib.auth.models import User
+from django.core.management import CommandError, call_command
 from django.db import connection
 from pytest_django import Settings
 
-from providers.fields import mask
+from providers.fields import key_id, mask
 from providers.forms import SEALED, ProviderForm
-from providers.models import Provider
+from providers.management.commands import rotate_keys
+from providers.models import Gateway, Provider
 from tests.providers.test_forms import values
 
 MakeProvider = Callable[..., Provider]
@@ -44,6 +48,63 @@ def test_an_older_key_still_opens(provider: Provider, settings: Settings) -> Non
     """The first encrypts, every one decrypts."""
     settings.ENCRYPTION_KEYS = [Fernet.generate_key().decode(), *settings.ENCRYPTION_KEYS]
     assert Provider.objects.get(pk=provider.pk).api_key == SECRET
+
+
+def test_what_was_sealed_before_keys_had_ids_still_opens(
+    provider: Provider, settings: Settings
+) -> None:
+    """And is given one by the rotation."""
+    bare = Fernet(settings.ENCRYPTION_KEYS[0]).encrypt(SECRET.encode()).decode()
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE providers_provider SET api_key = %s", [bare])
+    assert Provider.objects.get(pk=provider.pk).api_key == SECRET
+    call_command("rotate_keys", stdout=StringIO())
+    assert stored(provider)[0].startswith(key_id(settings.ENCRYPTION_KEYS[0]))
+    assert Provider.objects.get(pk=provider.pk).api_key == SECRET
+
+
+def test_rotation_lets_go_of_the_old_key(provider: Provider, settings: Settings) -> None:
+    """Every secret of every table; a second run has nothing to do."""
+    Gateway.objects.create(name="Spare", url="http://litellm:4000", api_key=SECRET)
+    new = Fernet.generate_key().decode()
+    settings.ENCRYPTION_KEYS = [new, *settings.ENCRYPTION_KEYS]
+    before = stored(provider)
+    for options, said in (
+        (["--dry-run"], "3 would be re-encrypted, 0 were current."),
+        ([], "3 re-encrypted, 0 were current."),
+        ([], "0 re-encrypted, 3 were current."),
+    ):
+        out = StringIO()
+        call_command("rotate_keys", *options, stdout=out)
+        assert out.getvalue().strip() == said
+    assert stored(provider) != before
+    settings.ENCRYPTION_KEYS = [new]
+    again = Provider.objects.get(pk=provider.pk)
+    assert again.api_key == SECRET
+    assert json.dumps(again.extra_headers) == '{"X-Team": "blue"}'
+    assert Gateway.objects.get().api_key == SECRET
+
+
+def test_a_key_saved_during_the_rotation_is_not_lost(
+    provider: Provider, settings: Settings
+) -> None:
+    """What was read is written back only where it is still there."""
+    read = rotate_keys.stored(Provider, "api_key")
+    Provider.objects.filter(pk=provider.pk).update(api_key="sk-typed-just-now")
+    settings.ENCRYPTION_KEYS = [Fernet.generate_key().decode(), *settings.ENCRYPTION_KEYS]
+    rotate_keys.turn(Provider, "api_key", *read[0], dry_run=False)
+    assert Provider.objects.get(pk=provider.pk).api_key == "sk-typed-just-now"
+
+
+def test_a_secret_that_no_key_opens_is_told_and_kept(
+    provider: Provider, settings: Settings
+) -> None:
+    """It may be opened again by a key that comes back."""
+    before = stored(provider)
+    settings.ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
+    with pytest.raises(CommandError, match="2 cannot be opened"):
+        call_command("rotate_keys", stdout=StringIO())
+    assert stored(provider) == before
 
 
 def test_a_save_under_a_wrong_key_destroys_nothing(
