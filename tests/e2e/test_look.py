@@ -93,6 +93,7 @@ def test_providers(
     ):
         page.goto(path)
         look(page, name, *style)
+    look_at_removal(page, style)
     page.goto("/providers/new/?preset=zai")
     page.fill("[name=base_url]", f"{fake.origin}/api/paas/v4")
     page.fill("[name=api_key]", fakes.KEY)
@@ -133,6 +134,20 @@ def test_models(
     look(page, "model", *style)
     page.goto("/models/presets/")
     look(page, "model-presets", *style)
+
+
+def look_at_removal(page: Page, style: tuple[str, int]) -> None:
+    """A card's menu, the question, what follows, and the undo."""
+    page.goto("/providers/")
+    page.get_by_role("button", name="More for Elsewhere").click()
+    look(page, "providers-menu", *style)
+    page.get_by_role("link", name="Remove …").click()
+    look(page, "providers-remove", *style)
+    page.get_by_role("button", name="Remove", exact=True).click()
+    page.get_by_text("Elsewhere is removed.").wait_for()
+    look(page, "providers-removed", *style)
+    page.get_by_role("button", name="Undo").click()
+    page.get_by_text("Elsewhere is back, as it was.").wait_for()
 
 
 def test_activity(
