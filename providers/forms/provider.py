@@ -20,12 +20,7 @@ _TYPES = [
     ("legacy", "Legacy: directly as ever, nothing is learned, no fallback"),
 ]
 
-_FURTHER = frozenset(
-    {
-        "provider_type", "alternatives", "concurrency", "health_check_interval",
-        "chat_probe", "chat_probe_cap",
-    }
-)  # fmt: skip
+_FURTHER = frozenset({"concurrency", "health_check_interval", "chat_probe", "chat_probe_cap"})
 
 
 class ProviderForm(ConnectionForm):

@@ -49,7 +49,9 @@ def card(provider: Provider, models_on: int = 0, models_all: int = 0) -> Card:
     return Card(
         provider=provider,
         preset=presets.get(provider.preset),
-        active=summary.active(snapshot.policy(provider), states, now, snapshot.fresh()),
+        active=summary.active(
+            snapshot.policy(provider), snapshot.states(provider), now, snapshot.fresh()
+        ),
         lines=tuple(
             summary.line(state, provider.base_url, route.last_error, now)
             for state, route in zip(states, routes, strict=True)

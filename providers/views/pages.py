@@ -7,10 +7,11 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
+from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from django_htmx.http import HttpResponseClientRedirect
 
-from providers import audit, presets
+from providers import audit, outlook, presets, routing, snapshot
 from providers.forms import ProviderForm
 from providers.models import Provider
 from providers.views import catalogue
@@ -66,6 +67,8 @@ def form_context(form: ProviderForm) -> dict[str, Any]:
     args = [slug] if slug else []
     return {
         "form": form,
+        # As it is stored: a form that was refused has changed its own copy.
+        "prospects": _prospects(Provider.objects.get(slug=slug)) if slug else (),
         "preset": form.preset,
         "save_url": reverse("providers:detail", args=args) if slug else reverse("providers:new"),
         "test_url": reverse("providers:test" if slug else "providers:test-new", args=args),
@@ -82,7 +85,28 @@ def detail_context(
 
 def _health(provider: Provider) -> dict[str, Any]:
     attempts = provider.attempts.order_by("-started_at")[:RECENT_ATTEMPTS]
-    return {"provider": provider, "card": card(provider), "attempts": attempts}
+    return {
+        "provider": provider,
+        "card": card(provider),
+        "prospects": _prospects(provider),
+        "attempts": attempts,
+    }
+
+
+def _prospects(provider: Provider) -> tuple[outlook.Prospect, ...]:
+    others = provider.alternatives.usable().prefetch_related("routes")
+    return outlook.prospects(
+        snapshot.policy(provider),
+        snapshot.states(provider),
+        timezone.now(),
+        snapshot.fresh(),
+        tuple(
+            routing.Alternative(
+                name=each.name, policy=snapshot.policy(each), routes=snapshot.states(each)
+            )
+            for each in others
+        ),
+    )
 
 
 @require_GET

@@ -9,12 +9,14 @@ from itertools import pairwise
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.contrib.auth.models import User
 from django.utils import timezone
 from pytest_django import Settings
 
-from providers import board, http, router
+from providers import board, changes, http, router
 from providers.breaker import State
 from providers.errors import ErrorKind, PlanFailed
+from providers.forms import ProviderForm
 from providers.models import Attempt, Provider, Purpose, Route
 from providers.router import Call
 from providers.rules import RULES
@@ -83,6 +85,36 @@ async def test_the_preferred_route_answers(
     assert (attempt.method, attempt.outcome) == ("direct", "ok")
     assert attempt.ttft_ms is not None
     assert attempt.output_tokens
+
+
+async def test_a_changed_method_holds_from_the_next_request_on(
+    make_provider: MakeProvider, fake: fakes.Upstream, owner: User
+) -> None:
+    """The form is saved between two requests of one process that keeps its copy of the rows."""
+    provider = await behind_proxy(make_provider, fake.url, fake.url)
+    try:
+        for method in (Method.DIRECT, Method.GATEWAY, Method.DIRECT):
+            await sync_to_async(choose)(provider, method.value, owner)
+            async with asyncio.timeout(changes.CHECK_EVERY * 4):
+                while (await one(provider)).method != method:
+                    pass  # the news is on its way
+    finally:
+        await board.close()
+        await http.close()
+
+
+def choose(provider: Provider, method: str, owner: User) -> None:
+    """As an operator does, on the page."""
+    stored = Provider.objects.get(pk=provider.pk)
+    typed = {bound.name: bound.value() for bound in ProviderForm(instance=stored)}
+    form = ProviderForm(typed | {"routing_method": method}, instance=stored)
+    assert form.is_valid(), form.errors
+    form.store(owner)
+
+
+async def one(provider: Provider) -> RouteTaken:
+    async with aclosing(router.stream(call(provider), ASKED)) as events:
+        return taken([event async for event in events])
 
 
 @pytest.mark.parametrize(

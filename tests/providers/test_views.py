@@ -270,7 +270,10 @@ def test_recent_attempts_are_listed(owner_client: Client, provider: Provider) ->
         error_message="The connection was refused.",
     )
     url = reverse("providers:health", args=[provider.slug])
-    assert "network: The connection was refused." in owner_client.get(url).content.decode()
+    assert (
+        "network: The connection was refused."
+        in owner_client.get(url, headers=HTMX).content.decode()
+    )
 
 
 # Models
@@ -561,3 +564,20 @@ async def test_operators_alone_test(transactional_db: None, stranger: User) -> N
     client = await signed_in(stranger)
     for url in (reverse("providers:test-new"), reverse("providers:test", args=["acme"])):
         assert (await client.post(url, values())).status_code == 403
+
+
+def test_the_page_says_what_each_method_would_do(
+    owner_client: Client, make_provider: MakeProvider
+) -> None:
+    """From the routes as they are, with the provider that stands in; polled with the health."""
+    provider, spare = make_provider(), make_provider("Spare")
+    provider.alternatives.add(spare)
+    for html in (
+        owner_client.get(reverse("providers:detail", args=[provider.slug])).content.decode(),
+        owner_client.get(
+            reverse("providers:health", args=[provider.slug]), headers=HTMX
+        ).content.decode(),
+    ):
+        assert "Directly (preferred); if that fails, through" in html
+        assert "then Spare stands in." in html
+        assert html.count("in force") == 1

@@ -1,0 +1,86 @@
+"""What each choice of a routing method would do with the next request, in a sentence. No I/O.
+
+It asks the very plan that requests go by, so that the page never promises another road.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from providers import addresses, routing
+from providers.routes import RouteState
+from providers.types import Method
+
+_NAMES = {"auto": "Automatic", "direct": "Direct", "gateway": "Gateway"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prospect:
+    """One choice; `chosen` is the one in force."""
+
+    method: str
+    name: str
+    sentence: str
+    chosen: bool
+
+
+def prospects(
+    policy: routing.Policy,
+    routes: tuple[RouteState, ...],
+    now: datetime,
+    fresh: timedelta,
+    alternatives: tuple[routing.Alternative, ...] = (),
+) -> tuple[Prospect, ...]:
+    """What would happen now under each method, the rest of the policy as it is."""
+    own = {route.route_id for route in routes}
+    return tuple(
+        Prospect(
+            method=method,
+            name=name,
+            sentence=_sentence(
+                routing.plan(
+                    replace(policy, routing_method=method), routes, now, fresh, alternatives
+                ),
+                own,
+            ),
+            chosen=method == policy.routing_method,
+        )
+        for method, name in _NAMES.items()
+    )
+
+
+def _sentence(plan: routing.Plan, own: set[int]) -> str:
+    if not plan.routes:
+        return _nothing(plan)
+    first, *others = plan.routes
+    why = first.reason.removeprefix(f"{first.route.method}: ")
+    if others:
+        return f"{_upper(_road(first, own))} ({why}); if that fails, {_then(others, own)}."
+    return f"{_upper(_road(first, own))} ({why}), and no other road."
+
+
+def _nothing(plan: routing.Plan) -> str:
+    if plan.resting is None:
+        return "No road is allowed by these settings."
+    return plan.resting.message
+
+
+def _then(steps: Iterable[routing.PlannedRoute], own: set[int]) -> str:
+    roads = dict.fromkeys(_road(step, own) for step in steps)
+    return ", then ".join(roads)
+
+
+def _road(step: routing.PlannedRoute, own: set[int]) -> str:
+    """The road of a step in a few words; one of another provider's by its name."""
+    route = step.route
+    if route.route_id not in own:
+        return step.reason
+    if route.method == Method.DIRECT:
+        return "directly"
+    if not route.endpoint:
+        return "through this program's gateway process"
+    return f"through the gateway at {addresses.host(route.endpoint)}"
+
+
+def _upper(words: str) -> str:
+    return words[:1].upper() + words[1:]
