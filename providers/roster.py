@@ -49,6 +49,7 @@ def move(provider: Provider, *, up: bool) -> None:
         for row in moved:
             row.position = places.get(row.pk)
         Provider.objects.bulk_update(moved, ["position"], batch_size=500)
+    provider.position = places[provider.pk]
 
 
 def pause(provider: Provider) -> None:

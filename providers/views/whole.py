@@ -1,14 +1,18 @@
 """What operators do with a whole provider: its place, pause, a copy, removal and the way back."""
 
+from collections.abc import Callable
+from functools import partial
+
 from django.conf import settings
 from django.contrib import messages
+from django.db import transaction
 from django.http import HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils.http import urlencode
 from django.views.decorators.http import require_http_methods, require_POST
 
-from providers import roster
+from providers import audit, roster
 from providers.models import Provider
 from providers.views import cards
 from providers.views.access import Request, in_background, staff_only
@@ -18,7 +22,7 @@ from providers.views.access import Request, in_background, staff_only
 @staff_only
 def move(request: Request, slug: str) -> HttpResponse:
     provider = get_object_or_404(Provider, slug=slug)
-    roster.move(provider, up=request.POST.get("to") == "up")
+    _do(request, "moved", provider, partial(roster.move, up=request.POST.get("to") == "up"))
     return _answer(request, provider)
 
 
@@ -26,7 +30,7 @@ def move(request: Request, slug: str) -> HttpResponse:
 @staff_only
 def pause(request: Request, slug: str) -> HttpResponse:
     provider = get_object_or_404(Provider, slug=slug)
-    roster.pause(provider)
+    _do(request, "paused", provider, roster.pause)
     return _answer(request, provider)
 
 
@@ -34,8 +38,16 @@ def pause(request: Request, slug: str) -> HttpResponse:
 @staff_only
 def resume(request: Request, slug: str) -> HttpResponse:
     provider = get_object_or_404(Provider, slug=slug)
-    roster.resume(provider)
+    _do(request, "resumed", provider, roster.resume)
     return _answer(request, provider)
+
+
+def _do(request: Request, verb: str, provider: Provider, act: Callable[[Provider], None]) -> None:
+    """Does it and notes who did; nothing is noted where nothing changed."""
+    with transaction.atomic():
+        before = audit.values(provider)
+        act(provider)
+        audit.noted(request.user, verb, provider, before)
 
 
 def _answer(request: Request, provider: Provider) -> HttpResponse:
@@ -50,7 +62,10 @@ def _answer(request: Request, provider: Provider) -> HttpResponse:
 @staff_only
 def duplicate(request: Request, slug: str) -> HttpResponse:
     """The copy is paused, and its page is where to change what should differ."""
-    made = roster.copy(get_object_or_404(Provider, slug=slug), request.user)
+    original = get_object_or_404(Provider, slug=slug)
+    with transaction.atomic():
+        made = roster.copy(original, request.user)
+        audit.note(request.user, "created", made, {"copy of": ["", original.name]})
     words = f"{made.name} has the same settings, keys and models. It is paused until you resume it."
     messages.success(request, words)
     return redirect("providers:detail", made.slug)
@@ -63,7 +78,7 @@ def delete(request: Request, slug: str) -> HttpResponse:
     provider = get_object_or_404(Provider, slug=slug)
     if request.method == "GET":
         return render(request, "providers/delete.html", _affected(provider))
-    roster.remove(provider)
+    _do(request, "removed", provider, roster.remove)
     return redirect(f"{reverse('providers:index')}?{urlencode({'removed': provider.slug})}")
 
 
@@ -83,7 +98,7 @@ def _affected(provider: Provider) -> dict[str, object]:
 def restore(request: Request, slug: str) -> HttpResponse:
     """Brings a removed one back, as it was."""
     provider = get_object_or_404(Provider.with_removed.exclude(removed_at=None), slug=slug)
-    roster.restore(provider)
+    _do(request, "restored", provider, roster.restore)
     if provider.enabled:
         in_background("providers.tasks.look_over", provider.pk)
     messages.success(request, f"{provider.name} is back, as it was.")

@@ -15,7 +15,7 @@ from chat.models import Conversation
 from health import incidents, retention, rollups
 from health.models import Incident
 from providers import roster, snapshot
-from providers.models import Attempt, LanguageModel, Provider
+from providers.models import Attempt, AuditEvent, LanguageModel, Provider
 from tests.providers.test_views import HTMX, SECRET
 
 MakeProvider = Callable[..., Provider]
@@ -261,3 +261,19 @@ def test_a_week_later_it_is_deleted_for_good(make_provider: MakeProvider) -> Non
     retention.prune(now)
     assert list(Provider.with_removed.all()) == [young]
     assert Attempt.objects.get().provider == young
+
+
+def test_it_is_noted_who_did_what(owner_client: Client, make_provider: MakeProvider) -> None:
+    """In one event each, without the keys; nothing where nothing changed."""
+    make_provider("Other")
+    provider = make_provider("Zeta", api_key=SECRET)
+    do(owner_client, "move", provider, to="up")
+    for name in ("pause", "pause", "resume", "duplicate", "delete", "restore"):
+        do(owner_client, name, provider)
+    events = list(AuditEvent.objects.order_by("pk"))
+    verbs = ["moved", "paused", "resumed", "created", "removed", "restored"]
+    assert [each.verb for each in events] == verbs
+    assert {each.username for each in events} == {"alice"}
+    assert events[1].changes == {"enabled": ["True", "False"]}
+    assert events[3].changes == {"copy of": ["", "Zeta"]}
+    assert SECRET not in str([each.changes for each in events])
