@@ -37,10 +37,15 @@ class Secret:
 
 def values(row: Model) -> dict[str, Any]:
     """What people set on a row, its secrets wrapped; to be taken before and after a change."""
-    return {
+    found = {
         each.name: _value(each, row)
         for each in row._meta.concrete_fields
         if each.name not in _BOOKKEEPING
+    }
+    linked = row._meta.many_to_many if row.pk else ()
+    return found | {
+        each.name: ", ".join(sorted(str(other) for other in getattr(row, each.name).all()))
+        for each in linked
     }
 
 

@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from providers import rows
+
 if TYPE_CHECKING:
     from providers.types import AttemptRecord
 
@@ -139,20 +141,15 @@ def restored[T: CallError](fields: Mapping[str, Any], kind: type[T]) -> T:
     )
 
 
-# Body codes that say more than the status. Z.ai: https://docs.z.ai/api-reference/api-code
-# (Z.ai answers 429 for frequency, balance, plan and account alike).
+# Body codes that say more than the status: the vendors' own, which their presets list, and those of
+# the two formats. A code tells its vendor, so all are known everywhere: a proxy passes them on.
 _BY_CODE: Mapping[str, ErrorKind] = {
-    **dict.fromkeys(("1000", "1001", "1002", "1003", "1004"), ErrorKind.AUTH),
-    **dict.fromkeys(("1110", "1111", "1112", "1121"), ErrorKind.AUTH),  # the account is shut
-    **dict.fromkeys(("1309", "1313", "1314", "1315"), ErrorKind.AUTH),  # so is the plan
-    **dict.fromkeys(("1113", "1304", "1308", "1310"), ErrorKind.QUOTA),
-    **dict.fromkeys(("1316", "1317", "1318", "1319", "1320", "1321"), ErrorKind.QUOTA),
-    **dict.fromkeys(("1302", "1303"), ErrorKind.RATE_LIMIT),
-    "1305": ErrorKind.OVERLOADED,
-    **dict.fromkeys(("1120", "1200", "1230", "1234"), ErrorKind.PROVIDER),
-    **dict.fromkeys(("1210", "1211", "1212", "1213", "1214", "1215"), ErrorKind.REQUEST),
-    **dict.fromkeys(("1220", "1221", "1222", "1231", "1300", "1301"), ErrorKind.REQUEST),
-    "1311": ErrorKind.REQUEST,  # the plan lacks this model; others of it work
+    **{
+        code: ErrorKind(kind)
+        for row in rows.PRESETS
+        for kind, codes in row.get("codes", {}).items()
+        for code in codes
+    },
     # OpenAI: https://platform.openai.com/docs/guides/error-codes
     "insufficient_quota": ErrorKind.QUOTA,
     "billing_hard_limit_reached": ErrorKind.QUOTA,

@@ -5,14 +5,12 @@ never decides anything at run time that its row does not say; an unknown slug is
 """
 
 import re
-import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from importlib import resources
 from typing import Any
 
-from providers import addresses, catalogue
+from providers import addresses, catalogue, rows
 from providers.types import Kind
 
 
@@ -34,8 +32,8 @@ class Preset:
     `litellm_prefix` is what LiteLLM calls the wire format (`openai/<model>` with our base URL);
     `catalogue` is the vendor's id in the offline catalogue, empty where it has none;
     `key_env` is the environment variable in which people keep its key;
-    `headers` go with every call; `probe_chat_allowed` is false where the vendor's terms forbid
-    synthetic chats.
+    `codes` says what its own error codes mean, by kind (errors.py reads them too); `headers` go
+    with every call; `probe_chat_allowed` is false where the vendor's terms forbid synthetic chats.
     """
 
     slug: str
@@ -59,6 +57,7 @@ class Preset:
     concurrency: int | None = None
     health_check_interval: int = 60
     probe_chat_allowed: bool = True
+    codes: Mapping[str, Sequence[str]] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     header_templates: tuple[HeaderTemplate, ...] = ()
 
@@ -68,16 +67,13 @@ class Preset:
         return not self.base_url
 
 
-_DATA = tomllib.loads(resources.files("providers").joinpath("presets.toml").read_text("utf-8"))
-
-
 def _preset(row: Mapping[str, Any]) -> Preset:
     templates = tuple(HeaderTemplate(**each) for each in row.get("header_templates", ()))
     kind = Kind(row.get("kind", Kind.OPENAI))
     return Preset(**{**row, "kind": kind, "header_templates": templates})
 
 
-PRESETS: tuple[Preset, ...] = tuple(_preset(row) for row in _DATA["preset"])
+PRESETS: tuple[Preset, ...] = tuple(_preset(row) for row in rows.PRESETS)
 _BY_SLUG = {preset.slug: preset for preset in PRESETS}
 CUSTOM = _BY_SLUG["custom"]
 
@@ -88,9 +84,9 @@ _FORMATS = {"@ai-sdk/openai-compatible": Kind.OPENAI, "@ai-sdk/anthropic": Kind.
 @cache
 def further() -> Mapping[str, Preset]:
     """The other vendors of the offline catalogue by slug, read when one is asked for."""
-    named = {preset.catalogue for preset in PRESETS} | set(_DATA["left_out"])
-    rows = (vendor for vendor in catalogue.vendors() if vendor.vendor_id not in named)
-    return {preset.slug: preset for vendor in rows for preset in _from_catalogue(vendor)}
+    named = {preset.catalogue for preset in PRESETS} | rows.LEFT_OUT
+    others = (vendor for vendor in catalogue.vendors() if vendor.vendor_id not in named)
+    return {preset.slug: preset for vendor in others for preset in _from_catalogue(vendor)}
 
 
 def _from_catalogue(vendor: catalogue.Vendor) -> Iterator[Preset]:
@@ -126,8 +122,8 @@ def known(slug: str) -> bool:
 def matching(words: str) -> tuple[Preset, ...]:
     """The presets that have all these words in their name, hint or address, the rows here first."""
     wanted = words.lower().split()
-    rows = (*PRESETS, *sorted(further().values(), key=lambda preset: preset.name.lower()))
-    return tuple(row for row in rows if all(word in _searched(row) for word in wanted))
+    every = (*PRESETS, *sorted(further().values(), key=lambda preset: preset.name.lower()))
+    return tuple(row for row in every if all(word in _searched(row) for word in wanted))
 
 
 def _searched(preset: Preset) -> str:

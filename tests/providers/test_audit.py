@@ -61,6 +61,14 @@ def test_a_provider_is_followed_from_its_form(owner_client: Client, owner: User)
     assert SECRET not in str(list(AuditEvent.objects.values()))
 
 
+def test_who_stands_in_is_followed(owner_client: Client, make_provider: MakeProvider) -> None:
+    """Though it is no column of the provider."""
+    provider, spare = make_provider(), make_provider("Spare")
+    typed = values(name=provider.name, base_url=provider.base_url, alternatives=[spare.pk])
+    owner_client.post(reverse("providers:detail", args=[provider.slug]), typed)
+    assert AuditEvent.objects.get().changes == {"alternatives": ["", "Spare"]}
+
+
 def test_client_keys_are_followed(owner_client: Client) -> None:
     """From their making to their end; the secret itself is nowhere."""
     owner_client.post(reverse("api:create-key"), {"name": "laptop", "days": "0"})

@@ -6,6 +6,7 @@ import pytest
 from django.utils.text import slugify
 
 from providers import addresses, catalogue, presets, targets
+from providers.errors import ErrorKind, classify
 from providers.models import ProviderType, RoutingMethod
 from providers.presets import PRESETS, Preset
 from providers.targets import Connection
@@ -105,3 +106,12 @@ def test_words_find_a_vendor(words: str, slug: str) -> None:
 def test_nothing_matches_nonsense() -> None:
     """Every word has to be there."""
     assert presets.matching("openai nonsense-of-no-vendor") == ()
+
+
+def test_a_vendors_codes_are_its_own() -> None:
+    """A code has one meaning, and failures are sorted by it."""
+    listed = [(code, kind) for p in PRESETS for kind, codes in p.codes.items() for code in codes]
+    assert len(listed) == len({code for code, _ in listed})
+    assert dict(listed)["1113"] == "quota"
+    for code, kind in listed:
+        assert classify(429, code) == ErrorKind(kind)
