@@ -237,10 +237,27 @@ class Environment(BaseSettings):
         " asked again within minutes or not at all.",
         examples=["600"],
     )
-    emergency_answers: bool = Field(
-        default=False,
-        description="When every route has failed, answer with the same person's or key's earlier"
-        " answer to the identical question, marked with its age. Answers are then kept in Redis"
+    gateway_sdk: bool | None = Field(
+        default=None,
+        description="Pins the flag: whether our own gateway process is a road to each provider.",
+        examples=["false"],
+    )
+    smart_routing: bool | None = Field(
+        default=None,
+        description="Pins the flag: whether new providers begin with automatic routing, or as"
+        " legacy.",
+        examples=["false"],
+    )
+    chat_probes: bool | None = Field(
+        default=None,
+        description="Pins the flag: whether checks may send a short chat where a provider's"
+        " operator allows it.",
+        examples=["false"],
+    )
+    emergency_answers: bool | None = Field(
+        default=None,
+        description="Pins the flag. When every route has failed, answer with the same person's or"
+        " key's earlier answer to the identical question, marked with its age. Answers are then kept in Redis"
         " for a day, encrypted with ENCRYPTION_KEYS.",
         examples=["true"],
     )

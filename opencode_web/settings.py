@@ -167,7 +167,11 @@ ROUTING_RULES = ENV.routing_rules
 ROUTING_FRESH = ENV.routing_fresh
 MODELS_FRESH = ENV.models_fresh
 IDEMPOTENCY_KEEP = ENV.idempotency_keep
+# Flags: None where the panel decides.
 EMERGENCY_ANSWERS = ENV.emergency_answers
+GATEWAY_SDK = ENV.gateway_sdk
+SMART_ROUTING = ENV.smart_routing
+CHAT_PROBES = ENV.chat_probes
 RUNNER_CONCURRENCY = ENV.runner_concurrency
 
 # The API

@@ -7,6 +7,7 @@ from django.views.generic import RedirectView
 
 from opencode_web import failures, setup
 from providers.views import activity, exposition, model
+from providers.views import settings as settings_page
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", RedirectView.as_view(pattern_name="chat:index"), name="home"),
@@ -23,6 +24,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("status/", include("health.urls")),
     path("activity/", include((activity.urlpatterns, "activity"))),
     path("connect/", include("api.urls")),
+    path("settings/", include((settings_page.urlpatterns, "settings"))),
     path("metrics", exposition.metrics, name="metrics"),
     path("admin/", admin.site.urls),
 ]

@@ -11,11 +11,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from cryptography.fernet import InvalidToken
-from django.conf import settings
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
-from providers import redis_client
+from providers import flags, redis_client
 from providers.fields import cipher
 from providers.redis_client import Away
 from providers.types import ChatRequest
@@ -65,7 +64,7 @@ async def keep(
     finish_reason: str,
 ) -> None:
     """Keeps a whole answer in words; a cut one, and one that calls tools, must not be repeated."""
-    wanted = settings.EMERGENCY_ANSWERS and caller and finish_reason == "stop"
+    wanted = flags.on("emergency_answers") and caller and finish_reason == "stop"
     if not wanted or not 0 < len(text) <= LARGEST:
         return
     said = {"text": text, "finish_reason": finish_reason, "said_at": timezone.now().isoformat()}
@@ -81,7 +80,7 @@ async def find(
     caller: str, provider_id: int, model_id: str, request: ChatRequest
 ) -> Earlier | None:
     """The answer that this caller had to the identical request."""
-    if not settings.EMERGENCY_ANSWERS or not caller:
+    if not flags.on("emergency_answers") or not caller:
         return None
     name = _name(caller, provider_id, model_id, request)
     try:

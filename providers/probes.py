@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from django.db.models import F, Sum
 from django.utils import timezone
 
-from providers import breaker, presets, records, routing, snapshot
+from providers import breaker, flags, presets, records, routing, snapshot
 from providers.models import Attempt, LanguageModel, Provider, Purpose
 from providers.routes import RouteState
 from providers.snapshot import Candidate, Prices
@@ -83,6 +83,8 @@ def _may_chat(candidate: Candidate) -> bool:
 def _chats(candidates: Iterable[Candidate], now: datetime) -> dict[int, Candidate]:
     """By provider: itself with the model to chat with, where today's probes have cost less than
     the operator grants."""
+    if not flags.on("chat_probes"):
+        return {}
     asked = {each.provider_id: each for each in candidates}
     wanting = Provider.objects.filter(pk__in=asked, chat_probe=True)
     caps = dict(wanting.values_list("pk", "chat_probe_cap"))

@@ -14,7 +14,7 @@ from typing import cast
 from django.conf import settings
 
 from providers import routing, targets
-from providers.models import Gateway, LanguageModel, Provider
+from providers.models import Gateway, LanguageModel, Provider, read_flags
 from providers.routes import RouteState
 from providers.targets import Connection
 from providers.types import Kind, Method, Target, Usage
@@ -125,6 +125,7 @@ class Snapshot:
 
 def load() -> Snapshot:
     """What operators have set: every enabled provider, every model that may be asked for."""
+    read_flags()
     spares = _spares()
     providers = Provider.objects.usable().prefetch_related("alternatives")
     candidates = {each.pk: candidate(each, spares) for each in providers}
@@ -148,6 +149,7 @@ def load_routes() -> dict[int, tuple[RouteState, ...]]:
 
 def load_some(provider_ids: Iterable[int]) -> list[Candidate]:
     """The enabled ones of these providers with their routes, in a few queries however many."""
+    read_flags()
     spares = _spares()
     providers = Provider.objects.usable().filter(pk__in=list(provider_ids))
     found = []

@@ -10,10 +10,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypedDict
 
-from django.conf import settings
 from django.utils import timezone
 
-from providers import metrics
+from providers import flags, metrics
 from providers.errors import CallError
 from providers.routes import RouteState
 from providers.snapshot import Candidate
@@ -63,7 +62,8 @@ class Tally:
     begun: bool = False
     judged: bool = False
     calls_tools: bool = False
-    text: list[str] = field(default_factory=list)  # kept only for emergency answers
+    keeps: bool = field(default_factory=lambda: flags.on("emergency_answers"))
+    text: list[str] = field(default_factory=list)  # where it keeps them
     held: list[ClientEvent] = field(default_factory=list)
     ttft_ms: int | None = None
     overhead_ms: float = 0.0
@@ -112,7 +112,7 @@ class Tally:
     def _count(self, event: ClientEvent) -> None:
         if isinstance(event, (TextDelta, ReasoningDelta)):
             self.characters += len(event.text)
-            if settings.EMERGENCY_ANSWERS and isinstance(event, TextDelta):
+            if self.keeps and isinstance(event, TextDelta):
                 self.text.append(event.text)
         elif isinstance(event, UsageReport):
             self.usage = event.usage

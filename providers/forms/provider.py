@@ -7,9 +7,9 @@ from django import forms
 from django.contrib.auth.models import User
 from django.utils import timezone
 
-from providers import changes, presets, roster, snapshot
+from providers import changes, flags, presets, roster, snapshot
 from providers.forms.connection import ConnectionForm
-from providers.models import Provider
+from providers.models import Provider, ProviderType, read_flags
 from providers.targets import Connection
 
 # What each type says of the roads; routing.py does accordingly.
@@ -99,13 +99,15 @@ class ProviderForm(ConnectionForm):
     @classmethod
     def for_preset(cls, preset: presets.Preset) -> "ProviderForm":
         """An empty form filled with what is known of a vendor."""
+        read_flags()
+        smart = flags.on("smart_routing")
         return cls(
             initial={
                 "name": "" if preset.is_custom else preset.name,
                 "preset": preset.slug,
                 "kind": preset.kind.value,
                 "base_url": preset.base_url,
-                "provider_type": preset.provider_type,
+                "provider_type": preset.provider_type if smart else ProviderType.LEGACY,
                 "routing_method": preset.routing_method,
                 "prefer_direct": preset.prefer_direct,
                 "fallback_enabled": preset.fallback_enabled,

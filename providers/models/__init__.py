@@ -2,6 +2,7 @@
 
 from providers.models.attempt import Attempt, Purpose
 from providers.models.audit import AuditEvent
+from providers.models.flag import FlagSetting, read_flags
 from providers.models.gateway import Gateway
 from providers.models.language_model import LanguageModel, ModelSource
 from providers.models.preferences import (
@@ -20,6 +21,7 @@ __all__ = [
     "BulkChange",
     "CatalogueVisit",
     "Favourite",
+    "FlagSetting",
     "Gateway",
     "HealthStatus",
     "LanguageModel",
@@ -31,5 +33,6 @@ __all__ = [
     "Route",
     "RoutingMethod",
     "breaker_columns",
+    "read_flags",
     "route_columns",
 ]

@@ -11,7 +11,7 @@ from django.core.validators import MinValueValidator
 from django.db import connection, models
 from django.utils import timezone
 
-from providers import changes
+from providers import changes, flags
 from providers.fields import EncryptedJSONField, EncryptedTextField, mask
 from providers.models.announced import Announced
 from providers.models.gateway import Gateway
@@ -200,6 +200,8 @@ class Provider(Announced):
         """Method and endpoint of every route it has: direct, its own gateway, and what stands in,
         other gateways and our own process where there is one."""
         endpoints = {self.endpoint(), *gateways, *([""] if settings.GATEWAY_TOKEN else [])}
+        if not flags.on("gateway_sdk"):
+            endpoints.discard("")
         return {(Method.DIRECT.value, "")} | {(Method.GATEWAY.value, each) for each in endpoints}
 
     def forget_learned(self) -> None:

@@ -48,7 +48,7 @@ async def test_it_works() -> None:
 
 async def test_nothing_is_kept_or_found_where_it_is_off(settings: Settings) -> None:
     """Which is the default."""
-    assert real_settings.ENV.emergency_answers is False
+    assert real_settings.ENV.emergency_answers is None
     settings.EMERGENCY_ANSWERS = False
     await kept()
     settings.EMERGENCY_ANSWERS = True

@@ -1,0 +1,70 @@
+"""The settings page: feature flags, how long things are kept, and who may change what."""
+
+from dataclasses import dataclass
+
+from django.conf import settings
+from django.contrib import messages
+from django.db import transaction
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import path
+from django.views.decorators.http import require_POST, require_safe
+
+from providers import audit, flags
+from providers.flags import Flag
+from providers.models import FlagSetting, read_flags
+from providers.views.access import Request, staff_only
+
+# What is kept, the setting that says how long, in days.
+KEPT = (
+    ("Attempts of chats and of /v1", "KEEP_ATTEMPTS"),
+    ("Attempts of checks and tests", "KEEP_PROBES"),
+    ("Hourly figures", "KEEP_ROLLUPS"),
+    ("Closed incidents", "KEEP_INCIDENTS"),
+    ("Removed providers", "KEEP_REMOVED"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """A flag as the page shows it."""
+
+    flag: Flag
+    on: bool
+    source: flags.Source
+
+
+@require_safe
+def index(request: HttpRequest) -> HttpResponse:
+    """Everybody may look; operators change."""
+    read_flags()
+    switches = [Switch(flag, *flags.state(name)) for name, flag in flags.FLAGS.items()]
+    kept = [(words, name, getattr(settings, name)) for words, name in KEPT]
+    return render(request, "settings/index.html", {"switches": switches, "kept": kept})
+
+
+@require_POST
+@staff_only
+def switch(request: Request, name: str) -> HttpResponse:
+    """Sets one flag for the instance; one that the environment pins stays as it is."""
+    if name not in flags.FLAGS:
+        raise Http404
+    read_flags()
+    was, source = flags.state(name)
+    wanted = request.POST.get("on") == "on"
+    if source == "environment":
+        messages.error(request, f"{flags.FLAGS[name].variable} pins this flag: change it there.")
+    elif wanted != was:
+        with transaction.atomic():
+            row, _ = FlagSetting.objects.update_or_create(name=name, defaults={"enabled": wanted})
+            told = {True: "on", False: "off"}
+            audit.note(request.user, "changed", row, {"enabled": [told[was], told[wanted]]})
+        read_flags()
+        messages.success(request, f"{row} is {told[wanted]}. It holds everywhere within 2 s.")
+    return redirect("settings:index")
+
+
+urlpatterns = [
+    path("", index, name="index"),
+    path("flags/<slug:name>/", switch, name="flag"),
+]
