@@ -257,8 +257,8 @@ class Environment(BaseSettings):
     emergency_answers: bool | None = Field(
         default=None,
         description="Pins the flag. When every route has failed, answer with the same person's or"
-        " key's earlier answer to the identical question, marked with its age. Answers are then kept in Redis"
-        " for a day, encrypted with ENCRYPTION_KEYS.",
+        " key's earlier answer to the identical question, marked with its age. Answers are then"
+        " kept in Redis for a day, encrypted with ENCRYPTION_KEYS.",
         examples=["true"],
     )
     api_keep_alive: float = Field(
