@@ -6,7 +6,7 @@ from django.urls import URLPattern, URLResolver, include, path
 from django.views.generic import RedirectView
 
 from opencode_web import failures, setup
-from providers.views import activity, exposition, model
+from providers.views import activity, exposition, gateways, model
 from providers.views import settings as settings_page
 
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -20,6 +20,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("sign-out/", auth_views.LogoutView.as_view(), name="sign-out"),
     path("chat/", include("chat.urls")),
     path("providers/", include("providers.urls")),
+    path("gateways/", include((gateways.urlpatterns, "gateways"))),
     path("models/", include((model.urlpatterns, "models"))),
     path("status/", include("health.urls")),
     path("activity/", include((activity.urlpatterns, "activity"))),

@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING, Any, cast
 
-from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth.models import User
 from django.core.paginator import Paginator
@@ -11,8 +10,9 @@ from django.db.models import F, Model, QuerySet
 from django.http import HttpRequest
 from django.utils.functional import cached_property
 
-from providers import addresses, audit, changes
+from providers import audit, changes
 from providers.fields import mask
+from providers.forms import GatewayForm
 from providers.models import (
     FORGOTTEN,
     Attempt,
@@ -31,13 +31,12 @@ if TYPE_CHECKING:
     _LanguageModelAdmin = admin.ModelAdmin[LanguageModel]
     _AttemptAdmin = admin.ModelAdmin[Attempt]
     _GatewayAdmin = admin.ModelAdmin[Gateway]
-    _GatewayForm = forms.ModelForm[Gateway]
     _Providers = QuerySet[Provider]
     _LanguageModels = QuerySet[LanguageModel]
 else:
     _AnyAdmin = admin.ModelAdmin
     _ProviderAdmin = _RouteAdmin = _LanguageModelAdmin = _AttemptAdmin = admin.ModelAdmin
-    _GatewayAdmin, _GatewayForm = admin.ModelAdmin, forms.ModelForm
+    _GatewayAdmin = admin.ModelAdmin
 
 
 class ReadOnly:
@@ -255,50 +254,6 @@ class AuditEventAdmin(ReadOnly, _AnyAdmin):
             f"{name}: {was or '-'} -> {now or '-'}" for name, (was, now) in event.changes.items()
         )
         return "; ".join(told)
-
-
-class GatewayForm(_GatewayForm):
-    """The key is written and never shown; it goes only to the server it was typed for."""
-
-    # Not the model's own field: that refuses a name without a dot, as containers have.
-    address = forms.CharField(
-        max_length=500, help_text="A LiteLLM proxy, such as http://litellm.example:4000"
-    )
-    new_key = forms.CharField(
-        label="Key",
-        required=False,
-        widget=forms.PasswordInput(attrs={"autocomplete": "off"}),
-        help_text="Left empty, the stored one stays.",
-    )
-
-    class Meta:
-        model = Gateway
-        fields = ("name", "enabled")
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.initial.setdefault("address", self.instance.url)
-
-    def clean_address(self) -> str:
-        tidied = addresses.tidy(self.cleaned_data["address"])
-        if tidied.problem:
-            raise forms.ValidationError(tidied.problem)
-        if Gateway.objects.exclude(pk=self.instance.pk).filter(url=tidied.url).exists():
-            raise forms.ValidationError("There is a gateway with this address.")
-        return tidied.url
-
-    def clean(self) -> dict[str, Any]:
-        cleaned = super().clean() or {}
-        server = addresses.origin(cleaned.get("address", self.instance.url))
-        moved = server != addresses.origin(self.instance.url)
-        if self.instance.api_key and moved and not cleaned.get("new_key"):
-            self.add_error("new_key", "The address is another server's: type its key.")
-        return cleaned
-
-    def save(self, commit: bool = True) -> Gateway:
-        self.instance.url = self.cleaned_data["address"]
-        self.instance.api_key = self.cleaned_data["new_key"].strip() or self.instance.api_key
-        return super().save(commit)
 
 
 @admin.register(Gateway)

@@ -14,6 +14,7 @@ import os
 import re
 from collections.abc import AsyncGenerator, Awaitable, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager
+from importlib import metadata
 from typing import Any
 
 import aiohttp
@@ -83,6 +84,8 @@ class Sdk:
         self.session: aiohttp.ClientSession | None = None
         self.handler: Any = None  # the session as LiteLLM's Anthropic code wants it
         self.problem = "LiteLLM is still loading."
+        self.version = ""
+        self.vendors: list[str] = []
 
     async def load(self) -> None:
         """Imports litellm in a thread: it takes seconds of CPU."""
@@ -95,6 +98,8 @@ class Sdk:
         self.session = http.session(response_class=Brief)
         handlers = self.module.llms.custom_httpx.http_handler
         self.handler = handlers.AsyncHTTPHandler(shared_session=self.session)
+        self.version = metadata.version("litellm")
+        self.vendors = sorted(str(getattr(v, "value", v)) for v in self.module.provider_list)
         self.problem = ""
         log.info("litellm_ready")
 
@@ -130,7 +135,8 @@ async def lifespan(app: Starlette) -> AsyncGenerator[None]:
 async def healthz(request: Request) -> Response:
     """Up at once; `status` is ready only when calls can be made."""
     status = "ready" if sdk.session else "loading"
-    return JSONResponse({"status": status, "problem": sdk.problem})
+    told = {"status": status, "problem": sdk.problem, "version": sdk.version}
+    return JSONResponse(told | {"vendors": sdk.vendors})
 
 
 async def chat_completions(request: Request) -> Response:

@@ -145,6 +145,27 @@ def test_models(
     look(page, "model-presets", *style)
 
 
+def test_gateways_and_settings(
+    site: Site, new_context: Callable[..., BrowserContext], style: tuple[str, int]
+) -> None:
+    """What a gateway answers comes by itself; a wrong address is told at its field; the flags."""
+    connect("http://127.0.0.1:9/v1")
+    page = new_context(**options(style)).new_page()
+    page.goto("/gateways/new/")
+    page.get_by_label("Name").fill("Spare")
+    page.get_by_label("Address").fill("ftp://nowhere")
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator(".errorlist")).to_be_visible()
+    look(page, "gateway-refused", *style)
+    page.get_by_label("Address").fill("http://127.0.0.1:9")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("heading", name="Spare")).to_be_visible()
+    expect(page.get_by_text("could not be reached").first).to_be_visible()
+    look(page, "gateways", *style)
+    page.goto("/settings/")
+    look(page, "settings", *style)
+
+
 def look_at_removal(page: Page, style: tuple[str, int]) -> None:
     """A card's menu, the question, what follows, and the undo."""
     page.goto("/providers/")

@@ -1,0 +1,61 @@
+"""A LiteLLM gateway as operators type it; its key goes only to the server it was typed for."""
+
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+
+from providers import addresses
+from providers.forms.secret import clean_key, key_field
+from providers.models import Gateway
+
+if TYPE_CHECKING:
+    _GatewayForm = forms.ModelForm[Gateway]
+else:
+    _GatewayForm = forms.ModelForm
+
+
+class GatewayForm(_GatewayForm):
+    """The key is written and never shown."""
+
+    # Not the model's own field: that refuses a name without a dot, as containers have.
+    address = forms.CharField(
+        max_length=500,
+        help_text="A LiteLLM proxy, such as http://litellm.example:4000",
+        widget=forms.TextInput(attrs={"inputmode": "url", "spellcheck": "false"}),
+    )
+    new_key = key_field("Key", "Its master key or a virtual key. Left empty, the stored one stays.")
+
+    class Meta:
+        model = Gateway
+        fields = ("name", "enabled")
+        labels = {"enabled": "In use"}
+
+    field_order = ("name", "address", "new_key", "enabled")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.initial.setdefault("address", self.instance.url)
+
+    def clean_address(self) -> str:
+        tidied = addresses.tidy(self.cleaned_data["address"])
+        if tidied.problem:
+            raise forms.ValidationError(tidied.problem)
+        if Gateway.objects.exclude(pk=self.instance.pk).filter(url=tidied.url).exists():
+            raise forms.ValidationError("There is a gateway with this address.")
+        return tidied.url
+
+    def clean_new_key(self) -> str:
+        return clean_key(self.cleaned_data["new_key"])
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        server = addresses.origin(cleaned.get("address", self.instance.url))
+        moved = server != addresses.origin(self.instance.url)
+        if self.instance.api_key and moved and not cleaned.get("new_key"):
+            self.add_error("new_key", "The address is another server's: type its key.")
+        return cleaned
+
+    def save(self, commit: bool = True) -> Gateway:
+        self.instance.url = self.cleaned_data["address"]
+        self.instance.api_key = self.cleaned_data["new_key"] or self.instance.api_key
+        return super().save(commit)
