@@ -437,6 +437,7 @@ def test_the_process_is_up_at_once_says_nothing_and_ends_at_once(tmp_path: Path)
         upstream.reset()
         with client.stream("POST", path, json=body, headers=headers) as answer:
             next(answer.iter_lines())
+            upstream.wait(lambda: upstream.requests, 10)
             stopping = time.monotonic()
             process.terminate()
             process.wait(10)
