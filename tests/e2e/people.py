@@ -1,5 +1,6 @@
 """What a person does in the browser, and the providers they find there."""
 
+import os
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -11,6 +12,9 @@ from chat.models import Message
 from health.models import HealthRollup, Incident
 from providers.models import LanguageModel, Provider
 from tests import fakes
+
+# Seconds in which a page is there; beside the other lanes of `./dev test` it may take longer.
+QUICK = 4.0 if "SIDE_BY_SIDE" in os.environ else 1.0
 
 
 def connect(

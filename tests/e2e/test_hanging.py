@@ -1,0 +1,34 @@
+"""One provider that hangs on every request: no page waits for it, and the others answer."""
+
+import time
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import BrowserContext, expect
+
+from tests import fakes
+from tests.e2e.people import QUICK, answer, ask, connect, wait_status
+from tests.e2e.site import Site
+
+pytestmark = [pytest.mark.browser, pytest.mark.stack]
+PAGES = ("/", "/providers/", "/models/", "/status/", "/chat/", "/gateways/", "/providers/acme/")
+
+
+def test_no_page_waits_for_it_and_the_others_answer(
+    site: Site, new_context: Callable[..., BrowserContext], fake: fakes.Upstream
+) -> None:
+    """While a chat with it is open, too."""
+    connect(fake.fault("stall-headers"), models=("silent",))
+    connect(fake.url, name="Beta", slug="beta")
+    page = new_context().new_page()
+    page.goto("/chat/new/")
+    ask(page, "Are you there?", "silent")
+    expect(page.locator("[data-role=assistant]")).to_be_visible()
+    for address in PAGES:
+        began = time.monotonic()
+        page.goto(address, wait_until="domcontentloaded")
+        assert time.monotonic() - began < QUICK, address
+    page.goto("/chat/new/")
+    ask(page, "And you?", "echo")
+    wait_status(page, "done")
+    assert answer(page) == "And you?"
