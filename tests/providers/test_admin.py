@@ -169,3 +169,54 @@ def test_a_gateway_that_is_removed_is_no_route_any_more(
     candidate = snapshot.load_one(provider.pk)
     assert candidate is not None
     assert all(route.endpoint != "http://litellm:4000" for route in candidate.routes)
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ({"q": "m-1"}, 1),
+        ({"q": "boom"}, 1),
+        ({"q": "m"}, 0),
+        ({"outcome": "network"}, 1),
+        ({"method": "gateway"}, 0),
+        ({}, 2),
+    ],
+)
+def test_attempts_are_found_by_what_an_index_can_find(
+    owner_client: Client, provider: Provider, query: dict[str, str], found: int
+) -> None:
+    """By a request's id, a model's or an error's code in full, and by filters."""
+    attempt = Attempt.objects.create(
+        provider=provider,
+        request_id=uuid4(),
+        method="direct",
+        model_id="m-1",
+        purpose="api",
+        outcome="network",
+        error_code="boom",
+    )
+    address = reverse("admin:providers_attempt_changelist")
+    assert owner_client.get(address, query).context["cl"].result_count == found
+    alone = owner_client.get(address, {"q": str(attempt.request_id)})
+    assert alone.context["cl"].result_count == 1
+
+
+def test_a_breaker_is_reset_by_hand(owner_client: Client, provider: Provider) -> None:
+    """As if nothing had happened, whoever holds an older view of it."""
+    route = provider.routes.first()
+    assert route is not None
+    Route.objects.filter(pk=route.pk).update(state="open", consecutive_failures=5)
+    listed = reverse("admin:providers_route_changelist")
+    owner_client.post(listed, {"action": "reset_breaker", "_selected_action": [route.pk]})
+    again = Route.objects.get(pk=route.pk)
+    assert (again.state, again.consecutive_failures) == ("closed", 0)
+    assert again.epoch == route.epoch + 1
+
+
+def test_a_person_who_has_chatted_can_be_deleted(owner_client: Client, stranger: User) -> None:
+    """With what they wrote; by itself a conversation is nobody's to delete here."""
+    conversation = Conversation.objects.create(owner=stranger, title="Private")
+    page = reverse("admin:auth_user_delete", args=[stranger.pk])
+    assert owner_client.post(page, {"post": "yes"}).status_code == 302
+    assert not User.objects.filter(pk=stranger.pk).exists()
+    assert not Conversation.objects.filter(pk=conversation.pk).exists()
