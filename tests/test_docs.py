@@ -10,6 +10,7 @@ from opencode_web.env import Environment
 from providers.breaker import WEIGHTS, Weight
 from providers.errors import ErrorKind
 from providers.rules import Rules
+from tests.e2e import pictures
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text()
@@ -77,3 +78,8 @@ def test_glossary_terms_are_the_designs() -> None:
     terms = re.findall(r"^\| \*\*(.+?)\*\*", (ROOT / "docs" / "glossary.md").read_text(), re.M)
     assert [term.lower() for term in terms] == sorted(term.lower() for term in terms)
     assert {"provider", "route", "attempt", "plan", "turn", "target"} <= set(terms)
+
+
+def test_every_picture_is_there_and_shown() -> None:
+    """One that no page shows is taken for nothing."""
+    assert {path.name for path in pictures.IMAGES.glob("*.png")} == pictures.shown()
