@@ -12,7 +12,8 @@ from django.views.decorators.http import require_POST, require_safe
 
 from providers import audit, flags
 from providers.flags import Flag
-from providers.models import FlagSetting, read_flags
+from providers.models import FlagSetting, Provider, ProviderType, read_flags
+from providers.views import transfer
 from providers.views.access import Request, staff_only
 
 # What is kept, the setting that says how long, in days.
@@ -40,7 +41,9 @@ def index(request: HttpRequest) -> HttpResponse:
     read_flags()
     switches = [Switch(flag, *flags.state(name)) for name, flag in flags.FLAGS.items()]
     kept = [(words, name, getattr(settings, name)) for words, name in KEPT]
-    return render(request, "settings/index.html", {"switches": switches, "kept": kept})
+    legacy = Provider.objects.filter(provider_type=ProviderType.LEGACY).count()
+    context = {"switches": switches, "kept": kept, "legacy": legacy}
+    return render(request, "settings/index.html", context)
 
 
 @require_POST
@@ -67,4 +70,5 @@ def switch(request: Request, name: str) -> HttpResponse:
 urlpatterns = [
     path("", index, name="index"),
     path("flags/<slug:name>/", switch, name="flag"),
+    *transfer.urlpatterns,
 ]

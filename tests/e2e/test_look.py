@@ -113,6 +113,29 @@ def test_providers(
     assert Provider.objects.count() == 2
 
 
+def test_transfer(
+    site: Site, new_context: Callable[..., BrowserContext], style: tuple[str, int]
+) -> None:
+    """Import with its preview and a key that is missing, export, and legacy providers."""
+    golden = Path(__file__).parents[1] / "providers" / "importing" / "golden" / "opencode.json"
+    page = new_context(**options(style)).new_page()
+    page.goto("/settings/import/")
+    page.get_by_role("button", name="Preview").click()
+    expect(page.locator(".errorlist")).to_contain_text("Choose a file")
+    look(page, "import", *style)
+    page.get_by_label("Configuration file").set_input_files(golden)
+    page.get_by_role("button", name="Preview").click()
+    expect(page.get_by_label("Key for Relay")).to_be_visible()
+    look(page, "import-preview", *style)
+    page.get_by_role("button", name="Import", exact=True).click()
+    expect(page.get_by_role("button", name="Opt all in")).to_be_visible()
+    look(page, "legacy", *style)
+    page.goto("/providers/relay/#connection")
+    look(page, "legacy-provider", *style)
+    page.goto("/settings/export/")
+    look(page, "export", *style)
+
+
 def test_models(
     site: Site, new_context: Callable[..., BrowserContext], style: tuple[str, int]
 ) -> None:

@@ -1,0 +1,142 @@
+"""Stores what a plan says, all of it in one transaction or nothing.
+
+Imported providers begin as legacy; opting in, and the way back, are here as well.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.utils import timezone
+
+from providers import audit, changes, presets
+from providers.importing import exporting, plan
+from providers.importing.entries import Entry, ModelEntry, Parsed
+from providers.importing.plan import Step
+from providers.models import LanguageModel, ModelSource, Provider, ProviderType
+
+_COLUMNS = {"headers": "extra_headers"}
+TELLER = "import"  # the source of a fact that a file told
+
+
+def planned(parsed: Parsed) -> tuple[Step, ...]:
+    """The plan against what is stored now."""
+    gone = Provider.with_removed.exclude(removed_at=None).values_list("slug", flat=True)
+    return plan.steps(parsed, {each.slug: each for each in exporting.entries()}, set(gone))
+
+
+def apply(parsed: Parsed, user: User | None) -> tuple[Step, ...]:
+    """Does what the plan says, and returns it."""
+    with transaction.atomic():
+        done = planned(parsed)
+        for step in done:
+            if step.entry is not None:
+                _store(step, step.entry, user)
+        for step in done:
+            if step.entry is not None and step.entry.alternatives is not None:
+                _stand_in(step.entry.slug, step.entry.alternatives)
+        changes.announce("providers")
+    return done
+
+
+def _store(step: Step, entry: Entry, user: User | None) -> None:
+    if step.verb == "created":
+        provider = _new(entry, user)
+        audit.note(user, "imported", provider)
+    else:
+        provider = Provider.objects.select_for_update().get(slug=entry.slug)
+        before = audit.values(provider)
+        _write(provider, _wanted(entry, step.columns), user)
+        audit.noted(user, "imported", provider, before)
+        if step.columns & {"kind", "base_url", "api_key", "headers", "gateway_api_key"}:
+            provider.forget_learned()
+    provider.ensure_routes()
+    _store_models(provider, step.models)
+
+
+def _new(entry: Entry, user: User | None) -> Provider:
+    preset = presets.get(entry.preset)
+    provider = Provider(
+        slug=entry.slug,
+        preset=preset.slug,
+        provider_type=ProviderType.LEGACY,
+        routing_method=preset.routing_method,
+        prefer_direct=preset.prefer_direct,
+        fallback_enabled=preset.fallback_enabled,
+        health_check_interval=preset.health_check_interval,
+        created_by=user,
+    )
+    said = {"name", "kind", "base_url", "api_key", "headers", "gateway_api_key", *entry.settings}
+    _write(provider, _wanted(entry, said), user)
+    return provider
+
+
+def _wanted(entry: Entry, columns: Iterable[str]) -> dict[str, Any]:
+    """Values by column; what the file does not tell is left out."""
+    known = {name: entry.settings.get(name, getattr(entry, name, None)) for name in columns}
+    return {
+        _COLUMNS.get(name, name): value
+        for name, value in known.items()
+        if value is not None and name != "alternatives"
+    }
+
+
+def _write(provider: Provider, values: dict[str, Any], user: User | None) -> None:
+    for name, value in values.items():
+        setattr(provider, name, value)
+    if "api_key" in values:
+        provider.key_set_at, provider.key_set_by = timezone.now(), user
+    provider.save()
+
+
+def _store_models(provider: Provider, models: Sequence[ModelEntry]) -> None:
+    known = {row.model_id: row for row in provider.language_models.all()}
+    new: list[LanguageModel] = []
+    for model in models:
+        row = known.get(model.model_id)
+        facts = dict(model.facts)
+        told = {name: TELLER for name in facts if name not in ("enabled", "parameters")}
+        if row is None:
+            new.append(
+                LanguageModel(
+                    provider=provider,
+                    model_id=model.model_id,
+                    source=ModelSource.MANUAL,
+                    sources=told,
+                    **({"name": model.model_id} | facts),
+                )
+            )
+            continue
+        for name, value in facts.items():
+            setattr(row, name, value)
+        row.sources |= told
+        row.save()
+    LanguageModel.objects.bulk_create(new, batch_size=500)
+
+
+def _stand_in(slug: str, others: Sequence[str]) -> None:
+    provider = Provider.objects.get(slug=slug)
+    provider.alternatives.set(Provider.objects.filter(slug__in=others).exclude(pk=provider.pk))
+
+
+def opt_in(providers: Iterable[Provider], user: User) -> list[Provider]:
+    """Legacy providers become what their vendor's preset says: learning, fallback, both roads."""
+    found = [each for each in providers if each.provider_type == ProviderType.LEGACY]
+    _retype(found, {each.pk: presets.get(each.preset).provider_type for each in found}, user)
+    return found
+
+
+def opt_out(provider: Provider, user: User) -> None:
+    """The way back: directly as before; what was learned is kept, and not asked."""
+    _retype([provider], {provider.pk: ProviderType.LEGACY.value}, user)
+
+
+def _retype(providers: Sequence[Provider], types: dict[int, str], user: User) -> None:
+    with transaction.atomic():
+        for provider in providers:
+            before = audit.values(provider)
+            provider.provider_type = types[provider.pk]
+            provider.save(update_fields=["provider_type"])
+            audit.noted(user, "changed", provider, before)
+        changes.announce("providers")

@@ -1,0 +1,133 @@
+"""What an import would do: each provider created, changed, unchanged or skipped, and why. No I/O.
+
+Compares what a file says with what is stored, both as entries; silence of the file changes nothing.
+A second import of the same file therefore finds nothing to do.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from providers import addresses
+from providers.importing.entries import Entry, ModelEntry, Parsed
+
+type Verb = Literal["created", "changed", "unchanged", "skipped"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One provider: what happens to it and, in sentences without any secret, why."""
+
+    verb: Verb
+    name: str
+    says: tuple[str, ...] = ()
+    entry: Entry | None = None  # what is to be stored; None where nothing is
+    columns: frozenset[str] = frozenset()  # those of a changed provider that are written
+    models: tuple[ModelEntry, ...] = ()  # those to be written
+    missing: tuple[str, ...] = ()
+    needs_key: bool = False
+
+
+def steps(
+    parsed: Parsed, stored: Mapping[str, Entry], removed: Collection[str] = ()
+) -> tuple[Step, ...]:
+    """One for each provider of the file, in its order, then what was not understood."""
+    found = [
+        _step(entry, stored.get(entry.slug), entry.slug in removed) for entry in parsed.entries
+    ]
+    left = [Step(verb="skipped", name=each.name, says=(each.reason,)) for each in parsed.skipped]
+    return (*found, *left)
+
+
+def with_keys(parsed: Parsed, typed: Mapping[str, str]) -> Parsed:
+    """The same with the keys that somebody typed for what the file only names."""
+    filled = [
+        replace(entry, api_key=typed[entry.slug]) if typed.get(entry.slug) else entry
+        for entry in parsed.entries
+    ]
+    return replace(parsed, entries=tuple(filled))
+
+
+def _step(entry: Entry, stored: Entry | None, is_removed: bool) -> Step:
+    if is_removed:
+        return _skipped(entry, "It was removed here a short while ago: bring it back instead.")
+    if stored is None:
+        return _created(entry)
+    if addresses.origin(stored.base_url) != addresses.origin(entry.base_url):
+        host = addresses.host(stored.base_url)
+        return _skipped(entry, f"Another provider of this name is here, at {host}: rename one.")
+    return _changed(entry, stored)
+
+
+def _skipped(entry: Entry, reason: str) -> Step:
+    return Step(verb="skipped", name=entry.name, says=(reason,))
+
+
+def _created(entry: Entry) -> Step:
+    legacy = entry.settings.get("provider_type", "legacy") == "legacy"
+    says = [
+        f"At {addresses.host(entry.base_url)}, with {_counted(len(entry.models), 'model')}.",
+        "Legacy: directly as before, until you opt it in." if legacy else "Routed as exported.",
+        *entry.notes,
+    ]
+    return Step(
+        verb="created",
+        name=entry.name,
+        says=tuple(says),
+        entry=entry,
+        models=entry.models,
+        missing=entry.missing,
+        needs_key=entry.api_key is None and _misses_key(entry),
+    )
+
+
+def _misses_key(entry: Entry) -> bool:
+    return any(each.startswith("key") for each in entry.missing)
+
+
+def _changed(entry: Entry, stored: Entry) -> Step:
+    columns = {name for name in ("name", "kind", "base_url") if _differs(name, entry, stored)}
+    columns |= {
+        name
+        for name in ("api_key", "headers", "gateway_api_key", "alternatives")
+        if getattr(entry, name) is not None and _differs(name, entry, stored)
+    }
+    columns |= {name for name, said in entry.settings.items() if stored.settings.get(name) != said}
+    before = {model.model_id: model.facts for model in stored.models}
+    models = tuple(each for each in entry.models if _tells(each, before.get(each.model_id)))
+    if not columns and not models:
+        return Step(verb="unchanged", name=entry.name, says=("Everything is here already.",))
+    new = sum(each.model_id not in before for each in models)
+    says = tuple(
+        f"{words}."
+        for words in (
+            f"Changes {', '.join(_words(each) for each in sorted(columns))}" if columns else "",
+            f"Adds {_counted(new, 'model')}" if new else "",
+            f"Changes {_counted(len(models) - new, 'model')}" if len(models) > new else "",
+        )
+        if words
+    )
+    return Step(
+        verb="changed",
+        name=entry.name,
+        says=says,
+        entry=entry,
+        columns=frozenset(columns),
+        models=models,
+    )
+
+
+def _differs(name: str, entry: Entry, stored: Entry) -> bool:
+    return bool(getattr(entry, name) != getattr(stored, name))
+
+
+def _tells(model: ModelEntry, known: Mapping[str, Any] | None) -> bool:
+    return known is None or any(known.get(name) != said for name, said in model.facts.items())
+
+
+def _words(column: str) -> str:
+    return {"api_key": "the key", "base_url": "the address"}.get(column, column.replace("_", " "))
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,35 @@
+"""`manage.py export_providers`: all providers as JSON, without secrets or sealed."""
+
+import getpass
+import json
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from providers import audit
+from providers.importing import exporting, own
+
+
+class Command(BaseCommand):
+    help = "Writes all providers to standard output, for import_providers or for OpenCode."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        way = parser.add_mutually_exclusive_group()
+        way.add_argument("--opencode", action="store_true", help="as an opencode.json")
+        way.add_argument("--sealed", action="store_true", help="with the secrets, encrypted")
+        parser.add_argument("--passphrase-env", metavar="NAME", help="the variable to take it from")
+
+    def handle(self, *args: Any, opencode: bool, sealed: bool, **options: Any) -> None:
+        found = exporting.entries()
+        written = exporting.opencode(found) if opencode else own.document(found, secrets=sealed)
+        if sealed:
+            written = own.seal(written, self._passphrase(options["passphrase_env"]))
+        audit.note(None, "exported", "all providers (command)", kind="provider")
+        self.stdout.write(json.dumps(written, indent=2))
+
+    def _passphrase(self, variable: str | None) -> str:
+        typed = settings.PROVIDER_KEY(variable) if variable else getpass.getpass("Passphrase: ")
+        if len(typed) < 12:
+            raise CommandError("A passphrase has twelve characters at least.")
+        return str(typed)

@@ -1,0 +1,177 @@
+"""Import, export and legacy providers: an upload, what it would do, and only then the doing."""
+
+from typing import Any
+
+from django.contrib import messages
+from django.core.exceptions import ValidationError
+from django.http import HttpResponse, JsonResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import path
+from django.utils import timezone
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from providers import audit, flags
+from providers.forms.secret import clean_key
+from providers.forms.transfer import ExportForm, ImportForm
+from providers.importing import applying, exporting, own, plan, reading, waiting
+from providers.importing.entries import Malformed, Parsed, nobody
+from providers.models import Provider, ProviderType, Route
+from providers.types import Method
+from providers.views.access import Request, in_background, staff_only
+
+_AWAY = "Redis, which keeps the file for the preview, is away. Try again in a moment."
+_GONE = "The preview is older than half an hour, or was used: upload the file again."
+
+
+@never_cache
+@require_http_methods(["GET", "POST"])
+@staff_only
+def upload(request: Request) -> HttpResponse:
+    """The file; what is wrong with it is said at its field."""
+    form = ImportForm(request.POST or None, request.FILES or None)
+    if request.method == "POST" and form.is_valid():
+        try:
+            document = reading.opened(form.cleaned_data["source"], form.cleaned_data["passphrase"])
+            reading.parsed(document, nobody, form.cleaned_data["auth"])
+            waiting.keep(request.user.pk, document, form.cleaned_data["auth"])
+        except Malformed as exc:
+            form.add_error("passphrase" if "passphrase" in str(exc) else "source_file", str(exc))
+        except waiting.Away:
+            form.add_error(None, _AWAY)
+        else:
+            return redirect("settings:import-preview")
+    status = 422 if form.errors else 200
+    return render(request, "settings/import.html", {"form": form}, status=status)
+
+
+@never_cache
+@require_http_methods(["GET", "POST"])
+@staff_only
+def preview(request: Request) -> HttpResponse:
+    """What would happen, with a field for each key that the file only names; then the doing."""
+    try:
+        parsed = _waiting(request)
+    except waiting.Away:
+        messages.error(request, _AWAY)
+        return redirect("settings:import")
+    if parsed is None:
+        messages.error(request, _GONE)
+        return redirect("settings:import")
+    if request.method == "POST":
+        return _done(request, parsed)
+    return _previewed(request, parsed, {})
+
+
+def _waiting(request: Request) -> Parsed | None:
+    kept = waiting.kept(request.user.pk)
+    return reading.parsed(kept[0], nobody, kept[1]) if kept else None
+
+
+def _previewed(request: Request, parsed: Parsed, errors: dict[str, str]) -> HttpResponse:
+    found = applying.planned(parsed)
+    context = {
+        "source": parsed.source,
+        "rows": [(step, errors.get(step.entry.slug if step.entry else "", "")) for step in found],
+        "any": any(step.entry for step in found),
+        "counts": _counts(found),
+    }
+    return render(request, "settings/preview.html", context, status=422 if errors else 200)
+
+
+def _counts(steps: tuple[plan.Step, ...]) -> str:
+    verbs = [step.verb for step in steps]
+    every = ("created", "changed", "unchanged", "skipped")
+    return ", ".join(f"{verbs.count(verb)} {verb}" for verb in every if verb in verbs)
+
+
+def _done(request: Request, parsed: Parsed) -> HttpResponse:
+    typed, errors = {}, {}
+    for entry in parsed.entries:
+        try:
+            typed[entry.slug] = clean_key(request.POST.get(f"key-{entry.slug}", "")[:2000])
+        except ValidationError as exc:
+            errors[entry.slug] = exc.messages[0]
+    if errors:
+        return _previewed(request, parsed, errors)
+    steps = applying.apply(plan.with_keys(parsed, typed), request.user)
+    waiting.forget(request.user.pk)
+    slugs = [step.entry.slug for step in steps if step.entry]
+    for pk in Provider.objects.filter(slug__in=slugs, enabled=True).values_list("pk", flat=True):
+        if not in_background("providers.tasks.look_over", pk):
+            break
+    messages.success(request, f"Imported: {_counts(steps)}.")
+    created = any(step.verb == "created" for step in steps)
+    return redirect("settings:legacy" if created else "providers:index")
+
+
+@never_cache
+@require_http_methods(["GET", "POST"])
+@staff_only
+def export(request: Request) -> HttpResponse:
+    form = ExportForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        way = form.cleaned_data["way"]
+        audit.note(request.user, "exported", f"all providers ({way})", kind="provider")
+        return _file(_exported(way, form.cleaned_data["passphrase"]), way)
+    context = {"form": form, "count": Provider.objects.count()}
+    return render(request, "settings/export.html", context, status=422 if form.errors else 200)
+
+
+def _exported(way: str, passphrase: str) -> dict[str, Any]:
+    found = exporting.entries()
+    if way == "opencode":
+        return exporting.opencode(found)
+    written = own.document(found, secrets=way == "sealed")
+    return own.seal(written, passphrase) if way == "sealed" else written
+
+
+def _file(document: dict[str, Any], way: str) -> HttpResponse:
+    response = JsonResponse(document, json_dumps_params={"indent": 2})
+    name = "opencode" if way == "opencode" else f"providers-{timezone.now():%Y-%m-%d}-{way}"
+    response["Content-Disposition"] = f'attachment; filename="{name}.json"'
+    return response
+
+
+@require_safe
+@staff_only
+def legacy(request: Request) -> HttpResponse:
+    """The providers that go direct as before, each with what opting in would bring."""
+    rows = Provider.objects.filter(provider_type=ProviderType.LEGACY).in_order()
+    failing = Route.objects.filter(
+        provider__in=rows, method=Method.DIRECT.value, consecutive_failures__gt=0
+    ).values_list("provider", flat=True)
+    context = {"providers": rows, "failing": set(failing), "smart": flags.on("smart_routing")}
+    return render(request, "settings/legacy.html", context)
+
+
+@require_POST
+@staff_only
+def opt_in(request: Request, slug: str = "") -> HttpResponse:
+    """One, or all."""
+    rows = Provider.objects.filter(provider_type=ProviderType.LEGACY)
+    found = applying.opt_in(rows.filter(slug=slug) if slug else rows, request.user)
+    if found:
+        names = found[0].name if len(found) == 1 else f"{len(found)} providers"
+        messages.success(request, f"Opted in: {names}. What works is learned from now on.")
+    return redirect("providers:detail", slug) if slug else redirect("settings:legacy")
+
+
+@require_POST
+@staff_only
+def opt_out(request: Request, slug: str) -> HttpResponse:
+    provider = get_object_or_404(Provider, slug=slug)
+    applying.opt_out(provider, request.user)
+    messages.success(request, f"{provider.name} is legacy again: directly, as before.")
+    return redirect("providers:detail", slug)
+
+
+urlpatterns = [
+    path("import/", upload, name="import"),
+    path("import/preview/", preview, name="import-preview"),
+    path("export/", export, name="export"),
+    path("legacy/", legacy, name="legacy"),
+    path("legacy/opt-in/", opt_in, name="opt-in-all"),
+    path("legacy/<slug:slug>/opt-in/", opt_in, name="opt-in"),
+    path("legacy/<slug:slug>/opt-out/", opt_out, name="opt-out"),
+]

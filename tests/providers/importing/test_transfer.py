@@ -1,0 +1,172 @@
+"""Import, export and opting in, as operators do it: on the pages and by the commands."""
+
+import json
+from collections.abc import Callable
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.core.management import CommandError, call_command
+from django.test import Client
+
+from providers.models import AuditEvent, Provider
+
+GOLDEN = Path(__file__).parent / "golden"
+MakeProvider = Callable[..., Provider]
+pytestmark = pytest.mark.django_db
+SECRET = "zai-secret-0123456789"
+
+
+def upload(client: Client, name: str = "opencode.json", **more: str) -> str:
+    files = {"source_file": SimpleUploadedFile(name, (GOLDEN / name).read_bytes())}
+    if name == "opencode.json":
+        files["auth_file"] = SimpleUploadedFile("auth.json", (GOLDEN / "auth.json").read_bytes())
+    answer = client.post("/settings/import/", {**files, **more}, follow=True)
+    return answer.content.decode()
+
+
+def test_a_preview_stores_nothing_and_shows_no_secret(owner_client: Client) -> None:
+    """It says what would be created and skipped, and asks for the key that is only named."""
+    page = upload(owner_client)
+    assert "3 created, 2 skipped" in page
+    assert 'name="key-relay"' in page
+    assert SECRET not in page
+    assert not Provider.objects.exists()
+
+
+def test_the_yes_stores_all_as_legacy_and_a_second_time_changes_nothing(
+    owner_client: Client,
+) -> None:
+    """With the key that was typed in the preview, and an event for each without any secret."""
+    upload(owner_client)
+    owner_client.post("/settings/import/preview/", {"key-relay": "typed-0123456789"})
+    relay, zai = Provider.objects.get(slug="relay"), Provider.objects.get(slug="zai-coding-plan")
+    assert (relay.api_key, zai.api_key) == ("typed-0123456789", SECRET)
+    assert {each.provider_type for each in Provider.objects.all()} == {"legacy"}
+    assert dict(relay.extra_headers or {}) == {"X-Team": "a"}  # type: ignore[arg-type]
+    assert list(relay.language_models.order_by("enabled").values_list("enabled", flat=True)) == [
+        False,
+        True,
+    ]
+    assert AuditEvent.objects.filter(verb="imported").count() == 3
+    assert SECRET not in str(list(AuditEvent.objects.values()))
+    assert "3 unchanged, 2 skipped" in upload(owner_client)
+    assert "Import</button>" not in upload(owner_client)
+
+
+def test_a_bad_key_is_said_at_its_field_and_nothing_is_stored(owner_client: Client) -> None:
+    upload(owner_client)
+    answer = owner_client.post("/settings/import/preview/", {"key-relay": "not a key"})
+    assert answer.status_code == 422
+    assert "A key has no spaces" in answer.content.decode()
+    assert not Provider.objects.exists()
+
+
+def test_a_preview_that_is_gone_asks_for_the_file_again(owner_client: Client) -> None:
+    owner_client.post("/settings/import/preview/")
+    answer = owner_client.get("/settings/import/preview/", follow=True)
+    assert "upload the file again" in answer.content.decode()
+
+
+def test_a_bad_file_is_refused_at_its_field(owner_client: Client) -> None:
+    """What was pasted is not shown again: it may hold keys."""
+    answer = owner_client.post("/settings/import/", {"source": '{"provider": "sk-secret"}'})
+    page = answer.content.decode()
+    assert answer.status_code == 422
+    assert "provider: an object is expected here." in page
+    assert "sk-secret" not in page
+
+
+def test_a_key_never_goes_to_another_server(
+    owner_client: Client, make_provider: MakeProvider
+) -> None:
+    """A provider of the same name elsewhere is left alone."""
+    make_provider("Relay", base_url="https://elsewhere.example/v1", api_key="kept-0123456789")
+    assert "rename one" in upload(owner_client)
+    owner_client.post("/settings/import/preview/", {"key-relay": "typed-0123456789"})
+    assert Provider.objects.get(slug="relay").api_key == "kept-0123456789"
+
+
+def test_legacy_providers_are_opted_in_and_go_back(
+    owner_client: Client, make_provider: MakeProvider
+) -> None:
+    """One by one, or all; each page says so."""
+    for name in ("Acme", "Beta", "Gamma"):
+        make_provider(name, provider_type="legacy")
+    assert "Opt all in" in owner_client.get("/settings/legacy/").content.decode()
+    page = owner_client.post("/settings/legacy/acme/opt-in/", follow=True).content.decode()
+    assert "Back to direct only" in page
+    assert Provider.objects.get(slug="beta").provider_type == "legacy"
+    owner_client.post("/settings/legacy/opt-in/")
+    assert not Provider.objects.filter(provider_type="legacy").exists()
+    page = owner_client.post("/settings/legacy/beta/opt-out/", follow=True).content.decode()
+    assert "Opt in to routing" in page
+
+
+@pytest.mark.parametrize("page", ["import/", "import/preview/", "export/", "legacy/"])
+def test_only_operators_come_here(stranger_client: Client, page: str) -> None:
+    assert stranger_client.get(f"/settings/{page}").status_code == 403
+
+
+@pytest.mark.parametrize(("way", "holds"), [("own", "{env:ACME_API_KEY}"), ("opencode", '"npm"')])
+def test_a_plain_export_has_no_secret(
+    owner_client: Client, make_provider: MakeProvider, way: str, holds: str
+) -> None:
+    make_provider(api_key="secret-0123456789", extra_headers={"X-Team": "secret-too"})
+    answer = owner_client.post("/settings/export/", {"way": way})
+    assert "attachment" in answer["Content-Disposition"]
+    assert holds in answer.content.decode()
+    assert "secret" not in answer.content.decode()
+
+
+def test_a_sealed_export_brings_everything_back(
+    owner_client: Client, make_provider: MakeProvider
+) -> None:
+    """The passphrase is asked for twice on the way out and once on the way in."""
+    make_provider(api_key="secret-0123456789", provider_type="hybrid", prefer_direct=False)
+    typed = {"way": "sealed", "passphrase": "correct horse battery"}
+    assert owner_client.post("/settings/export/", typed).status_code == 422
+    again = typed | {"again": typed["passphrase"]}
+    sealed = owner_client.post("/settings/export/", again).content
+    assert b"secret" not in sealed
+    Provider.objects.all().delete()
+    answer = owner_client.post("/settings/import/", {"source": sealed.decode()})
+    assert "passphrase is needed" in answer.content.decode()
+    bring = {"source": sealed.decode(), "passphrase": typed["passphrase"]}
+    assert (
+        "1 created" in owner_client.post("/settings/import/", bring, follow=True).content.decode()
+    )
+    owner_client.post("/settings/import/preview/")
+    acme = Provider.objects.get()
+    assert (acme.api_key, acme.provider_type) == ("secret-0123456789", "hybrid")
+    assert (acme.prefer_direct, acme.language_models.get().model_id) == (False, "m")
+
+
+def test_the_command_looks_up_what_the_file_names(
+    db: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In its environment and beside the file; a dry run shows the plan and stores nothing."""
+    monkeypatch.setenv("ACME_KEY", "from-the-environment")
+    (tmp_path / "key.txt").write_text("from-the-disk\n")
+    options = {"baseURL": "https://a.example/v1"}
+    told = {
+        "acme": {"options": options | {"apiKey": "{env:ACME_KEY}"}},
+        "beta": {"options": options | {"apiKey": "{file:key.txt}"}},
+    }
+    file = tmp_path / "opencode.json"
+    file.write_text(json.dumps({"provider": told}))
+    out = StringIO()
+    call_command("import_providers", file, dry_run=True, stdout=out)
+    assert "created    acme" in out.getvalue()
+    assert "from-the" not in out.getvalue()
+    assert not Provider.objects.exists()
+    call_command("import_providers", file, stdout=out)
+    assert Provider.objects.get(slug="acme").api_key == "from-the-environment"
+    assert Provider.objects.get(slug="beta").api_key == "from-the-disk"
+    with pytest.raises(CommandError, match="cannot be read"):
+        call_command("import_providers", tmp_path / "nothing.json")
+    exported = StringIO()
+    call_command("export_providers", stdout=exported)
+    assert "{env:ACME_API_KEY}" in exported.getvalue()
+    assert "from-the" not in exported.getvalue()
