@@ -77,12 +77,8 @@ def _created(entry: Entry) -> Step:
         entry=entry,
         models=entry.models,
         missing=entry.missing,
-        needs_key=entry.api_key is None and _misses_key(entry),
+        needs_key=entry.api_key is None and not addresses.is_local(entry.base_url),
     )
-
-
-def _misses_key(entry: Entry) -> bool:
-    return any(each.startswith("key") for each in entry.missing)
 
 
 def _changed(entry: Entry, stored: Entry) -> Step:
