@@ -15,6 +15,8 @@ def opened(source: str, passphrase: str = "") -> Any:
         raise Malformed(f"The file is larger than {LARGEST // 2**20} MB.")
     if not source.strip():
         raise Malformed("There is nothing in the file.")
+    if "\0" in source or "\\u0000" in source:
+        raise Malformed("There is a NUL character in the file.")
     is_json = source.lstrip("\ufeff \t\r\n").startswith(("{", "/", "["))
     document = jsonc.loads(source) if is_json else litellm_config.loads(source)
     if isinstance(document, dict) and document.get("format") == own.SEALED:

@@ -70,6 +70,7 @@ def test_an_upload_looks_nothing_up(name: str, monkeypatch: pytest.MonkeyPatch) 
         ("model_list: [", "line 2: this is no YAML"),
         ("a: &x [1]\nb: *x", "Aliases"),
         ("just words", "no configuration"),
+        ('{"provider": {"a\\u0000": {}}}', "NUL"),
         ("{}", "Neither"),
         ('{"provider": []}', "provider: an object"),
         ('{"provider": {"a": 1}}', "provider.a: an object"),
