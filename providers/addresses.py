@@ -7,7 +7,7 @@ type without knowing why.
 import ipaddress
 import re
 from dataclasses import dataclass
-from urllib.parse import SplitResult, urlsplit, urlunsplit
+from urllib.parse import SplitResult, urljoin, urlsplit, urlunsplit
 
 # What people paste from an example of curl, longest first.
 _CALLS = ("/chat/completions", "/completions", "/messages", "/responses", "/embeddings", "/models")
@@ -16,6 +16,18 @@ ZAI_GENERAL = "/api/paas/v4"
 ZAI_CODING = "/api/coding/paas/v4"
 _ZAI_OTHER = {ZAI_GENERAL: ZAI_CODING, ZAI_CODING: ZAI_GENERAL}
 
+# Where clouds keep a machine's secrets outside the link-local range: AWS, Alibaba, Azure, Oracle.
+_METADATA = frozenset(
+    map(
+        ipaddress.ip_address,
+        ("fd00:ec2::254", "100.100.100.200", "168.63.129.16", "192.0.0.192"),
+    )
+)
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052: an IPv4 address in the last 32 bits
+
+type Ip = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+INVALID = "Invalid endpoint - check URL format"
 _DOUBLED = re.compile(r"(/v\d+(?:beta)?)(?:\1)+(?=/|$)")
 
 
@@ -29,46 +41,101 @@ class Tidied:
 
 
 def tidy(typed: str) -> Tidied:
-    """Trims what is surely not meant and names what is surely wrong."""
-    url = typed.strip()
+    """Trims what is surely not meant, adds what is surely meant, and names what is surely wrong."""
+    url, changes = typed.strip(), list[str]()
     if not url:
         return Tidied(url="", problem="Enter the address, for example https://api.example.com/v1")
-    parts, changes = _trimmed(urlsplit(url))
-    url = urlunsplit(parts)
-    return Tidied(url=url, changes=changes, problem=_problem(parts))
+    if added := _missing_scheme(url):
+        url = f"{added}://{url.lstrip('/')}"
+        changes.append(f"{added}:// was put in front.")
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return Tidied(url=url, problem=f"{INVALID}: the host cannot be read")
+    parts, trimmed = _trimmed(parts)
+    return Tidied(url=urlunsplit(parts), changes=(*changes, *trimmed), problem=_problem(parts))
+
+
+_BARE = re.compile(
+    r"(?://)?(?P<host>[\w-]+(?:\.[\w-]+)+|localhost|\[[0-9a-f:]+\])(?::\d+)?(?=/|$)", re.I
+)
+
+
+def _missing_scheme(url: str) -> str:
+    """The scheme of an address that begins with a host; empty where it has one, or is none."""
+    if not (found := _BARE.match(url)):
+        return ""
+    return "http" if is_private(f"http://{found['host']}") else "https"
 
 
 def _trimmed(parts: SplitResult) -> tuple[SplitResult, tuple[str, ...]]:
     changes: list[str] = []
-    path = parts.path.rstrip("/")
+    typed = re.sub("/{2,}", "/", parts.path)
+    if typed != parts.path:
+        changes.append("Slashes that stood twice were taken out.")
+    path = typed.rstrip("/")
     for call in _CALLS:
         if path.endswith(call):
             path = path.removesuffix(call).rstrip("/")
             changes.append(f"{call} was taken off the end: it is added to every call.")
             break
-    if not changes and path != parts.path:
-        changes.append("The slash at the end was taken off.")
+    else:
+        if path != typed:
+            changes.append("The slash at the end was taken off.")
     if parts.query or parts.fragment:
         changes.append("What came after ? or # was taken off.")
-    return parts._replace(path=path, query="", fragment=""), tuple(changes)
+    lowered = parts.netloc if parts.username else parts.netloc.lower()
+    if lowered != parts.netloc:
+        changes.append("The host is written in small letters.")
+    return parts._replace(netloc=lowered, path=path, query="", fragment=""), tuple(changes)
 
 
 def _problem(parts: SplitResult) -> str:
     if parts.scheme not in ("http", "https"):
-        return "Invalid endpoint - check URL format: it has to begin with https:// or http://"
+        return f"{INVALID}: it has to begin with https:// or http://"
     try:
         host = parts.hostname
         _ = parts.port
     except ValueError:
-        return "Invalid endpoint - check URL format: the host or the port cannot be read"
+        return f"{INVALID}: the host or the port cannot be read"
     if not host or re.search(r"\s", parts.netloc):
-        return "Invalid endpoint - check URL format: there is no host name in it"
+        return f"{INVALID}: there is no host name in it"
     if parts.username or parts.password:
         return "Put the key in its own field, not into the address: addresses are shown on pages."
+    if (ip := literal(host)) and is_never_called(ip):
+        return f"{host} is never called: such addresses hold the secrets of cloud machines."
     if doubled := _DOUBLED.search(parts.path):
         once = doubled[1]
         return f"{once} is in it twice: did you mean {urlunsplit(_undoubled(parts))}?"
     return ""
+
+
+def literal(host: str) -> Ip | None:
+    """The IP address that a host is; None where it is a name."""
+    try:
+        return meant(host)
+    except ValueError:
+        return None
+
+
+def meant(address: str) -> Ip:
+    """The address that is really called: an IPv4 one may be wrapped into an IPv6 one."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    if ip.version == 4:
+        return ip
+    inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF) if ip in _NAT64 else None
+    return ip.ipv4_mapped or inner or ip
+
+
+def is_never_called(ip: Ip) -> bool:
+    """Link-local addresses and the clouds' metadata, whatever the settings say."""
+    return ip.is_link_local or ip.is_multicast or ip in _METADATA
+
+
+def is_private(url: str) -> bool:
+    """Whether the address is this machine's or, by its number, one of a network at home."""
+    ip = literal(name(url))
+    return is_local(url) or bool(ip and not ip.is_global)
 
 
 def undoubled(url: str) -> str:
@@ -96,6 +163,11 @@ def host(url: str) -> str:
     return urlsplit(url).netloc or url
 
 
+def name(url: str) -> str:
+    """The host alone, in small letters."""
+    return urlsplit(url).hostname or ""
+
+
 def origin(url: str) -> str:
     """Scheme, host and port: two addresses of one origin are one server (RFC 6454, section 4)."""
     parts = urlsplit(url.lower())
@@ -107,11 +179,10 @@ def origin(url: str) -> str:
 
 def is_local(url: str) -> bool:
     """Whether the address means this very machine, which inside a container is the container."""
-    name = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return name == "localhost" or name.endswith(".localhost")
+    host = name(url)
+    if ip := literal(host):
+        return ip.is_loopback
+    return host == "localhost" or host.endswith(".localhost")
 
 
 def with_version(url: str) -> str:
@@ -120,3 +191,14 @@ def with_version(url: str) -> str:
     if re.search(r"/v\d", parts.path):
         return ""
     return urlunsplit(parts._replace(path=parts.path.rstrip("/") + "/v1"))
+
+
+def led_to(url: str, location: str) -> str:
+    """The address to use instead of one that redirects, told by where it leads; empty where that is
+    no call of an API (a sign-in page, say), or takes the encryption away."""
+    there = urljoin(f"{url}/", location)
+    if not location or not urlsplit(there).path.rstrip("/").endswith(_CALLS):
+        return ""
+    tidied = tidy(there)
+    weaker = url.startswith("https:") and not tidied.url.startswith("https:")
+    return "" if tidied.problem or weaker or tidied.url == url else tidied.url

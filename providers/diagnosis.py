@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from providers import addresses, causes, routing, summary
+from providers import addresses, answered, routing, summary, unreached
 from providers.causes import Diagnosis, Evidence, Words
 from providers.errors import CallError, ErrorKind
 from providers.types import Method
@@ -24,15 +24,19 @@ def explain(evidence: Evidence) -> Diagnosis:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Road:
-    """How a test went over one method: the steps that went well, and those that did not."""
+    """How a test went over one method: the steps that went well, those that did not, and what is
+    to be said of those that went well enough."""
 
     method: Method
     succeeded: frozenset[str]
     failed: tuple[tuple[str, CallError], ...] = ()
+    remarks: tuple[tuple[str, CallError], ...] = ()
 
     @property
     def works(self) -> bool:
-        return "chat" in self.succeeded or not self.failed
+        """Whether it can be used: with a chat, or, where none was asked, as far as was seen."""
+        broken = {step for step, _ in self.failed} - {"models"}
+        return not broken and not self.succeeded.isdisjoint({"chat", "models"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,8 +64,7 @@ def verdict(roads: tuple[Road, ...], evidence_of: EvidenceOf) -> Verdict:
     """One sentence for the whole, and each different cause once, however many roads show it."""
     found: dict[Diagnosis, list[Method]] = {}
     for road in roads:
-        if road.failed:
-            step, error = _telling(road)
+        for step, error in _telling(road):
             found.setdefault(explain(evidence_of(road, step, error)), []).append(road.method)
     findings = tuple(Finding(methods=tuple(m), diagnosis=d) for d, m in found.items())
     working = [road.method.value for road in roads if road.works]
@@ -81,9 +84,12 @@ def _way(method: str) -> str:
     return "directly" if method == Method.DIRECT else "through the gateway"
 
 
-def _telling(road: Road) -> tuple[str, CallError]:
+def _telling(road: Road) -> list[tuple[str, CallError]]:
+    """What is said of a road: all that is odd where it works, else the most useful failure."""
+    if road.works or not road.failed:
+        return [*road.failed, *road.remarks]
     best = routing.most_useful([error for _, error in road.failed])
-    return next((step, error) for step, error in road.failed if error is best)
+    return [next((step, error) for step, error in road.failed if error is best)]
 
 
 # Z.ai: 1113 is "no balance", 1309 "no plan": with the right key they mean the other base URL.
@@ -98,6 +104,10 @@ def _is(kind: ErrorKind, *codes: str) -> Condition:
     return lambda e: e.error.kind == kind and (not codes or e.code in codes)
 
 
+def _code(*codes: str) -> Condition:
+    return lambda e: e.code in codes
+
+
 def _status(*statuses: int | None) -> Condition:
     return lambda e: e.error.status in statuses
 
@@ -110,6 +120,16 @@ def _through_proxy(e: Evidence) -> bool:
     return e.method == Method.GATEWAY and bool(e.gateway_endpoint)
 
 
+def _not_reached(e: Evidence) -> bool:
+    """Whether it is the server at this road's address that was not reached."""
+    proxy = e.error.kind == ErrorKind.GATEWAY and _through_proxy(e)
+    return e.error.kind == ErrorKind.NETWORK or proxy
+
+
+def _is_container_itself(e: Evidence) -> bool:
+    return e.in_container and addresses.is_local(e.address)
+
+
 def _needs_key(e: Evidence) -> bool:
     return not e.has_key and not _through_proxy(e)
 
@@ -118,41 +138,66 @@ def _lists_models(e: Evidence) -> bool:
     return e.step == "chat" and "models" in e.succeeded
 
 
+def _beside_a_chat(e: Evidence) -> bool:
+    return e.step == "models" and "chat" in e.succeeded
+
+
+# What no tidier address would mend.
+_OTHERWISE = frozenset({ErrorKind.AUTH, ErrorKind.QUOTA, ErrorKind.RATE_LIMIT})
+
+
+def _is_untidy(e: Evidence) -> bool:
+    """Whether there is more in the address than a slash or a capital letter too many."""
+    tidied = addresses.tidy(e.address).url
+    return e.error.kind not in _OTHERWISE and tidied.lower() != e.address.lower().rstrip("/")
+
+
 _UNREADABLE = frozenset({"invalid_url", "bad_header", "invalid_header"})
 _NO_SUCH_MODEL = frozenset({"model_not_found", "1211"})
 
 _RULES: tuple[tuple[Condition, Words], ...] = (
-    (_is_zai_mix_up, causes.zai_mix_up),
-    (lambda e: e.code == "address_refused", causes.address_refused),
-    (lambda e: addresses.undoubled(e.base_url) != e.base_url, causes.doubled),
-    (lambda e: addresses.tidy(e.base_url).url != e.base_url, causes.pasted_call),
-    (_all(lambda e: e.code in _NO_SUCH_MODEL, _through_proxy), causes.gateway_lacks_model),
-    (_all(_is(ErrorKind.GATEWAY), _status(400, 401, 403), _through_proxy), causes.gateway_refuses),
-    (_all(_is(ErrorKind.GATEWAY), _status(401)), causes.gateway_token),
-    (lambda e: e.code == "litellm_missing", causes.litellm_missing),
-    (_all(_is(ErrorKind.GATEWAY), _status(None)), causes.gateway_away),
-    (_is(ErrorKind.GATEWAY), causes.gateway_failed),
-    (lambda e: e.code == "html", causes.html),
-    (lambda e: e.code == "redirect", causes.redirected),
-    (lambda e: e.code in _UNREADABLE, causes.unreadable),
-    (lambda e: e.step == "models" and "chat" in e.succeeded, causes.list_missing),
-    (lambda e: e.code in _NO_SUCH_MODEL, causes.model_missing),
-    (_all(_status(404), _lists_models, _through_proxy), causes.gateway_lacks_model),
-    (_all(_status(404), _lists_models), causes.model_missing),
-    (_status(404, 405), causes.not_found),
-    (_all(_is(ErrorKind.AUTH), _needs_key), causes.no_key),
-    (_all(_is(ErrorKind.AUTH), _status(403)), causes.forbidden),
-    (_is(ErrorKind.AUTH), causes.unauthorised),
-    (_is(ErrorKind.QUOTA), causes.quota),
-    (_is(ErrorKind.RATE_LIMIT), causes.rate_limit),
-    (_is(ErrorKind.OVERLOADED), causes.overloaded),
-    (_is(ErrorKind.NETWORK, "dns"), causes.dns),
-    (_is(ErrorKind.NETWORK, "tls", "tls_certificate"), causes.tls),
-    (_all(_is(ErrorKind.NETWORK), lambda e: addresses.is_local(e.address)), causes.local),
-    (_is(ErrorKind.NETWORK), causes.network),
-    (_is(ErrorKind.TIMEOUT, "connect_timeout"), causes.unreached),
-    (_is(ErrorKind.TIMEOUT), causes.first_token),
-    (lambda e: e.code == "truncated", causes.truncated),
-    (_is(ErrorKind.REQUEST), causes.refused_request),
-    (lambda _: True, causes.provider_failed),
+    (_is_zai_mix_up, answered.zai_mix_up),
+    (_code("address_refused"), unreached.address_refused),
+    (lambda e: addresses.undoubled(e.address) != e.address, unreached.doubled),
+    (_code("invalid_address"), unreached.misshapen),
+    (_is_untidy, unreached.untidy),
+    (_all(_code(*_NO_SUCH_MODEL), _through_proxy), answered.gateway_lacks_model),
+    (
+        _all(_is(ErrorKind.GATEWAY), _status(400, 401, 403), _through_proxy),
+        answered.gateway_refuses,
+    ),
+    (_all(_is(ErrorKind.GATEWAY), _status(401)), answered.gateway_token),
+    (_code("litellm_missing"), answered.litellm_missing),
+    (_all(_not_reached, _code("dns")), unreached.dns),
+    (_all(_not_reached, _code("tls_certificate")), unreached.certificate),
+    (_all(_not_reached, _code("tls")), unreached.tls),
+    (_all(_not_reached, _is_container_itself), unreached.local),
+    (_all(_is(ErrorKind.GATEWAY), _status(None)), unreached.gateway_away),
+    (_is(ErrorKind.GATEWAY), answered.gateway_failed),
+    (_code("html"), unreached.html),
+    (_code("redirect"), unreached.redirected),
+    (_code(*_UNREADABLE), unreached.unreadable),
+    (_code("empty_list"), answered.list_empty),
+    (_all(_beside_a_chat, _code("json", "catalogue_shape")), answered.list_strange),
+    (_beside_a_chat, answered.list_missing),
+    (_code(*_NO_SUCH_MODEL), answered.model_missing),
+    (_all(_status(404), _lists_models, _through_proxy), answered.gateway_lacks_model),
+    (_all(_status(404), _lists_models), answered.model_missing),
+    (_status(404, 405), unreached.not_found),
+    (_all(_is(ErrorKind.AUTH), _needs_key), answered.no_key),
+    (_all(_is(ErrorKind.AUTH), _status(403)), answered.forbidden),
+    (_is(ErrorKind.AUTH), answered.unauthorised),
+    (_is(ErrorKind.QUOTA), answered.quota),
+    (_is(ErrorKind.RATE_LIMIT), answered.rate_limit),
+    (_is(ErrorKind.OVERLOADED), answered.overloaded),
+    (_all(_is(ErrorKind.NETWORK), lambda e: addresses.is_local(e.address)), unreached.local),
+    (_is(ErrorKind.NETWORK), unreached.network),
+    (_is(ErrorKind.TIMEOUT, "connect_timeout"), unreached.unreached),
+    (_is(ErrorKind.TIMEOUT), answered.first_token),
+    (_code("truncated"), answered.truncated),
+    (_code("not_streamed"), answered.not_streamed),
+    (_code("thinks_aloud"), answered.thinks_aloud),
+    (_code("no_usage"), answered.no_usage),
+    (_is(ErrorKind.REQUEST), answered.refused_request),
+    (lambda _: True, answered.provider_failed),
 )

@@ -13,7 +13,7 @@ from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Any
 
-from providers import anthropic_wire, http, listing, sse, wire
+from providers import anthropic_wire, http, listing, sse, transcript, wire
 from providers.errors import CallError, ErrorKind, TruncatedError, classify, error_fields
 from providers.http_errors import mapped_errors
 from providers.types import (
@@ -29,7 +29,6 @@ from providers.types import (
 
 LARGEST_BODY = 16 * 1024 * 1024  # bytes of a whole answer or a catalogue; OpenRouter's has 0.5 MB
 LARGEST_EVENT = 4 * 1024 * 1024  # characters of one event
-SHORTEST_SECRET = 4  # characters: a shorter one would hide ordinary words
 ERROR_BODY_LIMIT = 64 * 1024  # bytes of an error answer that are read
 TRAILER_SECONDS = 2.0  # how long usage may come after the finish reason
 LONGEST_WAIT = 30 * 24 * 3600.0  # seconds; no plan rests for longer than a month
@@ -95,18 +94,8 @@ class nothing_secret:
     ) -> None:
         if not isinstance(exc, CallError):
             return
-        for secret in sorted(_secrets(self._target), key=len, reverse=True):
-            if len(secret) >= SHORTEST_SECRET:
-                exc.message = exc.message.replace(secret, "[hidden]")
+        exc.message = transcript.redacted(exc.message, self._target.secrets)
         exc.args = (exc.message,)
-
-
-def _secrets(target: Target) -> set[str]:
-    upstream = target.upstream
-    secrets = {target.api_key.strip(), *map(str, target.headers.values())}
-    if upstream:
-        secrets |= {upstream.api_key.strip(), *map(str, upstream.headers.values())}
-    return secrets
 
 
 async def exchange(

@@ -49,13 +49,13 @@ def stream(target: Target, request: ChatRequest) -> AsyncGenerator[list[ClientEv
         body |= {"model": target.upstream.litellm_model, "upstream": asdict(target.upstream)}
         target = _watched(target)
     url = f"{base_url(target)}/chat/completions"
-    return direct.exchange(target, url, body, _events, _sorted_errors(target))
+    return direct.exchange(target, url, body, _events, sorted_errors(target))
 
 
 async def list_models(target: Target) -> list[FoundModel]:
     """What the gateway serves; our own process asks the provider behind it."""
     url = f"{base_url(target)}/models"
-    with _sorted_errors(target):
+    with sorted_errors(target):
         if target.upstream is None:
             return await direct.fetch_models(target, url)
         return await _upstream_models(_watched(target), target.upstream, url)
@@ -120,7 +120,7 @@ def _events(chunk: Json, line: str = "") -> Iterable[ClientEvent]:
 
 
 @contextmanager
-def _sorted_errors(target: Target) -> Iterator[None]:
+def sorted_errors(target: Target) -> Iterator[None]:
     """Every failure as the gateway's own or the provider's behind it."""
     try:
         yield

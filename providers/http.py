@@ -6,7 +6,6 @@ followed and the environment's proxies are not read: a key must not travel where
 """
 
 import asyncio
-import ipaddress
 import math
 import re
 import socket
@@ -24,6 +23,7 @@ import aiohttp
 import httpx
 from django.conf import settings
 
+from providers import addresses, transcript
 from providers.errors import AddressRefused, CallError, ErrorKind
 from providers.http_errors import FOREIGN, AddressForbidden, map_error, mapped_errors
 from providers.types import Timeouts
@@ -78,7 +78,7 @@ async def close() -> None:
 
 
 @cache
-def _tls() -> ssl.SSLContext:
+def tls() -> ssl.SSLContext:
     """One for all: it takes 20 ms to make. SSL_CERT_FILE is honoured, for a company's own CA."""
     return httpx.create_ssl_context()
 
@@ -96,7 +96,7 @@ def session(
         # aiohttp refuses a number here where connections are not kept.
         keepalive_timeout=None if force_close else KEEPALIVE_SECONDS,
         socket_factory=_guarded_socket,
-        ssl=_tls(),
+        ssl=tls(),
     )
     return aiohttp.ClientSession(
         connector=connector,
@@ -108,24 +108,21 @@ def session(
 
 
 def _guarded_socket(address: tuple[Any, ...]) -> socket.socket:
-    """Makes the socket of one resolved address: after DNS, so that no name can lead around it."""
-    family, kind, protocol, _, where = address
     sending = _under_way.get()
-    if not is_allowed(where[0], private=sending is not None and _is_ours(sending.url)):
-        raise AddressForbidden
+    made = guarded_socket(address, sending.url if sending else "")
     if sending:
         sending.reuses = False
+    return made
+
+
+def guarded_socket(address: tuple[Any, ...], url: str) -> socket.socket:
+    """The socket of one resolved address: looked at after DNS, so that no name leads around it, and
+    connected to as it was looked at, so that no second look-up does. `url`: what it is called for.
+    """
+    family, kind, protocol, _, where = address
+    if not is_allowed(where[0], private=_is_ours(url)):
+        raise AddressForbidden
     return socket.socket(family, kind, protocol)
-
-
-# Where clouds keep a machine's secrets outside the link-local range: AWS, Alibaba, Azure, Oracle.
-_METADATA = frozenset(
-    map(
-        ipaddress.ip_address,
-        ("fd00:ec2::254", "100.100.100.200", "168.63.129.16", "192.0.0.192"),
-    )
-)
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052: an IPv4 address in the last 32 bits
 
 
 def _is_ours(url: str) -> bool:
@@ -137,11 +134,8 @@ def _is_ours(url: str) -> bool:
 def is_allowed(address: str, *, private: bool = False) -> bool:
     """Link-local addresses and cloud metadata never; private ones where the settings say so, or
     it is known that this one is wanted."""
-    ip = ipaddress.ip_address(address.partition("%")[0])
-    if ip.version == 6:
-        inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF) if ip in _NAT64 else None
-        ip = ip.ipv4_mapped or inner or ip
-    if ip.is_link_local or ip.is_multicast or ip in _METADATA:
+    ip = addresses.meant(address)
+    if addresses.is_never_called(ip):
         return False
     return private or settings.ALLOW_PRIVATE_ADDRESSES or ip.is_global
 
@@ -164,6 +158,8 @@ class opened:
     ) -> None:
         self._sending = _Sending(method, url, headers, body, patience.timeout())
         self._patience = patience
+        if recorder := transcript.recording.get():
+            recorder.sent(method, url, headers, body)
 
     async def __aenter__(self) -> Response:
         door = await _door()
@@ -172,6 +168,8 @@ class opened:
         except BaseException:
             self._patience.over()
             raise
+        if recorder := transcript.recording.get():
+            recorder.answered(self._response)
         return self._response
 
     async def _answered(self, door: "_Door") -> Response:

@@ -67,8 +67,27 @@ def map_error(exc: BaseException) -> CallError:
         return AddressRefused("The provider's address")
     for types, kind, code, words, sent in _TABLE:
         if any(isinstance(cause, types) for cause in causes):
+            words = _CERTIFICATES.get(_verdict(causes), words) if code == UNTRUSTED else words
             return CallError(kind, words, code=code, sent=sent)
     return CallError(ErrorKind.NETWORK, "The connection failed.", code="network")
+
+
+UNTRUSTED = "tls_certificate"
+
+# What OpenSSL has against a certificate (X509_V_ERR_*, <openssl/x509_vfy.h>).
+_CERTIFICATES = {
+    10: "The server's certificate has expired.",
+    18: "The server's certificate is self-signed.",
+    19: "The server's certificate is signed by an authority that only it knows.",
+    20: "The server's certificate is signed by an authority that is not known here.",
+    62: "The server's certificate is for another host.",
+    64: "The server's certificate is for another address.",
+}
+
+
+def _verdict(causes: list[BaseException]) -> int:
+    verdicts = (getattr(cause, "verify_code", None) for cause in causes)
+    return next((verdict for verdict in verdicts if verdict), 0)
 
 
 def network_error(exc: BaseException) -> CallError | None:

@@ -3,6 +3,7 @@
 What a list does not say stays None, so that others may say it; a price is USD per million tokens.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
@@ -37,6 +38,19 @@ def found_models(payload: object) -> list[FoundModel]:
         )
     found = (_found_model(row) for row in rows)
     return [model for model in found if model.model_id]
+
+
+_OTHER_SHAPE = re.compile(
+    r'\s*(?:(?P<bare>\[)|\{\s*"models"\s*:\s*\[)\s*(?:\{\s*"(?P<name>\w+)")?', re.ASCII
+)
+
+
+def shape(beginning: str) -> str:
+    """How a list's beginning differs from OpenAI's `data[].id`; empty where it does not."""
+    if not (found := _OTHER_SHAPE.match(beginning)):
+        return ""
+    name = f".{found['name']}" if found["name"] else ""
+    return f"a bare list{name and ' of objects'}" if found["bare"] else f"models[]{name}"
 
 
 def _found_model(row: object) -> FoundModel:

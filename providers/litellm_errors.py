@@ -19,6 +19,8 @@ def call_error(exc: BaseException) -> CallError:
     """The CallError of an exception of LiteLLM: by what caused it, then by status and code."""
     # Around what broke off in mid-stream LiteLLM puts a 503 of its own.
     exc = getattr(exc, "original_exception", None) or exc
+    if ours := next((link for link in _chain(exc) if isinstance(link, CallError)), None):
+        return ours
     if network := _network_cause(exc):
         return network
     status = _status(exc)

@@ -55,10 +55,13 @@ _ENVIRONMENT = {
 
 
 class Brief(aiohttp.ClientResponse):
-    """A response whose error page ends after 64 KB: LiteLLM would read whatever comes."""
+    """A response whose error page ends after 64 KB, and that leads nowhere else: LiteLLM would read
+    whatever comes, and follow a redirect with the key in its hand."""
 
     async def start(self, connection: Connection) -> aiohttp.ClientResponse:
         await super().start(connection)
+        if 300 <= self.status < 400:
+            raise direct.failure(self.status, self.headers, "")
         if not self.ok:
             self.content = await self._beginning(connection)
         return self
@@ -77,7 +80,7 @@ class Brief(aiohttp.ClientResponse):
 
 class Sdk:
     """LiteLLM, once it is imported; `problem` says why it is not. `session` is what it calls with:
-    ours, so that the address guard holds on this road too, also where a redirect leads."""
+    ours, so that the address guard holds on this road too, and no redirect is followed."""
 
     def __init__(self) -> None:
         self.module: Any = None

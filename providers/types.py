@@ -94,6 +94,13 @@ class Target:
     headers: Json = field(default_factory=dict, repr=False)
     upstream: Upstream | None = None
 
+    @property
+    def secrets(self) -> frozenset[str]:
+        """Its keys and header values: what no text about a call may repeat."""
+        held = (self, self.upstream) if self.upstream else (self,)
+        keys = {each.api_key.strip() for each in held}
+        return frozenset(keys | {str(v) for each in held for v in each.headers.values()})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:

@@ -4,9 +4,9 @@ It runs on the form as typed, with the stored key where none was typed, or on th
 All storage is read in one function before the stream begins, and its connection given back.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -19,18 +19,31 @@ from django.template.loader import render_to_string
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 
-from providers import addresses, diagnosis, probing, snapshot, sse
+from providers import checklist, diagnosis, snapshot, sse
 from providers.causes import Evidence
 from providers.errors import CallError, FlightBroken
 from providers.forms import ProviderForm
 from providers.models import Provider
+from providers.stages import STAGES, Draft, Stage, StageName
+from providers.transcript import Exchange
 from providers.types import Method
 from providers.views import pages
 from providers.views.access import Request, require_staff
 
-_TESTED = ("kind", "base_url", "api_key", "extra_headers", "gateway_endpoint", "gateway_api_key")
-_STEPS = ("connect", "models", "chat")
-_WORDS = {"connect": "Connection", "models": "List of models", "chat": "One short chat"}
+_ADDRESSES = ("base_url", "gateway_endpoint")
+_TESTED = ("kind", "api_key", "extra_headers", "gateway_api_key", "environment_key")
+_WORDS: Mapping[StageName, str] = {
+    "address": "Address",
+    "dns": "Name",
+    "tcp": "Connection",
+    "tls": "Encryption",
+    "auth": "Key",
+    "models": "List of models",
+    "chat": "One short chat",
+    "streaming": "Streaming",
+    "usage": "Token counts",
+}
+_TITLES = {Method.DIRECT: "Direct", Method.GATEWAY: "Through the gateway"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,73 +62,87 @@ class Line:
 class Sheet:
     """A test as far as it has come. `problems` are why it came no further."""
 
-    draft: probing.Draft | None
+    draft: Draft | None
     panel: str
     fix_url: str
     form: ProviderForm | None = None
     problems: list[str] = field(default_factory=list)
-    lines: dict[tuple[str, str], Line] = field(default_factory=dict)
-    succeeded: dict[Method, set[str]] = field(default_factory=lambda: {m: set() for m in Method})
-    failed: dict[Method, list[tuple[str, CallError]]] = field(
-        default_factory=lambda: {m: [] for m in Method}
-    )
-
-    def __post_init__(self) -> None:
-        for method in Method:
-            for name in _STEPS:
-                line = Line(method=method.value, name=name, words=_WORDS[name])
-                self.lines[method.value, name] = line
+    ended: dict[tuple[Method, StageName], Stage] = field(default_factory=dict)
 
     @property
     def roads(self) -> list[tuple[str, list[Line]]]:
-        titles = {Method.DIRECT: "Direct", Method.GATEWAY: "Through the gateway"}
-        return [(titles[m], [self.lines[m.value, name] for name in _STEPS]) for m in Method]
+        return [(_TITLES[m], [self._line(m, name) for name in STAGES]) for m in Method]
 
-    def take(self, step: probing.Step) -> Line:
-        line = Line(
-            method=step.method.value,
-            name=step.name,
-            words=_WORDS[step.name],
-            state=step.state,
-            detail=step.detail,
-            ms=step.ms,
-        )
-        self.lines[step.method.value, step.name] = line
-        if step.state == "ok":
-            self.succeeded[step.method].add(step.name)
-        if step.error:
-            self.failed[step.method].append((step.name, step.error))
-        return line
+    def _line(self, method: Method, name: StageName) -> Line:
+        stage = self.ended.get((method, name))
+        return _line(stage) if stage else Line(method=method, name=name, words=_WORDS[name])
+
+    def take(self, stage: Stage) -> Line:
+        self.ended[stage.method, stage.name] = stage
+        return _line(stage)
+
+    @property
+    def exchanges(self) -> list[tuple[str, Exchange]]:
+        """What was sent and what came back, each call once."""
+        seen = {
+            f"{_TITLES[method]}: {stage.exchange.asked}": stage.exchange
+            for (method, _), stage in sorted(self.ended.items(), key=_in_order)
+            if stage.exchange
+        }
+        return list(seen.items())
 
     def verdict(self) -> diagnosis.Verdict:
         if self.draft is None or self.problems:
             return diagnosis.Verdict(tone="error", title="Not tested: " + " ".join(self.problems))
-        roads = tuple(
-            diagnosis.Road(
-                method=method,
-                succeeded=frozenset(self.succeeded[method]),
-                failed=tuple(self.failed[method]),
-            )
-            for method in Method
+        roads = tuple(self._road(method) for method in Method)
+        return diagnosis.verdict(roads, partial(self._evidence, self.draft))
+
+    def _road(self, method: Method) -> diagnosis.Road:
+        stages = [stage for (road, _), stage in self.ended.items() if road == method]
+        told = [(stage.state, stage.name, stage.error) for stage in stages]
+        return diagnosis.Road(
+            method=method,
+            succeeded=frozenset(name for state, name, _ in told if state in ("ok", "warn")),
+            failed=tuple((n, error) for state, n, error in told if error and state == "failed"),
+            remarks=tuple((n, error) for state, n, error in told if error and state == "warn"),
         )
-        return diagnosis.verdict(roads, partial(_evidence, self.draft))
+
+    def _evidence(
+        self, draft: Draft, road: diagnosis.Road, step: str, error: CallError
+    ) -> Evidence:
+        connection = draft.connection
+        stages = (stage for stage in self.ended.values() if stage.method == road.method)
+        exchange = next((stage.exchange for stage in stages if stage.name == step), None)
+        return Evidence(
+            method=road.method,
+            step=step,
+            error=error,
+            base_url=connection.base_url,
+            gateway_endpoint=connection.endpoint,
+            preset=connection.preset,
+            kind=connection.kind,
+            has_key=bool(connection.api_key),
+            model_id=draft.model_id,
+            succeeded=road.succeeded,
+            location=exchange.header("location") if exchange else "",
+            in_container=in_container(),
+        )
 
 
-def _evidence(draft: probing.Draft, road: diagnosis.Road, step: str, error: CallError) -> Evidence:
-    connection = draft.connection
-    return Evidence(
-        method=road.method,
-        step=step,
-        error=error,
-        base_url=connection.base_url,
-        gateway_endpoint=connection.endpoint,
-        preset=connection.preset,
-        kind=connection.kind,
-        has_key=bool(connection.api_key),
-        model_id=draft.model_id,
-        succeeded=road.succeeded,
-        in_container=in_container(),
+def _line(stage: Stage) -> Line:
+    return Line(
+        method=stage.method,
+        name=stage.name,
+        words=_WORDS[stage.name],
+        state=stage.state,
+        detail=stage.detail,
+        ms=stage.ms,
     )
+
+
+def _in_order(found: tuple[tuple[Method, StageName], Stage]) -> tuple[int, int]:
+    (method, name), _ = found
+    return list(Method).index(method), STAGES.index(name)
 
 
 def in_container() -> bool:
@@ -163,23 +190,28 @@ def _sheet(request: HttpRequest, slug: str) -> Sheet:
     return Sheet(draft=draft, panel="test", fix_url=url, form=form, problems=problems)
 
 
-def _stored(provider: Provider) -> probing.Draft:
+def _stored(provider: Provider) -> Draft:
     model_id = _model_to_ask(provider)
-    return probing.Draft(
+    return Draft(
         connection=snapshot.connection(provider),
         model_id=model_id,
         stored=snapshot.load_one(provider.pk, model_id),
     )
 
 
-def _typed(form: ProviderForm, provider: Provider | None) -> probing.Draft:
+def _typed(form: ProviderForm, provider: Provider | None) -> Draft:
+    """What stands in the form. A bad address is kept as typed: it is the test's first finding, and
+    with it nobody is called."""
+    for name in _ADDRESSES:
+        form.cleaned_data.setdefault(name, str(form[name].value() or "").strip())
     typed = form.connection()
+    changes = form.changes.get("base_url", ())
     if provider is None:
-        return probing.Draft(connection=typed)
+        return Draft(connection=typed, changes=changes)
     stored = Provider.objects.get(pk=provider.pk)
     if snapshot.connection(stored) == typed:
-        return _stored(stored)
-    return probing.Draft(connection=typed, model_id=_model_to_ask(stored))
+        return replace(_stored(stored), changes=changes)
+    return Draft(connection=typed, model_id=_model_to_ask(stored), changes=changes)
 
 
 def _model_to_ask(provider: Provider) -> str:
@@ -193,7 +225,7 @@ async def _lines(sheet: Sheet) -> AsyncGenerator[Line]:
     """Runs the test and gives each line as it changes."""
     if sheet.draft:
         try:
-            async with aclosing(probing.check(sheet.draft)) as steps:
+            async with aclosing(checklist.check(sheet.draft)) as steps:
                 async for step in steps:
                     yield sheet.take(step)
         except FlightBroken:
@@ -211,12 +243,11 @@ async def _events(sheet: Sheet) -> AsyncGenerator[bytes]:
 
 def _event(partial_name: str, sheet: Sheet, context: dict[str, object]) -> bytes:
     html = render_to_string(f"providers/test.html#{partial_name}_event", _context(sheet) | context)
-    return sse.encode("\n".join(line for line in html.splitlines() if line.strip()))
+    return sse.encode(html.strip())
 
 
 def _context(sheet: Sheet) -> dict[str, object]:
-    host = addresses.host(sheet.draft.connection.base_url) if sheet.draft else ""
-    return {"sheet": sheet, "roads": sheet.roads, "host": host}
+    return {"sheet": sheet, "roads": sheet.roads}
 
 
 def _whole_page(request: Request, sheet: Sheet, slug: str) -> HttpResponse:

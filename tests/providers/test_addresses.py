@@ -15,6 +15,13 @@ from providers import addresses
         ("https://a.example/v1/models", "https://a.example/v1"),
         ("https://a.example/v1/messages?beta=true#x", "https://a.example/v1"),
         ("http://ollama:11434/v1", "http://ollama:11434/v1"),
+        ("a.example/v1", "https://a.example/v1"),
+        ("//a.example:8443/v1", "https://a.example:8443/v1"),
+        ("localhost:11434/v1", "http://localhost:11434/v1"),
+        ("192.168.1.5:8080", "http://192.168.1.5:8080"),
+        ("[::1]:8080/v1", "http://[::1]:8080/v1"),
+        ("HTTPS://API.Example.com/v1", "https://api.example.com/v1"),
+        ("https://a.example//v1//models", "https://a.example/v1"),
     ],
 )
 def test_what_is_surely_not_meant_is_trimmed(typed: str, url: str) -> None:
@@ -30,11 +37,27 @@ def test_a_change_is_said() -> None:
         "/chat/completions was taken off the end: it is added to every call.",
     )
     assert addresses.tidy("https://a.example/v1").changes == ()
+    said = addresses.tidy("A.example//v1/").changes
+    assert said == (
+        "https:// was put in front.",
+        "Slashes that stood twice were taken out.",
+        "The slash at the end was taken off.",
+        "The host is written in small letters.",
+    )
 
 
 @pytest.mark.parametrize(
     "typed",
-    ["", "a.example/v1", "ftp://a.example", "https://", "https://a b/v1", "https://a:port/v1"],
+    [
+        "",
+        "nonsense",
+        "ollama:11434",
+        "https://[::1",
+        "ftp://a.example",
+        "https://",
+        "https://a b/v1",
+        "https://a:port/v1",
+    ],
 )
 def test_what_is_no_address_is_refused(typed: str) -> None:
     """With a sentence."""
@@ -50,6 +73,37 @@ def test_a_doubled_version_is_named() -> None:
 def test_a_key_in_the_address_is_refused() -> None:
     """Addresses are shown on pages."""
     assert "own field" in addresses.tidy("https://user:secret@a.example/v1").problem
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("169.254.169.254", "[fe80::1]", "[::ffff:169.254.169.254]", "[64:ff9b::a9fe:a9fe]"),
+        *("100.100.100.200", "168.63.129.16", "[fd00:ec2::254]", "224.0.0.1"),
+    ],
+)
+def test_what_is_never_called_is_refused_as_it_is_typed(host: str) -> None:
+    """Where clouds keep a machine's secrets, however the number is wrapped."""
+    assert "never called" in addresses.tidy(f"http://{host}/latest").problem
+
+
+@pytest.mark.parametrize(
+    ("url", "location", "instead"),
+    [
+        ("http://a.example/v1", "https://a.example/v1/models", "https://a.example/v1"),
+        ("https://a.example/v1", "/v2/chat/completions", "https://a.example/v2"),
+        ("https://a.example/v1", "//b.example/v1/models?limit=9", "https://b.example/v1"),
+        ("https://a.example/v1", "https://a.example/login?next=/v1/models", ""),
+        ("https://a.example/v1", "http://a.example/v1/models", ""),
+        ("http://a.example/v1", "http://169.254.169.254/models", ""),
+        ("http://a.example/v1", "file:///v1/models", ""),
+        ("http://a.example/v1", "http://a.example/v1/models/", ""),
+        ("http://a.example/v1", "", ""),
+    ],
+)
+def test_a_redirect_tells_the_address_to_use(url: str, location: str, instead: str) -> None:
+    """Where it leads to the same call; never to a page, to plain text, or to where nobody goes."""
+    assert addresses.led_to(url, location) == instead
 
 
 def test_zai_has_two_addresses_on_any_host() -> None:

@@ -31,6 +31,7 @@ from providers.types import (
     UsageReport,
 )
 from tests import fakes
+from tests.providers.tested import answering
 from tests.upstreams.fixtures import GatewayProcess, free_port
 
 ASKED = ChatRequest(messages=(ChatMessage(role="user", content="hello world"),))
@@ -462,3 +463,18 @@ def test_without_a_token_the_process_does_not_start() -> None:
     assert refused.returncode != 0
     assert "GATEWAY_TOKEN is not set" in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+@pytest.mark.parametrize("prefix", ["openai", "anthropic"])
+async def test_no_redirect_is_followed_with_the_key(
+    target: Target, fake: fakes.Upstream, prefix: str
+) -> None:
+    """LiteLLM would, and Anthropic's header with the key would go along to whatever host."""
+    elsewhere = f"Location: {fake.url}/messages\r\nContent-Length: 0"
+    async with answering(f"HTTP/1.1 307 Elsewhere\r\n{elsewhere}\r\n\r\n") as url:
+        redirected = asking(target, "echo", prefix, base_url=url)
+        with pytest.raises(CallError) as caught:
+            await events(redirected)
+        assert (caught.value.kind, caught.value.code) == (ErrorKind.REQUEST, "redirect")
+        assert (await whole(redirected))["error"]["code"] == "redirect"
+    assert fake.requests == []

@@ -1,6 +1,5 @@
-"""Probes and tests take the roads of real traffic and feed the same state."""
+"""Probes take the roads of real traffic and feed the same state."""
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -11,24 +10,16 @@ from asgiref.sync import sync_to_async
 from django.utils import timezone
 from pytest_django import Settings
 
-from providers import database, http, probes, probing, snapshot, targets
+from providers import database, http, probes, probing
 from providers.breaker import Breaker, State
 from providers.models import Attempt, Provider, Route
-from providers.probing import Draft, Step
 from providers.routes import RouteState
 from providers.rules import RULES
-from providers.types import FoundModel, Kind, Method
+from providers.types import Method
 from tests import fakes
 
 MakeProvider = Callable[..., Provider]
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-async def checked(draft: Draft) -> list[Step]:
-    try:
-        return [step async for step in probing.check(draft)]
-    finally:
-        await http.close()
 
 
 async def probed(provider: Provider) -> Provider:
@@ -38,23 +29,6 @@ async def probed(provider: Provider) -> Provider:
     finally:
         await http.close()
     return await Provider.objects.aget(pk=provider.pk)
-
-
-def ended(steps: list[Step], method: Method) -> dict[str, str]:
-    """The last state of each step of one road."""
-    return {step.name: step.state for step in steps if step.method == method}
-
-
-def draft(url: str, key: str = fakes.KEY, model_id: str = "echo") -> Draft:
-    connection = targets.Connection(
-        preset="custom",
-        kind=Kind.OPENAI,
-        base_url=url,
-        api_key=key,
-        gateway_endpoint=url,
-        gateway_api_key=key,
-    )
-    return Draft(connection=connection, model_id=model_id)
 
 
 @pytest.fixture(autouse=True)
@@ -124,109 +98,6 @@ async def test_a_resting_route_is_left_alone(
     )
     await probed(provider)
     assert fake.requests == []
-
-
-async def test_the_test_walks_both_roads_step_by_step(fake: fakes.Upstream) -> None:
-    """Connect, models, chat; for direct and gateway."""
-    steps = await checked(draft(fake.url))
-    for method in Method:
-        assert ended(steps, method) == {"connect": "ok", "models": "ok", "chat": "ok"}
-
-
-async def test_two_who_test_the_same_at_once_watch_one_test(fake: fakes.Upstream) -> None:
-    """Both see every step with its error; a test of something else is its own."""
-    same, other = draft(fake.url, model_id="401"), draft(fake.url, key="sk-wrong")
-    first, second, third = await asyncio.gather(checked(same), checked(same), checked(other))
-    assert [str(step) for step in first] == [str(step) for step in second]
-    assert ended(first, Method.DIRECT)["chat"] == "failed"
-    assert ended(third, Method.DIRECT)["models"] == "failed"
-    chats = [request for request in fake.requests if request.model == "401"]
-    assert len(chats) == len(Method)
-
-
-async def test_a_wrong_key_fails_where_it_is_shown(fake: fakes.Upstream) -> None:
-    """The host answered, so connecting is fine."""
-    steps = await checked(draft(fake.url, key="sk-wrong"))
-    assert ended(steps, Method.DIRECT) == {"connect": "ok", "models": "failed", "chat": "failed"}
-    failed = next(s for s in steps if s.state == "failed" and s.name == "chat")
-    assert failed.error is not None
-    assert failed.error.status == 401
-    assert "sk-wrong" not in str(failed)
-
-
-async def test_a_dead_host_skips_the_rest() -> None:
-    """There is nothing to ask it."""
-    steps = await checked(draft(f"http://127.0.0.1:{fakes.refusing_port()}/v1"))
-    expected = {"connect": "failed", "models": "skipped", "chat": "skipped"}
-    assert ended(steps, Method.DIRECT) == expected
-
-
-async def test_a_zai_key_on_the_general_address_shows_code_1113(fake: fakes.Upstream) -> None:
-    """The chat shows it; the coding address answers."""
-    general = fake.url.removesuffix("/v1") + "/api/paas/v4"
-    steps = await checked(draft(general, model_id="zai"))
-    failed = next(
-        s for s in steps if s.method == Method.DIRECT and s.name == "chat" and s.state == "failed"
-    )
-    assert failed.error is not None
-    assert (failed.error.status, failed.error.code) == (429, "1113")
-    coding = general.replace("/api/paas", "/api/coding/paas")
-    steps = await checked(draft(coding, model_id="zai"))
-    assert ended(steps, Method.DIRECT)["chat"] == "ok"
-
-
-async def test_a_test_of_a_stored_provider_counts_for_its_routes(
-    make_provider: MakeProvider, fake: fakes.Upstream
-) -> None:
-    """A person's success closes what was set aside; one truth about health."""
-    provider = await sync_to_async(make_provider)(
-        base_url=fake.url, api_key=fakes.KEY, gateway_endpoint=fake.url, gateway_api_key=fakes.KEY
-    )
-    await Route.objects.filter(provider=provider).aupdate(
-        state=State.OPEN, last_kind="auth", opened_at="2026-01-01T00:00:00Z"
-    )
-    stored = await database.run(snapshot.load_one, provider.pk)
-    await checked(Draft(connection=snapshot.connection(provider), model_id="echo", stored=stored))
-    assert await Attempt.objects.filter(purpose="test", outcome="ok").acount() == 2
-    provider = await Provider.objects.aget(pk=provider.pk)
-    assert provider.health_status == "healthy"
-
-
-async def test_a_test_of_both_roads_shows_what_sort_a_provider_is(
-    make_provider: MakeProvider, fake: fakes.Upstream
-) -> None:
-    """A web page where an API should be is no API tomorrow either."""
-    with fakes.Upstream() as page:
-        page.script("html")
-        provider = await sync_to_async(make_provider)(
-            base_url=page.url,
-            api_key=fakes.KEY,
-            gateway_endpoint=fake.url,
-            gateway_api_key=fakes.KEY,
-        )
-        stored = await database.run(snapshot.load_one, provider.pk)
-        drafted = Draft(connection=snapshot.connection(provider), model_id="echo", stored=stored)
-        await checked(drafted)
-        provider = await Provider.objects.aget(pk=provider.pk)
-        assert provider.provider_type == "gateway-required"
-        page.script("echo")
-        await checked(drafted)
-    provider = await Provider.objects.aget(pk=provider.pk)
-    assert provider.provider_type == "hybrid"
-
-
-@pytest.mark.parametrize(
-    ("ids", "expected"),
-    [
-        (["text-embedding-3-small", "whisper-1", "gpt-4o-mini", "gpt-4o"], "gpt-4o-mini"),
-        (["dall-e-3"], "dall-e-3"),
-        ([], ""),
-    ],
-)
-def test_a_test_chats_with_a_model_that_chats(ids: list[str], expected: str) -> None:
-    """The first one of a catalogue is often an embedding."""
-    found = [FoundModel(model_id=model_id) for model_id in ids]
-    assert probing.chat_model(found) == expected
 
 
 CHATTY = {"routing_method": "direct", "fallback_enabled": False, "chat_probe": True}

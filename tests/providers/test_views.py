@@ -16,9 +16,10 @@ from django.urls import reverse
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
-from providers import flights, http, presets, probing
+from providers import flights, http, presets
 from providers.models import Attempt, LanguageModel, ModelSource, Provider
 from providers.snapshot import connection
+from providers.stages import Stage
 from providers.types import Method
 from providers.views import access
 from tests import fakes
@@ -508,7 +509,7 @@ async def test_a_test_whose_process_died_says_so(
     stored = await Provider.objects.acreate(slug="acme", name="Acme", base_url=fake.url)
     reached = asdict(connection(stored))
     flight = flights.name("test", reached, "", stored.pk)
-    step = json.dumps(asdict(probing.Step(method=Method.DIRECT, name="connect", state="running")))
+    step = json.dumps(asdict(Stage(method=Method.DIRECT, name="tcp", state="running")))
     client, url = await signed_in(owner), reverse("providers:test", args=[stored.slug])
     with other(flight, step, "...") as leader:
         await asyncio.to_thread(told, leader)
@@ -523,9 +524,58 @@ async def test_a_test_whose_process_died_says_so(
 
 async def test_a_bad_form_is_not_tested(transactional_db: None, owner: User) -> None:
     """It says what is wrong, and calls nobody."""
-    sent = values(base_url="nonsense")
+    sent = values(api_key="two words", base_url=fakes.UNKNOWN_HOST)
     text = await streamed(await signed_in(owner), reverse("providers:test-new"), sent)
-    assert "Not tested: Invalid endpoint" in text
+    assert "Not tested: A key has no spaces" in text
+
+
+async def test_a_bad_address_is_the_tests_first_finding(
+    transactional_db: None, owner: User, fake: fakes.Upstream
+) -> None:
+    """With the fix as a button, and nobody called on either road: the stored keys stay at home."""
+    await Provider.objects.acreate(
+        slug="acme",
+        name="Acme",
+        base_url=fake.url,
+        api_key=fakes.KEY,
+        gateway_endpoint="http://127.0.0.1:9",
+        gateway_api_key=fakes.KEY,
+    )
+    sent = values(base_url=f"{fake.url}/v1", gateway_endpoint=fake.url)
+    url = reverse("providers:test", args=["acme"])
+    text = await streamed(await signed_in(owner), url, sent)
+    assert "Invalid endpoint - check URL format" in text
+    assert f'value="base_url={fake.url}"' in text
+    assert fake.requests == []
+
+
+async def test_what_was_sent_and_what_came_back_is_shown_without_keys(
+    transactional_db: None, owner: User, fake: fakes.Upstream
+) -> None:
+    """Also where the provider repeats the key in its answer, and for both roads."""
+    key = "sk-wrong/0123456789"
+    fake.script("401", models="401")
+    sent = values(
+        base_url=fake.url, api_key=key, gateway_endpoint=fake.url, gateway_api_key=f"{key}x"
+    )
+    text = await streamed(await signed_in(owner), reverse("providers:test-new"), sent)
+    assert f"Direct: GET {fake.url}/models" in text
+    assert f"Through the gateway: GET {fake.url}/models" in text
+    assert "authorization: [hidden]" in text
+    assert "HTTP 401" in text
+    assert "Incorrect API key provided." in text
+    assert "sk-wrong" not in text
+
+
+async def test_a_wait_counts_down(
+    transactional_db: None, owner: User, fake: fakes.Upstream
+) -> None:
+    """The seconds are on the page; a script ticks them away."""
+    fake.script("429")
+    sent = values(base_url=fake.url, api_key=fakes.KEY)
+    text = await streamed(await signed_in(owner), reverse("providers:test-new"), sent)
+    assert "Rate limit exceeded - try again later" in text
+    assert 'data-countdown="2">2 s</span>' in text
 
 
 async def test_without_htmx_the_finished_page_comes(

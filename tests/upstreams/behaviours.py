@@ -25,12 +25,24 @@ from tests.upstreams.plans import (
 
 __all__ = ["CATALOGUE", "MARKDOWN", "SIXTY", "Plan", "long_text", "meant", "plan", "slow_text"]
 
+
+def _list(raw: str) -> Plan:
+    """A list of models in a shape of its own."""
+    return Plan(raw=raw, content_type="application/json")
+
+
 _ANSWERS = {
     "markdown": Plan(text=cut(MARKDOWN, 5), pause=0.005),
     "long": Plan(text=words(long_text())),
     "sixty": Plan(text=words(SIXTY)),
     "no-done": Plan(text=words(SIXTY), end="no-done"),
     "tools": Plan(tool=True),
+    "thinks-aloud": Plan(text=words("<think> Let me see. </think> OK")),
+    "plain": Plan(text=words("OK"), refuses=("tools", "reasoning_effort"), limits=True),
+    "no-limit": Plan(text=words("OK"), refuses=("max_tokens",)),
+    "slugs": _list('{"models": [{"slug": "glm-5", "name": "GLM-5"}, {"slug": "echo"}]}'),
+    "nothing-listed": _list('{"object": "list", "data": []}'),
+    "strange-list": _list('{"catalog": {"items": []}}'),
 }
 CATALOGUE = (
     *("echo", "reasoning", "slow-50-40", "zai", "no-usage", "whole"),

@@ -69,6 +69,8 @@ class Plan:
     bare: bool = False
     retry_after: float | None = None
     retry_as: Literal["seconds", "date", "ms", "nonsense"] = "seconds"
+    refuses: tuple[str, ...] = ()  # fields of the body that it does not take
+    limits: bool = False  # whether it tells its rate limits in headers
     resets_in: float = 3600.0  # seconds, for a message with `{reset}` in it
     page: int = 0  # or a web page of that many bytes
     # Anything else: bytes of some content type.

@@ -17,6 +17,8 @@ from tests.upstreams.dialects import Anthropic, Dialect, dump
 from tests.upstreams.plans import Plan
 from tests.upstreams.record import Record
 
+# https://platform.openai.com/docs/guides/rate-limits#rate-limits-in-headers
+LIMITS = {"x-ratelimit-limit-tokens": "150000", "x-ratelimit-remaining-requests": "59"}
 FOREVER = 3600.0
 BROKEN = ("server_error", "The model broke down while it was answering.")
 MALFORMED = b'data: {"id":"chatcmpl-fake","choices":[{"index":0,"delta":{"con\n\n'
@@ -74,6 +76,11 @@ class Answer:
             return await self._page(plan)
         if plan.status != 200:
             return refusal(self._spoken, plan)
+        if refused := [name for name in plan.refuses if name in self._body]:
+            message = f"Unsupported parameter: '{refused[0]}' is not supported with this model."
+            return refusal(
+                self._spoken, Plan(status=400, code="unsupported_parameter", message=message)
+            )
         if plan.begin == "nothing":
             return web.Response()
         if plan.raw:
@@ -120,9 +127,8 @@ class Answer:
         return response
 
     async def _stream(self, plan: Plan) -> web.StreamResponse:
-        response = web.StreamResponse(
-            headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache"}
-        )
+        headers = {"Content-Type": "text/event-stream", "Cache-Control": "no-cache"}
+        response = web.StreamResponse(headers=headers | (LIMITS if plan.limits else {}))
         await response.prepare(self._request)
         await asyncio.sleep(FOREVER if plan.begin == "stall-first" else plan.late)
         if plan.text or plan.end == "finish":

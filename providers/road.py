@@ -1,0 +1,304 @@
+"""One road of a test: each stage is told as it begins and as it ends; what is left out says why.
+
+What is asked is asked as real traffic asks it; the steps of a connection are made once by hand, to
+be told apart.
+"""
+
+import asyncio
+import socket
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+from aiohappyeyeballs import AddrInfoType
+from django.utils import timezone
+
+from providers import addresses, gateway, listing, probes, probing, reaching, short_chat
+from providers.errors import CallError, ErrorKind
+from providers.short_chat import Answer
+from providers.stages import STAGES, Draft, Stage, StageName, StageState
+from providers.transcript import Exchange, Recorder
+from providers.types import FoundModel, Method
+
+# What shows that a server knows the key: it counts, or bills, what was asked with it.
+_KNOWS_THE_KEY = frozenset({ErrorKind.QUOTA, ErrorKind.RATE_LIMIT})
+# What a chat would meet just the same.
+_NOT_THERE = frozenset({ErrorKind.NETWORK, ErrorKind.TIMEOUT})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Listing:
+    """What `GET /models` gave."""
+
+    found: list[FoundModel]
+    error: CallError | None
+    exchange: Exchange | None
+    ms: int
+
+    @property
+    def refused(self) -> bool:
+        """Whether the key was: some keys may not list models and chat all the same."""
+        return bool(self.error and _is_refusal(self.error))
+
+
+class Road:
+    """One road's way through the stages.
+
+    Afterwards `error` is what it amounts to and `answer` the chat's, if there was one; without
+    either nothing was shown. `began_at`, `began` (monotonic) and `ms` are of its last call.
+    """
+
+    def __init__(
+        self, draft: Draft, method: Method, say: Callable[[Stage], None], chats: asyncio.Semaphore
+    ) -> None:
+        self.draft = draft
+        self.method = method
+        self._begins()
+        self.ms = 0
+        self.error: CallError | None = None
+        self.answer: Answer | None = None
+        self._say = say
+        self._chats = chats
+        self._target = draft.target(method)
+        self._open = list(STAGES)
+
+    async def walk(self) -> None:
+        """All stages, as far as they can be had."""
+        if not self._address():
+            return self._skip_rest("The address has to be mended first.")
+        self._begins()
+        if not await self._reach():
+            return self._skip_rest("The server could not be reached.")
+        listed = await self._list()
+        if listed.error and listed.error.kind in _NOT_THERE:
+            self._fail("models", listed.error, listed.ms, listed.exchange)
+            return self._skip_rest("The server did not answer.")
+        model_id = self.draft.model_id or chat_model(listed.found)
+        if model_id:
+            await self._chat(model_id, listed)
+        else:
+            self._without_chat(listed)
+        return self._skip_rest("No answer came.")
+
+    def _begins(self) -> None:
+        self.began_at, self.began = timezone.now(), time.monotonic()
+
+    def _address(self) -> bool:
+        reached = self.draft.connection
+        own = reached.base_url if self.method == Method.DIRECT else reached.gateway_endpoint
+        if own and (problem := addresses.tidy(own).problem):
+            error = CallError(ErrorKind.REQUEST, problem, code="invalid_address", sent=False)
+            self._tell("address", "failed", problem, error=error)
+            return False
+        if self.draft.problem:
+            return False
+        if self._target.upstream:
+            self._tell("address", "ok", "This site's own gateway process")
+        else:
+            self._tell("address", "ok", " ".join((self._target.base_url, *self.draft.changes)))
+        return True
+
+    async def _reach(self) -> bool:
+        """Name, connection, TLS: what a call does first."""
+        name: StageName = "dns"
+        try:
+            with gateway.sorted_errors(self._target) if self._through else nullcontext():
+                found = await self._resolve()
+                name = "tcp"
+                connection = await self._connect(found)
+                name = "tls"
+                await self._secure(connection)
+        except CallError as error:
+            self._fail(name, error, probing.ms_since(self.began))
+            return False
+        return True
+
+    @property
+    def _through(self) -> bool:
+        return self.method == Method.GATEWAY
+
+    async def _resolve(self) -> list[AddrInfoType]:
+        url, seconds = self._target.base_url, self._target.timeouts.connect
+        self._tell("dns", "running")
+        found = await reaching.resolved(url, seconds)
+        if addresses.literal(addresses.name(url)):
+            self._tell("dns", "skipped", "The address is a number: there is no name to look up.")
+        else:
+            hosts = [str(where[0]) for *_, where in found]
+            shown = ", ".join(hosts[:3]) + (", …" if len(hosts) > 3 else "")
+            self._tell("dns", "ok", shown, ms=probing.ms_since(self.began))
+        return found
+
+    async def _connect(self, found: list[AddrInfoType]) -> socket.socket:
+        began = time.monotonic()
+        self._tell("tcp", "running")
+        connection = await reaching.connected(
+            self._target.base_url, found, self._target.timeouts.connect
+        )
+        peer = connection.getpeername()
+        self._tell("tcp", "ok", f"{peer[0]}, port {peer[1]}", ms=probing.ms_since(began))
+        return connection
+
+    async def _secure(self, connection: socket.socket) -> None:
+        url, began = self._target.base_url, time.monotonic()
+        if not url.startswith("https:"):
+            connection.close()
+            near = addresses.is_private(url)
+            why = "the server is near." if near else "whoever is on the way can read the key."
+            return self._tell("tls", "skipped", f"The address is plain http: {why}")
+        self._tell("tls", "running")
+        agreed = await reaching.secured(url, connection, self._target.timeouts.connect)
+        return self._tell("tls", "ok", agreed, ms=probing.ms_since(began))
+
+    async def _list(self) -> _Listing:
+        self._tell("auth", "running")
+        self._tell("models", "running")
+        self._begins()
+        with Recorder(self._target.secrets).listening() as recorder:
+            found, error = await probing.catalogue(self._target)
+        ms = probing.ms_since(self.began)
+        listed = _Listing(found=found, error=error, exchange=recorder.exchange, ms=ms)
+        if not error:
+            self._listed(listed)
+        elif not listed.refused and error.kind not in _NOT_THERE:
+            self._fail("models", error, ms, recorder.exchange)
+        return listed
+
+    def _listed(self, listed: _Listing) -> None:
+        count = len(listed.found)
+        detail = f"{count} model{'' if count == 1 else 's'}"
+        if listed.exchange and (shape := listing.shape(listed.exchange.received)):
+            detail += f", listed as {shape}"
+        ending: StageState = "ok" if count else "warn"
+        error = None if count else _remark("The list of models is empty.", "empty_list")
+        self._tell("models", ending, detail, listed.ms, error, listed.exchange)
+
+    def _without_chat(self, listed: _Listing) -> None:
+        """Nothing is known to ask: the list alone tells of the key."""
+        if listed.error and listed.refused:
+            self._fail("auth", listed.error, listed.ms, listed.exchange)
+            return self._skip_rest("The key was refused.")
+        if listed.error:
+            self.error, self.ms = listed.error, listed.ms
+            self._tell("auth", "skipped", "Nothing told yet whether the key is good.")
+        else:
+            self.ms = listed.ms
+            self._tell("auth", "ok", "The list of models came.")
+        return self._skip_rest("No model is known to ask.")
+
+    async def _chat(self, model_id: str, listed: _Listing) -> None:
+        """The chat, which also has the last word about the key."""
+        target = self.draft.target(self.method, model_id)
+        self._tell("chat", "running", model_id)
+        async with self._chats:
+            self._begins()
+            answer = await short_chat.ask(target, on_first=self._first(model_id))
+        self.answer, self.error, self.ms = answer, answer.error, answer.ms
+        if answer.error and answer.ttft_ms is None:
+            return self._no_answer(answer, answer.error, listed)
+        self._accepted()
+        if listed.error and listed.refused:
+            self._fail("models", listed.error, listed.ms, listed.exchange)
+            self.error = answer.error
+        return self._judge(model_id, answer)
+
+    def _first(self, model_id: str) -> Callable[[Answer], None]:
+        def first(answer: Answer) -> None:
+            self._accepted()
+            self._tell("chat", "ok", f"{model_id}: first token", ms=answer.ttft_ms)
+
+        return first
+
+    def _accepted(self) -> None:
+        if "auth" in self._open:
+            has_key = self._through or self.draft.connection.api_key
+            self._tell("auth", "ok", "The key is accepted" if has_key else "No key is needed")
+
+    def _no_answer(self, answer: Answer, error: CallError, listed: _Listing) -> None:
+        if _is_refusal(error):
+            self._fail("auth", error, answer.ms, answer.exchange)
+            return self._skip_rest("The key was refused.")
+        self._fail("chat", error, answer.ms, answer.exchange)
+        if not listed.error or error.kind in _KNOWS_THE_KEY:
+            self._accepted()
+        else:
+            self._tell("auth", "skipped", "Nothing told yet whether the key is good.")
+        if listed.error and listed.refused:
+            self._fail("models", listed.error, listed.ms, listed.exchange)
+            self.error = error
+        return None
+
+    def _judge(self, model_id: str, answer: Answer) -> None:
+        """What an answer shows beside the fact that there is one."""
+        detail = f"{model_id}: first token" if answer.pieces else f"{model_id} answered no word yet"
+        first, seen = answer.ttft_ms or answer.ms, answer.exchange
+        if answer.thinks_aloud:
+            aloud = _remark("The answer begins with <think>.", "thinks_aloud")
+            self._tell("chat", "warn", detail, first, aloud, seen)
+        else:
+            self._tell("chat", "ok", detail, first, exchange=seen)
+        if answer.error:
+            return self._fail("streaming", answer.error, answer.ms, seen)
+        if answer.streamed:
+            count = f"{answer.pieces} piece{'' if answer.pieces == 1 else 's'}"
+            self._tell("streaming", "ok", count, answer.ms)
+        else:
+            whole = _remark("The answer came in one piece.", "not_streamed")
+            self._tell("streaming", "warn", "A stream was asked for", answer.ms, whole)
+        if used := answer.usage:
+            self._tell("usage", "ok", f"{used.input_tokens} in, {used.output_tokens} out")
+        else:
+            silent = _remark("The answer tells no tokens.", "no_usage")
+            self._tell("usage", "warn", "Not told: it will be estimated", error=silent)
+        return None
+
+    def _fail(
+        self, name: StageName, error: CallError, ms: int, exchange: Exchange | None = None
+    ) -> None:
+        self.error, self.ms = error, ms
+        self._tell(name, "failed", error.message, ms, error, exchange)
+
+    def _skip_rest(self, why: str) -> None:
+        for name in tuple(self._open):
+            self._tell(name, "skipped", why)
+
+    def _tell(
+        self,
+        name: StageName,
+        state: StageState,
+        detail: str = "",
+        ms: int | None = None,
+        error: CallError | None = None,
+        exchange: Exchange | None = None,
+    ) -> None:
+        if state != "running" and name in self._open:
+            self._open.remove(name)
+        self._say(
+            Stage(
+                method=self.method,
+                name=name,
+                state=state,
+                detail=detail,
+                ms=ms,
+                error=error,
+                exchange=exchange,
+            )
+        )
+
+
+def chat_model(found: list[FoundModel]) -> str:
+    """The id of the first model that looks as if it chats; empty where nothing is listed."""
+    ids = [model.model_id for model in found]
+    return next(iter([each for each in ids if probes.chats(each)] or ids), "")
+
+
+def _is_refusal(error: CallError) -> bool:
+    """Whether it was the key, the provider's or the gateway's own, that was not taken."""
+    refused = error.kind == ErrorKind.GATEWAY and error.status in (400, 401, 403)
+    return error.kind == ErrorKind.AUTH or refused
+
+
+def _remark(words: str, code: str) -> CallError:
+    """What is to be said of a stage that went well enough."""
+    return CallError(ErrorKind.PROVIDER, words, code=code)

@@ -1,0 +1,102 @@
+"""One short chat that is listened to: what came, when, in which form, and what it used.
+
+It goes the way of real traffic, `router.client`. Where a vendor refuses the limit that keeps the
+chat short, it is asked once more without.
+"""
+
+import time
+from collections.abc import Callable
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+
+from providers import router
+from providers.errors import CallError
+from providers.transcript import Exchange, Recorder
+from providers.types import (
+    ChatMessage,
+    ChatRequest,
+    ClientEvent,
+    ReasoningDelta,
+    Target,
+    TextDelta,
+    Usage,
+    UsageReport,
+    is_content,
+)
+
+REQUEST = ChatRequest(
+    messages=(ChatMessage(role="user", content="Say OK."),), options={"max_tokens": 16}
+)
+ENOUGH = 200  # pieces of content: who ignores the limit is not listened to for longer
+# What OpenAI's reasoning models say to `max_tokens`; others have no code for it.
+_UNSUPPORTED = frozenset({"unsupported_parameter", "unsupported_value"})
+
+
+@dataclass(slots=True, kw_only=True)
+class Answer:
+    """What became of it. `pieces` counts the texts it came in; `streamed` is whether it came as a
+    stream at all. `error` is None where there was an answer."""
+
+    text: str = ""
+    reasoning: bool = False
+    pieces: int = 0
+    streamed: bool = False
+    ttft_ms: int | None = None
+    ms: int = 0
+    usage: Usage | None = None
+    error: CallError | None = None
+    exchange: Exchange | None = None
+
+    @property
+    def thinks_aloud(self) -> bool:
+        """Whether it says its thoughts in the answer, where they do not belong."""
+        return self.text.lstrip().startswith("<think")
+
+    def take(self, event: ClientEvent) -> None:
+        if isinstance(event, TextDelta):
+            self.text += event.text
+        self.reasoning = self.reasoning or isinstance(event, ReasoningDelta)
+        self.pieces += is_content(event)
+        if isinstance(event, UsageReport):
+            self.usage = event.usage
+
+
+async def ask(
+    target: Target,
+    request: ChatRequest = REQUEST,
+    on_first: Callable[[Answer], object] = lambda _: None,
+) -> Answer:
+    """The answer to its end; `on_first` is called when its first content is here."""
+    answer = await _asked(target, request, on_first)
+    if answer.error and answer.error.code in _UNSUPPORTED and "max_tokens" in request.options:
+        kept = {name: value for name, value in request.options.items() if name != "max_tokens"}
+        return await _asked(target, replace(request, options=kept), on_first)
+    return answer
+
+
+async def _asked(
+    target: Target, request: ChatRequest, on_first: Callable[[Answer], object]
+) -> Answer:
+    answer, began = Answer(), time.monotonic()
+    with Recorder(target.secrets).listening() as recorder:
+        try:
+            async with aclosing(router.client(target, request)) as events:
+                async for event in events:
+                    answer.take(event)
+                    if answer.ttft_ms is None and is_content(event):
+                        answer.ttft_ms = round((time.monotonic() - began) * 1000)
+                        on_first(answer)
+                    if answer.pieces >= ENOUGH:
+                        break
+        except CallError as exc:
+            # A reasoning model may use up the few tokens before it says a word: it did answer.
+            answer.error = None if exc.code == "empty" else exc
+    answer.ms = round((time.monotonic() - began) * 1000)
+    answer.exchange = recorder.exchange
+    answer.streamed = bool(recorder.exchange) and not _is_whole(recorder.exchange)
+    return answer
+
+
+def _is_whole(exchange: Exchange | None) -> bool:
+    """Whether the answer is one JSON, whatever its content type says."""
+    return bool(exchange and exchange.received.lstrip().startswith(("{", "[")))

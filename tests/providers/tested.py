@@ -1,0 +1,76 @@
+"""A test of a provider run to its end, for the tests of what it tells."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from providers import checklist, http, targets
+from providers.causes import Diagnosis
+from providers.diagnosis import Verdict
+from providers.stages import Draft, Stage
+from providers.types import Kind, Method
+from providers.views.testing import Sheet
+from tests import fakes
+
+
+def draft(url: str, key: str = fakes.KEY, model_id: str = "echo", **fields: object) -> Draft:
+    """A form that names the same server for both roads."""
+    given: dict[str, object] = {
+        "preset": "custom",
+        "kind": Kind.OPENAI,
+        "base_url": url,
+        "api_key": key,
+    }
+    given |= {"gateway_endpoint": url, "gateway_api_key": key} | fields
+    return Draft(connection=targets.Connection(**given), model_id=model_id)  # type: ignore[arg-type]
+
+
+async def checked(draft: Draft) -> list[Stage]:
+    try:
+        return [stage async for stage in checklist.check(draft)]
+    finally:
+        await http.close()
+
+
+def ended(stages: list[Stage], method: Method = Method.DIRECT) -> dict[str, str]:
+    """The last state of each stage of one road."""
+    return {stage.name: stage.state for stage in stages if stage.method == method}
+
+
+def last(stages: list[Stage], name: str, method: Method = Method.DIRECT) -> Stage:
+    return [stage for stage in stages if (stage.method, stage.name) == (method, name)][-1]
+
+
+async def verdict(draft: Draft) -> Verdict:
+    """What the whole test amounts to."""
+    sheet = Sheet(draft=draft, panel="test", fix_url="")
+    for stage in await checked(draft):
+        sheet.take(stage)
+    return sheet.verdict()
+
+
+async def diagnosed(draft: Draft) -> Diagnosis:
+    """The first finding of the direct road."""
+    found = await verdict(draft)
+    return next(f.diagnosis for f in found.findings if Method.DIRECT in f.methods)
+
+
+@asynccontextmanager
+async def answering(answer: str) -> AsyncGenerator[str]:
+    """A server that says the same to everybody; yields its base URL."""
+
+    async def handled(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(answer.encode())
+            await writer.drain()
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(handled, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+    finally:
+        server.close()
