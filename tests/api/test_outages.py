@@ -75,5 +75,5 @@ def test_it_serves_on_without_its_databases(
         assert not Attempt.objects.exists()
 
         database_door.open()
-        Door.wait_for(lambda: Attempt.objects.count() == 10, seconds=15)
+        Door.wait_for(lambda: Attempt.objects.count() == 10, seconds=40)
     assert set(Attempt.objects.values_list("outcome", flat=True)) == {"ok"}
