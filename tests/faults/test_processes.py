@@ -82,7 +82,7 @@ def acme(pair: Pair, fake: fakes.Upstream) -> Provider:
 
 
 def known_to_all(pair: Pair, models: list[str]) -> None:
-    eventually(lambda: [pair.models(site) for site in pair.sites] == [models, models])
+    eventually(lambda: [pair.models(site) for site in pair.sites] == [models, models], 30.0 * BUSY)
 
 
 async def _asked(pair: Pair, *sites: Site) -> list[tuple[httpx.Response, float]]:
