@@ -5,38 +5,53 @@ All is written down at the end, together: a test that is abandoned leaves nothin
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
+from uuid import uuid4
 
 from providers import database, flights, probing, records
+from providers.abilities import ModelTest
 from providers.errors import CallError, restored, told
 from providers.models import Purpose
 from providers.road import Road
 from providers.routes import RouteState
+from providers.short_chat import Answer
 from providers.snapshot import Candidate
 from providers.stages import Draft, Stage
 from providers.transcript import Exchange
 from providers.types import AttemptRecord, Method
 
+type Say = Callable[[Stage], None]
+type Walked = Road | ModelTest
 
-async def check(draft: Draft) -> AsyncGenerator[Stage]:
-    """The test of both roads side by side; stages come as they begin and as they end.
 
-    Those who test the same at the same time watch one test, from its beginning. Raises FlightBroken
-    where the process that ran it is gone.
-    """
+def check(draft: Draft) -> AsyncGenerator[Stage]:
+    """The test of both roads side by side; stages come as they begin and as they end."""
+    return _shared("test", draft, "", partial(_check_roads, draft))
+
+
+def check_model(draft: Draft, method: Method) -> AsyncGenerator[Stage]:
+    """The test of one stored model over one road."""
+    return _shared("test-model", draft, method.value, partial(_check_model, draft, method))
+
+
+async def _shared(
+    topic: str, draft: Draft, more: str, run: Callable[[], AsyncGenerator[Stage]]
+) -> AsyncGenerator[Stage]:
+    """Those who test the same at the same time watch one test, from its beginning. Raises
+    FlightBroken where the process that ran it is gone."""
     counts_for = draft.stored.provider_id if draft.stored else None
-    flight = flights.name("test", asdict(draft.connection), draft.model_id, counts_for)
-    async with aclosing(flights.join(flight, partial(_check, draft))) as pieces:
+    flight = flights.name(topic, asdict(draft.connection), draft.model_id, counts_for, more)
+    async with aclosing(flights.join(flight, partial(_written, run))) as pieces:
         async for piece in pieces:
             yield _read(piece)
 
 
-async def _check(draft: Draft) -> AsyncGenerator[bytes]:
-    async with aclosing(_check_roads(draft)) as stages:
+async def _written(run: Callable[[], AsyncGenerator[Stage]]) -> AsyncGenerator[bytes]:
+    async with aclosing(run()) as stages:
         async for stage in stages:
             error = told(stage.error) if stage.error else None
             yield json.dumps(asdict(replace(stage, error=None)) | {"error": error}).encode()
@@ -52,23 +67,46 @@ def _read(piece: bytes) -> Stage:
 
 
 async def _check_roads(draft: Draft) -> AsyncGenerator[Stage]:
-    stages: asyncio.Queue[Stage | None] = asyncio.Queue()
     chats = asyncio.Semaphore(draft.at_once)
-    roads = [Road(draft, method, stages.put_nowait, chats) for method in Method]
 
-    async def walk_all() -> None:
+    async def walk(say: Say) -> None:
+        roads = [Road(draft, method, say, chats) for method in Method]
+        async with asyncio.TaskGroup() as group:
+            for road in roads:
+                group.create_task(road.walk())
+        if draft.stored:
+            await database.run(_write_down, draft.stored, roads)
+
+    async with aclosing(_as_told(walk)) as stages:
+        async for stage in stages:
+            yield stage
+
+
+async def _check_model(draft: Draft, method: Method) -> AsyncGenerator[Stage]:
+    async def walk(say: Say) -> None:
+        test = ModelTest(draft, method, say)
+        await test.walk()
+        if draft.stored:
+            await database.run(_write_down_model, draft.stored, test)
+
+    async with aclosing(_as_told(walk)) as stages:
+        async for stage in stages:
+            yield stage
+
+
+async def _as_told(walk: Callable[[Say], Awaitable[None]]) -> AsyncGenerator[Stage]:
+    """What is said while the walk goes on, which ends with its reader."""
+    said: asyncio.Queue[Stage | None] = asyncio.Queue()
+
+    async def walked() -> None:
         try:
-            async with asyncio.TaskGroup() as group:
-                for road in roads:
-                    group.create_task(road.walk())
-            if draft.stored:
-                await database.run(_write_down, draft.stored, roads)
+            await walk(said.put_nowait)
         finally:
-            stages.put_nowait(None)
+            said.put_nowait(None)
 
-    walking = asyncio.create_task(walk_all())
+    walking = asyncio.create_task(walked())
     try:
-        while (stage := await stages.get()) is not None:
+        while (stage := await said.get()) is not None:
             yield stage
         await walking
     finally:
@@ -84,7 +122,23 @@ def _write_down(stored: Candidate, roads: Sequence[Road]) -> None:
         records.classify(stored.provider_id, direct, gateway)
 
 
-def _results(stored: Candidate, road: Road) -> list[records.Result]:
+def _write_down_model(stored: Candidate, test: ModelTest) -> None:
+    """The first chat is evidence; the others are written down for what they used."""
+    first = _results(stored, test)
+    further = [
+        replace(
+            result,
+            attempt=_with_figures(result.attempt, stored, answer),
+            evidence=None,
+            request_id=uuid4(),
+        )
+        for answer in test.further
+        for result in first
+    ]
+    records.record_all([*first, *further])
+
+
+def _results(stored: Candidate, road: Walked) -> list[records.Result]:
     return [
         probing.result(stored, route, Purpose.TEST, _attempt(stored, route, road), road.error)
         for route in stored.routes
@@ -92,12 +146,14 @@ def _results(stored: Candidate, road: Road) -> list[records.Result]:
     ]
 
 
-def _attempt(stored: Candidate, route: RouteState, road: Road) -> AttemptRecord:
+def _attempt(stored: Candidate, route: RouteState, road: Walked) -> AttemptRecord:
     """The road's last call; with the figures of its chat, if it had one."""
     attempt = probing.ended(route, road.began, road.error, Purpose.TEST)
     attempt = replace(attempt, started_at=road.began_at, duration_ms=road.ms)
-    if not (answer := road.answer):
-        return attempt
+    return _with_figures(attempt, stored, road.answer) if road.answer else attempt
+
+
+def _with_figures(attempt: AttemptRecord, stored: Candidate, answer: Answer) -> AttemptRecord:
     usage = answer.usage
     cost = stored.prices.cost(usage) if usage else None
-    return replace(attempt, ttft_ms=answer.ttft_ms, usage=usage, cost=cost)
+    return replace(attempt, duration_ms=answer.ms, ttft_ms=answer.ttft_ms, usage=usage, cost=cost)

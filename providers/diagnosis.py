@@ -60,7 +60,9 @@ class Verdict:
     findings: tuple[Finding, ...] = ()
 
 
-def verdict(roads: tuple[Road, ...], evidence_of: EvidenceOf) -> Verdict:
+def verdict(
+    roads: tuple[Road, ...], evidence_of: EvidenceOf, good: str = "It works over both roads"
+) -> Verdict:
     """One sentence for the whole, and each different cause once, however many roads show it."""
     found: dict[Diagnosis, list[Method]] = {}
     for road in roads:
@@ -71,7 +73,7 @@ def verdict(roads: tuple[Road, ...], evidence_of: EvidenceOf) -> Verdict:
     if not working:
         return Verdict(tone="error", title=findings[0].diagnosis.title, findings=findings)
     if len(working) == len(roads):
-        return Verdict(tone="ok", title="It works over both roads", findings=findings)
+        return Verdict(tone="ok", title=good, findings=findings)
     broken = next(road.method.value for road in roads if not road.works)
     return Verdict(
         tone="warn",

@@ -17,7 +17,7 @@ from django.utils import timezone
 from providers import addresses, gateway, listing, probes, probing, reaching, short_chat
 from providers.errors import CallError, ErrorKind
 from providers.short_chat import Answer
-from providers.stages import STAGES, Draft, Stage, StageName, StageState
+from providers.stages import STAGES, Draft, Stage, StageName, StageState, remark, told_by
 from providers.transcript import Exchange, Recorder
 from providers.types import FoundModel, Method
 
@@ -171,7 +171,7 @@ class Road:
         if listed.exchange and (shape := listing.shape(listed.exchange.received)):
             detail += f", listed as {shape}"
         ending: StageState = "ok" if count else "warn"
-        error = None if count else _remark("The list of models is empty.", "empty_list")
+        error = None if count else remark("The list of models is empty.", "empty_list")
         self._tell("models", ending, detail, listed.ms, error, listed.exchange)
 
     def _without_chat(self, listed: _Listing) -> None:
@@ -201,7 +201,9 @@ class Road:
         if listed.error and listed.refused:
             self._fail("models", listed.error, listed.ms, listed.exchange)
             self.error = answer.error
-        return self._judge(model_id, answer)
+        for stage in told_by(answer, self.method, model_id):
+            self._put(stage)
+        return None
 
     def _first(self, model_id: str) -> Callable[[Answer], None]:
         def first(answer: Answer) -> None:
@@ -229,30 +231,6 @@ class Road:
             self.error = error
         return None
 
-    def _judge(self, model_id: str, answer: Answer) -> None:
-        """What an answer shows beside the fact that there is one."""
-        detail = f"{model_id}: first token" if answer.pieces else f"{model_id} answered no word yet"
-        first, seen = answer.ttft_ms or answer.ms, answer.exchange
-        if answer.thinks_aloud:
-            aloud = _remark("The answer begins with <think>.", "thinks_aloud")
-            self._tell("chat", "warn", detail, first, aloud, seen)
-        else:
-            self._tell("chat", "ok", detail, first, exchange=seen)
-        if answer.error:
-            return self._fail("streaming", answer.error, answer.ms, seen)
-        if answer.streamed:
-            count = f"{answer.pieces} piece{'' if answer.pieces == 1 else 's'}"
-            self._tell("streaming", "ok", count, answer.ms)
-        else:
-            whole = _remark("The answer came in one piece.", "not_streamed")
-            self._tell("streaming", "warn", "A stream was asked for", answer.ms, whole)
-        if used := answer.usage:
-            self._tell("usage", "ok", f"{used.input_tokens} in, {used.output_tokens} out")
-        else:
-            silent = _remark("The answer tells no tokens.", "no_usage")
-            self._tell("usage", "warn", "Not told: it will be estimated", error=silent)
-        return None
-
     def _fail(
         self, name: StageName, error: CallError, ms: int, exchange: Exchange | None = None
     ) -> None:
@@ -272,9 +250,7 @@ class Road:
         error: CallError | None = None,
         exchange: Exchange | None = None,
     ) -> None:
-        if state != "running" and name in self._open:
-            self._open.remove(name)
-        self._say(
+        self._put(
             Stage(
                 method=self.method,
                 name=name,
@@ -285,6 +261,11 @@ class Road:
                 exchange=exchange,
             )
         )
+
+    def _put(self, stage: Stage) -> None:
+        if stage.state != "running" and stage.name in self._open:
+            self._open.remove(stage.name)
+        self._say(stage)
 
 
 def chat_model(found: list[FoundModel]) -> str:
@@ -297,8 +278,3 @@ def _is_refusal(error: CallError) -> bool:
     """Whether it was the key, the provider's or the gateway's own, that was not taken."""
     refused = error.kind == ErrorKind.GATEWAY and error.status in (400, 401, 403)
     return error.kind == ErrorKind.AUTH or refused
-
-
-def _remark(words: str, code: str) -> CallError:
-    """What is to be said of a stage that went well enough."""
-    return CallError(ErrorKind.PROVIDER, words, code=code)

@@ -35,12 +35,15 @@ _UNSUPPORTED = frozenset({"unsupported_parameter", "unsupported_value"})
 @dataclass(slots=True, kw_only=True)
 class Answer:
     """What became of it. `pieces` counts the texts it came in; `streamed` is whether it came as a
-    stream at all. `error` is None where there was an answer."""
+    stream at all; `limited` whether the limit was taken; `left` whether we did not wait for the
+    end. `error` is None where there was an answer."""
 
     text: str = ""
     reasoning: bool = False
     pieces: int = 0
     streamed: bool = False
+    limited: bool = True
+    left: bool = False
     ttft_ms: int | None = None
     ms: int = 0
     usage: Usage | None = None
@@ -67,16 +70,20 @@ async def ask(
     on_first: Callable[[Answer], object] = lambda _: None,
 ) -> Answer:
     """The answer to its end; `on_first` is called when its first content is here."""
-    answer = await _asked(target, request, on_first)
+    answer = await once(target, request, on_first)
     if answer.error and answer.error.code in _UNSUPPORTED and "max_tokens" in request.options:
         kept = {name: value for name, value in request.options.items() if name != "max_tokens"}
-        return await _asked(target, replace(request, options=kept), on_first)
+        answer = await once(target, replace(request, options=kept), on_first)
+        answer.limited = False
     return answer
 
 
-async def _asked(
-    target: Target, request: ChatRequest, on_first: Callable[[Answer], object]
+async def once(
+    target: Target,
+    request: ChatRequest,
+    on_first: Callable[[Answer], object] = lambda _: None,
 ) -> Answer:
+    """The same in one call, whatever becomes of it."""
     answer, began = Answer(), time.monotonic()
     with Recorder(target.secrets).listening() as recorder:
         try:
@@ -87,6 +94,7 @@ async def _asked(
                         answer.ttft_ms = round((time.monotonic() - began) * 1000)
                         on_first(answer)
                     if answer.pieces >= ENOUGH:
+                        answer.left = True
                         break
         except CallError as exc:
             # A reasoning model may use up the few tokens before it says a word: it did answer.

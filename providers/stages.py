@@ -5,19 +5,39 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from providers import addresses, presets, probing, targets
-from providers.errors import CallError
+from providers.errors import CallError, ErrorKind
+from providers.short_chat import Answer
 from providers.snapshot import Candidate
 from providers.transcript import Exchange
 from providers.types import Method, Target
 
 type StageName = Literal[
-    "address", "dns", "tcp", "tls", "auth", "models", "chat", "streaming", "usage"
+    "address",
+    "dns",
+    "tcp",
+    "tls",
+    "auth",
+    "models",
+    "chat",
+    "streaming",
+    "usage",
+    "max_tokens",
+    "temperature",
+    "tools",
+    "response_format",
+    "reasoning_effort",
+    "limits",
 ]
 type StageState = Literal["running", "ok", "warn", "failed", "skipped"]
 
 STAGES: tuple[StageName, ...] = (
     *("address", "dns", "tcp", "tls"),
     *("auth", "models", "chat", "streaming", "usage"),
+)
+PARAMETERS: tuple[StageName, ...] = ("temperature", "tools", "response_format", "reasoning_effort")
+MODEL_STAGES: tuple[StageName, ...] = (
+    *("chat", "streaming", "usage", "limits", "max_tokens"),
+    *PARAMETERS,
 )
 
 
@@ -64,3 +84,47 @@ class Stage:
     ms: int | None = None
     error: CallError | None = None
     exchange: Exchange | None = None
+
+
+def remark(words: str, code: str) -> CallError:
+    """What is to be said of a stage that went well enough."""
+    return CallError(ErrorKind.PROVIDER, words, code=code)
+
+
+def told_by(answer: Answer, method: Method, model_id: str) -> list[Stage]:
+    """What an answer shows: that there is one, whether it was streamed, what it used."""
+    return [_chat(answer, method, model_id), _streaming(answer, method), _usage(answer, method)]
+
+
+def _chat(answer: Answer, method: Method, model_id: str) -> Stage:
+    aloud = remark("The answer begins with <think>.", "thinks_aloud")
+    return Stage(
+        method=method,
+        name="chat",
+        state="warn" if answer.thinks_aloud else "ok",
+        detail=f"{model_id}: first token" if answer.pieces else f"{model_id} said no word yet",
+        ms=answer.ttft_ms or answer.ms,
+        error=aloud if answer.thinks_aloud else None,
+        exchange=answer.exchange,
+    )
+
+
+def _streaming(answer: Answer, method: Method) -> Stage:
+    stage = Stage(method=method, name="streaming", state="ok", ms=answer.ms)
+    if answer.error:
+        return replace(stage, state="failed", detail=answer.error.message, error=answer.error)
+    if answer.streamed:
+        pieces = f"{answer.pieces} piece{'' if answer.pieces == 1 else 's'}"
+        return replace(stage, detail=pieces)
+    whole = remark("The answer came in one piece.", "not_streamed")
+    return replace(stage, state="warn", detail="A stream was asked for", error=whole)
+
+
+def _usage(answer: Answer, method: Method) -> Stage:
+    stage = Stage(method=method, name="usage", state="ok")
+    if used := answer.usage:
+        return replace(stage, detail=f"{used.input_tokens} in, {used.output_tokens} out")
+    if answer.error or answer.left:
+        return replace(stage, state="skipped", detail="The end was not seen.")
+    silent = remark("The answer tells no tokens.", "no_usage")
+    return replace(stage, state="warn", detail="Not told: it will be estimated", error=silent)

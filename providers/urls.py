@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from providers.views import cards, catalogue, pages, testing, whole
+from providers.views import cards, catalogue, model_testing, pages, testing, whole
 
 app_name = "providers"
 urlpatterns = [
@@ -26,5 +26,6 @@ urlpatterns = [
     path("<slug:slug>/models/add/", catalogue.add, name="add-model"),
     path("<slug:slug>/models/all/", catalogue.toggle_all, name="toggle-models"),
     path("<slug:slug>/models/<int:pk>/", catalogue.toggle, name="toggle-model"),
+    path("<slug:slug>/models/<int:pk>/test/", model_testing.run, name="test-model"),
     path("<slug:slug>/models/<int:pk>/remove/", catalogue.remove, name="remove-model"),
 ]

@@ -19,7 +19,7 @@ from providers import activity, trace
 from providers.activity import Mark
 from providers.filters import FilterForm
 from providers.views.access import Request
-from providers.views.testing import in_container
+from providers.views.sheet import in_container
 
 SETTLING = timedelta(seconds=8)  # after which no further attempt is expected to be written
 LOOKS = 5  # how often a trace looks again, a second or more apart

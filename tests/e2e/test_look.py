@@ -110,6 +110,12 @@ def test_providers(
     page.get_by_role("button", name="Test", exact=True).click()
     page.get_by_role("button", name="Apply fix").first.wait_for()
     look(page, "provider-test", *style)
+    page.get_by_text("What was sent and what came back").click()
+    look(page, "provider-test-exchanges", *style)
+    page.goto("/providers/")
+    page.get_by_role("button", name="Test Acme").click()
+    expect(page.locator("#test-acme-verdict")).to_contain_text("It works over both roads")
+    look(page, "providers-tested", *style)
     assert Provider.objects.count() == 2
 
 
@@ -164,6 +170,10 @@ def test_models(
     page.get_by_role("button", name="Save").click()
     expect(page.locator(".errorlist")).to_contain_text("less than or equal to 2")
     look(page, "model", *style)
+    page.get_by_role("link", name="Test model").click()
+    page.get_by_role("button", name="Test model").click()
+    expect(page.locator("#test-verdict")).to_contain_text("Network error")
+    look(page, "model-test", *style)
     page.goto("/models/presets/")
     look(page, "model-presets", *style)
 

@@ -508,7 +508,7 @@ async def test_a_test_whose_process_died_says_so(
     """It was begun in another tab, on a web process that was killed."""
     stored = await Provider.objects.acreate(slug="acme", name="Acme", base_url=fake.url)
     reached = asdict(connection(stored))
-    flight = flights.name("test", reached, "", stored.pk)
+    flight = flights.name("test", reached, "", stored.pk, "")
     step = json.dumps(asdict(Stage(method=Method.DIRECT, name="tcp", state="running")))
     client, url = await signed_in(owner), reverse("providers:test", args=[stored.slug])
     with other(flight, step, "...") as leader:

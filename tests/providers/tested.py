@@ -9,7 +9,7 @@ from providers.causes import Diagnosis
 from providers.diagnosis import Verdict
 from providers.stages import Draft, Stage
 from providers.types import Kind, Method
-from providers.views.testing import Sheet
+from providers.views.sheet import Sheet
 from tests import fakes
 
 

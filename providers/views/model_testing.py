@@ -1,0 +1,91 @@
+"""The test of one model: what it answers and what it takes, with its cost said before.
+
+A page of its own: it costs a handful of short chats, so it is asked for, never run by itself.
+"""
+
+from decimal import Decimal
+from functools import partial
+
+from asgiref.sync import sync_to_async
+from django.db import connections
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_http_methods
+
+from providers import abilities, checklist, snapshot
+from providers.models import LanguageModel
+from providers.snapshot import Candidate, Prices
+from providers.stages import MODEL_STAGES, Draft
+from providers.types import Method, Usage
+from providers.views import sheet
+from providers.views.access import Request, require_staff
+from providers.views.sheet import Sheet
+
+# Of one chat, generously: its tools count as words too.
+_LARGEST = Usage(input_tokens=100, output_tokens=16)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+async def run(request: Request, slug: str, pk: int) -> HttpResponse | StreamingHttpResponse:
+    """The page that says what a test does; then the test, streamed to htmx."""
+    found, page = await sync_to_async(_open)(request, slug, pk)
+    if request.method != "POST" or found is None or found.draft is None:
+        return await sync_to_async(render)(request, "providers/model_test.html", page)
+    stages = partial(checklist.check_model, found.draft, found.methods[0])
+    if request.htmx:
+        return sheet.streamed(found, stages)
+    await sheet.finished(found, stages)
+    page |= {**sheet.context(found), "verdict": found.verdict()}
+    return await sync_to_async(render)(request, "providers/model_test.html", page)
+
+
+def _open(request: HttpRequest, slug: str, pk: int) -> tuple[Sheet | None, dict[str, object]]:
+    """Checks who asks and reads what is stored; afterwards no connection is held."""
+    try:
+        require_staff(request)
+        models = LanguageModel.objects.present().select_related("provider")
+        model = get_object_or_404(models, pk=pk, provider__slug=slug)
+        candidate = snapshot.load_one(model.provider_id, model.model_id)
+        method = _method(request.POST.get("method", ""), candidate)
+        return _sheet(model, candidate, method), _page(model, candidate, method)
+    finally:
+        connections.close_all()
+
+
+def _method(asked: str, candidate: Candidate | None) -> Method:
+    """The road that was picked, else the one that requests take now."""
+    if asked in set(Method):
+        return Method(asked)
+    plan = candidate.plan(timezone.now()) if candidate else None
+    return plan.routes[0].route.method if plan and plan.routes else Method.DIRECT
+
+
+def _sheet(model: LanguageModel, candidate: Candidate | None, method: Method) -> Sheet | None:
+    if candidate is None:
+        return None
+    return Sheet(
+        draft=Draft(connection=candidate.connection, model_id=model.model_id, stored=candidate),
+        panel="test",
+        fix_url=reverse("providers:apply-fix", args=[model.provider.slug]),
+        methods=(method,),
+        names=MODEL_STAGES,
+        good="It answers",
+    )
+
+
+def _page(model: LanguageModel, candidate: Candidate | None, method: Method) -> dict[str, object]:
+    connection = snapshot.connection(model.provider)
+    asked = abilities.asked_with(connection.preset, connection.kind)
+    price = Prices(input=model.input_price, output=model.output_price).cost(_LARGEST)
+    return {
+        "model": model,
+        "provider": model.provider,
+        "parameters": asked,
+        "calls": 1 + len(asked),
+        "most": price * (1 + len(asked)) if isinstance(price, Decimal) else None,
+        "methods": [(each.value, sheet.TITLES[each]) for each in Method],
+        "method": method.value,
+        "askable": candidate is not None,
+    }
