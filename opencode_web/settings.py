@@ -204,6 +204,11 @@ CELERY_BEAT_SCHEDULE = {
     "tick": {"task": "health.tasks.tick", "schedule": 1.0, "options": {"expires": 2.0}},
     "roll-up": {"task": "health.tasks.roll_up", "schedule": 60.0, "options": {"expires": 60.0}},
     "prune": {"task": "health.tasks.prune", "schedule": 3600.0},
+    "check-gateways": {
+        "task": "providers.tasks.check_gateways",
+        "schedule": 60.0,
+        "options": {"expires": 60.0},
+    },
     "refresh-stale-catalogues": {"task": "providers.tasks.refresh_stale", "schedule": 60.0},
 }
 

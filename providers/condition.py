@@ -1,4 +1,4 @@
-"""The health of a provider, derived from its routes: a word and the sentence behind it. No I/O.
+"""The health of a provider or a gateway, derived from its routes: a word and why. No I/O.
 
 It gets worse at once and better only after several good results and half a minute, so that it does
 not flicker.
@@ -39,6 +39,23 @@ def health(
     if found.word != "healthy" or before not in ("degraded", "failing"):
         return found
     return _recovering(ordered[0], now, rules) or found
+
+
+def of_gateway(
+    answers: bool | None,
+    asked_at: datetime | None,
+    routes: Sequence[RouteState],
+) -> Word:
+    """A gateway's: whether it answered when it was asked last, None where that was long ago or
+    never, and how the routes through it do. A call that went well since then counts for more."""
+    since = [r for r in routes if r.last_success_at and asked_at and r.last_success_at > asked_at]
+    if answers is False and not since:
+        return "failing"
+    resting = [route for route in routes if route.breaker.state != State.CLOSED]
+    if resting:
+        return "failing" if len(resting) == len(routes) else "degraded"
+    tried = any(route.last_outcome_at for route in routes)
+    return "healthy" if answers or since or tried else "unknown"
 
 
 def _found(

@@ -65,13 +65,16 @@ FLAGS: Mapping[str, Flag] = {
     )
 }
 
-_stored: dict[str, bool] = {}
+_stored: Mapping[str, bool] = {}
 
 
 def take(stored: Mapping[str, bool]) -> None:
-    """What the panel says now; told to each process as it reads its snapshot."""
-    _stored.clear()
-    _stored.update(stored)
+    """What the panel says now; told to each process as it reads its snapshot.
+
+    Replaced as a whole: it is read in a thread while calls on the loop ask what holds.
+    """
+    global _stored
+    _stored = dict(stored)
 
 
 def on(name: str) -> bool:
@@ -85,6 +88,5 @@ def state(name: str) -> tuple[bool, Source]:
     pinned: bool | None = getattr(settings, flag.variable)
     if pinned is not None:
         return pinned, "environment"
-    if name in _stored:
-        return _stored[name], "panel"
-    return flag.default, "default"
+    stored = _stored.get(name)
+    return (flag.default, "default") if stored is None else (stored, "panel")

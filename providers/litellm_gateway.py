@@ -87,6 +87,7 @@ class Sdk:
         self.session: aiohttp.ClientSession | None = None
         self.handler: Any = None  # the session as LiteLLM's Anthropic code wants it
         self.problem = "LiteLLM is still loading."
+        self.failed = False
         self.version = ""
         self.vendors: list[str] = []
 
@@ -95,6 +96,7 @@ class Sdk:
         try:
             self.module = await asyncio.to_thread(_imported)
         except Exception as exc:
+            self.failed = True
             self.problem = f"LiteLLM could not be imported ({type(exc).__name__})."
             log.exception("litellm_import_failed")
             return
@@ -136,8 +138,8 @@ async def lifespan(app: Starlette) -> AsyncGenerator[None]:
 
 
 async def healthz(request: Request) -> Response:
-    """Up at once; `status` is ready only when calls can be made."""
-    status = "ready" if sdk.session else "loading"
+    """Up at once; `status` is ready only when calls can be made, missing where they never can."""
+    status = "ready" if sdk.session else "missing" if sdk.failed else "loading"
     told = {"status": status, "problem": sdk.problem, "version": sdk.version}
     return JSONResponse(told | {"vendors": sdk.vendors})
 

@@ -140,6 +140,7 @@ def load() -> Snapshot:
 
 def load_routes() -> dict[int, tuple[RouteState, ...]]:
     """What calls have changed: the routes of every enabled provider, by its id."""
+    read_flags()
     providers = Provider.objects.usable().prefetch_related("routes")
     spares = tuple(_spares())
     for provider in providers:

@@ -1,4 +1,4 @@
-"""Celery's entries to discovery and probing: each fetches an id, calls the flow, and is done."""
+"""Celery's entries to discovery, probing and gateways: each calls the flow, and is done."""
 
 import asyncio
 import logging
@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from celery import shared_task
 from django.utils import timezone
 
-from providers import database, discovery, http, probing
+from providers import database, discovery, endpoints, http, probing
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +46,11 @@ async def _look_over(provider_id: int) -> None:
 def refresh_stale() -> None:
     """Every catalogue that is due; one that fails does not keep the others from it."""
     run(_each(discovery.refresh))
+
+
+@shared_task
+def check_gateways() -> None:
+    run(endpoints.check_all())
 
 
 async def _each(work: Callable[[int], Awaitable[object]]) -> None:

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from django import forms
+from django.conf import settings
 
 from providers import addresses
 from providers.forms.secret import clean_key, key_field
@@ -40,6 +41,8 @@ class GatewayForm(_GatewayForm):
         tidied = addresses.tidy(self.cleaned_data["address"])
         if tidied.problem:
             raise forms.ValidationError(tidied.problem)
+        if tidied.url == settings.LITELLM_ENDPOINT:
+            raise forms.ValidationError("This is the instance's own, set as LITELLM_ENDPOINT.")
         if Gateway.objects.exclude(pk=self.instance.pk).filter(url=tidied.url).exists():
             raise forms.ValidationError("There is a gateway with this address.")
         return tidied.url
@@ -58,4 +61,7 @@ class GatewayForm(_GatewayForm):
     def save(self, commit: bool = True) -> Gateway:
         self.instance.url = self.cleaned_data["address"]
         self.instance.api_key = self.cleaned_data["new_key"] or self.instance.api_key
-        return super().save(commit)
+        saved = super().save(commit)
+        if self.cleaned_data["new_key"]:
+            saved.start_anew()
+        return saved

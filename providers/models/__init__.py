@@ -3,7 +3,7 @@
 from providers.models.attempt import Attempt, Purpose
 from providers.models.audit import AuditEvent
 from providers.models.flag import FlagSetting, read_flags
-from providers.models.gateway import Gateway
+from providers.models.gateway import Gateway, GatewayCheck
 from providers.models.language_model import LanguageModel, ModelSource
 from providers.models.preferences import (
     BulkChange,
@@ -23,6 +23,7 @@ __all__ = [
     "Favourite",
     "FlagSetting",
     "Gateway",
+    "GatewayCheck",
     "HealthStatus",
     "LanguageModel",
     "ModelSource",

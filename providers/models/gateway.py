@@ -1,9 +1,14 @@
-"""Gateways: LiteLLM endpoints beside the instance's own."""
+"""Gateways: LiteLLM endpoints beside the instance's own, and what each said when it was asked."""
 
 from django.db import models
+from django.utils import timezone
 
+from providers import changes
+from providers.breaker import State
 from providers.fields import EncryptedTextField
 from providers.models.announced import Announced
+from providers.models.route import Route
+from providers.types import Method
 
 
 class Gateway(Announced):
@@ -20,3 +25,37 @@ class Gateway(Announced):
 
     def __str__(self) -> str:
         return self.name
+
+    def start_anew(self) -> None:
+        """A changed key: what it said is forgotten, and routes that rest are due for their trial.
+        Within a transaction."""
+        GatewayCheck.objects.filter(endpoint=self.url).delete()
+        resting = Route.objects.filter(
+            method=Method.GATEWAY, endpoint=self.url, state=State.OPEN
+        ).order_by("pk")
+        # Locked in the order in which results are written, or two would wait for one another.
+        ids = list(resting.select_for_update().values_list("pk", flat=True))
+        Route.objects.filter(pk__in=ids).update(retry_at=timezone.now())
+        changes.announce("routes")
+
+
+class GatewayCheck(models.Model):
+    """What a gateway said when it was asked last; our own process has the empty endpoint."""
+
+    class Liveness(models.TextChoices):
+        UP = "up", "Up"
+        STARTING = "starting", "Starting"
+        DOWN = "down", "Down"
+
+    endpoint = models.CharField(max_length=500, unique=True, blank=True)
+    checked_at = models.DateTimeField()
+    state = models.CharField(max_length=10, choices=Liveness)
+    problem = models.CharField(max_length=300, blank=True, default="")
+    ms = models.PositiveIntegerField()
+    version = models.CharField(max_length=50, blank=True, default="")
+    serves = models.PositiveIntegerField(default=0, help_text="Models that it lists.")
+    listed = models.JSONField(default=list, help_text="The first of them.")
+    vendors = models.JSONField(default=list, help_text="Vendors that LiteLLM speaks to.")
+
+    def __str__(self) -> str:
+        return self.endpoint or "Our own gateway process"

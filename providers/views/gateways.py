@@ -1,6 +1,7 @@
 """The gateways page: LiteLLM endpoints, what goes through them, and our own gateway process.
 
-The page is made from storage alone; a gateway itself is asked by a part that loads by itself.
+The page is made from storage alone: what a gateway said when it was asked last, and how the routes
+through it do. A part that loads by itself asks those of which nothing fresh is known.
 """
 
 from dataclasses import dataclass
@@ -13,53 +14,65 @@ from django.db import connections, transaction
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import path
-from django.views.decorators.http import require_GET, require_http_methods, require_safe
+from django.utils import timezone
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from providers import audit, endpoints
-from providers.endpoints import Endpoint
+from providers import audit, condition, endpoints, snapshot
+from providers.endpoints import CHECK_FRESH, Endpoint
 from providers.forms import GatewayForm
-from providers.models import Gateway, Route
+from providers.models import Gateway, GatewayCheck, Route
 from providers.views.access import Request, require_staff, staff_only
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """A gateway and the routes through it. `status` is derived from them, as everywhere."""
+    """A gateway, what it said last, and the routes through it."""
 
     endpoint: Endpoint
     routes: list[Route]
+    check: GatewayCheck | None = None
 
     @property
     def resting(self) -> list[Route]:
         return [route for route in self.routes if route.state != "closed"]
 
     @property
+    def is_fresh(self) -> bool:
+        return bool(self.check and timezone.now() - self.check.checked_at < CHECK_FRESH)
+
+    @property
+    def starts(self) -> bool:
+        return bool(self.is_fresh and self.check and self.check.state == "starting")
+
+    @property
     def status(self) -> str:
         if not self.endpoint.enabled:
             return "paused"
-        if not any(route.last_outcome_at for route in self.routes):
-            return "unknown"
-        if not self.resting:
-            return "healthy"
-        return "failing" if len(self.resting) == len(self.routes) else "degraded"
+        states = [route.as_state() for route in self.routes]
+        if self.check is None or not self.is_fresh or self.starts:
+            return condition.of_gateway(None, None, states)
+        return condition.of_gateway(self.check.state == "up", self.check.checked_at, states)
 
 
 @require_safe
 def index(request: HttpRequest) -> HttpResponse:
-    """All of them; the newest state of their routes."""
-    through = endpoints.routes()
-    shown = [Shown(endpoint=e, routes=through.get(e.url, [])) for e in endpoints.known()]
+    """All of them, from storage."""
+    through, said = endpoints.routes(), endpoints.checks()
+    shown = [
+        Shown(endpoint=each, routes=through.get(each.url, []), check=said.get(each.url))
+        for each in endpoints.known()
+    ]
     return render(request, "gateways/index.html", {"gateways": shown})
 
 
-@require_GET
-async def look(request: Request, key: str) -> HttpResponse:
-    """Asks one gateway now; alone for htmx, else a page of its own."""
+@require_POST
+async def check(request: Request, key: str) -> HttpResponse:
+    """Asks one gateway now and keeps what it says; without htmx the page shows it."""
     endpoint = await sync_to_async(_endpoint)(request, key)
-    seen = await endpoints.look(endpoint)
-    context = {"endpoint": endpoint, "look": seen}
-    template = "gateways/look.html" + ("#look" if request.htmx else "")
-    return await sync_to_async(render)(request, template, context)
+    said = await endpoints.check(endpoint)
+    if not request.htmx:
+        return redirect("gateways:index")
+    return await sync_to_async(_answer)(request, endpoint, said)
 
 
 def _endpoint(request: HttpRequest, key: str) -> Endpoint:
@@ -74,6 +87,12 @@ def _endpoint(request: HttpRequest, key: str) -> Endpoint:
     return found
 
 
+def _answer(request: HttpRequest, endpoint: Endpoint, said: GatewayCheck) -> HttpResponse:
+    routes = endpoints.routes().get(endpoint.url, [])
+    shown = Shown(endpoint=endpoint, routes=routes, check=said)
+    return render(request, "gateways/index.html#answer", {"gateway": shown})
+
+
 @require_http_methods(["GET", "HEAD", "POST"])
 @staff_only
 def edit(request: Request, pk: int | None = None) -> HttpResponse:
@@ -85,7 +104,9 @@ def edit(request: Request, pk: int | None = None) -> HttpResponse:
         with transaction.atomic():
             saved = form.save()
             audit.noted(request.user, "changed" if row else "created", saved, before)
-        messages.success(request, f"{saved.name} is saved. It stands in from the next request on.")
+        snapshot.load_routes()  # makes its roads now, so that the page shows them
+        follows = "It stands in from the next request on." if saved.enabled else "It is not in use."
+        messages.success(request, f"{saved.name} is saved. {follows}")
         return redirect("gateways:index")
     context: dict[str, Any] = {"form": form, "gateway": row}
     status = HTTPStatus.UNPROCESSABLE_ENTITY if form.errors else HTTPStatus.OK
@@ -112,5 +133,5 @@ urlpatterns = [
     path("new/", edit, name="new"),
     path("<int:pk>/", edit, name="edit"),
     path("<int:pk>/delete/", delete, name="delete"),
-    path("<slug:key>/look/", look, name="look"),
+    path("<slug:key>/check/", check, name="check"),
 ]

@@ -1,14 +1,18 @@
-"""The settings page: feature flags, how long things are kept, and who may change what."""
+"""The settings page: feature flags, appearance, how long things are kept, the reader's password."""
 
 from dataclasses import dataclass
+from http import HTTPStatus
 
 from django.conf import settings
 from django.contrib import messages
+from django.contrib.auth import update_session_auth_hash
+from django.contrib.auth.forms import PasswordChangeForm
 from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import path
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from providers import audit, flags
 from providers.flags import Flag
@@ -67,8 +71,25 @@ def switch(request: Request, name: str) -> HttpResponse:
     return redirect("settings:index")
 
 
+@sensitive_post_parameters()
+@require_http_methods(["GET", "HEAD", "POST"])
+def password(request: Request) -> HttpResponse:
+    """The reader's own: they stay signed in here and are signed out everywhere else."""
+    form = PasswordChangeForm(request.user, request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        with transaction.atomic():
+            form.save()
+            audit.note(request.user, "changed", request.user, {"password": ["stored", "replaced"]})
+        update_session_auth_hash(request, form.user)
+        messages.success(request, "Your password is changed.")
+        return redirect("settings:index")
+    status = HTTPStatus.UNPROCESSABLE_ENTITY if form.errors else HTTPStatus.OK
+    return render(request, "settings/password.html", {"form": form}, status=status)
+
+
 urlpatterns = [
     path("", index, name="index"),
+    path("password/", password, name="password"),
     path("flags/<slug:name>/", switch, name="flag"),
     *transfer.urlpatterns,
 ]

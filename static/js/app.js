@@ -138,6 +138,7 @@ document.addEventListener("change", ({ target }) => {
   if (target.value) document.documentElement.dataset.theme = target.value;
   else delete document.documentElement.dataset.theme;
   try { localStorage.setItem("theme", target.value); } catch { /* for this page only */ }
+  showTheme();
 });
 document.addEventListener("click", (event) => {
   const { target } = event;
@@ -161,6 +162,9 @@ document.addEventListener("htmx:error", ({ detail }) => {
   if (detail.ctx && !detail.ctx.response) say("no-connection", "This site cannot be reached. Nothing on the page is lost; try again.");
 });
 
-const chosen = document.documentElement.dataset.theme ?? "";
-for (const radio of $$("[data-theme-choice] input")) radio.checked = radio.value === chosen;
+function showTheme() {
+  const chosen = document.documentElement.dataset.theme ?? "";
+  for (const radio of $$("[data-theme-choice] input")) radio.checked = radio.value === chosen;
+}
+showTheme();
 settle();

@@ -195,8 +195,17 @@ def test_gateways_and_settings(
     expect(page.get_by_role("heading", name="Spare")).to_be_visible()
     expect(page.get_by_text("could not be reached").first).to_be_visible()
     look(page, "gateways", *style)
+    page.get_by_role("button", name="Test Our own gateway process").click()
+    expect(page.locator("#status-process")).to_contain_text("Healthy", timeout=60_000)
+    page.get_by_text("vendors that LiteLLM speaks to").click()
+    look(page, "gateways-vendors", *style)
     page.goto("/settings/")
     look(page, "settings", *style)
+    page.get_by_role("link", name="Change password").click()
+    page.get_by_label("Old password").fill("not it")
+    page.get_by_role("button", name="Change password").click()
+    expect(page.locator(".errorlist").first).to_be_visible()
+    look(page, "password", *style)
 
 
 def look_at_removal(page: Page, style: tuple[str, int]) -> None:

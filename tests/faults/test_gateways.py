@@ -258,3 +258,5 @@ def test_a_process_without_litellm_says_so_at_once(
     told = Attempt.objects.filter(method="gateway").values_list("error_message", flat=True)
     assert set(told) == {problem}
     assert async_to_sync(states)(provider) == {"direct": "closed", "gateway": "open"}
+    healthz = httpx.get(f"{started.url}/healthz", timeout=1, trust_env=False).json()
+    assert healthz["status"] == ("missing" if "raise" in code else "loading")

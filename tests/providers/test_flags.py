@@ -4,15 +4,18 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 import pytest
+from asgiref.sync import sync_to_async
+from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 from pytest_django import Settings
 
 from opencode_web.env import Environment
-from providers import flags, probes, snapshot
+from providers import board, flags, probes, snapshot
 from providers.forms import ProviderForm
 from providers.models import AuditEvent, FlagSetting, Provider, read_flags
 from providers.presets import get
+from tests import fakes
 
 MakeProvider = Callable[..., Provider]
 pytestmark = pytest.mark.django_db
@@ -119,6 +122,40 @@ def test_without_chat_probes_no_check_chats(
     assert chatting()
     switched(owner_client, "chat_probes", "off")
     assert not chatting()
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_change_holds_in_a_process_that_is_at_work(make_provider: MakeProvider) -> None:
+    """Told by what another process stores; no call asks the database for it."""
+    provider = await sync_to_async(make_provider)()
+    try:
+        candidate = await board.current().candidate(provider.pk, "m")
+        assert candidate is not None
+        assert {route.method.value for route in candidate.routes} == {"direct", "gateway"}
+        await FlagSetting.objects.acreate(name="gateway_sdk", enabled=False)
+        await fakes.until(lambda: len(board.current().routes(provider.pk)) == 1)
+        assert flags.state("gateway_sdk") == (False, "panel")
+    finally:
+        await board.close()
+
+
+def test_a_password_is_changed_where_one_is_signed_in(owner_client: Client, owner: User) -> None:
+    """It stays so here, and nowhere else; noted without any of it."""
+    elsewhere = Client()
+    elsewhere.force_login(owner)
+    page = reverse("settings:password")
+    wrong = {"old_password": "no", "new_password1": "short", "new_password2": "shirt"}
+    answer = owner_client.post(page, wrong)
+    assert answer.status_code == 422
+    assert answer.content.count(b'class="errorlist"') == 2
+    right = {"old_password": "a-long-pass-phrase"}
+    right |= dict.fromkeys(("new_password1", "new_password2"), "another-long-phrase")
+    assert b"Your password is changed." in owner_client.post(page, right, follow=True).content
+    assert owner_client.get(PAGE).status_code == 200
+    assert elsewhere.get(PAGE).status_code == 302
+    event = AuditEvent.objects.get()
+    assert (event.kind, event.subject) == ("user", "alice")
+    assert "phrase" not in str(event.changes)
 
 
 def test_the_settings_are_in_the_rail(owner_client: Client) -> None:
