@@ -6,6 +6,8 @@ from django.contrib import admin
 from django.http import HttpRequest
 
 from chat.models import Conversation, Message
+from providers.admin import Estimated, one_of
+from providers.types import Method
 
 if TYPE_CHECKING:
     _ConversationAdmin = admin.ModelAdmin[Conversation]
@@ -38,6 +40,9 @@ class ConversationAdmin(ListOnly, _ConversationAdmin):
     list_display = ("pk", "owner", "language_model", "created_at", "updated_at")
     list_select_related = ("owner", "language_model")
     search_fields = ("owner__username",)
+    ordering = ("-pk",)  # which has an index
+    paginator = Estimated
+    show_full_result_count = False
 
 
 @admin.register(Message)
@@ -54,5 +59,8 @@ class MessageAdmin(ListOnly, _MessageAdmin):
         "ttft_ms",
         "created_at",
     )
-    list_filter = ("status", "role", "method", "fallback")
+    list_filter = ("status", "role", one_of("method", list(Method)), "fallback")
+    ordering = ("-pk",)
+    paginator = Estimated
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER

@@ -6,6 +6,8 @@ from django.contrib import admin
 from django.http import HttpRequest
 
 from health.models import HealthRollup, Incident
+from providers.admin import Estimated, one_of
+from providers.types import Method
 
 if TYPE_CHECKING:
     _Admin = admin.ModelAdmin[Any]
@@ -16,6 +18,8 @@ else:
 class ReadOnly(_Admin):
     list_select_related = ("provider",)
     show_full_result_count = False  # roll-ups are many, and counting them all is slow
+    paginator = Estimated
+    show_facets = admin.ShowFacets.NEVER
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -23,16 +27,20 @@ class ReadOnly(_Admin):
     def has_change_permission(self, request: HttpRequest, obj: object = None) -> bool:
         return False
 
+    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        return False
+
 
 @admin.register(Incident)
 class IncidentAdmin(ReadOnly):
     list_display = ("provider", "worst", "cause", "opened_at", "closed_at", "rescued")
     list_filter = ("worst", "cause")
+    search_fields = ("provider__name", "sentence")
     date_hierarchy = "opened_at"
 
 
 @admin.register(HealthRollup)
 class HealthRollupAdmin(ReadOnly):
     list_display = ("provider", "method", "hour", "good", "bad", "rescued", "ttft_p95_ms", "cost")
-    list_filter = ("method",)
+    list_filter = (one_of("method", list(Method)),)
     date_hierarchy = "hour"

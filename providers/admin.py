@@ -261,6 +261,7 @@ class AttemptAdmin(ReadOnly, _AttemptAdmin):
     search_help_text = "A request's id, or a model's id or an error's code in full."
     paginator = Estimated
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER  # they count every value
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Attempt], search_term: str
@@ -284,6 +285,7 @@ class AuditEventAdmin(ReadOnly, _AnyAdmin):
     search_fields = ("=username", "subject")
     paginator = Estimated
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER  # they count every value
 
     @admin.display(description="Changes")
     def fields_changed(self, event: AuditEvent) -> str:

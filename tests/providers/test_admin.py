@@ -9,6 +9,7 @@ from django.test import Client
 from django.urls import reverse
 
 from chat.models import Conversation, Message, Role
+from health.models import Incident
 from providers import snapshot
 from providers.models import Attempt, Gateway, Provider, Route
 
@@ -214,9 +215,23 @@ def test_a_breaker_is_reset_by_hand(owner_client: Client, provider: Provider) ->
 
 
 def test_a_person_who_has_chatted_can_be_deleted(owner_client: Client, stranger: User) -> None:
-    """With what they wrote; by itself a conversation is nobody's to delete here."""
+    """With what they wrote, none of which is shown to who deletes them."""
     conversation = Conversation.objects.create(owner=stranger, title="Private")
+    Message.objects.create(conversation=conversation, role=Role.USER, text="Private as well")
     page = reverse("admin:auth_user_delete", args=[stranger.pk])
+    asked = owner_client.get(page).content.decode()
+    assert "Private" not in asked
+    assert f"conversation {conversation.pk}" in asked
     assert owner_client.post(page, {"post": "yes"}).status_code == 302
     assert not User.objects.filter(pk=stranger.pk).exists()
     assert not Conversation.objects.filter(pk=conversation.pk).exists()
+
+
+def test_incidents_are_nobodys_to_delete(owner_client: Client, provider: Provider) -> None:
+    """They follow from what happened; they are found by their provider."""
+    incident = Incident.objects.create(provider=provider, status="failing", worst="failing")
+    page = reverse("admin:health_incident_delete", args=[incident.pk])
+    assert owner_client.post(page, {"post": "yes"}).status_code == 403
+    address = reverse("admin:health_incident_changelist")
+    found = owner_client.get(address, {"q": provider.name}).context["cl"].result_count
+    assert (found, owner_client.get(address, {"q": "none"}).context["cl"].result_count) == (1, 0)
