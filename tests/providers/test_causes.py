@@ -17,12 +17,6 @@ from tests.providers.tested import answering, diagnosed, draft, verdict
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-@pytest.fixture(autouse=True)
-def patience(settings: Settings) -> None:
-    """A busy machine is no Redis that is away, without which everybody asks for himself."""
-    settings.REDIS_PATIENCE = 2.0
-
-
 def fix(found: Diagnosis) -> tuple[str, str] | None:
     return (found.fix.field, found.fix.value) if found.fix else None
 

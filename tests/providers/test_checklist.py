@@ -19,12 +19,6 @@ MakeProvider = Callable[..., Provider]
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-@pytest.fixture(autouse=True)
-def patience(settings: Settings) -> None:
-    """A busy machine is no Redis that is away, without which everybody asks for himself."""
-    settings.REDIS_PATIENCE = 2.0
-
-
 GOOD = dict.fromkeys(STAGES, "ok") | {"dns": "skipped", "tls": "skipped"}
 
 

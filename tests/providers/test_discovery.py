@@ -19,12 +19,6 @@ MakeProvider = Callable[..., Provider]
 NOTHING = discovery.Known()
 
 
-@pytest.fixture(autouse=True)
-def patience(settings: Settings) -> None:
-    """A busy machine is no Redis that is away, without which everybody asks for himself."""
-    settings.REDIS_PATIENCE = 2.0
-
-
 def listing(*models: FoundModel) -> discovery.Listing:
     return discovery.Listing(models=models)
 

@@ -65,12 +65,6 @@ class Runs:
             self.held.set()
 
 
-@pytest.fixture(autouse=True)
-def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A busy machine is no Redis that is away, but where a test is about that."""
-    monkeypatch.setattr(settings, "REDIS_PATIENCE", 2.0)
-
-
 @pytest.fixture
 def impatience(patience: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settings, "REDIS_PATIENCE", 0.05)

@@ -31,12 +31,6 @@ async def probed(provider: Provider) -> Provider:
     return await Provider.objects.aget(pk=provider.pk)
 
 
-@pytest.fixture(autouse=True)
-def patience(settings: Settings) -> None:
-    """A busy machine is no Redis that is away, without which everybody asks for himself."""
-    settings.REDIS_PATIENCE = 2.0
-
-
 async def test_a_probe_makes_health_known(
     make_provider: MakeProvider, fake: fakes.Upstream
 ) -> None:
