@@ -3,6 +3,7 @@
 A name nobody knows answers like `echo`. Names with numbers in them:
 
     slow-<n>-<ms>      n tokens, one every ms milliseconds
+    heavy-<n>          n pieces of 100 kB: more than the system's buffers take where n is large
     late-<ms>          the head of an answer at once, its 60 tokens that much later
     flap-<up>-<down>   answers for so many milliseconds, then fails for so many, and so on
     zai-<code>         the refusal that Z.ai has for that code; `zai-<code>-<status>` with a status
@@ -13,6 +14,7 @@ import re
 
 from tests.upstreams.faults import FAULTS, SIMPLE_FAULTS, zai
 from tests.upstreams.plans import (
+    HEAVY,
     MARKDOWN,
     REASONING,
     SIXTY,
@@ -65,6 +67,8 @@ def plan(name: str, question: str = "", path: str = "") -> Plan:
     """The plan for a behaviour, a question, and the path it was asked at."""
     if slow := re.fullmatch(r"slow-(\d+)-(\d+)", name):
         return Plan(text=words(slow_text(int(slow[1]))), pause=int(slow[2]) / 1000)
+    if heavy := re.fullmatch(r"heavy-(\d+)", name):
+        return Plan(text=(HEAVY,) * int(heavy[1]))
     if late := re.fullmatch(r"late-(\d+)", name):
         return Plan(text=words(SIXTY), late=int(late[1]) / 1000)
     if code := re.fullmatch(r"zai-(\d+)(?:-(\d+))?", name):

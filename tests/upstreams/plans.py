@@ -83,6 +83,10 @@ class Plan:
         return bool(self.begin or self.status != 200 or self.raw or self.end == "cut")
 
 
+HEAVY = "x" * 100_000
+"""One piece of what `heavy-<n>` says."""
+
+
 def slow_text(n: int) -> str:
     """What `slow-<n>-<ms>` says in all."""
     return " ".join(f"w{i}" for i in range(n))
