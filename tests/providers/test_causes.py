@@ -10,7 +10,7 @@ from providers.causes import Diagnosis
 from providers.diagnosis import Verdict
 from providers.stages import Draft
 from providers.types import Method
-from providers.views import testing
+from providers.views import sheet
 from tests import fakes
 from tests.providers.tested import answering, diagnosed, draft, verdict
 
@@ -173,7 +173,7 @@ async def test_plain_http_behind_https(fake: fakes.Upstream) -> None:
 @pytest.fixture(autouse=True)
 def no_container(monkeypatch: pytest.MonkeyPatch) -> None:
     """The tests themselves often run in one."""
-    monkeypatch.setattr(testing, "in_container", lambda: False)
+    monkeypatch.setattr(sheet, "in_container", lambda: False)
 
 
 async def test_a_closed_port(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,7 +182,7 @@ async def test_a_closed_port(monkeypatch: pytest.MonkeyPatch) -> None:
     found = await diagnosed(draft(typed))
     assert found.title == causes.NETWORK
     assert "Start the program" in found.advice
-    monkeypatch.setattr(testing, "in_container", lambda: True)
+    monkeypatch.setattr(sheet, "in_container", lambda: True)
     found = await diagnosed(draft(typed))
     assert fix(found) == ("base_url", typed.replace("127.0.0.1", "host.docker.internal"))
 
