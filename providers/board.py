@@ -28,7 +28,9 @@ from providers.types import Target
 
 log = logging.getLogger(__name__)
 
-WRITE_EVERY = 0.05  # seconds; what comes within it is written together
+SOON = 0.05  # seconds; what comes within it is written together
+PACE = 0.5  # seconds at most that results gather while more and more of them come
+EACH = 0.01  # seconds that each result of the last writing makes the next one wait for more
 BATCH = 2000  # results in one transaction
 MOST_MADE = 10_000  # candidates made ready, of as many models
 MOST_KEPT = 20_000  # results that wait for a database that is away: about 20 MB
@@ -50,6 +52,7 @@ class Board:
         self._of_provider: dict[int, tuple[int, ...]] = {}
         self._pending: deque[Result | Evidence] = deque()
         self._arrived = asyncio.Event()
+        self._urgent = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
         self._claiming: set[int] = set()
         self._last_resort: dict[int, float] = {}
@@ -196,7 +199,9 @@ class Board:
         state = self._states.get(seen.route_id)
         # The averages are the row's; they come back with it, and no call is decided by them.
         if state and not is_plain(state, seen):
-            self._states[seen.route_id] = after(state, seen, self._rules)
+            moved = self._states[seen.route_id] = after(state, seen, self._rules)
+            if moved.breaker != state.breaker:
+                self._urgent.set()
 
     # Keeping in step
 
@@ -212,22 +217,33 @@ class Board:
                 self._move(seen)
 
     async def _write(self) -> None:
+        written = 0
         while True:
             await self._arrived.wait()
-            await asyncio.sleep(WRITE_EVERY)
+            await self._gather(written)
             try:
-                await self._write_once()
+                written = await self._write_once()
             except django.db.Error as exc:
                 log.warning("results_wait count=%s problem=%s", self.waiting, type(exc).__name__)
                 await asyncio.sleep(1)
 
-    async def _write_once(self) -> None:
-        """Writes what waits. A result leaves memory only once it is in the database."""
+    async def _gather(self, written: int) -> None:
+        """A moment for more to come, and a longer one where many came before: a writing costs
+        about as much for one result as for two hundred. What moves a breaker does not wait."""
+        await asyncio.sleep(SOON)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(min(PACE, written * EACH)):
+                await self._urgent.wait()
+
+    async def _write_once(self) -> int:
+        """Writes what waits, and tells how much that was. A result leaves memory only once it is in
+        the database."""
+        self._urgent.clear()
         async with self._guard:
             batch = list(islice(self._pending, BATCH))
             if not batch:
                 self._arrived.clear()
-                return
+                return 0
             dropped = self.dropped
             states = await database.run(records.record_all, batch)
             # What was dropped meanwhile was at the front, so part of this batch.
@@ -239,6 +255,7 @@ class Board:
             self._replay(r for r in self._pending if (e := _evidence(r)) and e.route_id in states)
             if not self._pending:
                 self._arrived.clear()
+        return len(batch)
 
     async def flush(self) -> None:
         """Writes all that waits. Raises django.db.Error while the database is away."""

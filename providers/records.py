@@ -108,6 +108,7 @@ def _count(results: Iterable[Result], providers: dict[int, Provider]) -> None:
     for result in results:
         slug = providers[result.provider_id].slug
         metrics.attempt(slug, result.model_id, result.purpose, result.attempt)
+    metrics.tell()
 
 
 def _seen(shown: Result | Evidence) -> Evidence | None:

@@ -61,7 +61,7 @@ async def reads(call: Call, request: ChatRequest) -> AsyncGenerator[list[StreamE
 async def _remember(walk: Walk) -> None:
     """A good answer in words may stand in for one that cannot be had, where that is switched on."""
     tally, call = walk.tally, walk.call
-    if tally and not tally.error and not tally.calls_tools:
+    if tally and tally.keeps and not tally.error and not tally.calls_tools:
         await earlier.keep(
             _caller(call),
             call.provider_id,

@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from functools import partial
 from uuid import UUID
 
 from django.conf import settings
@@ -284,7 +285,8 @@ class Walk:
         answered = self.tally if self.tally and (self.answered or self.tally.told) else None
         seconds = time.monotonic() - self.began
         figures = answered.figures() if answered else {}
-        metrics.request(self.call.purpose, self._outcome(answered), seconds, **figures)
+        outcome = self._outcome(answered)
+        metrics.tell_later(partial(metrics.request, self.call.purpose, outcome, seconds, **figures))
 
     def _outcome(self, answered: Tally | None) -> str:
         if answered:

@@ -14,7 +14,7 @@ from pytest_django import DjangoDbBlocker
 from api import keys
 from api.models import ClientKey
 from providers import board, changes
-from providers.models import LanguageModel, Provider
+from providers.models import Attempt, LanguageModel, Provider
 from tests import fakes
 from tests.e2e.site import Site
 
@@ -106,7 +106,7 @@ def door(running_web: Site, transactional_db: None) -> Iterator[Door]:
     yield made
     if Provider.objects.exists():
         # Its last results are on their way; emptying the tables under them is a deadlock.
-        time.sleep(3 * board.WRITE_EVERY)
+        time.sleep(3 * board.SOON + min(board.PACE, Attempt.objects.count() * board.EACH))
 
 
 @pytest.fixture

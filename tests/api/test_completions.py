@@ -10,9 +10,10 @@ from typing import Any
 import httpx
 import openai
 import pytest
+from django.contrib.auth.models import User
 
 from api import keys
-from providers.models import Attempt, Provider
+from providers.models import Attempt, FlagSetting, Provider
 from tests import fakes
 from tests.api.conftest import KEEP_ALIVE, Door
 from tests.upstreams.plans import REASONING, TOOL
@@ -454,6 +455,40 @@ def test_cancelling_a_stream_closes_the_upstream(door: Door, fake: fakes.Upstrea
     left = time.monotonic()
     fake.wait(lambda: fake.requests[-1].disconnected_at, seconds=1)
     assert (fake.requests[-1].disconnected_at or 0) - left < 1
+
+
+def test_where_every_route_fails_a_key_hears_what_it_was_told_before(
+    door: Door, fake: fakes.Upstream
+) -> None:
+    """Only where the operator switched that on, never by another key, and marked as what it is."""
+    FlagSetting.objects.create(name="emergency_answers", enabled=True)
+    only_direct(door, fake, "echo")
+    body = {"model": "acme/echo", "messages": HELLO}
+    client = door.raw()
+    first = client.post("/chat/completions", json=body).json()
+    fake.stop()
+    again = client.post("/chat/completions", json=body)
+    assert again.json()["choices"][0]["message"] == first["choices"][0]["message"]
+    assert again.json()["earlier_answer"].startswith("every route failed; this is the answer of")
+    assert again.headers["x-route"] == "acme/earlier"
+    streamed = client.post("/chat/completions", json=body | {"stream": True})
+    assert all(b'"earlier_answer":' in sent for sent in _chunks(streamed.content))
+    other = keys.make(User.objects.get(), "another")[1]
+    Door.wait_for(lambda: _knows(door, other))
+    with pytest.raises(openai.APIError) as caught:
+        door.client(other).chat.completions.create(model="acme/echo", messages=HELLO)
+    assert caught.value.code == "connect_refused"
+
+
+def _chunks(sent: bytes) -> list[bytes]:
+    """The events of a stream but its end mark."""
+    return [each for each in sent.split(b"\n\n") if each and each != b"data: [DONE]"]
+
+
+def _knows(door: Door, secret: str) -> bool:
+    with door.raw() as client:
+        headers = {"Authorization": f"Bearer {secret}"}
+        return client.get("/models", headers=headers).status_code == 200
 
 
 def test_a_slow_reader_slows_the_upstream_down(door: Door, fake: fakes.Upstream) -> None:

@@ -103,6 +103,27 @@ async def test_a_breaker_that_one_process_opens_is_seen_by_the_others(
         await fakes.until(opened, 1.5)
 
 
+async def test_where_much_comes_it_gathers_until_something_moves_a_breaker(
+    make_provider: MakeProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A writing has its price; what others decide by does not wait for it."""
+    monkeypatch.setattr(boards, "PACE", 60)
+    monkeypatch.setattr(boards, "EACH", 1)
+    provider = await sync_to_async(make_provider)()
+    async with running() as board:
+        board.settle(result(board.routes(provider.pk)[0]))  # proves the route
+        await fakes.until(lambda: not board.waiting)
+        for _ in range(30):
+            board.settle(result(board.routes(provider.pk)[0]))
+        await fakes.until(lambda: not board.waiting, 5)
+        board.settle(result(board.routes(provider.pk)[0]))
+        await asyncio.sleep(5 * boards.SOON)
+        assert board.waiting == 1
+        board.settle(result(board.routes(provider.pk)[0], ErrorKind.AUTH))
+        await fakes.until(lambda: not board.waiting, 5)
+    assert await Attempt.objects.acount() == 33
+
+
 async def test_one_trial_among_all_callers_of_all_processes(make_provider: MakeProvider) -> None:
     """Fifty ask in the same instant."""
     provider = await sync_to_async(make_provider)()

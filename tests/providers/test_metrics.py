@@ -82,6 +82,21 @@ def test_it_works() -> None:
     assert told("opencode_web_longest_chunk_gap_seconds_sum", provider="works") == 0.3
 
 
+def test_what_is_counted_later_is_there_when_somebody_asks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And where very much waits it is counted at once."""
+    metrics.tell()
+    before = told("opencode_web_fallbacks_total", reason="later")
+    metrics.tell_later(lambda: metrics.fallback("later"))
+    assert told("opencode_web_fallbacks_total", reason="later") == before + 1
+    monkeypatch.setattr(metrics, "MOST_UNTOLD", 3)
+    counted: list[int] = []
+    for number in range(4):
+        metrics.tell_later(lambda number=number: counted.append(number))  # type: ignore[misc]
+    assert counted == [0, 1, 2, 3]
+
+
 def test_probes_and_tests_are_counted_and_not_timed() -> None:
     """They are no traffic: a probe each minute would be all that the histograms show."""
     for purpose in ("probe", "test"):
