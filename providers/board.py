@@ -12,6 +12,7 @@ from collections import defaultdict, deque
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 
 import django.db
@@ -141,11 +142,23 @@ class Board:
 
     async def _claimed(self, route: RouteState) -> breaker.Breaker | None:
         now = timezone.now()
+        asking = asyncio.ensure_future(database.run(records.claim_trial, route, now))
         try:
             async with asyncio.timeout(self._rules.claim_patience):
-                return await database.run(records.claim_trial, route, now)
+                return await asyncio.shield(asking)
         except (django.db.Error, TimeoutError):
             return breaker.on_trial(route.breaker, now, self._rules)
+        except asyncio.CancelledError:
+            asking.add_done_callback(partial(self._let_go, route.route_id))
+            raise
+
+    def _let_go(self, route_id: int, asking: asyncio.Future[breaker.Breaker | None]) -> None:
+        """Whoever claimed has left before it was granted: the trial is free for the next one."""
+        if asking.cancelled() or asking.exception():
+            return
+        if trial := asking.result():
+            now, stopped = timezone.now(), ErrorKind.STOPPED
+            self.settle(Evidence(route_id=route_id, epoch=trial.epoch, at=now, kind=stopped))
 
     def may_pass(self, provider_id: int) -> bool:
         """Whether a request may go out although every route rests: one a second."""

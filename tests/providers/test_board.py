@@ -138,6 +138,30 @@ async def test_one_trial_among_all_callers_of_all_processes(make_provider: MakeP
         assert claimed[0].state == State.HALF_OPEN
 
 
+async def test_who_leaves_while_a_trial_is_claimed_for_him_does_not_keep_it(
+    make_provider: MakeProvider,
+) -> None:
+    """The next one need not wait until the lease has ended."""
+    provider = await sync_to_async(make_provider)()
+    await Route.objects.filter(provider=provider, method="direct").aupdate(
+        state=State.OPEN, retry_at="2026-01-01T00:00:00Z", opened_at="2026-01-01T00:00:00Z"
+    )
+    async with running() as board:
+        route = next(r for r in board.routes(provider.pk) if r.method == "direct")
+        leaving = asyncio.create_task(board.claim(route))
+        await asyncio.sleep(0)
+        leaving.cancel()
+        await asyncio.gather(leaving, return_exceptions=True)
+        row = Route.objects.filter(pk=route.route_id, epoch__gt=0)
+        async with asyncio.timeout(5):
+            while await row.exclude(state=State.HALF_OPEN).acount() == 0:
+                await asyncio.sleep(0.02)
+        async with running() as other:
+            due = other.route(route.route_id)
+            assert due is not None
+            assert await other.claim(due)
+
+
 async def test_without_a_database_results_wait_and_nothing_is_lost(
     make_provider: MakeProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
