@@ -60,6 +60,12 @@ class Attempt(models.Model):
                 name="attempt_of_user",
                 condition=models.Q(user__isnull=False),
             ),
+            # pruning of probes, which are kept for a shorter time than the calls among them
+            models.Index(
+                fields=("started_at",),
+                name="attempt_probes",
+                condition=models.Q(purpose=Purpose.PROBE),
+            ),
         )
 
     def __str__(self) -> str:
