@@ -6,6 +6,7 @@ from collections.abc import Callable
 from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from api.models import ClientKey, hashed
@@ -45,6 +46,16 @@ def test_a_key_may_end_by_itself(owner_client: Client) -> None:
     key = ClientKey.objects.get()
     assert key.expires_at is not None
     assert 29 <= (key.expires_at - key.created_at).days <= 30
+
+
+def test_a_used_key_leads_to_what_it_asked(owner_client: Client) -> None:
+    """The log of its requests alone."""
+    create(owner_client)
+    key = ClientKey.objects.get()
+    log = f'href="{reverse("activity:index")}?key={key.pk}"'
+    assert log not in owner_client.get(PAGE).content.decode()
+    ClientKey.objects.update(last_used_at=timezone.now())
+    assert log in owner_client.get(PAGE).content.decode()
 
 
 def test_revoking_asks_first(owner_client: Client) -> None:
