@@ -8,7 +8,8 @@ from django.contrib import admin, messages
 from django.contrib.auth.models import User
 from django.core.paginator import Paginator
 from django.db import connection
-from django.db.models import F, Model, Q, QuerySet
+from django.db.models import F, ManyToManyField, Model, Q, QuerySet
+from django.forms import CheckboxSelectMultiple
 from django.http import HttpRequest
 from django.utils.functional import cached_property
 
@@ -127,7 +128,8 @@ class ProviderAdmin(Audited, _ProviderAdmin):
     list_filter = ("health_status", "routing_method", "provider_type", "enabled", "preset")
     search_fields = ("name", "slug", "base_url")
     exclude = ("api_key", "extra_headers", "gateway_api_key", "created_by")
-    autocomplete_fields = ("alternatives",)
+    # Django's own widgets for many of them have no names for screen readers.
+    formfield_overrides = {ManyToManyField: {"widget": CheckboxSelectMultiple}}
     readonly_fields = (
         "slug",
         "preset",
@@ -202,7 +204,7 @@ class RouteAdmin(ReadOnly, _RouteAdmin):
         "last_outcome",
         "ttft_ms",
     )
-    list_filter = ("method", "state", "last_outcome")
+    list_filter = ("method", "state", one_of("last_outcome", ("ok", *ErrorKind)))
     list_select_related = ("provider",)
     search_fields = ("provider__name", "endpoint")
     actions = ("reset_breaker",)

@@ -200,8 +200,9 @@ class ConnectionForm(_ModelForm):
                 )
 
     def blank_secrets_note(self) -> bool:
-        """Whether a secret was typed that this page, shown again, cannot give back."""
-        typed = ("api_key", "gateway_api_key", "extra_headers")
+        """Whether a secret was typed that this page, shown again, cannot give back: on this page
+        or on the one before it."""
+        typed = ("api_key", "gateway_api_key", "extra_headers", "secrets_were_typed")
         return self.is_bound and any(self.data.get(name) for name in typed)
 
     def connection(self) -> Connection:

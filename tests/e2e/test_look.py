@@ -293,3 +293,32 @@ def ask_again(page: Page, text: str, model: str) -> None:
     before = page.locator("[data-role=assistant]").count()
     ask(page, text, model)
     expect(page.locator("[data-role=assistant]")).to_have_count(before + 1)
+
+
+def test_the_admin(
+    site: Site, new_context: Callable[..., BrowserContext], style: tuple[str, int]
+) -> None:
+    """Django's own pages with our columns and actions: nothing serious or critical."""
+    provider = connect("http://127.0.0.1:9/v1", models=("echo", "other"))
+    remember()
+    page = new_context(**options(style)).new_page()
+    bad = []
+    for path in (
+        "",
+        "providers/provider/",
+        f"providers/provider/{provider.pk}/change/",
+        "providers/route/",
+        "providers/languagemodel/",
+        "providers/attempt/",
+        "providers/auditevent/",
+        "health/incident/",
+        "api/clientkey/",
+    ):
+        page.goto(f"/admin/{path}")
+        found = Axe().run(page, options=RULES).response["violations"]
+        bad += [
+            (path, each["id"], [node["html"][:150] for node in each["nodes"]][:3])
+            for each in found
+            if each["impact"] in ("serious", "critical")
+        ]
+    assert bad == []

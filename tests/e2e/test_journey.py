@@ -1,0 +1,122 @@
+"""The whole way of somebody who has never seen the product, with a mouse and by keyboard alone."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from opencode_web import setup
+from providers.models import Provider
+from tests import fakes
+from tests.e2e.people import answer, wait_status
+from tests.e2e.site import Site
+
+pytestmark = [pytest.mark.browser, pytest.mark.stack]
+MOST_TABS = 80  # keys between two things of one page; more is a way that nobody goes
+
+# Whether an element has the focus, and a ring or the like shows it.
+HAS_FOCUS = "e => e === document.activeElement"
+SHOWS_FOCUS = """e => {
+    const box = e.closest('.card.link, .composer, label') ?? e;
+    return [e, box].some(each => {
+        const style = getComputedStyle(each);
+        return style.outlineStyle !== 'none' || style.boxShadow !== 'none';
+    });
+}"""
+
+
+class Mouse:
+    """Clicks, and types where it clicked."""
+
+    def __init__(self, page: Page) -> None:
+        self._page = page
+
+    def press(self, wanted: Locator) -> None:
+        wanted.click()
+
+    def write(self, wanted: Locator, text: str) -> None:
+        wanted.fill(text)
+
+
+class Keyboard:
+    """Tab, Enter, letters: it reaches only what has the focus."""
+
+    def __init__(self, page: Page) -> None:
+        self._page = page
+
+    def press(self, wanted: Locator) -> None:
+        self._reach(wanted)
+        self._page.keyboard.press("Enter")
+
+    def write(self, wanted: Locator, text: str) -> None:
+        self._reach(wanted)
+        self._page.keyboard.press("Control+a")
+        self._page.keyboard.type(text)
+
+    def _reach(self, wanted: Locator) -> None:
+        wanted.wait_for()
+        for _ in range(MOST_TABS):
+            if wanted.evaluate(HAS_FOCUS):
+                assert wanted.evaluate(SHOWS_FOCUS), f"nothing shows that {wanted} has the focus"
+                return
+            self._page.keyboard.press("Tab")
+        raise AssertionError(f"{wanted} is not reached with {MOST_TABS} tabs")
+
+
+Hands = type[Mouse] | type[Keyboard]
+
+
+@pytest.fixture
+def visitor(chromium: Browser, site: Site) -> Iterator[Page]:
+    """Somebody whom the site does not know."""
+    context = chromium.new_context(base_url=site.url)
+    page = context.new_page()
+    page.set_default_timeout(15_000)
+    yield page
+    context.close()
+
+
+@pytest.mark.parametrize("hands", [Mouse, Keyboard])
+def test_from_nothing_over_a_failing_test_to_the_first_answer(
+    visitor: Page, site: Site, fake: fakes.Upstream, hands: Hands
+) -> None:
+    """The one-time link, a preset, a test that fails, its fix, the models, one of them in use."""
+    fake.models = ["zai", "echo"]
+    by = hands(visitor)
+
+    def button(name: str | re.Pattern[str]) -> Locator:
+        return visitor.get_by_role("button", name=name, exact=True)
+
+    site.wait_gateway()
+    visitor.goto(setup.link(site.url))
+    by.write(visitor.locator("[name=username]"), "alice")
+    by.write(visitor.locator("[name=password1]"), "correct-horse-battery")
+    by.write(visitor.locator("[name=password2]"), "correct-horse-battery")
+    by.press(button(re.compile("^Create")))
+
+    by.press(visitor.get_by_role("link", name="Z.ai", exact=True))
+    by.write(visitor.locator("[name=base_url]"), f"{fake.origin}/api/paas/v4")
+    by.write(visitor.locator("[name=api_key]"), fakes.KEY)
+    by.press(button("Test"))
+    verdict = visitor.locator("#test-verdict")
+    expect(verdict).to_contain_text("Coding Plan", timeout=15_000)
+    by.press(button("Apply fix"))
+    expect(visitor.locator("[name=base_url]")).to_have_value(f"{fake.origin}/api/coding/paas/v4")
+    expect(button("Test")).to_be_focused()
+    by.press(button("Test"))
+    expect(verdict).to_contain_text("It works", timeout=15_000)
+    by.press(button("Save"))
+    visitor.wait_for_url("**/providers/z*/**")
+
+    by.press(button("Use none"))
+    by.press(button(re.compile("^Not used ?: echo$")))
+    expect(button(re.compile("^In use ?: echo$"))).to_be_visible()
+    chosen = Provider.objects.get().language_models.filter(enabled=True)
+    assert list(chosen.values_list("model_id", flat=True)) == ["echo"]
+
+    by.press(visitor.get_by_role("link", name="Chat").first)
+    by.write(visitor.locator("#prompt"), "Hello from the first run")
+    visitor.keyboard.press("Enter")
+    wait_status(visitor, "done")
+    assert answer(visitor) == "Hello from the first run"
