@@ -6,6 +6,7 @@ type without knowing why.
 
 import ipaddress
 import re
+import socket
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urljoin, urlsplit, urlunsplit
 
@@ -24,6 +25,9 @@ _METADATA = frozenset(
     )
 )
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052: an IPv4 address in the last 32 bits
+
+# What the system's resolver takes for an IPv4 address: 2852039166, 0xa9fea9fe, 127.1 (inet_aton(3))
+_NUMBERS = re.compile(r"(?:0x[0-9a-f]+|\d+)(?:\.(?:0x[0-9a-f]+|\d+)){0,3}", re.I)
 
 type Ip = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -45,6 +49,10 @@ def tidy(typed: str) -> Tidied:
     url, changes = typed.strip(), list[str]()
     if not url:
         return Tidied(url="", problem="Enter the address, for example https://api.example.com/v1")
+    once = _SCHEMES.sub(r"\1://", url)
+    if once != url:
+        url = once
+        changes.append("What stands before the host was written once, with two slashes.")
     if added := _missing_scheme(url):
         url = f"{added}://{url.lstrip('/')}"
         changes.append(f"{added}:// was put in front.")
@@ -56,8 +64,13 @@ def tidy(typed: str) -> Tidied:
     return Tidied(url=urlunsplit(parts), changes=(*changes, *trimmed), problem=_problem(parts))
 
 
+# https:/host and https://https://host
+_SCHEMES = re.compile(r"^(?:https?:/*)*(https?):/+(?=[^/])", re.I)
+# A host; without a dot it is known as one by its port, as Compose's services are written.
 _BARE = re.compile(
-    r"(?://)?(?P<host>[\w-]+(?:\.[\w-]+)+|localhost|\[[0-9a-f:]+\])(?::\d+)?(?=/|$)", re.I
+    r"(?://)?(?:(?P<host>[\w-]+(?:\.[\w-]+)+|localhost|\[[0-9a-f:]+\])(?::\d+)?"
+    r"|(?P<short>[\w-]+):\d+)(?=/|$)",
+    re.I,
 )
 
 
@@ -65,7 +78,7 @@ def _missing_scheme(url: str) -> str:
     """The scheme of an address that begins with a host; empty where it has one, or is none."""
     if not (found := _BARE.match(url)):
         return ""
-    return "http" if is_private(f"http://{found['host']}") else "https"
+    return "http" if found["short"] or is_private(f"http://{found['host']}") else "https"
 
 
 def _trimmed(parts: SplitResult) -> tuple[SplitResult, tuple[str, ...]]:
@@ -74,14 +87,13 @@ def _trimmed(parts: SplitResult) -> tuple[SplitResult, tuple[str, ...]]:
     if typed != parts.path:
         changes.append("Slashes that stood twice were taken out.")
     path = typed.rstrip("/")
-    for call in _CALLS:
-        if path.endswith(call):
-            path = path.removesuffix(call).rstrip("/")
-            changes.append(f"{call} was taken off the end: it is added to every call.")
-            break
-    else:
-        if path != typed:
-            changes.append("The slash at the end was taken off.")
+    calls = False
+    while call := next((each for each in _CALLS if path.endswith(each)), ""):
+        path = path.removesuffix(call).rstrip("/")
+        changes.append(f"{call} was taken off the end: it is added to every call.")
+        calls = True
+    if path != typed and not calls:
+        changes.append("The slash at the end was taken off.")
     if parts.query or parts.fragment:
         changes.append("What came after ? or # was taken off.")
     lowered = parts.netloc if parts.username else parts.netloc.lower()
@@ -111,10 +123,12 @@ def _problem(parts: SplitResult) -> str:
 
 
 def literal(host: str) -> Ip | None:
-    """The IP address that a host is; None where it is a name."""
+    """The IP address that a host is, however it is written; None where it is a name."""
     try:
+        if _NUMBERS.fullmatch(host):
+            return ipaddress.IPv4Address(socket.inet_aton(host))
         return meant(host)
-    except ValueError:
+    except (ValueError, OSError):
         return None
 
 
@@ -175,6 +189,13 @@ def origin(url: str) -> str:
         return ""
     port = parts.port or {"https": 443, "http": 80}.get(parts.scheme)
     return f"{parts.scheme}://{parts.hostname}:{port}"
+
+
+def at(url: str, host: str) -> str:
+    """The same address at another host, on the same port."""
+    parts = urlsplit(url)
+    port = f":{parts.port}" if parts.port else ""
+    return urlunsplit(parts._replace(netloc=host + port))
 
 
 def is_local(url: str) -> bool:

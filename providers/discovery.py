@@ -23,6 +23,7 @@ from providers import (
     flights,
     gateway,
     presets,
+    probes,
     probing,
     routing,
     snapshot,
@@ -106,15 +107,17 @@ def _targets(candidate: snapshot.Candidate) -> list[Target]:
 
 
 async def _listed(candidate: snapshot.Candidate) -> tuple[Listing, CallError | None]:
-    """The first listing that has a model in it, else the first road's error."""
-    errors: list[CallError] = []
+    """The first listing that has a model in it, else the first road's error: none where any road
+    listed nothing, which says more than that another one is away."""
+    errors: list[CallError | None] = []
     for target in _targets(candidate):
         try:
             if found := await probing.list_models(target):
                 return await _described(candidate, target, found), None
+            errors.append(None)
         except CallError as exc:
             errors.append(exc)
-    return Listing(), errors[0] if errors else None
+    return Listing(), errors[0] if all(errors) and errors else None
 
 
 async def _described(
@@ -137,17 +140,33 @@ def _keep(provider_id: int, found: Listing, error: CallError | None) -> None:
         return
     now = timezone.now()
     known = Known.of(presets.get(provider.preset).catalogue)
+    stands_in = error is None or error.kind in _MAY_BE_MISSING
+    stands_in = stands_in and bool(known.models_dev) and not _has_listed(provider)
     if found.models:
         store(provider, found, known, now)
-    elif error is None or error.kind in _MAY_BE_MISSING:
-        stand_ins = Listing(models=list(known.models_dev.values()), teller=facts.MODELS_DEV)
-        _upsert(provider, _rows(provider, stand_ins, known, now, ModelSource.CATALOGUE), now)
+    elif stands_in:
+        _stand_in(provider, known, now)
     _describe_manual(provider, known, now)
     Provider.objects.filter(pk=provider_id).update(
         models_refreshed_at=now,
-        models_error="" if found.models else _sentence(error, bool(known.models_dev)),
+        models_error="" if found.models else _sentence(error, stands_in),
     )
     changes.announce("providers")
+
+
+def _has_listed(provider: Provider) -> bool:
+    """Whether the provider ever listed a model itself: then a bad hour says nothing of its list."""
+    return provider.language_models.filter(source=ModelSource.DISCOVERED).exists()
+
+
+def _stand_in(provider: Provider, known: Known, now: datetime) -> None:
+    """The offline catalogue's models for a provider that has no list; what came from elsewhere
+    stays as it is."""
+    others = provider.language_models.exclude(source=ModelSource.CATALOGUE)
+    theirs = set(others.values_list("model_id", flat=True))
+    models = [each for each in known.models_dev.values() if each.model_id not in theirs]
+    listing = Listing(models=models, teller=facts.MODELS_DEV)
+    _upsert(provider, _rows(provider, listing, known, now, ModelSource.CATALOGUE), now)
 
 
 def _describe_manual(provider: Provider, known: Known, now: datetime) -> None:
@@ -163,9 +182,9 @@ def _describe_manual(provider: Provider, known: Known, now: datetime) -> None:
         _upsert(provider, rows, now)
 
 
-def _sentence(error: CallError | None, known: bool) -> str:
+def _sentence(error: CallError | None, stands_in: bool) -> str:
     if error is None:
-        kept = "those of the offline catalogue are shown" if known else "what was known is kept"
+        kept = "those of the offline catalogue are shown" if stands_in else "what was known is kept"
         return f"The provider listed no models; {kept}."
     return error.message[:300] or "The list of models could not be fetched."
 
@@ -207,6 +226,7 @@ def _rows(
             rows[model_id] = LanguageModel(
                 provider=provider,
                 model_id=model_id,
+                enabled=probes.chats(model_id),
                 first_seen=now,
                 last_seen=now,
                 source=source,

@@ -7,7 +7,7 @@ be told apart.
 import asyncio
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -74,7 +74,7 @@ class Road:
         if listed.error and listed.error.kind in _NOT_THERE:
             self._fail("models", listed.error, listed.ms, listed.exchange)
             return self._skip_rest("The server did not answer.")
-        model_id = self.draft.model_id or chat_model(listed.found)
+        model_id = self.draft.model_id or chat_model([model.model_id for model in listed.found])
         if model_id:
             await self._chat(model_id, listed)
         else:
@@ -268,9 +268,8 @@ class Road:
         self._say(stage)
 
 
-def chat_model(found: list[FoundModel]) -> str:
-    """The id of the first model that looks as if it chats; empty where nothing is listed."""
-    ids = [model.model_id for model in found]
+def chat_model(ids: Sequence[str]) -> str:
+    """The first model that looks as if it chats, else the first; empty where there is none."""
     return next(iter([each for each in ids if probes.chats(each)] or ids), "")
 
 

@@ -139,8 +139,7 @@ def _fix_plain(e: Evidence) -> Fix | None:
 
 def local(e: Evidence) -> Diagnosis:
     if e.in_container:
-        inside = e.address.replace("localhost", "host.docker.internal", 1)
-        inside = inside.replace("127.0.0.1", "host.docker.internal", 1)
+        inside = addresses.at(e.address, "host.docker.internal")
         return Diagnosis(
             title=NETWORK,
             cause="This program runs in a container, where localhost is the container itself and"

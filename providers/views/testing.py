@@ -18,12 +18,14 @@ from django.views.decorators.http import require_POST
 from providers import checklist, snapshot
 from providers.forms import ProviderForm
 from providers.models import Provider
+from providers.road import chat_model
 from providers.stages import Draft
 from providers.views import pages, sheet
 from providers.views.access import Request, require_staff
 from providers.views.sheet import Sheet
 
 _ADDRESSES = ("base_url", "gateway_endpoint")
+MOST_LOOKED_FOR = 500  # models whose last answer is looked for; the first of the list
 _TESTED = ("kind", "api_key", "extra_headers", "gateway_api_key", "environment_key")
 
 
@@ -90,10 +92,14 @@ def _typed(form: ProviderForm, provider: Provider | None) -> Draft:
 
 
 def _model_to_ask(provider: Provider) -> str:
-    """One that is known to chat (it takes tools), the cheapest; else the first of the list."""
+    """The model that answered last; else one that looks as if it chats: it takes tools, or is
+    cheap, or comes first."""
     models = provider.language_models.filter(enabled=True, missing_since=None)
     ordered = models.order_by("-tools", F("input_price").asc(nulls_last=True), "name")
-    return ordered.values_list("model_id", flat=True).first() or ""
+    ids = list(ordered.values_list("model_id", flat=True))
+    good = provider.attempts.filter(outcome="ok", model_id__in=ids[:MOST_LOOKED_FOR])
+    answered = good.order_by("-started_at").values_list("model_id", flat=True).first()
+    return answered or chat_model(ids)
 
 
 def _whole_page(request: Request, found: Sheet, slug: str) -> HttpResponse:

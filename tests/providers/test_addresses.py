@@ -1,6 +1,8 @@
 """What is tidied in an address, and what is named as wrong."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from providers import addresses
 
@@ -20,6 +22,11 @@ from providers import addresses
         ("localhost:11434/v1", "http://localhost:11434/v1"),
         ("192.168.1.5:8080", "http://192.168.1.5:8080"),
         ("[::1]:8080/v1", "http://[::1]:8080/v1"),
+        ("ollama:11434/v1", "http://ollama:11434/v1"),
+        ("https://https://a.example/v1", "https://a.example/v1"),
+        ("http:https://a.example/v1", "https://a.example/v1"),
+        ("https:/a.example/v1", "https://a.example/v1"),
+        ("https://a.example/v1/chat/completions/chat/completions", "https://a.example/v1"),
         ("HTTPS://API.Example.com/v1", "https://api.example.com/v1"),
         ("https://a.example//v1//models", "https://a.example/v1"),
     ],
@@ -28,6 +35,19 @@ def test_what_is_surely_not_meant_is_trimmed(typed: str, url: str) -> None:
     """An address copied from an example of curl works."""
     tidied = addresses.tidy(typed)
     assert (url, "") == (tidied.url, tidied.problem)
+
+
+@given(
+    st.from_regex(
+        r"(https?:/{0,3}){0,3}[a-c.:1-2]{1,8}(/v1|/models|/chat/completions|/){0,5}",
+        fullmatch=True,
+    )
+)
+def test_what_was_tidied_is_tidy(typed: str) -> None:
+    """Saving a second time changes nothing."""
+    once = addresses.tidy(typed)
+    if not once.problem:
+        assert addresses.tidy(once.url) == addresses.Tidied(url=once.url)
 
 
 def test_a_change_is_said() -> None:
@@ -51,7 +71,7 @@ def test_a_change_is_said() -> None:
     [
         "",
         "nonsense",
-        "ollama:11434",
+        "ollama:v1",
         "https://[::1",
         "ftp://a.example",
         "https://",
@@ -79,6 +99,7 @@ def test_a_key_in_the_address_is_refused() -> None:
     "host",
     [
         *("169.254.169.254", "[fe80::1]", "[::ffff:169.254.169.254]", "[64:ff9b::a9fe:a9fe]"),
+        *("2852039166", "0xa9fea9fe", "169.254.43518", "0251.0376.0251.0376"),
         *("100.100.100.200", "168.63.129.16", "[fd00:ec2::254]", "224.0.0.1"),
     ],
 )

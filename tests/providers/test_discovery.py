@@ -11,6 +11,7 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from providers import discovery, http, tasks
+from providers.errors import CallError, ErrorKind
 from providers.models import LanguageModel, ModelSource, Provider
 from providers.types import FoundModel
 from tests import fakes
@@ -109,12 +110,58 @@ async def test_a_missing_list_falls_back_to_the_offline_catalogue(
     provider = await sync_to_async(make_provider)(
         base_url=fake.url, api_key=fakes.KEY, preset="zai-coding"
     )
+    await provider.language_models.all().adelete()
     fake.script(models="html")
     provider = await refreshed(provider)
     model = await provider.language_models.aget(model_id="glm-4.7")
     assert model.source == ModelSource.CATALOGUE
     assert model.context == 204800
     assert provider.models_error
+
+
+async def test_a_road_that_lists_nothing_says_more_than_one_that_is_away(
+    make_provider: MakeProvider, transactional_db: None, fake: fakes.Upstream
+) -> None:
+    """In whichever order they are asked."""
+    provider = await sync_to_async(make_provider)(
+        base_url=fake.url, api_key=fakes.KEY, gateway_endpoint="http://127.0.0.1:9"
+    )
+    fake.script(models="nothing-listed")
+    for prefer_direct in (True, False):
+        await Provider.objects.filter(pk=provider.pk).aupdate(prefer_direct=prefer_direct)
+        provider = await refreshed(provider)
+        assert provider.models_error.startswith("The provider listed no models")
+
+
+def test_a_bad_hour_of_a_list_that_was_there_changes_nothing(make_provider: MakeProvider) -> None:
+    """The offline catalogue stands in for a list that never was, not for one that fails today."""
+    provider = make_provider(preset="zai-coding")
+    provider.language_models.update(source=ModelSource.DISCOVERED, missing_since=timezone.now())
+    for error in (None, CallError(ErrorKind.PROVIDER, "It broke.", status=500)):
+        discovery._keep(provider.pk, discovery.Listing(), error)
+        model = provider.language_models.get()
+        assert (model.source, bool(model.missing_since)) == (ModelSource.DISCOVERED, True)
+
+
+def test_what_was_added_by_hand_is_not_the_catalogues(make_provider: MakeProvider) -> None:
+    """Where the catalogue stands in and knows the model as well."""
+    provider = make_provider(preset="zai-coding", model_id="glm-4.7")
+    provider.language_models.update(source=ModelSource.MANUAL)
+    discovery._keep(provider.pk, discovery.Listing(), None)
+    assert provider.language_models.get(model_id="glm-4.7").source == ModelSource.MANUAL
+    assert provider.language_models.filter(source=ModelSource.CATALOGUE).exists()
+
+
+def test_what_does_not_chat_is_not_in_use_at_first(make_provider: MakeProvider) -> None:
+    """A choice made afterwards is kept."""
+    provider = make_provider()
+    found = listing(FoundModel(model_id="nomic-embed-text"), FoundModel(model_id="llama3"))
+    discovery.store(provider, found, discovery.Known(), timezone.now())
+    enabled = provider.language_models.filter(enabled=True, missing_since=None)
+    assert set(enabled.values_list("model_id", flat=True)) == {"llama3"}
+    provider.language_models.update(enabled=True)
+    discovery.store(provider, found, discovery.Known(), timezone.now())
+    assert provider.language_models.get(model_id="nomic-embed-text").enabled
 
 
 def test_an_empty_list_changes_nothing(make_provider: MakeProvider) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from asgiref.sync import sync_to_async
 from celery import Celery
 from django.contrib.auth.models import User
 from django.test import AsyncClient, Client
@@ -500,6 +501,32 @@ async def test_a_stored_provider_is_tested_with_one_click(
     text = await streamed(await signed_in(owner), url, {})
     assert 'hx-target="#test-acme"' in text
     assert await stored.attempts.filter(purpose="test", outcome="ok").acount() == 1
+
+
+async def test_a_test_asks_a_model_that_chats(
+    make_provider: MakeProvider, transactional_db: None, owner: User, fake: fakes.Upstream
+) -> None:
+    """Not the first of the list, which may be there for pictures; the one that answered last."""
+    provider = await sync_to_async(make_provider)(
+        base_url=fake.url, api_key=fakes.KEY, model_id="dall-e-2", routing_method="direct"
+    )
+    for model_id in ("echo", "sixty"):
+        await provider.language_models.acreate(model_id=model_id, name=model_id)
+    client = AsyncClient()
+    await client.aforce_login(owner)
+
+    async def asked() -> str:
+        address = reverse("providers:test", args=[provider.slug])
+        response = await client.post(address, headers=HTMX)
+        [_ async for _ in response]  # type: ignore[attr-defined]
+        return next(each.model for each in reversed(fake.requests) if each.model)
+
+    assert await asked() == "echo"
+    await Attempt.objects.all().adelete()
+    await provider.attempts.acreate(
+        model_id="sixty", outcome="ok", purpose="api", request_id=uuid4(), duration_ms=1
+    )
+    assert await asked() == "sixty"
 
 
 async def test_a_test_whose_process_died_says_so(
