@@ -35,9 +35,7 @@ _TYPES: Mapping[str, tuple[tuple[type, ...], str]] = {
     "stop": ((str, list), "a string or an array"),
 }
 # These are read here, or made anew for each provider.
-_OURS = frozenset({"model", "messages", "stream", "stream_options"})
-
-_NAMED = frozenset({"role", "content"})
+_OURS = frozenset({"model", "messages", "stream"})
 
 
 def asked(body: bytes) -> Asked:
@@ -110,7 +108,11 @@ def _message(given: object, where: str) -> ChatMessage:
         # A role that we do not know is the provider's to judge.
         role=cast(Any, role),
         content=tuple(content) if isinstance(content, list) else content,
-        extra={name: value for name, value in given.items() if name not in _NAMED},
+        extra={
+            name: value
+            for name, value in given.items()
+            if name != "role" and (name != "content" or value is None)
+        },
     )
 
 

@@ -8,7 +8,7 @@ from django.contrib import admin, messages
 from django.contrib.auth.models import User
 from django.core.paginator import Paginator
 from django.db import connection
-from django.db.models import F, ManyToManyField, Model, Q, QuerySet
+from django.db.models import ManyToManyField, Model, Q, QuerySet
 from django.forms import CheckboxSelectMultiple
 from django.http import HttpRequest
 from django.utils.functional import cached_property
@@ -18,7 +18,6 @@ from providers.errors import ErrorKind
 from providers.fields import mask
 from providers.forms import GatewayForm
 from providers.models import (
-    FORGOTTEN,
     Attempt,
     AuditEvent,
     Gateway,
@@ -26,6 +25,7 @@ from providers.models import (
     Provider,
     Route,
 )
+from providers.models.route import RouteQuerySet
 from providers.types import Method
 from providers.views.access import in_background
 
@@ -214,7 +214,7 @@ class RouteAdmin(ReadOnly, _RouteAdmin):
         """Closed, as if nothing had happened; the next failures count from nothing."""
         for route in routes:
             audit.note(_person(request), "reset the breaker", route)
-        routes.update(**FORGOTTEN, epoch=F("epoch") + 1)
+        cast(RouteQuerySet, routes).forget()
         changes.announce("routes")
 
 

@@ -72,6 +72,7 @@ class Board:
         await self._routes.get()
         if self._writer is None or self._writer.done():
             self._writer = asyncio.create_task(self._write())
+            metrics.retry_budget(self.budget.left)
         return known
 
     @property
@@ -127,7 +128,7 @@ class Board:
 
         The database decides between processes. Without it each process decides for itself.
         """
-        if route.route_id in self._claiming:
+        if route.route_id in self._claiming or breaker.is_leased(route.breaker, timezone.now()):
             return None
         self._claiming.add(route.route_id)
         try:
@@ -268,6 +269,7 @@ class Board:
             self._replay(r for r in self._pending if (e := _evidence(r)) and e.route_id in states)
             if not self._pending:
                 self._arrived.clear()
+        metrics.retry_budget(self.budget.left)
         return len(batch)
 
     async def flush(self) -> None:

@@ -82,6 +82,11 @@ def admits(breaker: Breaker, now: datetime) -> bool:
     return breaker.retry_at is not None and breaker.retry_at <= now
 
 
+def is_leased(breaker: Breaker, now: datetime) -> bool:
+    """Whether its one trial is under way: nobody else may try before the lease has ended."""
+    return breaker.state == State.HALF_OPEN and not admits(breaker, now)
+
+
 def on_trial(breaker: Breaker, now: datetime, rules: Rules = RULES) -> Breaker:
     """The breaker of an open route whose one trial is claimed, under a lease."""
     lease_ends = _after(now, rules.trial_lease)

@@ -34,6 +34,7 @@ TRAILER_SECONDS = 2.0  # how long usage may come after the finish reason
 LONGEST_WAIT = 30 * 24 * 3600.0  # seconds; no plan rests for longer than a month
 ANTHROPIC_VERSION = "2023-06-01"  # https://docs.anthropic.com/en/api/versioning
 
+_BOM = b"\xef\xbb\xbf"  # some servers begin their JSON with it
 _AS_IT_IS = nullcontext()
 
 type Reader = Callable[[Json, str], Iterable[ClientEvent]]
@@ -143,6 +144,8 @@ class _Answer:
 
     def feed(self, chunk: bytes) -> list[ClientEvent]:
         """The events that these bytes complete."""
+        if not self._begun:
+            chunk = chunk.removeprefix(_BOM)
         if not self._begun and (begins := chunk.lstrip()[:1]):
             self._begun = True
             self._whole = bytearray() if begins in b"{[<" else None

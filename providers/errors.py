@@ -163,6 +163,8 @@ _BY_CODE: Mapping[str, ErrorKind] = {
     "overloaded_error": ErrorKind.OVERLOADED,
     "invalid_request_error": ErrorKind.REQUEST,
 }
+# OpenAI's type of all that is no server error: a 401 without a key has no other code.
+_GENERIC = frozenset({"invalid_request_error"})
 
 _BY_STATUS: Mapping[int, ErrorKind] = {
     401: ErrorKind.AUTH,
@@ -180,7 +182,8 @@ _CODE_DECIDES = frozenset({200, 400, 401, 403, 429, 500})
 
 def classify(status: int | None, code: str = "") -> ErrorKind:
     """The kind of a failed answer. Status None or 200 means an error inside a good envelope."""
-    if (status is None or status in _CODE_DECIDES) and code in _BY_CODE:
+    inside = status in (None, 200)
+    if (inside or (status in _CODE_DECIDES and code not in _GENERIC)) and code in _BY_CODE:
         return _BY_CODE[code]
     if status is None or status < 400:
         return ErrorKind.PROVIDER

@@ -65,11 +65,16 @@ def evidence(
 
 
 def claim_trial(route: RouteState, now: datetime) -> breaker.Breaker | None:
-    """The breaker under which a trial may run; None where another process was first."""
+    """The breaker under which a trial may run; None where another one is under way, or another
+    process was first."""
+    if breaker.is_leased(route.breaker, now):
+        return None
     trial = breaker.on_trial(route.breaker, now, settings.ROUTING_RULES)
     if not Route.objects.change(route.route_id, route.breaker, trial):
         return None
     changes.announce("routes")
+    for slug in Provider.objects.filter(pk=route.provider_id).values_list("slug", flat=True):
+        metrics.breaker_moved(slug, route.method, trial.state)
     return trial
 
 

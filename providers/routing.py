@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from providers.breaker import State, admits
+from providers.breaker import State, admits, is_leased
 from providers.errors import CallError, ErrorKind
 from providers.routes import RouteState
 from providers.rules import RULES, Rules
@@ -184,21 +184,28 @@ _DEAD = frozenset({ErrorKind.AUTH, ErrorKind.QUOTA})
 
 
 def _last_resort(resting: list[RouteState], now: datetime) -> PlannedRoute | None:
-    """Every route rests: the one that is due soonest, unless its key is refused or used up."""
+    """Every route rests: the one that is due soonest, unless its key is refused or used up.
+
+    A request that passes beside a trial under way is none itself: it would void the other's result.
+    """
     alive = [r for r in resting if r.breaker.retry_at and r.breaker.last_kind not in _DEAD]
     if not alive:
         return None
     soonest = min(alive, key=lambda route: route.breaker.retry_at or now)
     reasons = "; ".join(resting_reason(route, now) for route in resting)
     return PlannedRoute(
-        route=soonest, reason=f"{soonest.method}: every route rests ({reasons})", trial=True
+        route=soonest,
+        reason=f"{soonest.method}: every route rests ({reasons})",
+        trial=not is_leased(soonest.breaker, now),
     )
 
 
 def _all_rest(resting: list[RouteState], now: datetime) -> CallError:
     """What a caller is told whose request goes nowhere: why, and when to come back."""
     reasons = "; ".join(resting_reason(route, now) for route in resting)
-    due = [route.breaker.retry_at for route in resting if route.breaker.retry_at]
+    # A trial is over long before its lease is.
+    ends = [now if is_leased(r.breaker, now) else r.breaker.retry_at for r in resting]
+    due = [end for end in ends if end]
     wait = max(1.0, (min(due) - now).total_seconds()) if due else None
     dead = [r.breaker.last_kind for r in resting if r.breaker.last_kind in _DEAD]
     kind = dead[0] if dead and len(dead) == len(resting) else None
@@ -251,7 +258,7 @@ def repeat_after(error: CallError, rules: Rules = RULES) -> float | None:
 
     None: never. An overload and a limit are waited for as long as they say, if that is short.
     """
-    if error.code in _STEADY:
+    if error.code in _STEADY or error.code == "too_many_at_once":  # it has waited its time already
         return None
     if error.kind == ErrorKind.PROVIDER or repeats_first(error):
         return 0.0

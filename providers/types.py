@@ -32,7 +32,8 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatMessage:
-    """One message. `extra` holds every field we do not name, passed through untouched."""
+    """One message. `extra` holds every field we do not name, passed through untouched; a content
+    that is null as well."""
 
     role: Literal["system", "user", "assistant", "tool", "developer"]
     content: str | tuple[Json, ...] | None

@@ -120,7 +120,7 @@ class Walk:
         if len(self.attempts) >= self.rules.max_attempts:
             return None
         first = bool(self.errors) and routing.repeats_first(self.errors[-1])
-        if first and self._may_repeat() and (same := await self._again()):
+        if first and (same := await self._again()):
             return same
         while self.left:
             step = self.left.pop(0)
@@ -148,19 +148,19 @@ class Walk:
         return await self._again()
 
     def _may_repeat(self) -> bool:
-        """Whether the route that failed was tried only once, and a retry may be spent on it."""
+        """Whether the route that failed was tried only once, and there is a retry to spend."""
         if self.failed is None or self.failed.trial:
             return False
         tried = sum(a.route_id == self.failed.route.route_id for a in self.attempts)
-        return tried < 2 and self.board.budget.spend()
+        return tried < 2 and self.board.budget.left >= 1
 
     async def _again(self) -> PlannedRoute | None:
         """The route that failed, as it is now: it may be resting, or due for a trial."""
         failed = self.failed
-        if failed is None:
+        if failed is None or not self._may_repeat():
             return None
         route = self.board.route(failed.route.route_id) or failed.route
-        if not breaker.admits(route.breaker, timezone.now()):
+        if not breaker.admits(route.breaker, timezone.now()) or not self.board.budget.spend():
             return None
         trial = route.breaker.state != breaker.State.CLOSED
         return await self._claimed(replace(failed, route=route, trial=trial))
@@ -168,8 +168,9 @@ class Walk:
     async def _last_resort(self) -> PlannedRoute | None:
         """Every route rests, or its trial is somebody else's: one request a second goes out."""
         step = self.plan.last_resort
-        if step and self.board.may_pass(self.call.provider_id):
-            return await self._claimed(step) or step
+        may_pass = step and self.board.may_pass(self.call.provider_id)
+        if step and may_pass and (claimed := await self._claimed(step)):
+            return claimed
         self.errors.append(self.plan.resting or self._nowhere())
         self._tell_nowhere()
         return None
@@ -304,6 +305,8 @@ class Walk:
             fallback=step.route.method != self.plan.preferred or bool(self.errors),
             position=len(self.attempts) + 1,
             request=self.request,
+            # What passes beside another's trial has no say in it.
+            judged=not step.trial and step.route.breaker.state != breaker.State.CLOSED,
         )
 
     def _patient(self, target: Target) -> Target:

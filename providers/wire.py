@@ -32,19 +32,21 @@ from providers.types import (
 
 def body(request: ChatRequest, model: str) -> dict[str, Any]:
     """A request's JSON body; of a stream usage is always asked for."""
-    how: dict[str, Any] = {"stream": True, "stream_options": {"include_usage": True}}
-    return {
+    sent = {
         **request.options,
         "model": model,
         "messages": [message(each) for each in request.messages],
-        **({"stream": False} if request.whole else how),
+        "stream": not request.whole,
     }
+    how = fields(sent.pop("stream_options", None))
+    return sent if request.whole else {**sent, "stream_options": {**how, "include_usage": True}}
 
 
 def message(message: ChatMessage) -> dict[str, Any]:
     """One message with the fields it came with."""
     content = list(message.content) if isinstance(message.content, tuple) else message.content
-    return {**message.extra, "role": message.role, "content": content}
+    said = {} if content is None else {"content": content}
+    return {**message.extra, "role": message.role, **said}
 
 
 def events(chunk: Json, line: str = "") -> list[ClientEvent]:

@@ -15,7 +15,6 @@ from providers import changes, flags
 from providers.fields import EncryptedJSONField, EncryptedTextField, mask
 from providers.models.announced import Announced
 from providers.models.gateway import Gateway
-from providers.models.route import FORGOTTEN
 from providers.types import Kind, Method
 
 if TYPE_CHECKING:
@@ -216,5 +215,5 @@ class Provider(Announced):
             models_refreshed_at=None,
         )
         # Provider before routes, as everywhere, or two transactions would wait for one another.
-        self.routes.update(**FORGOTTEN, epoch=models.F("epoch") + 1)
+        self.routes.all().forget()
         changes.announce("routes")

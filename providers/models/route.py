@@ -9,7 +9,7 @@ from typing import Any
 
 from django.db import models
 
-from providers import breaker
+from providers import breaker, metrics
 from providers.errors import ErrorKind
 from providers.routes import RouteState
 from providers.types import Method
@@ -63,6 +63,13 @@ class RouteQuerySet(models.QuerySet["Route"]):
             retry_at=old.retry_at,
         )
         return unchanged.update(**breaker_columns(new)) == 1
+
+    def forget(self) -> None:
+        """Has these routes begin anew: results of calls that are under way count for nothing."""
+        moved = self.exclude(state=breaker.State.CLOSED.value)
+        for slug, method in moved.values_list("provider__slug", "method"):
+            metrics.breaker_moved(slug, method, breaker.State.CLOSED)
+        self.update(**FORGOTTEN, epoch=models.F("epoch") + 1)
 
 
 class Route(models.Model):

@@ -7,6 +7,7 @@ import pytest
 
 from api.asked import asked
 from api.errors import Refused
+from providers import wire
 
 HELLO = {"model": "acme/m", "messages": [{"role": "user", "content": "Hello"}]}
 
@@ -43,9 +44,30 @@ def test_unknown_fields_pass_through() -> None:
     passed = ask(messages=[message], thinking={"type": "enabled"}, top_k=4, seed=None)
     assert passed.request.options == {"thinking": {"type": "enabled"}, "top_k": 4, "seed": None}
     assert passed.request.messages[0].extra == {
+        "content": None,
         "reasoning_content": "Hm.",
         "tool_calls": message["tool_calls"],
     }
+
+
+def test_a_content_that_is_not_there_stays_away() -> None:
+    """Some servers refuse the null that others want."""
+    passed = ask(
+        messages=[{"role": "assistant", "tool_calls": []}, {"role": "user", "content": ""}]
+    )
+    sent = wire.body(passed.request, "m")["messages"]
+    assert sent == [{"role": "assistant", "tool_calls": []}, {"role": "user", "content": ""}]
+    null = ask(messages=[{"role": "assistant", "content": None}]).request
+    assert wire.body(null, "m")["messages"] == [{"role": "assistant", "content": None}]
+
+
+def test_how_a_stream_is_wanted_passes_through() -> None:
+    """Usage is asked for besides: it is counted here."""
+    how = {"include_usage": False, "include_obfuscation": False}
+    streamed = ask(stream=True, stream_options=how)
+    assert not streamed.include_usage
+    assert wire.body(streamed.request, "m")["stream_options"] == how | {"include_usage": True}
+    assert "stream_options" not in wire.body(ask(stream_options=how).request, "m")
 
 
 def test_pictures_are_parts() -> None:

@@ -11,7 +11,7 @@ from providers import checklist, database, road, snapshot
 from providers.breaker import State
 from providers.models import Attempt, Provider, Route
 from providers.stages import STAGES, Draft
-from providers.types import FoundModel, Method
+from providers.types import Method
 from tests import fakes
 from tests.providers.tested import checked, draft, ended, last
 
@@ -263,5 +263,4 @@ async def test_a_test_of_both_roads_shows_what_sort_a_provider_is(
 )
 def test_a_test_chats_with_a_model_that_chats(ids: list[str], expected: str) -> None:
     """The first one of a catalogue is often an embedding."""
-    found = [FoundModel(model_id=model_id) for model_id in ids]
-    assert road.chat_model(found) == expected
+    assert road.chat_model(ids) == expected

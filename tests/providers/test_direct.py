@@ -202,6 +202,15 @@ async def test_signs_of_life_without_an_answer_have_an_end() -> None:
     assert (error.kind, error.code, said) == (ErrorKind.TIMEOUT, "content_timeout", "One")
 
 
+async def test_a_byte_order_mark_before_the_json_is_none_of_the_answer(
+    fake: fakes.Upstream,
+) -> None:
+    """Some servers write one."""
+    async with aclosing(direct.stream(target(fake, "marked"), ASKED)) as reads:
+        events = [event async for read in reads for event in read]
+    assert "".join(event.text for event in events if isinstance(event, TextDelta)) == "OK"
+
+
 async def test_an_endpoint_that_refuses_says_so_at_once(fake: fakes.Upstream) -> None:
     """Nothing was sent."""
     error, _ = await failure(

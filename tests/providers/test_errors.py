@@ -157,6 +157,13 @@ def test_nothing_of_the_exception_is_repeated() -> None:
         (529, "overloaded_error", ErrorKind.OVERLOADED),
         (200, "rate_limit_error", ErrorKind.RATE_LIMIT),
         (200, "who knows", ErrorKind.PROVIDER),
+        # OpenAI's type of a request without a key, where the code is null
+        (401, "invalid_request_error", ErrorKind.AUTH),
+        (403, "invalid_request_error", ErrorKind.AUTH),
+        (429, "invalid_request_error", ErrorKind.RATE_LIMIT),
+        (500, "invalid_request_error", ErrorKind.PROVIDER),
+        (400, "invalid_request_error", ErrorKind.REQUEST),
+        (None, "invalid_request_error", ErrorKind.REQUEST),
         (None, "1113", ErrorKind.QUOTA),
         (302, "", ErrorKind.PROVIDER),
     ],

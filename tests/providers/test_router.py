@@ -1,19 +1,21 @@
 """The walk along the plan, over real sockets: fallback before the first token, never after it."""
 
 import asyncio
+import time
 import uuid
 from collections.abc import Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.utils import timezone
 from pytest_django import Settings
 
-from providers import board, changes, http, router
+from providers import board, changes, http, metrics, router
 from providers.breaker import State
 from providers.errors import ErrorKind, PlanFailed
 from providers.forms import ProviderForm
@@ -201,6 +203,86 @@ async def test_a_truncated_stream_is_no_good_end(
     assert isinstance(completed, Completed)
     assert completed.error is not None
     assert completed.error.code == "truncated"
+
+
+async def test_a_slow_route_heals_under_steady_traffic(
+    make_provider: MakeProvider, fake: fakes.Upstream, settings: Settings
+) -> None:
+    """One trial at a time, however long its first token takes: a second one would void the first
+    one's result, and the next request that may pass would void the second one's."""
+    settings.ROUTING_RULES = replace(RULES, rests=(0.2,), last_resort_every=0.2)
+    provider = await behind_proxy(
+        make_provider, fake.url, fake.url, routing_method="direct", fallback_enabled=False
+    )
+    past = timezone.now()
+    await Route.objects.filter(provider=provider).aupdate(
+        state=State.OPEN, opened_at=past, retry_at=past, last_kind="provider"
+    )
+
+    async def one() -> None:
+        with suppress(PlanFailed):
+            async with aclosing(router.stream(call(provider, "late-600"), ASKED)) as events:
+                [_ async for _ in events]
+
+    def is_closed() -> bool:
+        routes = board.current().routes(provider.pk)
+        return any(r.method == Method.DIRECT and r.breaker.state == State.CLOSED for r in routes)
+
+    asking: list[asyncio.Task[None]] = []
+    try:
+        async with asyncio.timeout(8):
+            while not (asking and is_closed()):
+                asking.append(asyncio.create_task(one()))
+                await asyncio.sleep(0.05)
+    finally:
+        await asyncio.gather(*asking)
+        await board.close()
+        await http.close()
+
+
+async def test_a_trial_and_the_retries_left_are_told_to_prometheus(
+    make_provider: MakeProvider, fake: fakes.Upstream
+) -> None:
+    """From real calls: half-open while the trial runs, closed after an edit, the budget."""
+    provider = await behind_proxy(
+        make_provider, fake.url, fake.url, name="Told", slug="told", routing_method="direct"
+    )
+    labels = 'method="direct",provider="told"'
+    past = timezone.now()
+    direct = Route.objects.filter(provider=provider, method="direct")
+    await direct.aupdate(state=State.OPEN, opened_at=past, retry_at=past, last_kind="provider")
+    begun = asyncio.create_task(answered(call(provider, "late-600")))
+    await fakes.until(lambda: fake.requests)
+    told = (await asyncio.to_thread(metrics.exposition, settings.METRICS_FOLDER)).decode()
+    assert (
+        'breaker_transitions_total{method="direct",provider="told",state="half_open"} 1.0' in told
+    )
+    assert f"opencode_web_retry_budget {RULES.budget_floor:.1f}" in told
+    await begun
+    await direct.aupdate(state=State.OPEN)
+    await sync_to_async(provider.forget_learned)()
+    told = (await asyncio.to_thread(metrics.exposition, settings.METRICS_FOLDER)).decode()
+    assert f"opencode_web_breaker_state{{{labels}}} 0.0" in told
+
+
+async def test_what_waited_for_a_place_does_not_wait_again(
+    make_provider: MakeProvider, fake: fakes.Upstream, settings: Settings
+) -> None:
+    """The queue has one end: afterwards it is somebody else's turn, or nobody's."""
+    settings.ROUTING_RULES = replace(RULES, queue_patience=0.2)
+    provider = await behind_proxy(
+        make_provider, fake.url, fake.url, routing_method="direct", concurrency=1
+    )
+    long = asyncio.create_task(answered(call(provider, "slow-20-100")))
+    await fakes.until(lambda: fake.requests)
+    began = time.monotonic()
+    with pytest.raises(PlanFailed) as caught:
+        async with aclosing(router.stream(call(provider, "slow-20-100"), ASKED)) as events:
+            [_ async for _ in events]
+    assert caught.value.code == "too_many_at_once"
+    assert len(caught.value.attempts) == 1
+    assert time.monotonic() - began < 1
+    await long
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,23 @@ def test_when_all_rest_the_one_due_soonest_is_the_last_resort() -> None:
     assert (plan.resting.kind, plan.resting.retry_after) == (ErrorKind.OVERLOADED, 30)
 
 
+def test_what_passes_beside_a_trial_is_none_itself() -> None:
+    """And the others come back in a moment: the lease is for processes that die, and far longer
+    than a trial."""
+    lease = NOW + timedelta(seconds=70)
+    trial = replace(DIRECT, breaker=replace(RESTING, state=State.HALF_OPEN, retry_at=lease))
+    alone = routing.plan(Policy(fallback_enabled=False), (trial, GATEWAY), NOW, DAY)
+    assert alone.last_resort is not None
+    assert not alone.last_resort.trial
+    assert alone.resting is not None
+    assert alone.resting.retry_after == 1
+    both = routing.plan(Policy(), (trial, replace(GATEWAY, breaker=RESTING)), NOW, DAY)
+    assert both.last_resort is not None
+    assert (both.last_resort.route.method, both.last_resort.trial) == (Method.GATEWAY, True)
+    over = replace(trial, breaker=replace(trial.breaker, retry_at=NOW))
+    assert routing.plan(Policy(), (over,), NOW, DAY).routes[0].trial
+
+
 def test_a_dead_key_is_no_last_resort() -> None:
     """No waiting mends it; the caller is told what would."""
     routes = (replace(DIRECT, breaker=SET_ASIDE), replace(GATEWAY, breaker=RESTING))

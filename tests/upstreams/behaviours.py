@@ -42,6 +42,10 @@ _ANSWERS = {
     "thinks-aloud": Plan(text=words("<think> Let me see. </think> OK")),
     "plain": Plan(text=words("OK"), refuses=("tools", "reasoning_effort"), limits=True),
     "no-limit": Plan(text=words("OK"), refuses=("max_tokens",)),
+    "marked": Plan(
+        raw='\ufeff{"choices": [{"message": {"content": "OK"}, "finish_reason": "stop"}]}',
+        content_type="application/json",
+    ),
     "slugs": _list('{"models": [{"slug": "glm-5", "name": "GLM-5"}, {"slug": "echo"}]}'),
     "nothing-listed": _list('{"object": "list", "data": []}'),
     "strange-list": _list('{"catalog": {"items": []}}'),
