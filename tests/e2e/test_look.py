@@ -26,12 +26,16 @@ LOOKS = [(scheme, width) for scheme in ("light", "dark") for width in (1280, 360
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
 
 
-def look(page: Page, name: str, scheme: str, width: int) -> None:
-    """No sideways scrolling; no violation; a picture where one is asked for."""
+def picture(page: Page, name: str, scheme: str, width: int) -> None:
     if folder := os.environ.get("SCREENSHOTS"):
         Path(folder).mkdir(parents=True, exist_ok=True)
         path = Path(folder) / f"{name}-{scheme}-{width}.png"
         page.screenshot(path=path, full_page=width == 360)
+
+
+def look(page: Page, name: str, scheme: str, width: int) -> None:
+    """No sideways scrolling; no violation; a picture where one is asked for."""
+    picture(page, name, scheme, width)
     wider = page.evaluate("document.documentElement.scrollWidth - innerWidth")
     assert wider <= 0, f"{name} is {wider} px too wide at {width}"
     result = Axe().run(page, options=RULES)
@@ -303,18 +307,19 @@ def test_the_admin(
     remember()
     page = new_context(**options(style)).new_page()
     bad = []
-    for path in (
-        "",
-        "providers/provider/",
-        f"providers/provider/{provider.pk}/change/",
-        "providers/route/",
-        "providers/languagemodel/",
-        "providers/attempt/",
-        "providers/auditevent/",
-        "health/incident/",
-        "api/clientkey/",
+    for name, path in (
+        ("admin", ""),
+        ("admin-providers", "providers/provider/"),
+        ("admin-provider", f"providers/provider/{provider.pk}/change/"),
+        ("admin-routes", "providers/route/"),
+        ("admin-models", "providers/languagemodel/"),
+        ("admin-attempts", "providers/attempt/"),
+        ("admin-audit", "providers/auditevent/"),
+        ("admin-incidents", "health/incident/"),
+        ("admin-keys", "api/clientkey/"),
     ):
         page.goto(f"/admin/{path}")
+        picture(page, name, *style)
         found = Axe().run(page, options=RULES).response["violations"]
         bad += [
             (path, each["id"], [node["html"][:150] for node in each["nodes"]][:3])
