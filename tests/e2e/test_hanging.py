@@ -1,5 +1,7 @@
-"""One provider that hangs on every request: no page waits for it, and the others answer."""
+"""One provider that hangs on every request, over both roads: no page waits for it, nor does any
+part that a page asks for by itself, and the others answer."""
 
+import re
 import time
 from collections.abc import Callable
 
@@ -18,7 +20,8 @@ def test_no_page_waits_for_it_and_the_others_answer(
     site: Site, new_context: Callable[..., BrowserContext], fake: fakes.Upstream
 ) -> None:
     """While a chat with it is open, too."""
-    connect(fake.fault("stall-headers"), models=("silent",))
+    hangs = fake.fault("stall-headers")
+    connect(hangs, hangs, models=("silent",))
     connect(fake.url, name="Beta", slug="beta")
     page = new_context().new_page()
     page.goto("/chat/new/")
@@ -26,8 +29,11 @@ def test_no_page_waits_for_it_and_the_others_answer(
     expect(page.locator("[data-role=assistant]")).to_be_visible()
     for address in PAGES:
         began = time.monotonic()
-        page.goto(address, wait_until="domcontentloaded")
+        page.goto(address, wait_until="load")
         assert time.monotonic() - began < QUICK, address
+    past = re.compile(r"/status/acme/")
+    with page.expect_event("requestfinished", lambda asked: past.search(asked.url)):
+        page.goto("/providers/acme/")
     page.goto("/chat/new/")
     ask(page, "And you?", "echo")
     wait_status(page, "done")
