@@ -1,19 +1,23 @@
 """The operators' admin: all can be looked at; keys cannot be read, nor attempts changed."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
+from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.auth.models import User
 from django.core.paginator import Paginator
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import ManyToManyField, Model, Q, QuerySet
 from django.forms import CheckboxSelectMultiple
 from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
 from django.utils.functional import cached_property
+from django.utils.html import format_html
 
-from providers import audit, changes
+from providers import audit, changes, roster
 from providers.errors import ErrorKind
 from providers.fields import mask
 from providers.forms import GatewayForm
@@ -62,9 +66,14 @@ class Audited(_AnyAdmin):
 
     def save_model(self, request: HttpRequest, obj: Model, form: Any, change: bool) -> None:
         stored = type(obj)._default_manager.filter(pk=obj.pk).first() if change else None
-        before = audit.values(stored) if stored else {}
+        form.before = audit.values(stored) if stored else {}
         super().save_model(request, obj, form, change)
-        audit.noted(_person(request), "changed" if change else "created", obj, before)
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        """Notes it here: what a row is linked with is stored after the row itself."""
+        super().save_related(request, form, formsets, change)
+        verb = "changed" if change else "created"
+        audit.noted(_person(request), verb, form.instance, form.before)
 
     def delete_model(self, request: HttpRequest, obj: Model) -> None:
         audit.note(_person(request), "deleted", obj)
@@ -78,10 +87,11 @@ class Audited(_AnyAdmin):
 
     def switch(self, request: HttpRequest, queryset: QuerySet[Any], *, enabled: bool) -> None:
         """Takes the chosen rows into use, or out of it."""
-        for row in queryset.exclude(enabled=enabled):
-            audit.note(_person(request), "enabled" if enabled else "disabled", row)
-        queryset.update(enabled=enabled)
-        changes.announce("providers")
+        with transaction.atomic():
+            for row in queryset.exclude(enabled=enabled):
+                audit.note(_person(request), "enabled" if enabled else "disabled", row)
+            queryset.update(enabled=enabled)
+            changes.announce("providers")
 
 
 def _person(request: HttpRequest) -> User:
@@ -151,13 +161,54 @@ class ProviderAdmin(Audited, _ProviderAdmin):
         "models_error",
         "created_at",
     )
-    actions = ("enable", "disable", "test", "refresh_models")
+    actions = ("pause", "resume", "remove", "test", "refresh_models")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
-        return False  # on its own page, which says what goes with it
+        return False  # nor is it deleted for good: `remove` keeps it for a while
+
+    def save_model(self, request: HttpRequest, obj: Provider, form: Any, change: bool) -> None:
+        """One that is resumed is checked at once, as by roster.resume."""
+        if obj.enabled and "enabled" in form.changed_data:
+            obj.next_check_at = timezone.now()
+        super().save_model(request, obj, form, change)
+        changes.announce("routes")
+
+    @admin.action(description="Pause", permissions=["change"])
+    def pause(self, request: HttpRequest, providers: "_Providers") -> None:
+        self._each(request, "paused", providers.filter(enabled=True), roster.pause)
+
+    @admin.action(description="Resume", permissions=["change"])
+    def resume(self, request: HttpRequest, providers: "_Providers") -> None:
+        self._each(request, "resumed", providers.filter(enabled=False), roster.resume)
+
+    @admin.action(
+        description="Remove (kept for a while, can be brought back)", permissions=["change"]
+    )
+    def remove(self, request: HttpRequest, providers: "_Providers") -> None:
+        self._each(request, "removed", providers, roster.remove)
+        days, page = settings.KEEP_REMOVED, reverse("providers:index")
+        words = "They can be brought back for {} days, on <a href='{}'>the providers' page</a>."
+        self.message_user(request, format_html(words, days, page))
+
+    def _each(
+        self,
+        request: HttpRequest,
+        verb: str,
+        providers: "_Providers",
+        act: Callable[[Provider], None],
+    ) -> None:
+        """As on the providers' page, one by one: told to every process, and noted."""
+        found = list(providers)
+        with transaction.atomic():
+            for provider in found:
+                before = audit.values(provider)
+                act(provider)
+                audit.noted(_person(request), verb, provider, before)
+        names = ", ".join(provider.name for provider in found) or "none: it is so already"
+        self.message_user(request, f"{verb.capitalize()}: {names}.")
 
     @admin.action(description="Check now, and fetch the models")
     def test(self, request: HttpRequest, providers: "_Providers") -> None:
@@ -183,14 +234,6 @@ class ProviderAdmin(Audited, _ProviderAdmin):
     @admin.display(description="Extra headers")
     def header_names(self, provider: Provider) -> str:
         return ", ".join(sorted(provider.extra_headers or {})) or "none"
-
-    @admin.action(description="Take into use")
-    def enable(self, request: HttpRequest, providers: "_Providers") -> None:
-        self.switch(request, providers, enabled=True)
-
-    @admin.action(description="Take out of use")
-    def disable(self, request: HttpRequest, providers: "_Providers") -> None:
-        self.switch(request, providers, enabled=False)
 
 
 @admin.register(Route)

@@ -1,20 +1,33 @@
 """The admin shows everything but keys, and changes only what it should."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from uuid import uuid4
 
 import pytest
+from celery import current_app
 from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from chat.models import Conversation, Message, Role
 from health.models import Incident
 from providers import snapshot
-from providers.models import Attempt, Gateway, Provider, Route
+from providers.models import Attempt, AuditEvent, Gateway, Provider, Route
 
 MakeProvider = Callable[..., Provider]
 SECRET = "sk-secret-0123456789wxyz"
+EDITED = {
+    "name": "Renamed",
+    "provider_type": "hybrid",
+    "routing_method": "auto",
+    "health_check_interval": "60",
+    "chat_probe_cap": "0.05",
+    "prefer_direct": "on",
+    "fallback_enabled": "on",
+    "enabled": "on",
+}
 
 
 @pytest.fixture
@@ -52,32 +65,87 @@ def test_every_list_and_row_opens_without_a_key(owner_client: Client, provider: 
 def test_the_history_of_a_row_holds_no_key(owner_client: Client, provider: Provider) -> None:
     """Saving in the admin neither shows nor loses it."""
     url = reverse("admin:providers_provider_change", args=[provider.pk])
-    sent = {
-        "name": "Renamed",
-        "provider_type": "hybrid",
-        "routing_method": "auto",
-        "health_check_interval": "60",
-        "chat_probe_cap": "0.05",
-        "enabled": "on",
-    }
-    assert owner_client.post(url, sent).status_code == 302
+    assert owner_client.post(url, EDITED).status_code == 302
     provider.refresh_from_db()
     assert (provider.name, provider.api_key) == ("Renamed", SECRET)
     history = reverse("admin:providers_provider_history", args=[provider.pk])
     assert SECRET not in owner_client.get(history).content.decode()
 
 
-@pytest.mark.parametrize("name", ["provider", "languagemodel"])
-def test_rows_are_taken_in_and_out_of_use(
-    owner_client: Client, provider: Provider, name: str
-) -> None:
-    """By the lists' actions."""
-    row = provider if name == "provider" else provider.language_models.get()
-    url = reverse(f"admin:providers_{name}_changelist")
+def test_models_are_taken_in_and_out_of_use(owner_client: Client, provider: Provider) -> None:
+    """By the list's actions."""
+    row = provider.language_models.get()
+    url = reverse("admin:providers_languagemodel_changelist")
     for action, enabled in (("disable", False), ("enable", True)):
         owner_client.post(url, {"action": action, "_selected_action": [row.pk]})
         row.refresh_from_db()
         assert row.enabled == enabled
+
+
+def act(client: Client, provider: Provider, action: str) -> str:
+    """Chooses an action in the list of providers; the page that follows."""
+    url = reverse("admin:providers_provider_changelist")
+    sent = {"action": action, "_selected_action": [provider.pk]}
+    return client.post(url, sent, follow=True).content.decode()
+
+
+def test_a_provider_is_paused_and_resumed_as_on_its_page(
+    owner_client: Client, provider: Provider
+) -> None:
+    """What is resumed is checked at once, by the list's action or by an edit."""
+    later = timezone.now() + timedelta(hours=1)
+    assert f"Paused: {provider.name}." in act(owner_client, provider, "pause")
+    Provider.objects.update(next_check_at=later)
+    assert f"Resumed: {provider.name}." in act(owner_client, provider, "resume")
+    provider.refresh_from_db()
+    assert provider.enabled
+    assert provider.next_check_at < later
+    Provider.objects.update(next_check_at=later, enabled=False)
+    url = reverse("admin:providers_provider_change", args=[provider.pk])
+    assert owner_client.post(url, EDITED).status_code == 302
+    provider.refresh_from_db()
+    assert provider.enabled
+    assert provider.next_check_at < later
+    said = [event.verb for event in AuditEvent.objects.order_by("pk")]
+    assert said == ["paused", "resumed", "changed"]
+
+
+def test_a_provider_that_is_removed_here_can_be_brought_back(
+    owner_client: Client, provider: Provider
+) -> None:
+    """It is kept as by its own page; deleting it for good is not offered."""
+    listed = owner_client.get(reverse("admin:providers_provider_changelist")).content.decode()
+    assert "delete_selected" not in listed
+    assert "brought back" in act(owner_client, provider, "remove")
+    assert not Provider.objects.exists()
+    assert AuditEvent.objects.get().verb == "removed"
+    owner_client.post(reverse("providers:restore", args=[provider.slug]))
+    assert Provider.objects.get().language_models.exists()
+
+
+@pytest.mark.parametrize(("action", "task"), [("test", "look_over"), ("refresh_models", "refresh")])
+def test_providers_are_checked_by_the_worker(
+    owner_client: Client, provider: Provider, action: str, task: str
+) -> None:
+    """The page only hands the work over."""
+    with current_app.connection_for_read() as broker:
+        queue = broker.SimpleQueue("celery")
+        queue.clear()
+        assert "1 of 1 handed to the worker" in act(owner_client, provider, action)
+        assert queue.get(timeout=2).headers["task"] == f"providers.tasks.{task}"
+        queue.clear()
+        queue.close()
+
+
+def test_an_edit_of_who_stands_in_is_noted(
+    owner_client: Client, provider: Provider, make_provider: MakeProvider
+) -> None:
+    """Though the admin stores it after the row."""
+    spare = make_provider("Spare")
+    url = reverse("admin:providers_provider_change", args=[provider.pk])
+    sent = EDITED | {"name": provider.name, "alternatives": [spare.pk]}
+    assert owner_client.post(url, sent).status_code == 302
+    assert AuditEvent.objects.get().changes == {"alternatives": ["", "Spare"]}
 
 
 @pytest.mark.parametrize("name", ["route", "attempt"])

@@ -98,13 +98,13 @@ def test_the_admin_is_followed_too(owner_client: Client, make_provider: MakeProv
     """Its forms, its actions, and its deletions."""
     provider = make_provider()
     listed = reverse("admin:providers_provider_changelist")
-    owner_client.post(listed, {"action": "disable", "_selected_action": [provider.pk]})
+    owner_client.post(listed, {"action": "pause", "_selected_action": [provider.pk]})
     new = {"name": "Spare", "address": "http://litellm:4000", "new_key": SECRET, "enabled": "on"}
     owner_client.post(reverse("admin:providers_gateway_add"), new)
     gateway = Gateway.objects.get()
     owner_client.post(reverse("admin:providers_gateway_delete", args=[gateway.pk]), {"post": "yes"})
     assert [(verb, kind) for _, verb, kind, _ in events()] == [
-        ("disabled", "provider"),
+        ("paused", "provider"),
         ("created", "gateway"),
         ("deleted", "gateway"),
     ]
