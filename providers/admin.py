@@ -184,9 +184,7 @@ class ProviderAdmin(Audited, _ProviderAdmin):
     def resume(self, request: HttpRequest, providers: "_Providers") -> None:
         self._each(request, "resumed", providers.filter(enabled=False), roster.resume)
 
-    @admin.action(
-        description="Remove (kept for a while, can be brought back)", permissions=["change"]
-    )
+    @admin.action(description="Remove (can be brought back)", permissions=["change"])
     def remove(self, request: HttpRequest, providers: "_Providers") -> None:
         self._each(request, "removed", providers, roster.remove)
         days, page = settings.KEEP_REMOVED, reverse("providers:index")

@@ -146,23 +146,27 @@ class PresetForm(_Parameters):
         return self.instance
 
 
-def give(preset: ParameterPreset, models: Iterable[LanguageModel]) -> list[tuple[list[int], Any]]:
-    """Gives models what they take of a preset; returns groups of ids and what each had before."""
+type Replaced = list[tuple[list[int], Any, Any]]  # ids, what they had, what they were given
+
+
+def give(preset: ParameterPreset, models: Iterable[LanguageModel]) -> Replaced:
+    """Gives models what they take of a preset."""
     changed: list[LanguageModel] = []
-    before: dict[str, tuple[list[int], Any]] = {}
+    groups: dict[str, tuple[list[int], Any, Any]] = {}
     for model in models:
         had = model.parameters if isinstance(model.parameters, dict) else {}
         model.parameters = had | parameters.fitting(preset.values, taken(model))
         if model.parameters != had:
-            before.setdefault(repr(had), ([], had))[0].append(model.pk)
+            group = ([], had, model.parameters)
+            groups.setdefault(repr(group), group)[0].append(model.pk)
             changed.append(model)
     LanguageModel.objects.bulk_update(changed, ["parameters"], batch_size=AT_ONCE)
     changes.announce("providers")
-    return list(before.values())
+    return list(groups.values())
 
 
-def noted(user_id: int, said: str, field: str, before: list[tuple[list[int], Any]]) -> None:
+def noted(user_id: int, said: str, field: str, replaced: Replaced) -> None:
     """Keeps what a change of many models replaced, so that its author may take it back."""
     BulkChange.objects.filter(user=user_id).delete()
-    if before:
-        BulkChange.objects.create(user_id=user_id, said=said, field=field, before=before)
+    if replaced:
+        BulkChange.objects.create(user_id=user_id, said=said, field=field, before=replaced)

@@ -68,7 +68,7 @@ class ParameterPreset(models.Model):
 class BulkChange(models.Model):
     """A person's last change of many models at once, with what was there before it.
 
-    `before` is groups of ids and the value of `field` that they had.
+    `before` is groups of ids, the value of `field` that they had, and the one they were given.
     """
 
     user = models.OneToOneField(
@@ -82,9 +82,13 @@ class BulkChange(models.Model):
     def __str__(self) -> str:
         return self.said
 
-    def undo(self) -> None:
-        """Puts back what was there. Whoever changed one of these models since is overruled."""
-        for ids, value in self.before:
-            LanguageModel.objects.filter(pk__in=ids).update(**{self.field: value})
+    def undo(self) -> tuple[int, int]:
+        """Puts back what was there; what somebody has changed since stays. How many of each."""
+        done = left = 0
+        for ids, value, given in self.before:
+            same = LanguageModel.objects.filter(pk__in=ids, **{self.field: given})
+            count = same.update(**{self.field: value})
+            done, left = done + count, left + len(ids) - count
         self.delete()
         changes.announce("providers")
+        return done, left

@@ -199,16 +199,17 @@ def bulk(request: Request) -> HttpResponse:
 def _switch(request: Request, found: Any, *, enabled: bool) -> str:
     ids = list(found.exclude(enabled=enabled).values_list("pk", flat=True))
     said = f"{_models(len(ids))} {'now in use' if enabled else 'no longer used'}."
-    model_forms.noted(request.user.pk, said, "enabled", [(ids, not enabled)] if ids else [])
+    replaced = [(ids, not enabled, enabled)] if ids else []
+    model_forms.noted(request.user.pk, said, "enabled", replaced)
     LanguageModel.objects.filter(pk__in=ids).update(enabled=enabled)
     return said if ids else ""
 
 
 def _give(request: Request, preset: ParameterPreset, found: Any) -> str:
-    before = model_forms.give(preset, found.select_related("provider").order_by())
-    count = sum(len(ids) for ids, _ in before)
+    replaced = model_forms.give(preset, found.select_related("provider").order_by())
+    count = sum(len(ids) for ids, *_ in replaced)
     said = f"{_models(count)} given the parameters of {preset.name}."
-    model_forms.noted(request.user.pk, said, "parameters", before)
+    model_forms.noted(request.user.pk, said, "parameters", replaced)
     return said if count else ""
 
 
@@ -219,19 +220,24 @@ def _models(count: int) -> str:
 @require_POST
 @staff_only
 def undo(request: Request) -> HttpResponse:
-    """Takes back the last change of many models that this person made."""
+    """Takes back the last change of many models that this person made, and nobody else's since."""
     change = BulkChange.objects.filter(user=request.user).first()
     if change is not None:
         with transaction.atomic():
-            change.undo()
-        messages.success(request, "Taken back: the models are as they were.")
+            done, left = change.undo()
+            told = f"{_models(done)} as before" + (f", {left:,} changed since" if left else "")
+            note = {"models": ["", told]}
+            audit.note(request.user, "undone", change.said, note, kind="language models")
+        kept = f" {_models(left)} changed since then stay as they are." if left else ""
+        words = f"Taken back: {_models(done)} as before.{kept}"
+        messages.success(request, words)
     return redirect(f"{reverse('models:index')}?{_query(request)}")
 
 
 @require_POST
 def favourite(request: Request, pk: int) -> HttpResponse:
     """Puts a model among one's favourites, or takes it out of them."""
-    model = get_object_or_404(LanguageModel.objects.select_related("provider"), pk=pk)
+    model = get_object_or_404(LanguageModel.objects.present().select_related("provider"), pk=pk)
     if request.POST.get("favourite") == "on":
         Favourite.objects.get_or_create(user=request.user, model=model)
     else:
@@ -243,7 +249,7 @@ def favourite(request: Request, pk: int) -> HttpResponse:
 @staff_only
 def use(request: Request, pk: int) -> HttpResponse:
     """Takes a model into use, or out of it."""
-    model = get_object_or_404(LanguageModel.objects.select_related("provider"), pk=pk)
+    model = get_object_or_404(LanguageModel.objects.present().select_related("provider"), pk=pk)
     before = audit.values(model)
     model.enabled = request.POST.get("enabled") == "on"
     model.save(update_fields=["enabled"])

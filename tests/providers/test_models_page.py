@@ -8,7 +8,14 @@ from django.test import Client
 from django.urls import reverse
 
 from providers import snapshot
-from providers.models import BulkChange, Favourite, LanguageModel, ParameterPreset, Provider
+from providers.models import (
+    AuditEvent,
+    BulkChange,
+    Favourite,
+    LanguageModel,
+    ParameterPreset,
+    Provider,
+)
 
 MakeProvider = Callable[..., Provider]
 HTMX = {"HX-Request": "true"}
@@ -87,6 +94,23 @@ def test_presets_are_given_to_what_is_filtered(owner_client: Client, provider: P
     owner_client.post(url("undo"))
     given = dict(LanguageModel.objects.values_list("model_id", "parameters"))
     assert (given["glm-00"], given["glm-01"]) == ({}, {"stop": "x"})
+
+
+def test_an_undo_overrules_nobody(owner_client: Client, provider: Provider) -> None:
+    """What somebody has changed since stays, which is said; the undo is an audit event."""
+    preset = ParameterPreset.objects.create(name="Sober", values={"temperature": 0.2})
+    owner_client.post(url("bulk", query="?q=glm"), {"preset": preset.pk})
+    LanguageModel.objects.filter(model_id="glm-01").update(parameters={"temperature": 0.9})
+    page = owner_client.post(url("undo"), follow=True).content.decode()
+    assert "59 models as before. 1 model changed since then" in page
+    given = dict(LanguageModel.objects.values_list("model_id", "parameters"))
+    assert (given["glm-00"], given["glm-01"]) == ({}, {"temperature": 0.9})
+    event = AuditEvent.objects.get(verb="undone")
+    assert (event.username, event.subject) == (
+        "alice",
+        "60 models given the parameters of Sober.",
+    )
+    assert event.changes == {"models": ["", "59 models as before, 1 changed since"]}
 
 
 def test_readers_read_and_have_favourites(
