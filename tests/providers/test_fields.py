@@ -9,6 +9,7 @@ from cryptography.fernet import Fernet
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
 from providers.fields import key_id, mask
@@ -88,12 +89,39 @@ def test_rotation_lets_go_of_the_old_key(provider: Provider, settings: Settings)
 def test_a_key_saved_during_the_rotation_is_not_lost(
     provider: Provider, settings: Settings
 ) -> None:
-    """What was read is written back only where it is still there."""
-    read = rotate_keys.stored(Provider, "api_key")
+    """What was read is written back only where it is still there; else what is there is turned."""
+    read = list(rotate_keys.stored(Provider, "api_key"))
     Provider.objects.filter(pk=provider.pk).update(api_key="sk-typed-just-now")
-    settings.ENCRYPTION_KEYS = [Fernet.generate_key().decode(), *settings.ENCRYPTION_KEYS]
-    rotate_keys.turn(Provider, "api_key", *read[0], dry_run=False)
+    new = Fernet.generate_key().decode()
+    settings.ENCRYPTION_KEYS = [new, *settings.ENCRYPTION_KEYS]
+    assert rotate_keys.turn(Provider, "api_key", *read[0], dry_run=False) == "rotated"
+    assert stored(provider)[0].startswith(key_id(new))
     assert Provider.objects.get(pk=provider.pk).api_key == "sk-typed-just-now"
+    assert rotate_keys.turn(Provider, "api_key", *read[0], dry_run=False) == "current"
+
+
+def test_a_key_removed_during_the_rotation_stays_away(
+    provider: Provider, settings: Settings
+) -> None:
+    """It is counted apart from those that were turned."""
+    read = list(rotate_keys.stored(Provider, "api_key"))
+    Provider.objects.filter(pk=provider.pk).update(api_key="")
+    settings.ENCRYPTION_KEYS = [Fernet.generate_key().decode(), *settings.ENCRYPTION_KEYS]
+    assert rotate_keys.turn(Provider, "api_key", *read[0], dry_run=False) == "removed"
+    assert Provider.objects.get(pk=provider.pk).api_key == ""
+
+
+def test_the_rotation_reads_a_slice_at_a_time(
+    provider: Provider, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many rows there are, each comes once."""
+    monkeypatch.setattr(rotate_keys, "SLICE", 2)
+    for n in range(4):
+        Gateway.objects.create(name=f"Spare {n}", url=f"http://litellm:{n + 1}", api_key=SECRET)
+    with CaptureQueriesContext(connection) as queries:
+        read = [pk for pk, _ in rotate_keys.stored(Gateway, "api_key")]
+    assert read == list(Gateway.objects.order_by("pk").values_list("pk", flat=True))
+    assert len(queries) == 3
 
 
 def test_a_secret_that_no_key_opens_is_told_and_kept(
