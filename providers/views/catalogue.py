@@ -100,7 +100,7 @@ def refresh(request: Request, slug: str) -> HttpResponse:
 @require_POST
 @staff_only
 def toggle(request: Request, slug: str, pk: int) -> HttpResponse:
-    model = get_object_or_404(LanguageModel, pk=pk, provider__slug=slug)
+    model = get_object_or_404(LanguageModel.objects.present(), pk=pk, provider__slug=slug)
     before = audit.values(model)
     model.enabled = request.POST.get("enabled") == "on"
     model.save(update_fields=["enabled"])
@@ -141,7 +141,7 @@ def add(request: Request, slug: str) -> HttpResponse:
 @staff_only
 def remove(request: Request, slug: str, pk: int) -> HttpResponse:
     """Only what was added by hand or is missing: the rest would come back by itself."""
-    model = get_object_or_404(LanguageModel, pk=pk, provider__slug=slug)
+    model = get_object_or_404(LanguageModel.objects.present(), pk=pk, provider__slug=slug)
     if model.source == "manual" or model.missing_since:
         audit.note(request.user, "deleted", model)
         model.delete()

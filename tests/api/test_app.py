@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from api import keys
 from api.models import ClientKey
+from providers import roster
 from providers.models import LanguageModel, Provider
 from tests import fakes
 from tests.api.conftest import Door
@@ -86,12 +87,18 @@ def test_use_is_noted(door: Door) -> None:
 
 
 def test_models_are_those_in_use(door: Door, acme: Provider) -> None:
-    """By provider and name, and by alias; nothing that is switched off."""
+    """By provider and name, and by alias; nothing that is switched off or away."""
     served = acme.language_models.get()
     LanguageModel.objects.create(provider=acme, model_id="off", name="off", enabled=False)
     LanguageModel.objects.create(provider=acme, model_id="org/big", name="big", alias="best")
     paused = Provider.objects.create(name="P", slug="p", base_url=acme.base_url, enabled=False)
     LanguageModel.objects.create(provider=paused, model_id="m", name="m")
+    gone = Provider.objects.create(name="G", slug="g", base_url=acme.base_url)
+    LanguageModel.objects.create(provider=gone, model_id="m", name="m")
+    roster.remove(gone)
+    LanguageModel.objects.create(
+        provider=acme, model_id="missing", name="missing", missing_since=timezone.now()
+    )
     Door.wait_for(lambda: "best" in door.models())
     assert sorted(door.models()) == ["acme/echo", "acme/org/big", "best"]
     with door.raw() as client:

@@ -6,14 +6,18 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from chat import forms, turns
 from chat.models import Conversation, Message, Status
+from providers import roster
 from providers.models import Attempt, Favourite, LanguageModel, Provider
 
 Make = Callable[..., Message]
 HTMX = {"HX-Request": "true"}
+
+MakeProvider = Callable[..., Provider]
 
 
 def url(name: str, *args: object) -> str:
@@ -85,6 +89,25 @@ def test_the_picker_stays_small_and_its_search_finds_the_rest(
     hidden = LanguageModel.objects.get(model_id="m261")
     owner_client.post(url("first"), {"text": "Hello", "model": hidden.pk})
     assert Message.objects.get(role="assistant").language_model == hidden
+
+
+def test_the_picker_lists_exactly_what_is_in_use(
+    owner_client: Client, model: LanguageModel, make_provider: MakeProvider
+) -> None:
+    """Shown, found, or asked for: nothing switched off, missing, paused or removed."""
+    here = model.provider.language_models
+    off = here.create(model_id="off", name="off", enabled=False)
+    missing = here.create(model_id="missing", name="missing", missing_since=timezone.now())
+    paused, gone = make_provider("Paused", "paused"), make_provider("Gone", "gone")
+    roster.pause(paused)
+    roster.remove(gone)
+    away = [off, missing, paused.language_models.get(), gone.language_models.get()]
+    picker = forms.likely(User.objects.get(username="alice"))
+    assert [pk for _, models in picker for pk, _ in models] == [model.pk]
+    assert list(forms.found("")) == [model]
+    for each in away:
+        owner_client.post(url("first"), {"text": "Hello", "model": each.pk})
+    assert not Message.objects.exists()
 
 
 def test_a_link_may_pick_the_model(owner_client: Client, model: LanguageModel) -> None:

@@ -7,7 +7,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 
-from providers import snapshot
+from providers import roster, snapshot
 from providers.models import (
     AuditEvent,
     BulkChange,
@@ -111,6 +111,20 @@ def test_an_undo_overrules_nobody(owner_client: Client, provider: Provider) -> N
         "60 models given the parameters of Sober.",
     )
     assert event.changes == {"models": ["", "59 models as before, 1 changed since"]}
+
+
+@pytest.mark.parametrize("name", ["show", "use", "favourite", "toggle-model", "remove-model"])
+def test_the_models_of_a_removed_provider_are_gone(
+    owner_client: Client, provider: Provider, name: str
+) -> None:
+    """By their number as well, until the provider is brought back."""
+    model = provider.language_models.get(model_id="gpt-4o")
+    page = url(name, model.pk) if name in ("show", "use", "favourite") else ""
+    page = page or reverse(f"providers:{name}", args=[provider.slug, model.pk])
+    roster.remove(provider)
+    assert owner_client.post(page, {"enabled": ""}).status_code == 404
+    model.refresh_from_db()
+    assert model.enabled
 
 
 def test_readers_read_and_have_favourites(
