@@ -24,6 +24,7 @@ _BOOKKEEPING = frozenset(
     }
 )
 _LONGEST = 200  # characters of a value
+COMMAND = "command line"  # who it was where nobody signed in: whoever may run commands
 
 type Values = Mapping[str, Any]
 
@@ -55,18 +56,20 @@ def _value(each: "Field[Any, Any]", row: Model) -> Any:
 
 
 def changed(before: Values, after: Values) -> dict[str, list[str]]:
-    """The fields that differ, each with what it was and what it is, in words."""
-    return {
+    """The fields that differ, each with what it was and what it is, in words; those that were
+    empty and still are, as where a row is new, are left out."""
+    told = {
         name: [_words(before.get(name)), _words(after.get(name))]
         for name in sorted(before.keys() | after.keys())
         if before.get(name) != after.get(name)
     }
+    return {name: words for name, words in told.items() if any(words)}
 
 
 def _words(value: Any) -> str:
     if isinstance(value, Secret):
         return "stored" if value.value else ""
-    return "" if value is None else str(value)[:_LONGEST]
+    return "" if value is None or value in ({}, []) else str(value)[:_LONGEST]
 
 
 def note(
@@ -79,12 +82,13 @@ def note(
 ) -> AuditEvent:
     """Appends an event, in the transaction of the change itself where there is one.
 
-    `subject` is a row, or the name of what has none; `kind` is then to be given.
+    `subject` is a row, or the name of what has none; `kind` is then to be given. Without a user it
+    was a command.
     """
     row = subject if isinstance(subject, Model) else None
     return AuditEvent.objects.create(
         user=user if isinstance(user, User) else None,
-        username=user.get_username() if user else "",
+        username=user.get_username() if user else COMMAND,
         verb=verb,
         kind=kind or (str(row._meta.verbose_name) if row else ""),
         subject_id=str(row.pk or "") if row else "",

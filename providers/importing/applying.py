@@ -30,29 +30,39 @@ def apply(parsed: Parsed, user: User | None) -> tuple[Step, ...]:
     """Does what the plan says, and returns it."""
     with transaction.atomic():
         done = planned(parsed)
-        for step in done:
-            if step.entry is not None:
-                _store(step, step.entry, user)
-        for step in done:
-            if step.entry is not None and step.entry.alternatives is not None:
-                _stand_in(step.entry.slug, step.entry.alternatives)
+        stored = [_store(step, step.entry, user) for step in done if step.entry is not None]
+        for entry, provider, before, count in stored:
+            if entry.alternatives is not None:
+                _stand_in(provider, entry.alternatives)
+            _note(user, provider, before, count)
         changes.announce("providers")
     return done
 
 
-def _store(step: Step, entry: Entry, user: User | None) -> None:
+def _store(
+    step: Step, entry: Entry, user: User | None
+) -> tuple[Entry, Provider, dict[str, Any], int]:
+    """The provider as it is now, what it was before, and how many of its models were written."""
+    before: dict[str, Any] = {}
     if step.verb == "created":
         provider = _new(entry, user)
-        audit.note(user, "imported", provider)
     else:
         provider = Provider.objects.select_for_update().get(slug=entry.slug)
         before = audit.values(provider)
         _write(provider, _wanted(entry, step.columns), user)
-        audit.noted(user, "imported", provider, before)
         if step.columns & {"kind", "base_url", "api_key", "headers", "gateway_api_key"}:
             provider.forget_learned()
     provider.ensure_routes()
     _store_models(provider, step.models)
+    return entry, provider, before, len(step.models)
+
+
+def _note(user: User | None, provider: Provider, before: dict[str, Any], count: int) -> None:
+    """One event for each provider, once all who may stand in for it are stored too."""
+    told = audit.changed(before, audit.values(provider))
+    if count:
+        told["models"] = ["", f"{count} added or changed"]
+    audit.note(user, "imported", provider, told)
 
 
 def _new(entry: Entry, user: User | None) -> Provider:
@@ -115,8 +125,7 @@ def _store_models(provider: Provider, models: Sequence[ModelEntry]) -> None:
     LanguageModel.objects.bulk_create(new, batch_size=500)
 
 
-def _stand_in(slug: str, others: Sequence[str]) -> None:
-    provider = Provider.objects.get(slug=slug)
+def _stand_in(provider: Provider, others: Sequence[str]) -> None:
     provider.alternatives.set(Provider.objects.filter(slug__in=others).exclude(pk=provider.pk))
 
 
