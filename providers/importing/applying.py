@@ -17,13 +17,19 @@ from providers.importing.plan import Step
 from providers.models import LanguageModel, ModelSource, Provider, ProviderType
 
 _COLUMNS = {"headers": "extra_headers"}
-TELLER = "import"  # the source of a fact that a file told
 
 
 def planned(parsed: Parsed) -> tuple[Step, ...]:
     """The plan against what is stored now."""
     gone = Provider.with_removed.exclude(removed_at=None).values_list("slug", flat=True)
-    return plan.steps(parsed, {each.slug: each for each in exporting.entries()}, set(gone))
+    stored = {each.slug: each for each in exporting.entries()}
+    # Those of removed providers too: an alias comes back with them.
+    named = LanguageModel.objects.exclude(alias="").order_by("pk")
+    aliases = {
+        alias: (slug, model_id)
+        for alias, slug, model_id in named.values_list("alias", "provider__slug", "model_id")
+    }
+    return plan.steps(parsed, stored, set(gone), aliases)
 
 
 def apply(parsed: Parsed, user: User | None) -> tuple[Step, ...]:
@@ -106,7 +112,7 @@ def _store_models(provider: Provider, models: Sequence[ModelEntry]) -> None:
     for model in models:
         row = known.get(model.model_id)
         facts = dict(model.facts)
-        told = {name: TELLER for name in facts if name not in ("enabled", "parameters")}
+        told = {name: exporting.TELLER for name in facts if name not in plan.OPERATORS}
         if row is None:
             new.append(
                 LanguageModel(

@@ -29,10 +29,14 @@ class Malformed(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelEntry:
-    """A model; `facts` are columns, those alone that the file tells of."""
+    """A model; `facts` are columns, those alone that the file tells of.
+
+    `described`: it is stored, and its provider or a catalogue has told what it is.
+    """
 
     model_id: str
     facts: Mapping[str, Any] = field(default_factory=dict)
+    described: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from providers.importing import own
 from providers.importing.entries import Entry, ModelEntry
-from providers.models import LanguageModel, Provider
+from providers.models import LanguageModel, ModelSource, Provider
 
 _SETTINGS = (
     *own.CHOICES,
@@ -17,8 +17,9 @@ _SETTINGS = (
 )
 _FACTS = (
     *("name", "context", "output_limit", "vision", "tools", "reasoning", "streaming"),
-    *("json_output", "input_price", "output_price", "enabled", "parameters"),
+    *("json_output", "input_price", "output_price", "enabled", "parameters", "alias"),
 )
+TELLER = "import"  # the source of a fact that a file told
 _PACKAGES = {"openai": "@ai-sdk/openai-compatible", "anthropic": "@ai-sdk/anthropic"}
 
 
@@ -50,10 +51,17 @@ def _models(rows: Iterable[LanguageModel]) -> list[ModelEntry]:
     facts = ({name: getattr(row, name) for name in _FACTS} for row in listed)
     return [
         ModelEntry(
-            model_id=row.model_id, facts={k: v for k, v in told.items() if v not in (None, {})}
+            model_id=row.model_id,
+            facts={k: v for k, v in told.items() if v not in (None, {}, "")},
+            described=_is_described(row),
         )
         for row, told in zip(listed, facts, strict=True)
     ]
+
+
+def _is_described(row: LanguageModel) -> bool:
+    """Discovery writes its facts anew each time, so a file's would not last."""
+    return row.source != ModelSource.MANUAL or any(who != TELLER for who in row.sources.values())
 
 
 def opencode(found: Sequence[Entry]) -> dict[str, Any]:

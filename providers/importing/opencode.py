@@ -108,8 +108,15 @@ def _provider(
         settings={"enabled": in_use},
         models=_models(said, place),
         missing=tuple(filling.missing),
-        notes=() if in_use else ("It is switched off in the file, so it is paused here.",),
+        notes=_notes(said, in_use, place),
     )
+
+
+def _notes(said: Mapping[str, Any], in_use: bool, place: str) -> tuple[str, ...]:
+    paused = "It is switched off in the file, so it is paused here."
+    allowed = "Its whitelist holds for the models named here: others found later are in use."
+    listed = names(said, "whitelist", place) is not None
+    return (*(() if in_use else (paused,)), *((allowed,) if listed else ()))
 
 
 def known(name: str) -> Preset | None:

@@ -200,6 +200,10 @@ def _model(row: Any, place: str) -> ModelEntry:
     facts |= {k: whole(said[k], f"{place}.{k}") for k in _LIMITS if said.get(k) is not None}
     facts |= {k: price(said[k], f"{place}.{k}") for k in _PRICES if said.get(k) is not None}
     facts |= {k: expect(said[k], bool, f"{place}.{k}") for k in _ABILITIES if k in said}
+    if alias := text(said, "alias", place):
+        if len(alias) > 200 or not alias.isprintable() or " " in alias:
+            raise Malformed(f"{place}.alias: up to 200 characters without a space.")
+        facts["alias"] = alias
     if said.get("parameters"):
         facts["parameters"] = table(said, "parameters", place)
     return ModelEntry(model_id=model_id, facts=facts)

@@ -1,12 +1,12 @@
 """What an import would do: each provider created, changed, unchanged or skipped, and why. No I/O.
 
 Compares what a file says with what is stored, both as entries; silence of the file changes nothing.
-A second import of the same file therefore finds nothing to do.
+A second import of the same file therefore finds nothing to do, also when discovery ran between.
 """
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 from providers import addresses
 from providers.importing.entries import Entry, ModelEntry, Parsed
@@ -28,15 +28,39 @@ class Step:
     needs_key: bool = False
 
 
+# What operators set on a model. The rest is what a model is: once its provider or a catalogue has
+# told that, a file does not.
+OPERATORS = frozenset({"enabled", "parameters", "alias"})
+
+
 def steps(
-    parsed: Parsed, stored: Mapping[str, Entry], removed: Collection[str] = ()
+    parsed: Parsed,
+    stored: Mapping[str, Entry],
+    removed: Collection[str] = (),
+    aliases: Mapping[str, tuple[str, str]] | None = None,
 ) -> tuple[Step, ...]:
-    """One for each provider of the file, in its order, then what was not understood."""
-    found = [
-        _step(entry, stored.get(entry.slug), entry.slug in removed) for entry in parsed.entries
-    ]
+    """One for each provider of the file, in its order, then what was not understood.
+
+    `aliases`: those that are given here, and to which model of which provider.
+    """
+    given = dict(aliases or {})
+    entries = [_with_free_aliases(entry, given) for entry in parsed.entries]
+    found = [_step(entry, stored.get(entry.slug), entry.slug in removed) for entry in entries]
     left = [Step(verb="skipped", name=each.name, says=(each.reason,)) for each in parsed.skipped]
     return (*found, *left)
+
+
+def _with_free_aliases(entry: Entry, given: dict[str, tuple[str, str]]) -> Entry:
+    """Without the aliases that another model has, here or earlier in the file; a note says so."""
+    models, lost = [], []
+    for model in entry.models:
+        alias, owner = model.facts.get("alias"), (entry.slug, model.model_id)
+        if alias and given.setdefault(alias, owner) != owner:
+            facts = {name: said for name, said in model.facts.items() if name != "alias"}
+            model = replace(model, facts=facts)
+            lost.append(f"{alias} is the alias of another model and is not taken.")
+        models.append(model)
+    return replace(entry, models=tuple(models), notes=(*entry.notes, *lost))
 
 
 def with_keys(parsed: Parsed, typed: Mapping[str, str]) -> Parsed:
@@ -89,8 +113,9 @@ def _changed(entry: Entry, stored: Entry) -> Step:
         if getattr(entry, name) is not None and _differs(name, entry, stored)
     }
     columns |= {name for name, said in entry.settings.items() if stored.settings.get(name) != said}
-    before = {model.model_id: model.facts for model in stored.models}
-    models = tuple(each for each in entry.models if _tells(each, before.get(each.model_id)))
+    before = {model.model_id: model for model in stored.models}
+    told = (_told(each, before.get(each.model_id)) for each in entry.models)
+    models = tuple(each for each in told if each is not None)
     if not columns and not models:
         return Step(verb="unchanged", name=entry.name, says=("Everything is here already.",))
     new = sum(each.model_id not in before for each in models)
@@ -106,7 +131,7 @@ def _changed(entry: Entry, stored: Entry) -> Step:
     return Step(
         verb="changed",
         name=entry.name,
-        says=says,
+        says=(*says, *entry.notes),
         entry=entry,
         columns=frozenset(columns),
         models=models,
@@ -117,8 +142,16 @@ def _differs(name: str, entry: Entry, stored: Entry) -> bool:
     return bool(getattr(entry, name) != getattr(stored, name))
 
 
-def _tells(model: ModelEntry, known: Mapping[str, Any] | None) -> bool:
-    return known is None or any(known.get(name) != said for name, said in model.facts.items())
+def _told(model: ModelEntry, known: ModelEntry | None) -> ModelEntry | None:
+    """With what the file changes of it alone; None where that is nothing."""
+    if known is None:
+        return model
+    facts = {
+        name: said
+        for name, said in model.facts.items()
+        if known.facts.get(name) != said and (name in OPERATORS or not known.described)
+    }
+    return replace(model, facts=facts) if facts else None
 
 
 def _words(column: str) -> str:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from io import StringIO
 from pathlib import Path
 
@@ -9,8 +10,11 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import CommandError, call_command
 from django.test import Client
+from django.utils import timezone
 
-from providers.models import AuditEvent, Provider
+from providers import discovery
+from providers.models import AuditEvent, LanguageModel, Provider
+from providers.types import FoundModel
 
 GOLDEN = Path(__file__).parent / "golden"
 MakeProvider = Callable[..., Provider]
@@ -170,3 +174,62 @@ def test_the_command_looks_up_what_the_file_names(
     call_command("export_providers", stdout=exported)
     assert "{env:ACME_API_KEY}" in exported.getvalue()
     assert "from-the" not in exported.getvalue()
+
+
+def test_a_file_twice_changes_nothing_though_discovery_ran_between(
+    owner_client: Client,
+) -> None:
+    """What a model is, its provider tells; whether it is used, the file does."""
+    upload(owner_client)
+    owner_client.post("/settings/import/preview/", {"key-relay": "typed-0123456789"})
+    relay = Provider.objects.get(slug="relay")
+    now = timezone.now() + timedelta(seconds=1)
+    known = discovery.Known.of("")
+    listed = [
+        FoundModel(model_id=row.model_id, name="Another name", context=77)
+        for row in relay.language_models.all()
+    ]
+    discovery.store(relay, discovery.Listing(models=listed), known, now)
+    assert "3 unchanged, 2 skipped" in upload(owner_client)
+    relay.language_models.update(enabled=True)
+    assert "Changes 1 model." in upload(owner_client)
+    owner_client.post("/settings/import/preview/")
+    assert set(relay.language_models.values_list("context", "enabled")) == {(77, True), (77, False)}
+    assert "3 unchanged, 2 skipped" in upload(owner_client)
+
+
+def test_aliases_come_back(owner_client: Client, make_provider: MakeProvider) -> None:
+    """But for one that another model has meanwhile, which is said."""
+    for name in ("Acme", "Beta"):
+        make_provider(name).language_models.update(alias=f"{name.lower()}-best")
+    document = owner_client.post("/settings/export/", {"way": "own"}).content.decode()
+    Provider.objects.all().delete()
+    make_provider("Gamma").language_models.update(alias="beta-best")
+    bring = {"source": document}
+    page = owner_client.post("/settings/import/", bring, follow=True).content.decode()
+    assert "beta-best is the alias of another model and is not taken." in page
+    owner_client.post("/settings/import/preview/")
+    found = LanguageModel.objects.order_by("provider__slug")
+    assert list(found.values_list("provider__slug", "alias")) == [
+        ("acme", "acme-best"),
+        ("beta", ""),
+        ("gamma", "beta-best"),
+    ]
+    page = owner_client.post("/settings/import/", bring, follow=True).content.decode()
+    assert "2 unchanged" in page
+
+
+def test_how_far_a_whitelist_reaches_is_said(owner_client: Client) -> None:
+    """Models that are found later are in use; those it refuses by name stay switched off."""
+    told = {"baseURL": "https://a.example/v1"}
+    file = {"provider": {"acme": {"options": told, "whitelist": ["one"], "blacklist": ["two"]}}}
+    source = {"source": json.dumps(file)}
+    page = owner_client.post("/settings/import/", source, follow=True).content.decode()
+    assert "Its whitelist holds for the models named here" in page
+    owner_client.post("/settings/import/preview/")
+    acme = Provider.objects.get()
+    listed = [FoundModel(model_id=name) for name in ("one", "two", "three")]
+    found = discovery.Listing(models=listed)
+    discovery.store(acme, found, discovery.Known.of(""), timezone.now())
+    served = acme.language_models.filter(enabled=True).order_by("model_id")
+    assert list(served.values_list("model_id", flat=True)) == ["one", "three"]
