@@ -22,6 +22,8 @@ _TYPES = [
 
 _FURTHER = frozenset({"concurrency", "health_check_interval", "chat_probe", "chat_probe_cap"})
 
+SEEN_AT_ONE_LOOK = 8  # checkboxes; more of them have a filter
+
 
 class ProviderForm(ConnectionForm):
     """All that operators set of one provider."""
@@ -93,6 +95,11 @@ class ProviderForm(ConnectionForm):
         others = Provider.objects.exclude(pk=self.instance.pk)
         field = cast("forms.ModelMultipleChoiceField[Provider]", self.fields["alternatives"])
         field.queryset = others.order_by("name")
+
+    def find_alternative(self) -> str:
+        """What the filter of those who may stand in says; none where they are seen at one look."""
+        field = cast("forms.ModelMultipleChoiceField[Provider]", self.fields["alternatives"])
+        return "Find a provider" if len(field.choices) > SEEN_AT_ONE_LOOK else ""
 
     def has_further_errors(self) -> bool:
         """Whether something is wrong in the fold that is closed where all is well."""

@@ -28,15 +28,17 @@ function openPalette() {
   palette.showModal();
 }
 
-// <input data-filter="#list > li"> hides the items that do not hold every word typed.
+// <input data-filter="#list > li"> hides the items that do not hold every word typed; what is
+// ticked stays seen.
 function filter(input) {
   const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
   const items = $$(input.dataset.filter);
   for (const item of items) {
     const text = item.textContent.toLowerCase();
-    item.hidden = !words.every((word) => text.includes(word));
+    const ticked = $("input[type=checkbox]:checked", item);
+    item.hidden = !ticked && !words.every((word) => text.includes(word));
   }
-  const none = $(".palette-none", input.closest("dialog, .menu") ?? document);
+  const none = $(".palette-none", input.closest("dialog, .menu, fieldset") ?? document);
   if (none) none.hidden = items.some((item) => !item.hidden);
 }
 

@@ -7,6 +7,8 @@ from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import User
+from django.test import Client
+from django.urls import reverse
 
 from providers import presets
 from providers.forms import AddModelForm, ProviderForm
@@ -396,3 +398,17 @@ def test_a_stored_key_tells_who_brought_it_and_when_it_was_used(
         provider=provider, request_id=uuid4(), method="direct", purpose="chat", outcome="ok"
     )
     assert "last used just now" in ProviderForm(instance=provider).fields["api_key"].help_text
+
+
+def test_who_may_stand_in_is_found_by_typing_where_there_are_many(
+    owner_client: Client, make_provider: MakeProvider
+) -> None:
+    """The checkboxes themselves are plain; Enter in the filter saves nothing."""
+    first = make_provider()
+    page = reverse("providers:detail", args=[first.slug])
+    for n in range(9):
+        assert "Find a provider" not in owner_client.get(page).content.decode()
+        make_provider(f"Spare-{n}")
+    html = owner_client.get(page).content.decode()
+    assert 'form="none" data-filter="#id_alternatives > div"' in html
+    assert html.count('name="alternatives"') == 9
