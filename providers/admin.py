@@ -169,10 +169,10 @@ class ProviderAdmin(Audited, _ProviderAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
         return False  # nor is it deleted for good: `remove` keeps it for a while
 
-    def save_model(self, request: HttpRequest, obj: Provider, form: Any, change: bool) -> None:
+    def save_model(self, request: HttpRequest, obj: Model, form: Any, change: bool) -> None:
         """One that is resumed is checked at once, as by roster.resume."""
-        if obj.enabled and "enabled" in form.changed_data:
-            obj.next_check_at = timezone.now()
+        if "enabled" in form.changed_data and form.cleaned_data["enabled"]:
+            form.instance.next_check_at = timezone.now()
         super().save_model(request, obj, form, change)
         changes.announce("routes")
 

@@ -157,7 +157,7 @@ def give(preset: ParameterPreset, models: Iterable[LanguageModel]) -> Replaced:
         had = model.parameters if isinstance(model.parameters, dict) else {}
         model.parameters = had | parameters.fitting(preset.values, taken(model))
         if model.parameters != had:
-            group = ([], had, model.parameters)
+            group: tuple[list[int], Any, Any] = ([], had, model.parameters)
             groups.setdefault(repr(group), group)[0].append(model.pk)
             changed.append(model)
     LanguageModel.objects.bulk_update(changed, ["parameters"], batch_size=AT_ONCE)

@@ -98,8 +98,7 @@ class ProviderForm(ConnectionForm):
 
     def find_alternative(self) -> str:
         """What the filter of those who may stand in says; none where they are seen at one look."""
-        field = cast("forms.ModelMultipleChoiceField[Provider]", self.fields["alternatives"])
-        return "Find a provider" if len(field.choices) > SEEN_AT_ONE_LOOK else ""
+        return "Find a provider" if len(self["alternatives"]) > SEEN_AT_ONE_LOOK else ""
 
     def has_further_errors(self) -> bool:
         """Whether something is wrong in the fold that is closed where all is well."""

@@ -3,6 +3,7 @@
 import socket
 import time
 from collections.abc import Callable
+from typing import Literal
 
 import pytest
 from playwright.sync_api import BrowserContext, expect
@@ -11,6 +12,7 @@ from providers.models import Provider
 from tests import fakes
 from tests.e2e.people import QUICK, connect
 from tests.e2e.site import Site
+from tests.e2e.test_look import look
 
 pytestmark = [pytest.mark.browser, pytest.mark.stack]
 
@@ -42,3 +44,30 @@ def test_providers_are_ordered_and_found_by_keyboard(
         Provider.objects.filter(slug="beta").update(health_status="failing")
         expect(page.locator("#card-beta .status")).to_have_text("Failing", timeout=10_000)
         expect(titles).to_have_text(["Beta"])
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 360)])
+def test_who_stands_in_is_found_by_typing(
+    site: Site,
+    new_context: Callable[..., BrowserContext],
+    fake: fakes.Upstream,
+    scheme: Literal["light", "dark"],
+    width: int,
+) -> None:
+    """What is ticked stays seen; Enter saves nothing."""
+    connect(fake.url)
+    for n in range(50):
+        address = f"http://127.0.0.1:9/{n}"
+        Provider.objects.create(name=f"Spare {n:02}", slug=f"s{n}", base_url=address, enabled=False)
+    viewport = {"width": width, "height": 800}
+    page = new_context(color_scheme=scheme, viewport=viewport).new_page()
+    page.goto("/providers/acme/")
+    boxes = page.locator("#id_alternatives > div")
+    expect(boxes.filter(visible=True)).to_have_count(50)
+    page.get_by_label("Spare 07").check()
+    finder = page.get_by_label("Find a provider")
+    finder.fill("spare 41")
+    expect(boxes.filter(visible=True)).to_have_count(2)
+    finder.press("Enter")
+    expect(boxes.filter(visible=True)).to_have_count(2)
+    look(page, "stands-in", scheme, width)

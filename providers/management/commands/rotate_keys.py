@@ -98,7 +98,7 @@ def _replaced(model: type[Model], column: str, pk: int, token: str, new: str) ->
     sql = f'UPDATE "{model._meta.db_table}" SET "{column}" = %s WHERE id = %s AND "{column}" = %s'  # noqa: S608
     with connection.cursor() as cursor:
         cursor.execute(sql, [new, pk, token])
-        return cursor.rowcount == 1
+        return bool(cursor.rowcount)
 
 
 def _now(model: type[Model], column: str, pk: int) -> str:
