@@ -17,7 +17,7 @@ from django.utils import timezone
 from django.utils.functional import cached_property
 from django.utils.html import format_html
 
-from providers import audit, changes, roster
+from providers import audit, changes, facts, roster
 from providers.errors import ErrorKind
 from providers.fields import mask
 from providers.forms import GatewayForm
@@ -265,11 +265,20 @@ class LanguageModelAdmin(Audited, _LanguageModelAdmin):
     list_filter = ("enabled", "source", "provider")
     list_select_related = ("provider",)
     search_fields = ("name", "model_id")
-    readonly_fields = ("provider", "model_id", "first_seen", "last_seen", "missing_since", "source")
+    readonly_fields = (
+        *("provider", "model_id", "first_seen", "last_seen", "missing_since", "source", "sources"),
+    )
     actions = ("enable", "disable")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
+
+    def save_model(self, request: HttpRequest, obj: Model, form: Any, change: bool) -> None:
+        """A fact that is written here stays so, whatever the provider's list says later."""
+        model = cast(LanguageModel, obj)
+        written = {name: facts.HAND for name in facts.TOLD if name in form.changed_data}
+        model.sources = {**model.sources, **written}
+        super().save_model(request, obj, form, change)
 
     @admin.action(description="Take into use")
     def enable(self, request: HttpRequest, models: "_LanguageModels") -> None:

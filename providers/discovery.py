@@ -213,15 +213,28 @@ def _upsert(provider: Provider, rows: list[LanguageModel], now: datetime) -> Non
         LanguageModel.objects.filter(pk__in=returned).update(returned_at=now)
 
 
+_NOBODY: facts.Told = ("", None)
+
+
+def _told_here(provider: Provider) -> dict[str, list[facts.Told]]:
+    """What operators and imported files have told of the provider's models, by id."""
+    models = provider.language_models.exclude(sources={})
+    rows = models.values("model_id", "sources", *facts.TOLD)
+    return {row["model_id"]: facts.kept(row["model_id"], row, row["sources"]) for row in rows}
+
+
 def _rows(
     provider: Provider, found: Listing, known: Known, now: datetime, source: ModelSource
 ) -> list[LanguageModel]:
+    stored = _told_here(provider)
     rows: dict[str, LanguageModel] = {}
     for model in found.models:
         model_id = model.model_id
         if 0 < len(model_id) <= 200 and "\0" not in model_id:
+            by_hand, imported = stored.get(model_id, (_NOBODY, _NOBODY))
             told = [(found.teller, model), (facts.GATEWAY, found.details.get(model_id))]
-            columns, sources = facts.merged(told + known.told(model_id))
+            told = [by_hand, *told, imported, *known.told(model_id)]
+            columns, sources = facts.merged(told)
             columns["name"] = columns["name"] or model_id
             rows[model_id] = LanguageModel(
                 provider=provider,

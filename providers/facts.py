@@ -1,22 +1,26 @@
 """What is known of a model, put together from all who tell of it, each with its source. No I/O.
 
-The provider's own word comes first, then the gateway's, then the offline catalogues'. Who says
+What an operator wrote comes first, then the provider's own word, the gateway's, an imported file's,
+the offline catalogues'. Who says
 nothing of a fact leaves it to the next; a price in and out come from one teller, as a pair.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from providers.types import FoundModel
 
+HAND = "hand"
 PROVIDER = "provider"
 GATEWAY = "gateway"
+IMPORT = "import"
 MODELS_DEV = "models.dev"
 LITELLM = "litellm"
 
 LIMITS = ("context", "output_limit")
 ABILITIES = ("vision", "tools", "reasoning", "json_output")
 PRICES = ("input_price", "output_price")
+TOLD = ("name", *LIMITS, *ABILITIES, *PRICES)  # what a person or a file may tell
 _LARGEST = 2_147_483_647  # of a PositiveIntegerField
 
 type Told = tuple[str, FoundModel | None]  # a source, and what it says
@@ -33,6 +37,20 @@ def merged(told: Iterable[Told]) -> tuple[dict[str, Any], dict[str, str]]:
             if name not in sources:
                 facts[name], sources[name] = value, source
     return facts, sources
+
+
+def kept(model_id: str, facts: Mapping[str, Any], sources: Mapping[str, str]) -> list[Told]:
+    """What a stored model has from whom nobody asks again: an operator, and an imported file."""
+    return [(teller, _from(model_id, facts, sources, teller)) for teller in (HAND, IMPORT)]
+
+
+def _from(
+    model_id: str, facts: Mapping[str, Any], sources: Mapping[str, str], teller: str
+) -> FoundModel | None:
+    names = [name for name, source in sources.items() if source == teller and name in TOLD]
+    if not names:
+        return None
+    return FoundModel(model_id=model_id, **{name: facts[name] for name in names})
 
 
 def _said(model: FoundModel) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.utils import timezone
 
-from providers import audit, changes, presets
+from providers import audit, changes, facts, presets
 from providers.importing import exporting, plan
 from providers.importing.entries import Entry, ModelEntry, Parsed
 from providers.importing.plan import Step
@@ -111,8 +111,7 @@ def _store_models(provider: Provider, models: Sequence[ModelEntry]) -> None:
     new: list[LanguageModel] = []
     for model in models:
         row = known.get(model.model_id)
-        facts = dict(model.facts)
-        told = {name: exporting.TELLER for name in facts if name not in plan.OPERATORS}
+        told = {name: facts.IMPORT for name in model.facts if name not in plan.OPERATORS}
         if row is None:
             new.append(
                 LanguageModel(
@@ -120,11 +119,11 @@ def _store_models(provider: Provider, models: Sequence[ModelEntry]) -> None:
                     model_id=model.model_id,
                     source=ModelSource.MANUAL,
                     sources=told,
-                    **({"name": model.model_id} | facts),
+                    **({"name": model.model_id} | dict(model.facts)),
                 )
             )
             continue
-        for name, value in facts.items():
+        for name, value in model.facts.items():
             setattr(row, name, value)
         row.sources |= told
         row.save()

@@ -6,6 +6,7 @@ Whoever asks for a plain file gets no secret: a name stands where one was.
 from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
+from providers import facts
 from providers.importing import own
 from providers.importing.entries import Entry, ModelEntry
 from providers.models import LanguageModel, ModelSource, Provider
@@ -19,7 +20,6 @@ _FACTS = (
     *("name", "context", "output_limit", "vision", "tools", "reasoning", "streaming"),
     *("json_output", "input_price", "output_price", "enabled", "parameters", "alias"),
 )
-TELLER = "import"  # the source of a fact that a file told
 _PACKAGES = {"openai": "@ai-sdk/openai-compatible", "anthropic": "@ai-sdk/anthropic"}
 
 
@@ -60,8 +60,9 @@ def _models(rows: Iterable[LanguageModel]) -> list[ModelEntry]:
 
 
 def _is_described(row: LanguageModel) -> bool:
-    """Discovery writes its facts anew each time, so a file's would not last."""
-    return row.source != ModelSource.MANUAL or any(who != TELLER for who in row.sources.values())
+    """Then a second look at the file changes nothing: its word counts where nobody else has one."""
+    others = set(row.sources.values()) - {facts.IMPORT}
+    return row.source != ModelSource.MANUAL or bool(others)
 
 
 def opencode(found: Sequence[Entry]) -> dict[str, Any]:

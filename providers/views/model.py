@@ -15,8 +15,10 @@ from providers.views import models
 from providers.views.access import Request, require_staff, staff_only
 
 TELLERS = {
+    "hand": "an operator",
     "provider": "the provider",
     "gateway": "the gateway",
+    "import": "an imported file",
     "models.dev": "models.dev, offline",
     "litellm": "LiteLLM's list of prices",
 }

@@ -72,6 +72,22 @@ def test_the_history_of_a_row_holds_no_key(owner_client: Client, provider: Provi
     assert SECRET not in owner_client.get(history).content.decode()
 
 
+def test_a_fact_that_is_written_there_stays(owner_client: Client, provider: Provider) -> None:
+    """Its source says who wrote it; what is left as it is keeps its own."""
+    model = provider.language_models.get()
+    model.context, model.sources = 5, {"context": "provider", "name": "provider"}
+    model.save()
+    address = reverse("admin:providers_languagemodel_change", args=[model.pk])
+    form = owner_client.get(address).context["adminform"].form
+    values = {name: form[name].value() for name in form.fields if form[name].value() is not None}
+    values = {name: value for name, value in values.items() if value is not False}
+    response = owner_client.post(address, values | {"context": "64000"})
+    assert response.status_code == 302, response.content.decode()[:2000]
+    model.refresh_from_db()
+    assert model.context == 64000
+    assert model.sources == {"context": "hand", "name": "provider"}
+
+
 def test_models_are_taken_in_and_out_of_use(owner_client: Client, provider: Provider) -> None:
     """By the list's actions."""
     row = provider.language_models.get()

@@ -152,6 +152,35 @@ def test_what_was_added_by_hand_is_not_the_catalogues(make_provider: MakeProvide
     assert provider.language_models.filter(source=ModelSource.CATALOGUE).exists()
 
 
+def test_what_a_file_or_an_operator_told_is_not_lost(make_provider: MakeProvider) -> None:
+    """A file's word stands where the provider has none; an operator's stands against anybody's."""
+    provider = make_provider(model_id="x")
+    provider.language_models.update(
+        context=1000,
+        output_limit=50,
+        input_price=1,
+        output_price=2,
+        sources={
+            "context": "import",
+            "output_limit": "import",
+            "input_price": "hand",
+            "output_price": "hand",
+        },
+    )
+    told = FoundModel(model_id="x", context=20, input_price=Decimal(7), output_price=Decimal(8))
+    for _ in range(2):
+        discovery.store(provider, listing(told), discovery.Known(), timezone.now())
+        model = provider.language_models.get()
+        assert (model.context, model.output_limit) == (20, 50)
+        assert (model.input_price, model.output_price) == (Decimal(1), Decimal(2))
+        assert model.sources == {
+            "context": "provider",
+            "output_limit": "import",
+            "input_price": "hand",
+            "output_price": "hand",
+        }
+
+
 def test_what_does_not_chat_is_not_in_use_at_first(make_provider: MakeProvider) -> None:
     """A choice made afterwards is kept."""
     provider = make_provider()
