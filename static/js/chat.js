@@ -45,6 +45,9 @@ if (composer) {
     event.stopImmediatePropagation();
   }, true);
 }
+// The first question led to this page: the next is written where the first was.
+if (document.referrer.replace(/\?.*/, "").endsWith("/chat/new/") && !touch.matches) prompt?.focus({ preventScroll: true });
+
 // What was sent leaves the composer when it has arrived; what was typed meanwhile stays.
 let sent = "";
 document.addEventListener("htmx:before:request", ({ target }) => {

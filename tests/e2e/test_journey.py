@@ -1,7 +1,12 @@
-"""The whole way of somebody who has never seen the product, with a mouse and by keyboard alone."""
+"""The whole way of somebody who has never seen the product, with a mouse and by keyboard alone.
 
+With SCREENSHOTS=folder in the environment each step is also saved there, to be looked at.
+"""
+
+import os
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
@@ -15,15 +20,19 @@ from tests.e2e.site import Site
 pytestmark = [pytest.mark.browser, pytest.mark.stack]
 MOST_TABS = 80  # keys between two things of one page; more is a way that nobody goes
 
-# Whether an element has the focus, and a ring or the like shows it.
+# Whether an element has the focus; whether a ring or the like shows what has it; whether it is
+# before what has it.
 HAS_FOCUS = "e => e === document.activeElement"
-SHOWS_FOCUS = """e => {
-    const box = e.closest('.card.link, .composer, label') ?? e;
-    return [e, box].some(each => {
+SHOWS_FOCUS = """() => {
+    const e = document.activeElement;
+    const box = e.closest('.card.link, .composer, .segments label') ?? e;
+    return e === document.body || [e, box].some(each => {
         const style = getComputedStyle(each);
         return style.outlineStyle !== 'none' || style.boxShadow !== 'none';
     });
 }"""
+IS_BEFORE = """e => Boolean(
+    document.activeElement.compareDocumentPosition(e) & Node.DOCUMENT_POSITION_PRECEDING)"""
 
 
 class Mouse:
@@ -40,14 +49,14 @@ class Mouse:
 
 
 class Keyboard:
-    """Tab, Enter, letters: it reaches only what has the focus."""
+    """Tab, Shift-Tab, Enter, Space, letters: it reaches only what has the focus."""
 
     def __init__(self, page: Page) -> None:
         self._page = page
 
     def press(self, wanted: Locator) -> None:
         self._reach(wanted)
-        self._page.keyboard.press("Enter")
+        self._page.keyboard.press("Enter" if wanted.evaluate("e => e.matches('a')") else "Space")
 
     def write(self, wanted: Locator, text: str) -> None:
         self._reach(wanted)
@@ -56,12 +65,14 @@ class Keyboard:
 
     def _reach(self, wanted: Locator) -> None:
         wanted.wait_for()
+        key = "Shift+Tab" if wanted.evaluate(IS_BEFORE) else "Tab"
         for _ in range(MOST_TABS):
             if wanted.evaluate(HAS_FOCUS):
-                assert wanted.evaluate(SHOWS_FOCUS), f"nothing shows that {wanted} has the focus"
                 return
-            self._page.keyboard.press("Tab")
-        raise AssertionError(f"{wanted} is not reached with {MOST_TABS} tabs")
+            self._page.keyboard.press(key)
+            shown = self._page.evaluate(SHOWS_FOCUS)
+            assert shown, f"on the way to {wanted} nothing shows the focus"
+        raise AssertionError(f"{wanted} is not reached with {MOST_TABS} times {key}")
 
 
 Hands = type[Mouse] | type[Keyboard]
@@ -69,12 +80,26 @@ Hands = type[Mouse] | type[Keyboard]
 
 @pytest.fixture
 def visitor(chromium: Browser, site: Site) -> Iterator[Page]:
-    """Somebody whom the site does not know."""
+    """Somebody whom the site does not know; nothing on their way breaks the page's own policy."""
+    problems: list[str] = []
     context = chromium.new_context(base_url=site.url)
+    context.on("weberror", lambda error: problems.append(str(error.error)))
+    context.on(
+        "console", lambda said: problems.append(said.text) if "Policy" in said.text else None
+    )
     page = context.new_page()
     page.set_default_timeout(15_000)
     yield page
     context.close()
+    # Playwright's own style for screenshots is refused by our policy.
+    assert problems == [] or "SCREENSHOTS" in os.environ
+
+
+def keeps_focus(page: Page, name: str) -> None:
+    """What was replaced left the focus on something; a picture where one is asked for."""
+    expect(page.locator(":focus")).to_have_count(1)
+    if folder := os.environ.get("SCREENSHOTS"):
+        page.screenshot(path=Path(folder) / f"journey-{name}.png")
 
 
 @pytest.mark.parametrize("hands", [Mouse, Keyboard])
@@ -101,22 +126,31 @@ def test_from_nothing_over_a_failing_test_to_the_first_answer(
     by.press(button("Test"))
     verdict = visitor.locator("#test-verdict")
     expect(verdict).to_contain_text("Coding Plan", timeout=15_000)
+    keeps_focus(visitor, "failing")
     by.press(button("Apply fix"))
     expect(visitor.locator("[name=base_url]")).to_have_value(f"{fake.origin}/api/coding/paas/v4")
     expect(button("Test")).to_be_focused()
+    keeps_focus(visitor, "fixed")
     by.press(button("Test"))
     expect(verdict).to_contain_text("It works", timeout=15_000)
+    keeps_focus(visitor, "green")
     by.press(button("Save"))
     visitor.wait_for_url("**/providers/z*/**")
+    expect(visitor.locator("#models-title")).to_have_text("Models 2", timeout=15_000)
 
+    by.press(visitor.get_by_role("link", name="Models", exact=True).first)
     by.press(button("Use none"))
     by.press(button(re.compile("^Not used ?: echo$")))
     expect(button(re.compile("^In use ?: echo$"))).to_be_visible()
+    keeps_focus(visitor, "models")
     chosen = Provider.objects.get().language_models.filter(enabled=True)
     assert list(chosen.values_list("model_id", flat=True)) == ["echo"]
 
-    by.press(visitor.get_by_role("link", name="Chat").first)
+    by.press(visitor.get_by_role("link", name="Chat with echo"))
+    expect(visitor.locator("#composer-model option")).to_have_text([re.compile("echo")])
     by.write(visitor.locator("#prompt"), "Hello from the first run")
     visitor.keyboard.press("Enter")
     wait_status(visitor, "done")
     assert answer(visitor) == "Hello from the first run"
+    expect(visitor.locator("#prompt")).to_be_focused()
+    keeps_focus(visitor, "answer")

@@ -72,7 +72,7 @@ def test_a_test_is_read_and_its_fix_applied(plain: Page, site: Site, fake: fakes
     expect(plain.get_by_text("enter them again").first).to_be_visible()
 
 
-def test_models_are_switched_and_a_provider_is_paused_and_removed(
+def test_models_are_switched_and_a_provider_is_moved_paused_and_removed(
     plain: Page, site: Site, fake: fakes.Upstream
 ) -> None:
     """And brought back."""
@@ -86,7 +86,14 @@ def test_models_are_switched_and_a_provider_is_paused_and_removed(
     plain.goto("/models/?q=echo")
     expect(plain.get_by_role("link", name="echo", exact=True)).to_be_visible()
 
+    plain.get_by_role("button", name=re.compile("^In use ?: echo$")).click()
+    assert not provider.language_models.filter(enabled=True).exists()
+
+    connect(fake.url, name="Beta", slug="beta")
     plain.goto("/providers/")
+    plain.get_by_role("button", name="More for Acme").click()
+    press(plain, "Move down")
+    expect(plain.locator("#cards h2")).to_have_text(["Beta", "Acme"])
     plain.get_by_role("button", name="More for Acme").click()
     press(plain, "Pause")
     provider.refresh_from_db()
