@@ -64,6 +64,13 @@ def clean_headers(typed: str) -> dict[str, str]:
     return dict(_header(line, number) for number, line in lines if line.strip())
 
 
+def clean_value(typed: str) -> str:
+    """A header's value as it is sent. Raises ValidationError."""
+    value = typed.strip()
+    check_value(value)
+    return value
+
+
 def check_value(value: str) -> None:
     if not value.isascii() or not value.isprintable():
         raise forms.ValidationError("A header's value is plain ASCII.")

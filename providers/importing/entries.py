@@ -39,6 +39,25 @@ class ModelEntry:
     described: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """What a file only names: what it is for (`key`, `header X-Team`), and where it is to be found.
+
+    `kind` is `env` or `file`, `name` the variable or the path.
+    """
+
+    what: str
+    kind: str
+    name: str
+
+    @property
+    def placeholder(self) -> str:
+        return f"{{{self.kind}:{self.name}}}"
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.placeholder}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
     """A provider. `settings` are columns; secrets stay out of every repr."""
@@ -54,7 +73,7 @@ class Entry:
     settings: Mapping[str, Any] = field(default_factory=dict)
     alternatives: tuple[str, ...] | None = None
     models: tuple[ModelEntry, ...] = ()
-    missing: tuple[str, ...] = ()  # what could not be resolved, in words
+    missing: tuple[Missing, ...] = ()  # what could not be resolved
     notes: tuple[str, ...] = ()
 
 
@@ -84,7 +103,7 @@ class Filling:
     """Puts in what placeholders name, and remembers what was not to be had."""
 
     resolve: Resolve
-    missing: list[str] = field(default_factory=list)
+    missing: list[Missing] = field(default_factory=list)
 
     def text(self, text: str, what: str) -> str | None:
         """The text with everything put in; None where something is missing."""
@@ -95,9 +114,10 @@ class Filling:
         named = _NAMED.fullmatch(part)
         if named is None:
             return part
-        found = self.resolve(named[1], named[2].strip())
+        kind, name = named[1], named[2].strip()
+        found = self.resolve(kind, name)
         if not found:
-            self.missing.append(f"{what}: {part}")
+            self.missing.append(Missing(what, kind, name))
             return None
         return found.strip()
 

@@ -93,6 +93,8 @@ def _provider(
         return Skipped(name, f"{package} speaks a format that is not spoken here.")
     filling = Filling(resolve)
     filled = filling.text(url, "address") if url else ""
+    if filling.missing:
+        return Skipped(name, f"Its address is {url}: write it out in the file.")
     if not filled:
         return Skipped(name, "It has no address (options.baseURL), and is no vendor known here.")
     api_key = _key(name, said, options, key, filling)
@@ -105,7 +107,7 @@ def _provider(
         preset=preset.slug if preset else "custom",
         api_key=api_key,
         headers=headers,
-        settings={"enabled": in_use},
+        settings={} if in_use else {"enabled": False},  # what was paused here stays so
         models=_models(said, place),
         missing=tuple(filling.missing),
         notes=_notes(said, in_use, place),

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from providers import addresses
-from providers.importing.entries import Entry, ModelEntry, Parsed
+from providers.importing.entries import Entry, Missing, ModelEntry, Parsed
 
 type Verb = Literal["created", "changed", "unchanged", "skipped"]
 
@@ -24,7 +24,7 @@ class Step:
     entry: Entry | None = None  # what is to be stored; None where nothing is
     columns: frozenset[str] = frozenset()  # those of a changed provider that are written
     models: tuple[ModelEntry, ...] = ()  # those to be written
-    missing: tuple[str, ...] = ()
+    missing: tuple[Missing, ...] = ()
     needs_key: bool = False
 
 
@@ -80,7 +80,7 @@ def _step(entry: Entry, stored: Entry | None, is_removed: bool) -> Step:
     if addresses.origin(stored.base_url) != addresses.origin(entry.base_url):
         host = addresses.host(stored.base_url)
         return _skipped(entry, f"Another provider of this name is here, at {host}: rename one.")
-    return _changed(entry, stored)
+    return _changed(_with_their_headers(entry, stored), stored)
 
 
 def _skipped(entry: Entry, reason: str) -> Step:
@@ -101,8 +101,19 @@ def _created(entry: Entry) -> Step:
         entry=entry,
         models=entry.models,
         missing=entry.missing,
-        needs_key=entry.api_key is None and not addresses.is_local(entry.base_url),
+        needs_key=not (
+            entry.api_key
+            or addresses.is_local(entry.base_url)
+            or any(each.what == "key" for each in entry.missing)
+        ),
     )
+
+
+def _with_their_headers(entry: Entry, stored: Entry) -> Entry:
+    """With the stored values of headers that the file only names: they are not taken away."""
+    named = {each.what.removeprefix("header ") for each in entry.missing}
+    kept = {name: value for name, value in (stored.headers or {}).items() if name in named}
+    return replace(entry, headers=kept | dict(entry.headers or {})) if kept else entry
 
 
 def _changed(entry: Entry, stored: Entry) -> Step:
@@ -116,8 +127,10 @@ def _changed(entry: Entry, stored: Entry) -> Step:
     before = {model.model_id: model for model in stored.models}
     told = (_told(each, before.get(each.model_id)) for each in entry.models)
     models = tuple(each for each in told if each is not None)
+    missing = tuple(each for each in entry.missing if _lacks(stored, each))
     if not columns and not models:
-        return Step(verb="unchanged", name=entry.name, says=("Everything is here already.",))
+        here = "Here already, but for what is to be filled in." if missing else _ALL_HERE
+        return Step(verb="unchanged", name=entry.name, says=(here,), missing=missing)
     new = sum(each.model_id not in before for each in models)
     says = tuple(
         f"{words}."
@@ -135,7 +148,19 @@ def _changed(entry: Entry, stored: Entry) -> Step:
         entry=entry,
         columns=frozenset(columns),
         models=models,
+        missing=missing,
     )
+
+
+_ALL_HERE = "Everything is here already."
+
+
+def _lacks(stored: Entry, missing: Missing) -> bool:
+    """Whether nothing is stored in the place of what the file only names."""
+    header = missing.what.removeprefix("header ")
+    if header != missing.what:
+        return header not in (stored.headers or {})
+    return not {"key": stored.api_key, "gateway key": stored.gateway_api_key}.get(missing.what)
 
 
 def _differs(name: str, entry: Entry, stored: Entry) -> bool:

@@ -1,5 +1,6 @@
 """Import, export and legacy providers: an upload, what it would do, and only then the doing."""
 
+from collections.abc import Callable
 from typing import Any
 
 from django.contrib import messages
@@ -12,10 +13,10 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from providers import audit, flags
-from providers.forms.secret import clean_key
+from providers.forms.secret import clean_key, clean_value
 from providers.forms.transfer import ExportForm, ImportForm
 from providers.importing import applying, exporting, own, plan, reading, waiting
-from providers.importing.entries import Malformed, Parsed, nobody
+from providers.importing.entries import Malformed, Missing, Parsed, Resolve, nobody
 from providers.models import Provider, ProviderType, Route
 from providers.types import Method
 from providers.views.access import Request, in_background, staff_only
@@ -63,20 +64,45 @@ def preview(request: Request) -> HttpResponse:
     return _previewed(request, parsed, {})
 
 
-def _waiting(request: Request) -> Parsed | None:
+def _waiting(request: Request, resolve: Resolve = nobody) -> Parsed | None:
     kept = waiting.kept(request.user.pk)
-    return reading.parsed(kept[0], nobody, kept[1]) if kept else None
+    return reading.parsed(kept[0], resolve, kept[1]) if kept else None
 
 
 def _previewed(request: Request, parsed: Parsed, errors: dict[str, str]) -> HttpResponse:
     found = applying.planned(parsed)
+    fields = _fields(found)
     context = {
         "source": parsed.source,
-        "rows": [(step, errors.get(step.entry.slug if step.entry else "", "")) for step in found],
-        "any": any(step.entry for step in found),
+        "rows": [
+            (step, [(name, label, errors.get(name, "")) for name, label in fields[number]])
+            for number, step in enumerate(found)
+        ],
+        "any": any(step.entry or step.missing for step in found),
+        "problem": errors.get("", ""),
         "counts": _counts(found),
     }
     return render(request, "settings/preview.html", context, status=422 if errors else 200)
+
+
+def _fields(steps: tuple[plan.Step, ...]) -> list[list[tuple[str, str]]]:
+    """Name and label of what is to be filled in for each step: what is named twice, once."""
+    asked: set[str] = set()
+    found: list[list[tuple[str, str]]] = []
+    for step in steps:
+        fields = {
+            _field(each): f"{each.what.capitalize()} for {step.name}, {each.placeholder}"
+            for each in reversed(step.missing)
+        }
+        if step.needs_key and step.entry:
+            fields[f"key-{step.entry.slug}"] = f"Key for {step.name}"
+        found.append([(name, label) for name, label in fields.items() if name not in asked])
+        asked |= set(fields)
+    return found
+
+
+def _field(missing: Missing) -> str:
+    return f"fill-{missing.kind}-{missing.name}"
 
 
 def _counts(steps: tuple[plan.Step, ...]) -> str:
@@ -86,15 +112,21 @@ def _counts(steps: tuple[plan.Step, ...]) -> str:
 
 
 def _done(request: Request, parsed: Parsed) -> HttpResponse:
-    typed, errors = {}, {}
+    filled: dict[tuple[str, str], str] = {}
+    typed: dict[str, str] = {}
+    errors: dict[str, str] = {}
     for entry in parsed.entries:
-        try:
-            typed[entry.slug] = clean_key(request.POST.get(f"key-{entry.slug}", "")[:2000])
-        except ValidationError as exc:
-            errors[entry.slug] = exc.messages[0]
-    if errors:
+        for each in entry.missing:
+            check = clean_key if each.what.endswith("key") else clean_value
+            filled[each.kind, each.name] = _typed(request, _field(each), check, errors)
+        typed[entry.slug] = _typed(request, f"key-{entry.slug}", clean_key, errors)
+    try:
+        found = _waiting(request, lambda kind, name: filled.get((kind, name)))
+    except Malformed as exc:
+        errors[""] = str(exc)
+    if errors or found is None:
         return _previewed(request, parsed, errors)
-    steps = applying.apply(plan.with_keys(parsed, typed), request.user)
+    steps = applying.apply(plan.with_keys(found, typed), request.user)
     waiting.forget(request.user.pk)
     slugs = [step.entry.slug for step in steps if step.entry]
     for pk in Provider.objects.filter(slug__in=slugs, enabled=True).values_list("pk", flat=True):
@@ -103,6 +135,15 @@ def _done(request: Request, parsed: Parsed) -> HttpResponse:
     messages.success(request, f"Imported: {_counts(steps)}.")
     created = any(step.verb == "created" for step in steps)
     return redirect("settings:legacy" if created else "providers:index")
+
+
+def _typed(request: Request, name: str, clean: Callable[[str], str], errors: dict[str, str]) -> str:
+    """What stands in a field; what is wrong with it is noted under the field's name."""
+    try:
+        return clean(request.POST.get(name, "")[:2000])
+    except ValidationError as exc:
+        errors[name] = exc.messages[0]
+        return ""
 
 
 @never_cache

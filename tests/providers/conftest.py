@@ -1,4 +1,4 @@
-"""Fixtures of the providers' tests; here a Redis counts as away only after two seconds."""
+"""Fixtures of the providers' tests; here a Redis counts as away only after ten seconds."""
 
 import pytest
 from pytest_django import Settings
@@ -7,4 +7,4 @@ from pytest_django import Settings
 @pytest.fixture(autouse=True)
 def patience(settings: Settings) -> None:
     """A busy machine is no Redis that is away, without which everybody asks for himself."""
-    settings.REDIS_PATIENCE = 2.0
+    settings.REDIS_PATIENCE = 10.0

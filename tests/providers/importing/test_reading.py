@@ -59,7 +59,7 @@ def test_an_upload_looks_nothing_up(name: str, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("INFERENCE_KEY", "of-the-server")
     entry = reading.parsed(reading.opened((GOLDEN / name).read_text()), nobody).entries[0]
     assert entry.api_key is None
-    assert entry.missing[0].startswith("key: {env:")
+    assert str(entry.missing[0]).startswith("key: {env:")
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def test_a_preview_stores_nothing_and_shows_no_secret(owner_client: Client) -> N
     """It says what would be created and skipped, and asks for the key that is only named."""
     page = upload(owner_client)
     assert "3 created, 2 skipped" in page
-    assert 'name="key-relay"' in page
+    assert 'name="fill-env-RELAY_KEY"' in page
     assert SECRET not in page
     assert not Provider.objects.exists()
 
@@ -44,7 +44,7 @@ def test_the_yes_stores_all_as_legacy_and_a_second_time_changes_nothing(
 ) -> None:
     """With the key that was typed in the preview, and an event for each without any secret."""
     upload(owner_client)
-    owner_client.post("/settings/import/preview/", {"key-relay": "typed-0123456789"})
+    owner_client.post("/settings/import/preview/", {"fill-env-RELAY_KEY": "typed-0123456789"})
     relay, zai = Provider.objects.get(slug="relay"), Provider.objects.get(slug="zai-coding-plan")
     assert (relay.api_key, zai.api_key) == ("typed-0123456789", SECRET)
     assert {each.provider_type for each in Provider.objects.all()} == {"legacy"}
@@ -59,9 +59,50 @@ def test_the_yes_stores_all_as_legacy_and_a_second_time_changes_nothing(
     assert "Import</button>" not in upload(owner_client)
 
 
+def test_all_that_a_file_only_names_can_be_filled_in(owner_client: Client) -> None:
+    """A key for a server at home, a header; later too, where nothing is stored yet; and what is
+    named twice is asked once."""
+    options = {
+        "baseURL": "http://127.0.0.1:9/v1",
+        "apiKey": "{env:HOME_KEY}",
+        "headers": {"X-Team": "a", "X-Token": "{file:~/tok}", "X-Same": "{env:HOME_KEY}"},
+    }
+    far = {"options": {"baseURL": "{env:HOST}/v1"}}
+    file = json.dumps({"provider": {"home": {"options": options, "models": {"m": {}}}, "far": far}})
+
+    def uploaded() -> str:
+        sent = {"source_file": SimpleUploadedFile("opencode.json", file.encode())}
+        return owner_client.post("/settings/import/", sent, follow=True).content.decode()
+
+    page = uploaded()
+    assert page.count('name="fill-env-HOME_KEY"') == 1
+    assert 'name="fill-file-~/tok"' in page
+    assert "Its address is {env:HOST}/v1: write it out in the file." in page
+    preview = "/settings/import/preview/"
+    owner_client.post(preview, {"fill-env-HOME_KEY": "home-0123456789"})
+    home = Provider.objects.get()
+    assert home.api_key == "home-0123456789"
+    assert dict(home.extra_headers) == {"X-Team": "a", "X-Same": "home-0123456789"}  # type: ignore[arg-type]
+
+    Provider.objects.update(enabled=False)
+    page = uploaded()
+    assert "Here already, but for what is to be filled in." in page
+    assert 'name="fill-env-HOME_KEY"' not in page
+    owner_client.post(preview, {"fill-file-~/tok": "Bearer of it"})
+    home.refresh_from_db()
+    assert dict(home.extra_headers) == {  # type: ignore[arg-type]
+        "X-Team": "a",
+        "X-Same": "home-0123456789",
+        "X-Token": "Bearer of it",
+    }
+    assert home.api_key == "home-0123456789"
+    assert not home.enabled
+    assert "Everything is here already." in uploaded()
+
+
 def test_a_bad_key_is_said_at_its_field_and_nothing_is_stored(owner_client: Client) -> None:
     upload(owner_client)
-    answer = owner_client.post("/settings/import/preview/", {"key-relay": "not a key"})
+    answer = owner_client.post("/settings/import/preview/", {"fill-env-RELAY_KEY": "not a key"})
     assert answer.status_code == 422
     assert "A key has no spaces" in answer.content.decode()
     assert not Provider.objects.exists()
@@ -88,7 +129,7 @@ def test_a_key_never_goes_to_another_server(
     """A provider of the same name elsewhere is left alone."""
     make_provider("Relay", base_url="https://elsewhere.example/v1", api_key="kept-0123456789")
     assert "rename one" in upload(owner_client)
-    owner_client.post("/settings/import/preview/", {"key-relay": "typed-0123456789"})
+    owner_client.post("/settings/import/preview/", {"fill-env-RELAY_KEY": "typed-0123456789"})
     assert Provider.objects.get(slug="relay").api_key == "kept-0123456789"
 
 
@@ -181,7 +222,7 @@ def test_a_file_twice_changes_nothing_though_discovery_ran_between(
 ) -> None:
     """What a model is, its provider tells; whether it is used, the file does."""
     upload(owner_client)
-    owner_client.post("/settings/import/preview/", {"key-relay": "typed-0123456789"})
+    owner_client.post("/settings/import/preview/", {"fill-env-RELAY_KEY": "typed-0123456789"})
     relay = Provider.objects.get(slug="relay")
     now = timezone.now() + timedelta(seconds=1)
     known = discovery.Known.of("")
