@@ -193,11 +193,12 @@ class Message(models.Model):
     @property
     def ending(self) -> str:
         """How the answer ended, for the page's status line."""
-        words = len(self.text.split())
+        count = len(self.text.split())
+        words = f"{count} word{'' if count == 1 else 's'}"
         said = {
-            Status.DONE: f"Answer finished, {words} words",
-            Status.STOPPED: f"Answer stopped, {words} words",
-            Status.INTERRUPTED: f"The answer broke off after {words} words",
+            Status.DONE: f"Answer finished, {words}",
+            Status.STOPPED: f"Answer stopped, {words}",
+            Status.INTERRUPTED: f"The answer broke off after {words}",
             Status.FAILED: "No answer came",
         }
         return said.get(Status(self.status), "")

@@ -59,7 +59,7 @@ class ProviderForm(ConnectionForm):
             "name": "What it is called here; the name in addresses is made from it once.",
             "provider_type": "Which roads can work at all.",
             "routing_method": "Automatic tries the preferred road and learns which one works; the"
-            " others force theirs.",
+            " others begin with theirs, and stay on it where falling back is off.",
             "prefer_direct": "Where the method is automatic: the direct road first, until the"
             " other is known to do better.",
             "fallback_enabled": "A request that fails on one road goes over the other before its"

@@ -36,13 +36,14 @@ class Card:
     lines: tuple[summary.RouteLine, ...]
     models_on: int = 0
     models_all: int = 0
+    priced: int = 0  # of the models in use: how many have a price
 
     @property
     def status(self) -> str:
         return self.provider.health_status if self.provider.enabled else PAUSED
 
 
-def card(provider: Provider, models_on: int = 0, models_all: int = 0) -> Card:
+def card(provider: Provider, models_on: int = 0, models_all: int = 0, priced: int = 0) -> Card:
     """Reads the provider's prefetched routes; asks the database nothing else."""
     now, routes = timezone.now(), list(provider.routes.all())
     states = tuple(route.as_state() for route in routes)
@@ -58,6 +59,7 @@ def card(provider: Provider, models_on: int = 0, models_all: int = 0) -> Card:
         ),
         models_on=models_on,
         models_all=models_all,
+        priced=priced,
     )
 
 
@@ -116,11 +118,11 @@ def _cards(page: Page[Provider]) -> list[Card]:
     """The models of the page's providers are counted at once."""
     providers = list(page)
     listed = LanguageModel.objects.filter(provider__in=providers, missing_since=None).order_by()
-    on = Count("pk", filter=Q(enabled=True))
+    on, priced = Q(enabled=True), Q(enabled=True, input_price__isnull=False)
     counts = {
-        pk: (enabled, every)
-        for pk, enabled, every in listed.values("provider")
-        .annotate(on=on, every=Count("pk"))
-        .values_list("provider", "on", "every")
+        pk: numbers
+        for pk, *numbers in listed.values("provider")
+        .annotate(on=Count("pk", filter=on), every=Count("pk"), priced=Count("pk", filter=priced))
+        .values_list("provider", "on", "every", "priced")
     }
-    return [card(each, *counts.get(each.pk, (0, 0))) for each in providers]
+    return [card(each, *counts.get(each.pk, ())) for each in providers]

@@ -179,7 +179,16 @@ def apply_fix(request: Request, slug: str) -> HttpResponse:
     if field not in FIXABLE:
         return HttpResponseBadRequest("This field has no fix.")
     form = ProviderForm(_stored_values(provider) | {field: value}, instance=provider)
-    return _saved(request, form)
+    if form.is_valid() or not request.htmx:
+        return _saved(request, form)
+    # A card has no place for the form, and a key goes to no server that it was not typed for.
+    messages.error(request, f"Not applied: {_problems(form)} The address would be {value}")
+    address = reverse("providers:detail", args=[slug])
+    return HttpResponseClientRedirect(f"{address}#connection")
+
+
+def _problems(form: ProviderForm) -> str:
+    return " ".join(str(words) for listed in form.errors.values() for words in listed)
 
 
 def _stored_values(provider: Provider) -> dict[str, Any]:

@@ -424,6 +424,30 @@ def test_a_bad_fix_is_not_saved(owner_client: Client, provider: Provider) -> Non
     assert owner_client.post(url, {"fix": "base_url=nonsense"}).status_code == 422
 
 
+def test_a_fix_at_another_server_leads_to_the_form(
+    owner_client: Client, provider: Provider
+) -> None:
+    """From a card: a stored key goes to no server that it was not typed for."""
+    url = reverse("providers:apply-fix", args=[provider.slug])
+    response = owner_client.post(url, {"fix": "base_url=https://other.example/v1"}, headers=HTMX)
+    assert response.headers["HX-Redirect"] == f"/providers/{provider.slug}/#connection"
+    page = owner_client.get(f"/providers/{provider.slug}/").content.decode()
+    assert "Not applied" in page
+    assert "https://other.example/v1" in page
+    provider.refresh_from_db()
+    assert provider.base_url != "https://other.example/v1"
+
+
+def test_a_card_says_where_no_price_is_known(owner_client: Client, provider: Provider) -> None:
+    """No dollars are none where nobody knows what a call costs."""
+    page = owner_client.get(reverse("providers:index")).content.decode()
+    assert "no prices known" in page
+    provider.language_models.update(input_price=1, output_price=2)
+    page = owner_client.get(reverse("providers:index")).content.decode()
+    assert "no prices known" not in page
+    assert "$0" in page
+
+
 # The streamed test
 
 
