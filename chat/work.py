@@ -66,12 +66,12 @@ def _claimed(pk: int, status: str, runner: str, now: datetime) -> bool:
 
 
 def _work(pk: int) -> Work | None:
-    turn = Message.objects.select_related("language_model", "conversation").filter(pk=pk).first()
+    related = ("language_model__provider", "conversation")
+    turn = Message.objects.select_related(*related).filter(pk=pk).first()
     if turn is None:
         return None  # deleted at this very moment
     model = turn.language_model
-    # Typed by an operator: what is no object must not stop the runner for everybody.
-    options = model.parameters if model and isinstance(model.parameters, dict) else {}
+    options = _parameters(model) if model else {}
     return Work(
         turn_id=pk,
         call=_call(turn, model) if model else None,
@@ -80,6 +80,13 @@ def _work(pk: int) -> Work | None:
         text=turn.text,
         reasoning=turn.reasoning,
     )
+
+
+def _parameters(model: LanguageModel) -> dict[str, Any]:
+    """The provider's, and the model's, which win. Typed by operators: what is no object must not
+    stop the runner for everybody."""
+    typed = (model.provider.parameters, model.parameters)
+    return {name: value for each in typed if isinstance(each, dict) for name, value in each.items()}
 
 
 def _call(turn: Message, model: LanguageModel) -> Call:

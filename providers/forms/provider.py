@@ -20,8 +20,11 @@ _TYPES = [
     ("legacy", "Legacy: directly as ever, nothing is learned, no fallback"),
 ]
 
-_FURTHER = frozenset({"concurrency", "health_check_interval", "chat_probe", "chat_probe_cap"})
+_FURTHER = frozenset(
+    {"concurrency", "health_check_interval", "chat_probe", "chat_probe_cap", "parameters"}
+)
 
+_NO_OBJECT = 'Enter an object in JSON, such as {"temperature": 0.2}.'
 SEEN_AT_ONE_LOOK = 8  # checkboxes; more of them have a filter
 
 
@@ -39,6 +42,7 @@ class ProviderForm(ConnectionForm):
             "alternatives",
             "health_check_interval",
             "concurrency",
+            "parameters",
             "chat_probe",
             "chat_probe_cap",
             "enabled",
@@ -51,6 +55,7 @@ class ProviderForm(ConnectionForm):
             "alternatives": "Providers that stand in",
             "health_check_interval": "Seconds between checks",
             "concurrency": "Calls at once",
+            "parameters": "Parameters of its chats",
             "chat_probe": "Check with a short chat",
             "chat_probe_cap": "Dollars a day for such checks",
             "enabled": "In use",
@@ -67,6 +72,8 @@ class ProviderForm(ConnectionForm):
             "alternatives": "They answer with the same model when every road to this one fails.",
             "health_check_interval": "A check asks for the list of models, which is free; left"
             " out while real requests tell enough.",
+            "parameters": "Sent with every chat here, such as temperature; a model's own win."
+            " Programs that come through /v1 send theirs.",
             "concurrency": "Further calls wait; empty takes what is known of the vendor.",
             "chat_probe": "One token, which the provider charges for.",
             "chat_probe_cap": "Beyond it no more are sent until tomorrow.",
@@ -77,6 +84,9 @@ class ProviderForm(ConnectionForm):
             "alternatives": forms.CheckboxSelectMultiple,
             "name": forms.TextInput(attrs={"autocomplete": "off"}),
             "concurrency": forms.NumberInput(attrs={"min": 1, "max": 1000}),
+            "parameters": forms.Textarea(
+                attrs={"rows": 2, "spellcheck": "false", "placeholder": '{"temperature": 0.2}'}
+            ),
             "chat_probe_cap": forms.NumberInput(attrs={"min": 0, "step": "0.01"}),
         }
 
@@ -84,6 +94,9 @@ class ProviderForm(ConnectionForm):
         super().__init__(*args, **kwargs)
         cast(forms.ChoiceField, self.fields["provider_type"]).choices = _TYPES
         self.fields["chat_probe_cap"].required = False
+        self.fields["parameters"].error_messages["invalid"] = _NO_OBJECT
+        if not self.initial.get("parameters"):
+            self.initial.pop("parameters", None)
         self._offer_alternatives()
         if not self.preset.probe_chat_allowed:
             self.fields["chat_probe"].disabled = True
@@ -132,6 +145,12 @@ class ProviderForm(ConnectionForm):
         if typed == 0:
             raise forms.ValidationError("At least one, or no call would ever go out.")
         return typed
+
+    def clean_parameters(self) -> dict[str, Any]:
+        typed = self.cleaned_data["parameters"]
+        if not isinstance(typed or {}, dict):
+            raise forms.ValidationError(_NO_OBJECT)
+        return typed or {}
 
     def clean_chat_probe_cap(self) -> Decimal:
         typed: Decimal | None = self.cleaned_data["chat_probe_cap"]

@@ -14,7 +14,7 @@ from providers.models import LanguageModel, ModelSource, Provider
 _SETTINGS = (
     *own.CHOICES,
     *own.SWITCHES,
-    *("health_check_interval", "concurrency", "gateway_endpoint"),
+    *("health_check_interval", "concurrency", "parameters", "gateway_endpoint"),
 )
 _FACTS = (
     *("name", "context", "output_limit", "vision", "tools", "reasoning", "streaming"),

@@ -151,7 +151,7 @@ def _entry(row: Any, place: str, resolve: Resolve) -> Entry:
         gateway_api_key=fill.key(
             text(said, "gateway_api_key", place), "gateway key", f"{place}.gateway_api_key"
         ),
-        settings=_settings(said, place),
+        settings=_settings(said, place) | _parameters(said, place),
         alternatives=_alternatives(said, place),
         models=_models(said, place),
         missing=tuple(fill.missing),
@@ -204,6 +204,9 @@ def _model(row: Any, place: str) -> ModelEntry:
         if len(alias) > 200 or not alias.isprintable() or " " in alias:
             raise Malformed(f"{place}.alias: up to 200 characters without a space.")
         facts["alias"] = alias
-    if said.get("parameters"):
-        facts["parameters"] = table(said, "parameters", place)
-    return ModelEntry(model_id=model_id, facts=facts)
+    return ModelEntry(model_id=model_id, facts=facts | _parameters(said, place))
+
+
+def _parameters(said: Mapping[str, Any], place: str) -> dict[str, Any]:
+    found = table(said, "parameters", place)
+    return {"parameters": found} if found else {}

@@ -129,6 +129,7 @@ class Provider(Announced):
         related_name="+",
         help_text="Providers that may answer with the same model when every route here has failed.",
     )
+    parameters = models.JSONField(default=dict, blank=True)
     concurrency = models.PositiveSmallIntegerField(
         null=True, blank=True, help_text="Most calls at once with this key; the preset's if empty."
     )

@@ -43,6 +43,15 @@ def test_work_holds_what_the_router_needs(make_turn: Make, model: LanguageModel)
     assert claimed.request.options == {"temperature": 0}
 
 
+def test_a_models_parameters_win_over_its_providers(make_turn: Make, model: LanguageModel) -> None:
+    """What only one of them says is sent as well."""
+    type(model.provider).objects.update(parameters={"temperature": 1, "top_p": 0.5})
+    LanguageModel.objects.update(parameters={"temperature": 0})
+    make_turn()
+    [claimed] = work.claim("a", 1)
+    assert claimed.request.options == {"temperature": 0, "top_p": 0.5}
+
+
 def test_history_is_the_path_to_the_question(owner: User, make_turn: Make) -> None:
     """Siblings and empty replies are left out, the rest is in order."""
     failed = make_turn("One?", status=Status.FAILED)

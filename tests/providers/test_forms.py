@@ -412,3 +412,21 @@ def test_who_may_stand_in_is_found_by_typing_where_there_are_many(
     html = owner_client.get(page).content.decode()
     assert 'form="none" data-filter="#id_alternatives > div"' in html
     assert html.count('name="alternatives"') == 9
+
+
+@pytest.mark.parametrize(
+    ("typed", "stored"),
+    [("", {}), ('{"temperature": 0.2}', {"temperature": 0.2}), ("[1]", None), ("{", None)],
+)
+def test_parameters_are_an_object_or_nothing(
+    typed: str, stored: dict[str, object] | None, owner: User
+) -> None:
+    """What is none is said at its field."""
+    form = ProviderForm(values(parameters=typed))
+    assert form.is_valid() is (stored is not None)
+    if stored is None:
+        assert form.errors["parameters"] == [
+            'Enter an object in JSON, such as {"temperature": 0.2}.'
+        ]
+    else:
+        assert form.store(owner).parameters == stored
