@@ -75,7 +75,7 @@ class Door:
             time.sleep(0.02)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def running_web(
     django_db_setup: None,
     django_db_blocker: DjangoDbBlocker,
@@ -87,7 +87,6 @@ def running_web(
             API_KEEP_ALIVE=str(KEEP_ALIVE),
             ROUTING_RULES='{"repeat_within": 0.01}',
             REDIS_PATIENCE="2",  # a busy machine is no Redis that is away
-            # It runs on beside later tests and sees to the routes of their providers: as they do.
             GATEWAY_TOKEN="",
         )
     site.start("web")
