@@ -15,6 +15,8 @@ from providers.errors import CallError, ErrorKind
 from providers.models import LanguageModel, ModelSource, Provider
 from providers.types import FoundModel
 from tests import fakes
+from tests.upstreams.fixtures import DESCRIBED
+from tests.upstreams.litellm_proxy import Proxy
 
 MakeProvider = Callable[..., Provider]
 NOTHING = discovery.Known()
@@ -53,6 +55,25 @@ async def test_it_works(provider: Provider, fake: fakes.Upstream) -> None:
     assert await sync_to_async(ids)(provider) == {*fake.models, "m"}
     gone = await provider.language_models.aget(model_id="m")
     assert gone.missing_since is not None
+
+
+async def test_a_real_proxy_tells_more_of_a_model_than_its_name(
+    make_provider: MakeProvider, transactional_db: None, litellm_proxy: Proxy
+) -> None:
+    """Limits, prices and abilities, from `/model/info`, with who told them."""
+    provider = await sync_to_async(make_provider)(
+        base_url=litellm_proxy.url,
+        routing_method="gateway",
+        fallback_enabled=False,
+        gateway_endpoint=litellm_proxy.url,
+        gateway_api_key=litellm_proxy.key,
+    )
+    provider = await refreshed(provider)
+    assert provider.models_error == ""
+    model = await provider.language_models.aget(model_id=DESCRIBED)
+    assert (model.context, model.output_limit, model.tools) == (128_000, 16_384, True)
+    assert (model.input_price, model.output_price) == (Decimal("0.15"), Decimal("0.6"))
+    assert model.sources["context"] == model.sources["input_price"] == "gateway"
 
 
 async def test_those_who_ask_at_once_share_one_fetch(

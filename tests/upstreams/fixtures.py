@@ -20,6 +20,10 @@ NOWHERE = "nowhere"
 """A model of the proxy's whose upstream refuses connections."""
 
 
+DESCRIBED = "gpt-4o-mini"
+"""A model of the proxy's of which LiteLLM itself knows limits and prices."""
+
+
 def free_port() -> int:
     with fakes.bound() as probe:
         return int(probe.getsockname()[1])
@@ -92,6 +96,7 @@ def litellm_proxy(
     # How the fake behaves follows from the name, so more than it lists are served too.
     names = (*CATALOGUE, *FAULTS, "sixty", "no-done", "late-100", "slow-500-20")
     names += tuple(f"once-{fault}" for fault in FAULTS)
+    names += (DESCRIBED,)
     models = dict.fromkeys(names, (_fake_upstream.url, fakes.KEY))
     models[model_server.model] = (model_server.url, model_server.key)
     models[NOWHERE] = (f"http://127.0.0.1:{fakes.refusing_port()}/v1", "none")
