@@ -1,6 +1,7 @@
 """Import, export and legacy providers: an upload, what it would do, and only then the doing."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from django.contrib import messages
@@ -52,21 +53,18 @@ def upload(request: Request) -> HttpResponse:
 def preview(request: Request) -> HttpResponse:
     """What would happen, with a field for each key that the file only names; then the doing."""
     try:
-        parsed = _waiting(request)
+        kept = waiting.kept(request.user.pk)
     except waiting.Away:
         messages.error(request, _AWAY)
         return redirect("settings:import")
-    if parsed is None:
+    if kept is None:
         messages.error(request, _GONE)
         return redirect("settings:import")
+    document, auth = kept
+    reads = partial(reading.parsed, document, auth=auth)
     if request.method == "POST":
-        return _done(request, parsed)
-    return _previewed(request, parsed, {})
-
-
-def _waiting(request: Request, resolve: Resolve = nobody) -> Parsed | None:
-    kept = waiting.kept(request.user.pk)
-    return reading.parsed(kept[0], resolve, kept[1]) if kept else None
+        return _done(request, reads)
+    return _previewed(request, reads(nobody), {})
 
 
 def _previewed(request: Request, parsed: Parsed, errors: dict[str, str]) -> HttpResponse:
@@ -111,21 +109,23 @@ def _counts(steps: tuple[plan.Step, ...]) -> str:
     return ", ".join(f"{verbs.count(verb)} {verb}" for verb in every if verb in verbs)
 
 
-def _done(request: Request, parsed: Parsed) -> HttpResponse:
+def _done(request: Request, reads: Callable[[Resolve], Parsed]) -> HttpResponse:
+    """`reads` gives what the file says, with what is typed here for what it only names."""
+    named = reads(nobody)
     filled: dict[tuple[str, str], str] = {}
     typed: dict[str, str] = {}
     errors: dict[str, str] = {}
-    for entry in parsed.entries:
+    for entry in named.entries:
         for each in entry.missing:
             check = clean_key if each.what.endswith("key") else clean_value
             filled[each.kind, each.name] = _typed(request, _field(each), check, errors)
         typed[entry.slug] = _typed(request, f"key-{entry.slug}", clean_key, errors)
     try:
-        found = _waiting(request, lambda kind, name: filled.get((kind, name)))
+        found = reads(lambda kind, name: filled.get((kind, name)))
     except Malformed as exc:
-        errors[""] = str(exc)
-    if errors or found is None:
-        return _previewed(request, parsed, errors)
+        return _previewed(request, named, errors | {"": str(exc)})
+    if errors:
+        return _previewed(request, named, errors)
     steps = applying.apply(plan.with_keys(found, typed), request.user)
     waiting.forget(request.user.pk)
     slugs = [step.entry.slug for step in steps if step.entry]
