@@ -4,15 +4,11 @@ A parameter counts as taken where the model answers with it, and as not taken wh
 refused for it; anything else is told as it is and ends the asking.
 """
 
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
-from django.utils import timezone
-
 from providers import presets, short_chat
-from providers.errors import CallError, ErrorKind
+from providers.errors import ErrorKind
 from providers.short_chat import Answer
 from providers.stages import (
     MODEL_STAGES,
@@ -21,6 +17,7 @@ from providers.stages import (
     Stage,
     StageName,
     StageState,
+    Walked,
     told_by,
 )
 from providers.types import ChatMessage, ChatRequest, Kind, Method
@@ -52,21 +49,14 @@ def asked_with(preset: str, kind: Kind) -> tuple[StageName, ...]:
     return tuple(n for n in PARAMETERS if kind != Kind.ANTHROPIC or n not in _NOT_ANTHROPIC)
 
 
-class ModelTest:
-    """One model's way through its stages. Afterwards `error` and `answer` are the first chat's, and
-    `further` the answers of the others."""
+class ModelTest(Walked):
+    """One model's way through its stages: `error` and `answer` are the first chat's, `further` the
+    answers of the others."""
 
     def __init__(self, draft: Draft, method: Method, say: Callable[[Stage], None]) -> None:
-        self.draft = draft
-        self.method = method
-        self.began_at, self.began = timezone.now(), time.monotonic()
-        self.ms = 0
-        self.error: CallError | None = None
-        self.answer: Answer | None = None
+        super().__init__(draft, method, say, MODEL_STAGES)
         self.further: list[Answer] = []
-        self._say = say
         self._target = draft.target(method, draft.model_id)
-        self._open = list(MODEL_STAGES)
 
     async def walk(self) -> None:
         """The chat, then one more for each parameter."""
@@ -74,7 +64,8 @@ class ModelTest:
         answer = self.answer = await short_chat.ask(self._target)
         self.error, self.ms = answer.error, answer.ms
         if answer.error and answer.ttft_ms is None:
-            self._tell("chat", "failed", answer.error.message, answer)
+            failed = answer.error
+            self._tell("chat", "failed", failed.message, answer.ms, failed, answer.exchange)
             return self._skip_rest("No answer came.")
         for stage in told_by(answer, self.method, self.draft.model_id):
             self._put(stage)
@@ -117,29 +108,10 @@ class ModelTest:
         return answer
 
     def _judge(self, name: StageName, answer: Answer) -> None:
+        state: StageState = "warn" if answer.error else "ok"
+        detail = "Accepted"
         if answer.error:
-            self._tell(name, "warn", f"Not accepted: {answer.error.message}", answer)
+            detail = f"Not accepted: {answer.error.message}"
         elif self._target.upstream:
-            self._tell(
-                name, "ok", "Answered; LiteLLM leaves out what a model does not take", answer
-            )
-        else:
-            self._tell(name, "ok", "Accepted", answer)
-
-    def _skip_rest(self, why: str) -> None:
-        for name in tuple(self._open):
-            self._tell(name, "skipped", why)
-
-    def _tell(
-        self, name: StageName, state: StageState, detail: str = "", answer: Answer | None = None
-    ) -> None:
-        stage = Stage(method=self.method, name=name, state=state, detail=detail)
-        if answer:
-            error = answer.error if state == "failed" else None
-            stage = replace(stage, ms=answer.ms, error=error, exchange=answer.exchange)
-        self._put(stage)
-
-    def _put(self, stage: Stage) -> None:
-        if stage.state != "running" and stage.name in self._open:
-            self._open.remove(stage.name)
-        self._say(stage)
+            detail = "Answered; LiteLLM leaves out what a model does not take"
+        self._tell(name, state, detail, answer.ms, exchange=answer.exchange)

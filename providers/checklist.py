@@ -20,12 +20,11 @@ from providers.road import Road
 from providers.routes import RouteState
 from providers.short_chat import Answer
 from providers.snapshot import Candidate
-from providers.stages import Draft, Stage
+from providers.stages import Draft, Stage, Walked
 from providers.transcript import Exchange
 from providers.types import AttemptRecord, Method
 
 type Say = Callable[[Stage], None]
-type Walked = Road | ModelTest
 
 
 def check(draft: Draft) -> AsyncGenerator[Stage]:

@@ -12,12 +12,11 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 
 from aiohappyeyeballs import AddrInfoType
-from django.utils import timezone
 
 from providers import addresses, gateway, listing, probes, probing, reaching, short_chat
 from providers.errors import CallError, ErrorKind
 from providers.short_chat import Answer
-from providers.stages import STAGES, Draft, Stage, StageName, StageState, remark, told_by
+from providers.stages import STAGES, Draft, Stage, StageName, StageState, Walked, remark, told_by
 from providers.transcript import Exchange, Recorder
 from providers.types import FoundModel, Method
 
@@ -42,26 +41,15 @@ class _Listing:
         return bool(self.error and _is_refusal(self.error))
 
 
-class Road:
-    """One road's way through the stages.
-
-    Afterwards `error` is what it amounts to and `answer` the chat's, if there was one; without
-    either nothing was shown. `began_at`, `began` (monotonic) and `ms` are of its last call.
-    """
+class Road(Walked):
+    """One road's way through the stages."""
 
     def __init__(
         self, draft: Draft, method: Method, say: Callable[[Stage], None], chats: asyncio.Semaphore
     ) -> None:
-        self.draft = draft
-        self.method = method
-        self._begins()
-        self.ms = 0
-        self.error: CallError | None = None
-        self.answer: Answer | None = None
-        self._say = say
+        super().__init__(draft, method, say, STAGES)
         self._chats = chats
         self._target = draft.target(method)
-        self._open = list(STAGES)
 
     async def walk(self) -> None:
         """All stages, as far as they can be had."""
@@ -80,9 +68,6 @@ class Road:
         else:
             self._without_chat(listed)
         return self._skip_rest("No answer came.")
-
-    def _begins(self) -> None:
-        self.began_at, self.began = timezone.now(), time.monotonic()
 
     def _address(self) -> bool:
         reached = self.draft.connection
@@ -236,36 +221,6 @@ class Road:
     ) -> None:
         self.error, self.ms = error, ms
         self._tell(name, "failed", error.message, ms, error, exchange)
-
-    def _skip_rest(self, why: str) -> None:
-        for name in tuple(self._open):
-            self._tell(name, "skipped", why)
-
-    def _tell(
-        self,
-        name: StageName,
-        state: StageState,
-        detail: str = "",
-        ms: int | None = None,
-        error: CallError | None = None,
-        exchange: Exchange | None = None,
-    ) -> None:
-        self._put(
-            Stage(
-                method=self.method,
-                name=name,
-                state=state,
-                detail=detail,
-                ms=ms,
-                error=error,
-                exchange=exchange,
-            )
-        )
-
-    def _put(self, stage: Stage) -> None:
-        if stage.state != "running" and stage.name in self._open:
-            self._open.remove(stage.name)
-        self._say(stage)
 
 
 def chat_model(ids: Sequence[str]) -> str:

@@ -1,8 +1,12 @@
 """What a test is of, and what it tells stage by stage: from the shape of the address to the tokens
 of an answer."""
 
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
+
+from django.utils import timezone
 
 from providers import addresses, presets, probing, targets
 from providers.errors import CallError, ErrorKind
@@ -84,6 +88,60 @@ class Stage:
     ms: int | None = None
     error: CallError | None = None
     exchange: Exchange | None = None
+
+
+class Walked:
+    """What walks through stages: it tells each as it begins and as it ends, and of those that are
+    left out, why.
+
+    Afterwards `error` is what it amounts to and `answer` the chat's, if there was one; without
+    either nothing was shown. `began_at`, `began` (monotonic) and `ms` are of its last call.
+    """
+
+    def __init__(
+        self, draft: Draft, method: Method, say: Callable[[Stage], None], names: Iterable[StageName]
+    ) -> None:
+        self.draft = draft
+        self.method = method
+        self.ms = 0
+        self.error: CallError | None = None
+        self.answer: Answer | None = None
+        self._say = say
+        self._open = list(names)
+        self._begins()
+
+    def _begins(self) -> None:
+        self.began_at, self.began = timezone.now(), time.monotonic()
+
+    def _tell(
+        self,
+        name: StageName,
+        state: StageState,
+        detail: str = "",
+        ms: int | None = None,
+        error: CallError | None = None,
+        exchange: Exchange | None = None,
+    ) -> None:
+        self._put(
+            Stage(
+                method=self.method,
+                name=name,
+                state=state,
+                detail=detail,
+                ms=ms,
+                error=error,
+                exchange=exchange,
+            )
+        )
+
+    def _put(self, stage: Stage) -> None:
+        if stage.state != "running" and stage.name in self._open:
+            self._open.remove(stage.name)
+        self._say(stage)
+
+    def _skip_rest(self, why: str) -> None:
+        for name in tuple(self._open):
+            self._tell(name, "skipped", why)
 
 
 def remark(words: str, code: str) -> CallError:
