@@ -3,10 +3,9 @@
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
-from django.http import HttpRequest
 
 from health.models import HealthRollup, Incident
-from providers.admin import Estimated, one_of
+from providers.admin import Estimated, ReadOnly, one_of
 from providers.types import Method
 
 if TYPE_CHECKING:
@@ -15,24 +14,17 @@ else:
     _Admin = admin.ModelAdmin
 
 
-class ReadOnly(_Admin):
+class Followed(ReadOnly, _Admin):
+    """What follows from attempts."""
+
     list_select_related = ("provider",)
     show_full_result_count = False  # roll-ups are many, and counting them all is slow
     paginator = Estimated
     show_facets = admin.ShowFacets.NEVER
 
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: object = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
-        return False
-
 
 @admin.register(Incident)
-class IncidentAdmin(ReadOnly):
+class IncidentAdmin(Followed):
     list_display = ("provider", "worst", "cause", "opened_at", "closed_at", "rescued")
     list_filter = ("worst", "cause")
     search_fields = ("provider__name", "sentence")
@@ -40,7 +32,7 @@ class IncidentAdmin(ReadOnly):
 
 
 @admin.register(HealthRollup)
-class HealthRollupAdmin(ReadOnly):
+class HealthRollupAdmin(Followed):
     list_display = ("provider", "method", "hour", "good", "bad", "rescued", "ttft_p95_ms", "cost")
     list_filter = (one_of("method", list(Method)),)
     date_hierarchy = "hour"

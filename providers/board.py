@@ -158,8 +158,7 @@ class Board:
         if asking.cancelled() or asking.exception():
             return
         if trial := asking.result():
-            now, stopped = timezone.now(), ErrorKind.STOPPED
-            self.settle(Evidence(route_id=route_id, epoch=trial.epoch, at=now, kind=stopped))
+            self.settle(records.let_go(route_id, trial.epoch))
 
     def may_pass(self, provider_id: int) -> bool:
         """Whether a request may go out although every route rests: one a second."""

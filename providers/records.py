@@ -64,6 +64,11 @@ def evidence(
     )
 
 
+def let_go(route_id: int, epoch: int) -> Evidence:
+    """What frees a trial that came to no verdict, as its call never went out."""
+    return Evidence(route_id=route_id, epoch=epoch, at=timezone.now(), kind=ErrorKind.STOPPED)
+
+
 def claim_trial(route: RouteState, now: datetime) -> breaker.Breaker | None:
     """The breaker under which a trial may run; None where another one is under way, or another
     process was first."""

@@ -274,9 +274,7 @@ class Walk:
             return records.evidence(record, tally.epoch, self.call.purpose, tally.error)
         if tally.route.breaker.state != breaker.State.HALF_OPEN:
             return None
-        stopped = ErrorKind.STOPPED
-        route_id, epoch = tally.route.route_id, tally.epoch
-        return Evidence(route_id=route_id, epoch=epoch, at=timezone.now(), kind=stopped)
+        return records.let_go(tally.route.route_id, tally.epoch)
 
     def _remaining(self) -> float:
         return max(0.0, self.deadline - time.monotonic())
