@@ -140,23 +140,24 @@ def _keep(provider_id: int, found: Listing, error: CallError | None) -> None:
         return
     now = timezone.now()
     known = Known.of(presets.get(provider.preset).catalogue)
-    stands_in = error is None or error.kind in _MAY_BE_MISSING
-    stands_in = stands_in and bool(known.models_dev) and not _has_listed(provider)
+    problem = ""
     if found.models:
         store(provider, found, known, now)
-    elif stands_in:
-        _stand_in(provider, known, now)
+    else:
+        stands_in = bool(known.models_dev) and _has_no_list(provider, error)
+        if stands_in:
+            _stand_in(provider, known, now)
+        problem = _sentence(error, stands_in)
     _describe_manual(provider, known, now)
-    Provider.objects.filter(pk=provider_id).update(
-        models_refreshed_at=now,
-        models_error="" if found.models else _sentence(error, stands_in),
-    )
+    Provider.objects.filter(pk=provider_id).update(models_refreshed_at=now, models_error=problem)
     changes.announce("providers")
 
 
-def _has_listed(provider: Provider) -> bool:
-    """Whether the provider ever listed a model itself: then a bad hour says nothing of its list."""
-    return provider.language_models.filter(source=ModelSource.DISCOVERED).exists()
+def _has_no_list(provider: Provider, error: CallError | None) -> bool:
+    """Where the failure may mean that, and never a model was listed: else it is a bad hour."""
+    if error and error.kind not in _MAY_BE_MISSING:
+        return False
+    return not provider.language_models.filter(source=ModelSource.DISCOVERED).exists()
 
 
 def _stand_in(provider: Provider, known: Known, now: datetime) -> None:
@@ -213,29 +214,25 @@ def _upsert(provider: Provider, rows: list[LanguageModel], now: datetime) -> Non
         LanguageModel.objects.filter(pk__in=returned).update(returned_at=now)
 
 
-_NOBODY: facts.Told = ("", None)
-
-
-def _told_here(provider: Provider) -> dict[str, list[facts.Told]]:
-    """What operators and imported files have told of the provider's models, by id."""
-    models = provider.language_models.exclude(sources={})
-    rows = models.values("model_id", "sources", *facts.TOLD)
-    return {row["model_id"]: facts.kept(row["model_id"], row, row["sources"]) for row in rows}
-
-
 def _rows(
     provider: Provider, found: Listing, known: Known, now: datetime, source: ModelSource
 ) -> list[LanguageModel]:
-    stored = _told_here(provider)
+    described = provider.language_models.exclude(sources={})
+    columns = described.values("model_id", "sources", *facts.TOLD)
+    stored = {row["model_id"]: row for row in columns}
     rows: dict[str, LanguageModel] = {}
     for model in found.models:
         model_id = model.model_id
         if 0 < len(model_id) <= 200 and "\0" not in model_id:
-            by_hand, imported = stored.get(model_id, (_NOBODY, _NOBODY))
-            told = [(found.teller, model), (facts.GATEWAY, found.details.get(model_id))]
-            told = [by_hand, *told, imported, *known.told(model_id)]
-            columns, sources = facts.merged(told)
-            columns["name"] = columns["name"] or model_id
+            told = [
+                facts.told_by(facts.HAND, stored.get(model_id)),
+                (found.teller, model),
+                (facts.GATEWAY, found.details.get(model_id)),
+                facts.told_by(facts.IMPORT, stored.get(model_id)),
+                *known.told(model_id),
+            ]
+            merged, sources = facts.merged(told)
+            merged["name"] = merged["name"] or model_id
             rows[model_id] = LanguageModel(
                 provider=provider,
                 model_id=model_id,
@@ -244,7 +241,7 @@ def _rows(
                 last_seen=now,
                 source=source,
                 sources=sources,
-                **columns,
+                **merged,
             )
     return list(rows.values())[:MOST_MODELS]
 

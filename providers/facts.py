@@ -1,8 +1,8 @@
 """What is known of a model, put together from all who tell of it, each with its source. No I/O.
 
 What an operator wrote comes first, then the provider's own word, the gateway's, an imported file's,
-the offline catalogues'. Who says
-nothing of a fact leaves it to the next; a price in and out come from one teller, as a pair.
+and the offline catalogues'. Who says nothing of a fact leaves it to the next; a price in and out
+come from one teller, as a pair.
 """
 
 from collections.abc import Iterable, Mapping
@@ -39,18 +39,13 @@ def merged(told: Iterable[Told]) -> tuple[dict[str, Any], dict[str, str]]:
     return facts, sources
 
 
-def kept(model_id: str, facts: Mapping[str, Any], sources: Mapping[str, str]) -> list[Told]:
-    """What a stored model has from whom nobody asks again: an operator, and an imported file."""
-    return [(teller, _from(model_id, facts, sources, teller)) for teller in (HAND, IMPORT)]
-
-
-def _from(
-    model_id: str, facts: Mapping[str, Any], sources: Mapping[str, str], teller: str
-) -> FoundModel | None:
-    names = [name for name, source in sources.items() if source == teller and name in TOLD]
-    if not names:
-        return None
-    return FoundModel(model_id=model_id, **{name: facts[name] for name in names})
+def told_by(teller: str, model: Mapping[str, Any] | None) -> Told:
+    """What a stored model (its columns, by name) has from one teller whom nobody asks again."""
+    if model is None:
+        return teller, None
+    names = [name for name in TOLD if model["sources"].get(name) == teller]
+    said = {name: model[name] for name in names}
+    return teller, FoundModel(model_id=model["model_id"], **said)
 
 
 def _said(model: FoundModel) -> dict[str, Any]:
