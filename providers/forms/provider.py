@@ -10,6 +10,7 @@ from django.utils import timezone
 from providers import changes, flags, presets, roster, snapshot
 from providers.forms.connection import ConnectionForm
 from providers.models import Provider, ProviderType, read_flags
+from providers.models.provider import NO_OBJECT
 from providers.targets import Connection
 
 # What each type says of the roads; routing.py does accordingly.
@@ -24,7 +25,6 @@ _FURTHER = frozenset(
     {"concurrency", "health_check_interval", "chat_probe", "chat_probe_cap", "parameters"}
 )
 
-_NO_OBJECT = 'Enter an object in JSON, such as {"temperature": 0.2}.'
 SEEN_AT_ONE_LOOK = 8  # checkboxes; more of them have a filter
 
 
@@ -94,7 +94,7 @@ class ProviderForm(ConnectionForm):
         super().__init__(*args, **kwargs)
         cast(forms.ChoiceField, self.fields["provider_type"]).choices = _TYPES
         self.fields["chat_probe_cap"].required = False
-        self.fields["parameters"].error_messages["invalid"] = _NO_OBJECT
+        self.fields["parameters"].error_messages["invalid"] = NO_OBJECT
         if not self.initial.get("parameters"):
             self.initial.pop("parameters", None)
         self._offer_alternatives()
@@ -145,12 +145,6 @@ class ProviderForm(ConnectionForm):
         if typed == 0:
             raise forms.ValidationError("At least one, or no call would ever go out.")
         return typed
-
-    def clean_parameters(self) -> dict[str, Any]:
-        typed = self.cleaned_data["parameters"]
-        if not isinstance(typed or {}, dict):
-            raise forms.ValidationError(_NO_OBJECT)
-        return typed or {}
 
     def clean_chat_probe_cap(self) -> Decimal:
         typed: Decimal | None = self.cleaned_data["chat_probe_cap"]

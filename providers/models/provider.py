@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
 from django.db import connection, models
 from django.utils import timezone
@@ -19,6 +20,9 @@ from providers.types import Kind, Method
 
 if TYPE_CHECKING:
     from providers.models.route import Route
+
+
+NO_OBJECT = 'Enter an object in JSON, such as {"temperature": 0.2}.'
 
 
 class RoutingMethod(models.TextChoices):
@@ -169,6 +173,13 @@ class Provider(Announced):
             # health.monitor asks every few seconds which checks are due
             models.Index("next_check_at", name="provider_due", condition=models.Q(enabled=True)),
         )
+
+    def clean(self) -> None:
+        """An emptied field is no parameters."""
+        if self.parameters is None:
+            self.parameters = {}
+        if not isinstance(self.parameters, dict):
+            raise ValidationError({"parameters": NO_OBJECT})
 
     def __str__(self) -> str:
         return self.name

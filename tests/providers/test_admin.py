@@ -88,6 +88,27 @@ def test_a_fact_that_is_written_there_stays(owner_client: Client, provider: Prov
     assert model.sources == {"context": "hand", "name": "provider"}
 
 
+@pytest.mark.parametrize(
+    ("typed", "stored"), [("", {}), ('{"top_p": 1}', {"top_p": 1}), ("[1]", None)]
+)
+def test_a_providers_parameters_are_an_object_there_too(
+    owner_client: Client, provider: Provider, typed: str, stored: dict[str, object] | None
+) -> None:
+    """An emptied field is none of them; what is no object is said at the field."""
+    address = reverse("admin:providers_provider_change", args=[provider.pk])
+    form = owner_client.get(address).context["adminform"].form
+    values = {name: form[name].value() for name in form.fields}
+    values = {name: value for name, value in values.items() if value not in (None, False)}
+    response = owner_client.post(address, values | {"parameters": typed})
+    if stored is None:
+        assert response.status_code == 200
+        assert "parameters" in response.context["adminform"].form.errors
+    else:
+        assert response.status_code == 302
+        provider.refresh_from_db()
+        assert provider.parameters == stored
+
+
 def test_models_are_taken_in_and_out_of_use(owner_client: Client, provider: Provider) -> None:
     """By the list's actions."""
     row = provider.language_models.get()
