@@ -5,14 +5,14 @@ Only what this program itself reads is checked. Every other field goes to the pr
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, NoReturn, cast
 
 from api.errors import Refused, bad_request
 from providers.types import ChatMessage, ChatRequest
+from providers.values import value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Asked:
     """What the caller wants. `include_usage`: the stream's last chunk is to carry the tokens."""
 

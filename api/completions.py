@@ -22,6 +22,7 @@ from providers.models import Purpose
 from providers.router import Call
 from providers.snapshot import Served, Snapshot
 from providers.types import AttemptRecord, Completed, RouteTaken
+from providers.values import value
 from providers.wire import encoded
 
 
@@ -32,7 +33,7 @@ class Head:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Question:
     """A request that was understood. `arrived` is when, on the monotonic clock.
 

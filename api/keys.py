@@ -7,7 +7,6 @@ a key was last used is written later, in batches, once a minute for each key.
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 
 import django.db
@@ -16,13 +15,14 @@ from django.utils import timezone
 
 from api.models import USE_EVERY, ClientKey, hashed
 from providers import changes, database
+from providers.values import value
 
 log = logging.getLogger(__name__)
 
 WRITE_AFTER = 1.0  # seconds; uses within it are written together
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Caller:
     """On whose behalf a request is made, and with which key."""
 

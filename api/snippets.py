@@ -6,14 +6,15 @@ None of them holds a key: each reads it from the environment.
 import json
 import shlex
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
+
+from providers.values import value
 
 VARIABLE = "OPENCODE_WEB_KEY"
 HELLO = [{"role": "user", "content": "Hello"}]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Offered:
     """One model as a client addresses it. OpenCode takes limits only where both are known."""
 
@@ -23,7 +24,7 @@ class Offered:
     output_limit: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Snippet:
     """One text to copy, under its name."""
 
@@ -81,6 +82,7 @@ def python(base_url: str, model: str) -> str:
     return f"""\
 import os
 from openai import OpenAI
+from providers.values import value
 
 client = OpenAI(base_url={json.dumps(base_url)}, api_key=os.environ.get("{VARIABLE}"))
 answer = client.chat.completions.create(

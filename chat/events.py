@@ -10,6 +10,7 @@ from enum import StrEnum
 from html import escape
 
 from providers.sse import comment
+from providers.values import value
 
 KEEP_ALIVE = comment("keep-alive")
 DONE = b"event: done\ndata:\n\n"
@@ -24,7 +25,7 @@ class Kind(StrEnum):
     END = "end"  # `html` holds the page's parts with the finished message
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Event:
     """`text` is always the piece of the answer that the event stands for (or of its reasoning)."""
 

@@ -5,7 +5,6 @@ it; what is left is the open tail. How the text was cut into pieces makes no dif
 """
 
 import re
-from dataclasses import dataclass
 from html import escape
 from typing import Any
 
@@ -17,6 +16,8 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import get_lexer_by_name
 from pygments.util import ClassNotFound
+
+from providers.values import value
 
 HIGHLIGHT_UP_TO = 50_000  # characters; beyond it colours cost more than they help
 GROWTH = 1.25  # an open block is looked at again when it has grown by a quarter: linear in all
@@ -50,7 +51,7 @@ _MARKER = re.compile(r"^ {0,3}(?:[-+*]|\d{1,9}[.)])(?:\s|$)")
 _FENCE_END = re.compile(r"^ {0,3}(`{3,}|~{3,})[ \t]*$")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Fed:
     """What one feeding did. `tail` is the open part as it now is, or None where it only grew.
 

@@ -11,7 +11,6 @@ and whoever writes to a lost log is told so, and begins it again with a reset.
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -25,6 +24,7 @@ from redis.exceptions import RedisError
 
 from chat import events
 from chat.events import Event, Kind
+from providers.values import value
 
 log = logging.getLogger(__name__)
 
@@ -118,7 +118,7 @@ async def read_answer(client: Redis, turn_id: int) -> tuple[str, str]:
     return events.answer(Event.from_fields(fields) for _, fields in found)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Stored:
     """The message as Postgres has it: `html` of the text so far, or `end`, the finished parts."""
 

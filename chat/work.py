@@ -5,7 +5,6 @@ answers to it, another runner has the turn, and this one must let go.
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
@@ -17,13 +16,14 @@ from chat.models import LEASE, Conversation, Message, Role, Status
 from providers.models import LanguageModel, Purpose
 from providers.router import Call
 from providers.types import ChatMessage, ChatRequest
+from providers.values import value
 
 MOST_RUNS = 3  # a turn that outlived as many runners may be what kills them
 
 type Columns = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Work:
     """One claimed turn: what to ask, and what an earlier runner had saved of the answer.
 
@@ -38,7 +38,7 @@ class Work:
     reasoning: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Kept:
     """After a renewal: the turns this runner still holds, and those whose reader wants a stop."""
 

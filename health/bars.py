@@ -1,16 +1,15 @@
 """A provider with its past, as pages draw it: one bar for each piece of time. No I/O."""
 
-from dataclasses import dataclass
-
 from health import summary
 from health.summary import NOTHING, Spend
+from providers.values import value
 from providers.views.cards import Card
 
 BAR, GAP = 8, 2  # in the drawing's units; the drawing is as wide as the page lets it be
 HEIGHTS = {"healthy": 24, "degraded": 17, "failing": 10, "unknown": 3}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Bar:
     x: int
     status: str
@@ -25,7 +24,7 @@ class Bar:
         return HEIGHTS["healthy"] - self.height
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Row:
     """One provider with its past."""
 

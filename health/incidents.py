@@ -5,7 +5,6 @@ number may look at once, and what a dead one left undone is done by the next loo
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
 
@@ -17,6 +16,7 @@ from django.db.models.functions import Coalesce, Now
 from health.models import Incident
 from health.verdicts import BAD
 from providers.models import Attempt, HealthStatus, Provider
+from providers.values import value
 
 ILL = (HealthStatus.DEGRADED.value, HealthStatus.FAILING.value)  # from bad to worse
 AT_ONCE = 200  # differences in one look, which must not keep the next tick waiting
@@ -26,7 +26,7 @@ COUNT_EVERY = timedelta(minutes=1)
 COUNT_AFTER = timedelta(minutes=15)  # answers that began in an incident may end so much later
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Difference:
     """A provider whose open incident, if there is one, does not say what its health does."""
 

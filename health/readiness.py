@@ -8,7 +8,6 @@ be degraded: calls go on from memory.
 import asyncio
 import time
 from collections.abc import Awaitable
-from dataclasses import dataclass
 
 import django.db
 from django.conf import settings
@@ -18,6 +17,7 @@ from providers import board, database, direct, http, pulse
 from providers.errors import CallError
 from providers.redis_client import Away
 from providers.types import Timeouts
+from providers.values import value
 
 PATIENCE = 1.5  # seconds for each question; they are asked at the same time
 KEPT_SECONDS = 1.0  # who asks more often gets the same answer
@@ -33,7 +33,7 @@ NEVER_READ = "This process could not read the providers yet."
 DROPPED = "{count} attempts could not be recorded, as the database was away for too long."
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Readiness:
     serves: bool
     reasons: tuple[str, ...] = ()

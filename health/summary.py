@@ -1,19 +1,19 @@
 """The status page in values: ranges and their bars, shares, incidents, one sentence. No I/O."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from providers import routing
 from providers.errors import ErrorKind
 from providers.rules import RULES
+from providers.values import value
 
 HALF = 0.5  # of an hour's attempts failed: for whoever asked then, it was down
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Range:
     """How far back the bars go, and what each of them stands for. `finest`: the piece of time in
     which a bar's worst is looked for."""
@@ -47,7 +47,7 @@ def named_range(slug: str) -> Range:
     return next((each for each in RANGES if each.slug == slug), USUAL)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Bucket:
     """The attempts of one bar; what says nothing about the provider counts neither way.
 
@@ -92,7 +92,7 @@ def fill(known: Iterable[Bucket], shown: Range, now: datetime) -> tuple[Bucket, 
     return tuple(found.get(begin, Bucket(begins=begin)) for begin in shown.begins(now))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Share:
     """How many of a span's attempts went well."""
 
@@ -108,7 +108,7 @@ class Share:
         return f"{tenths // 10} %" if tenths % 10 == 0 else f"{tenths / 10:.1f} %"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Spend:
     """USD of a provider's calls, in UTC; whether some of it is estimated, as no usage was told."""
 
@@ -148,7 +148,7 @@ def rescued(count: int) -> str:
     return "1 request rescued" if count == 1 else f"{count} requests rescued"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Banner:
     status: str
     sentence: str

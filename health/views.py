@@ -1,7 +1,6 @@
 """The status page: all providers and their past, one of them in detail, and the incidents."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,12 +15,13 @@ from health.bars import Row
 from health.models import Incident
 from providers import routing
 from providers.models import Provider
+from providers.values import value
 from providers.views.cards import card
 
 MOST_INCIDENTS = 50
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Told:
     """An incident as the page shows it."""
 

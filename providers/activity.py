@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -17,6 +16,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from providers.models import Attempt, Purpose
 from providers.trace import SETTLED, Request
+from providers.values import value
 
 PAGE = 50
 OWN = (Purpose.CHAT, Purpose.API)  # what people ask for; the rest is the site's own doing
@@ -26,7 +26,7 @@ _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 _SECRETS = ("provider__api_key", "provider__extra_headers", "provider__gateway_api_key")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Filters:
     """What a request must be like to be listed; what is empty or None does not matter."""
 
@@ -43,7 +43,7 @@ class Filters:
     client_key: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Mark:
     """A place between two rows of the log: a page ends or begins there."""
 
@@ -67,7 +67,7 @@ class Mark:
         return cls(at=moment, pk=number)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Page:
     """One page, newest first; a mark is where the next page begins, None where there is none."""
 

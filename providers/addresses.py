@@ -7,8 +7,9 @@ type without knowing why.
 import ipaddress
 import re
 import socket
-from dataclasses import dataclass
 from urllib.parse import SplitResult, urljoin, urlsplit, urlunsplit
+
+from providers.values import value
 
 # What people paste from an example of curl, longest first.
 _CALLS = ("/chat/completions", "/completions", "/messages", "/responses", "/embeddings", "/models")
@@ -35,7 +36,7 @@ INVALID = "Invalid endpoint - check URL format"
 _DOUBLED = re.compile(r"(/v\d+(?:beta)?)(?:\1)+(?=/|$)")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Tidied:
     """An address as it should be: `changes` are sentences, `problem` is empty where it is good."""
 

@@ -10,12 +10,13 @@ A result carries the epoch in which its call began: results of an earlier epoch 
 """
 
 import random
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from providers.errors import ErrorKind
 from providers.rules import RULES, Rules
+from providers.values import value
 
 
 class State(StrEnum):
@@ -48,7 +49,7 @@ WEIGHTS: dict[ErrorKind, Weight] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Breaker:
     """A route's breaker: consecutive `failures`, which may be halves; `trips` since it closed."""
 
@@ -63,7 +64,7 @@ class Breaker:
     epoch: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Failure:
     """A failed call as the breaker sees it. `retry_after` in seconds.
 

@@ -5,13 +5,14 @@ so that the other choices say how many there would be. A handful of queries, how
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import cast
 
 from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Value
 
 from providers.models import Favourite, LanguageModel, Provider
+from providers.values import value
 
 PAGE = 50
 
@@ -41,7 +42,7 @@ ORDERS = {
 CHOICES = {"state": STATES, "context": CONTEXTS, "price": PRICES}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Wanted:
     """What somebody looks for. `since`: what was first seen later is new to them."""
 
@@ -54,7 +55,7 @@ class Wanted:
     since: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Facets:
     """How many models there are of each sort among those that match everything else."""
 

@@ -8,7 +8,6 @@ tens of megabytes for what is asked once an hour.
 import gzip
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from importlib import resources
 from importlib.util import find_spec
@@ -17,6 +16,7 @@ from typing import Any
 
 from providers import listing
 from providers.types import FoundModel
+from providers.values import value
 
 _SPACE = " \t\r\n,:"
 
@@ -35,7 +35,7 @@ _SAMPLING = ("temperature", "top_p", "frequency_penalty", "presence_penalty")
 _ALWAYS = ("max_tokens", "seed", "stop")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Vendor:
     """A vendor as the catalogue describes it. `package` names its format, `variables` where people
     keep its key; the address may be empty."""

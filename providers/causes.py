@@ -4,10 +4,11 @@ A fix is a form field and its new value, nothing else.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from providers.errors import CallError
 from providers.types import Kind, Method
+from providers.values import value
 
 AUTH = "Authentication failed - check API key"
 NETWORK = "Network error - check endpoint and connection"
@@ -15,7 +16,7 @@ ENDPOINT = "Invalid endpoint - check URL format"
 RATE_LIMIT = "Rate limit exceeded - try again later"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Evidence:
     """What is known of one failed step: the error, and the form it was tried with.
 
@@ -54,7 +55,7 @@ class Evidence:
         return "gateway_endpoint" if through_proxy else "base_url"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Fix:
     """A field of the provider's form and the value that mends it."""
 
@@ -63,7 +64,7 @@ class Fix:
     label: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Diagnosis:
     """`title` is the failure in a line, `cause` why, `advice` what to do; seconds to wait."""
 

@@ -5,7 +5,6 @@ not flicker.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -13,11 +12,12 @@ from providers import routing
 from providers.breaker import State
 from providers.routes import RouteState
 from providers.rules import RULES, Rules
+from providers.values import value
 
 type Word = Literal["healthy", "degraded", "failing", "unknown"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Health:
     """`reason` is a sentence without its full stop; empty where all is well."""
 

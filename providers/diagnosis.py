@@ -5,13 +5,13 @@ address's shape are what is looked at; prose never is.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal
 
 from providers import addresses, answered, routing, summary, unreached
 from providers.causes import Diagnosis, Evidence, Words
 from providers.errors import CallError, ErrorKind
 from providers.types import Method
+from providers.values import value
 
 type Condition = Callable[[Evidence], bool]
 type EvidenceOf = Callable[["Road", str, CallError], Evidence]
@@ -22,7 +22,7 @@ def explain(evidence: Evidence) -> Diagnosis:
     return next(words(evidence) for holds, words in _RULES if holds(evidence))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Road:
     """How a test went over one method: the steps that went well, those that did not, and what is
     to be said of those that went well enough."""
@@ -39,7 +39,7 @@ class Road:
         return not broken and not self.succeeded.isdisjoint({"chat", "models"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Finding:
     """A diagnosis and the methods it holds for."""
 
@@ -51,7 +51,7 @@ class Finding:
         return summary.waiting(self.diagnosis.retry_after)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Verdict:
     """What a whole test amounts to, and what was found on the way."""
 

@@ -6,7 +6,7 @@ changes nothing, and a failed one leaves a sentence behind.
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -31,6 +31,7 @@ from providers import (
 from providers.errors import CallError, ErrorKind
 from providers.models import LanguageModel, ModelSource, Provider
 from providers.types import FoundModel, Method, Target
+from providers.values import value
 
 MOST_MODELS = 10_000
 RETRY_AFTER = timedelta(minutes=5)  # a failed listing is tried again sooner than a good one
@@ -51,7 +52,7 @@ _REFRESHED = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Listing:
     """What one road listed: the models, and what a LiteLLM proxy tells of them beyond their ids."""
 
@@ -60,7 +61,7 @@ class Listing:
     details: Mapping[str, FoundModel] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Known:
     """What the offline catalogues tell of a vendor's models, by id."""
 

@@ -6,7 +6,7 @@ encrypted; never across callers. Neither function ever fails or holds a request 
 
 import json
 import logging
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,6 +18,7 @@ from providers import flags, redis_client
 from providers.fields import cipher
 from providers.redis_client import Away
 from providers.types import ChatRequest
+from providers.values import value
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ _ASIDE = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Earlier:
     """An answer of another time."""
 

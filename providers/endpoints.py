@@ -8,7 +8,7 @@ import asyncio
 import logging
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -18,6 +18,7 @@ from providers import database, direct, flags, gateway, http
 from providers.errors import CallError
 from providers.models import Gateway, GatewayCheck, Provider, Route, read_flags
 from providers.types import Json, Kind, Method, Target, Timeouts
+from providers.values import value
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ _STATES = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Endpoint:
     """A gateway that providers may be reached through. `key` names it in addresses.
 
@@ -49,7 +50,7 @@ class Endpoint:
     provider: Provider | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Look:
     """What a gateway answered just now. `problem` is why it cannot be used."""
 

@@ -5,15 +5,16 @@ the panel; then the default. A process keeps the panel's values as its snapshot 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal
 
 from django.conf import settings
 
+from providers.values import value
+
 type Source = Literal["environment", "panel", "default"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Flag:
     """One switch. `phase` is the step of docs/migration.md that it belongs to, 0 for none."""
 

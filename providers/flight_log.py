@@ -13,7 +13,6 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
@@ -22,6 +21,7 @@ from redis.exceptions import ResponseError
 from providers import redis_client
 from providers.errors import CallError, FlightBroken, KeyReused, restored
 from providers.redis_client import Away, Redis
+from providers.values import value
 
 LEASE = 3.0  # seconds after which a leader that says nothing is taken for dead
 EARS = 1.0  # seconds for which a follower is believed to listen
@@ -44,7 +44,7 @@ class Move(Enum):
     ALONE = "alone"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Seen:
     """A flight as one who joins finds it. Generation 0: nobody has begun it.
 
@@ -69,7 +69,7 @@ def decide(seen: Seen, of: str, *, replay: bool) -> Move:
     return Move.FOLLOW if seen.end == OK and replay else Move.LEAD
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Entry:
     """One entry of a log."""
 

@@ -27,6 +27,7 @@ from providers import addresses, transcript
 from providers.errors import AddressRefused, CallError, ErrorKind
 from providers.http_errors import FOREIGN, AddressForbidden, map_error, mapped_errors
 from providers.types import Timeouts
+from providers.values import value
 from providers.wire import encoded
 
 _HEADERS = {"User-Agent": "opencode-web/0.1", "Accept-Encoding": "identity"}
@@ -38,7 +39,7 @@ Response = aiohttp.ClientResponse
 _under_way: ContextVar["_Sending | None"] = ContextVar("under_way", default=None)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class _Door:
     """One event loop's sessions: the shared one, and one that never reuses a connection."""
 
@@ -227,8 +228,8 @@ _VALUE = re.compile(r"[\t\x20-\x7e]*")
 
 def _checked(headers: Mapping[str, str]) -> dict[str, str]:
     """The headers; a CallError, which does not repeat them, where one cannot be sent."""
-    for name, value in headers.items():
-        if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
+    for name, said in headers.items():
+        if not _NAME.fullmatch(name) or not _VALUE.fullmatch(said):
             raise CallError(
                 ErrorKind.REQUEST,
                 "The key or a header holds a character that HTTP does not allow.",

@@ -6,7 +6,7 @@ hold-down, which doubles each time it came back and failed again.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Literal, cast
 
@@ -15,11 +15,12 @@ from providers.errors import CallError
 from providers.routes import RouteState
 from providers.rules import RULES, Rules
 from providers.types import Method
+from providers.values import value
 
 REMEMBER_EVERY = timedelta(minutes=5)  # a method in use is written down anew at most so often
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Learned:
     """The method remembered in the place of the preferred one; None where that one is used."""
 

@@ -4,17 +4,18 @@ It asks the very plan that requests go by, so that the page never promises anoth
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from providers import addresses, routing
 from providers.routes import RouteState
 from providers.types import Method
+from providers.values import value
 
 _NAMES = {"auto": "Automatic", "direct": "Direct", "gateway": "Gateway"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Prospect:
     """One choice; `chosen` is the one in force."""
 

@@ -4,14 +4,15 @@ Where nobody says which ones a model takes, it is offered the usual ones of its 
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from providers.types import Kind
+from providers.values import value
 
 type Value = int | float | str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Parameter:
     """One parameter: a number from `least` to `most`, or one of its `choices`.
 

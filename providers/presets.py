@@ -6,15 +6,16 @@ never decides anything at run time that its row does not say; an unknown slug is
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cache
 from typing import Any
 
 from providers import addresses, catalogue, rows
 from providers.types import Kind
+from providers.values import value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class HeaderTemplate:
     """A header that a vendor takes and whose value only the operator knows."""
 
@@ -23,7 +24,7 @@ class HeaderTemplate:
     hint: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Preset:
     """One vendor. `first_token` and `silence` override the time-outs, in seconds, where it thinks
     long.

@@ -5,7 +5,7 @@ open routes are claimed.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from django.db.models import F, Sum
@@ -15,9 +15,10 @@ from providers import breaker, flags, presets, records, routing, snapshot
 from providers.models import Attempt, LanguageModel, Provider, Purpose
 from providers.routes import RouteState
 from providers.snapshot import Candidate, Prices
+from providers.values import value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Probe:
     """One provider's check: the routes to ask. `chat` is the candidate with the model that may be
     asked for one token; None where no chat may be sent."""

@@ -7,7 +7,6 @@ rows of a batch are locked while they move; a row changes only where a result sa
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -23,6 +22,7 @@ from providers.errors import CallError, ErrorKind
 from providers.models import Attempt, Provider, Purpose, Route, RoutingMethod, route_columns
 from providers.routes import Evidence, RouteState, after
 from providers.types import AttemptRecord, Method
+from providers.values import value
 
 # What a probe reports without a verdict on the route: its listing may need other rights than chat.
 PROBE_SAYS_NOTHING = frozenset(
@@ -30,7 +30,7 @@ PROBE_SAYS_NOTHING = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Result:
     """One finished attempt. `evidence` is what it showed of its route; None where it was judged
     already, or no route was taken at all."""

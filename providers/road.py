@@ -9,7 +9,6 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 
 from aiohappyeyeballs import AddrInfoType
 
@@ -19,6 +18,7 @@ from providers.short_chat import Answer
 from providers.stages import STAGES, Draft, Stage, StageName, StageState, Walked, remark, told_by
 from providers.transcript import Exchange, Recorder
 from providers.types import FoundModel, Method
+from providers.values import value
 
 # What shows that a server knows the key: it counts, or bills, what was asked with it.
 _KNOWS_THE_KEY = frozenset({ErrorKind.QUOTA, ErrorKind.RATE_LIMIT})
@@ -26,7 +26,7 @@ _KNOWS_THE_KEY = frozenset({ErrorKind.QUOTA, ErrorKind.RATE_LIMIT})
 _NOT_THERE = frozenset({ErrorKind.NETWORK, ErrorKind.TIMEOUT})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class _Listing:
     """What `GET /models` gave."""
 

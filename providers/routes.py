@@ -4,7 +4,7 @@ The same function moves the state in a process's memory at once and the row in t
 later, so both tell the same story of the same results.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 from typing import Any
 
@@ -13,6 +13,7 @@ from providers.breaker import Breaker, State, Weight
 from providers.errors import ErrorKind
 from providers.rules import RULES, Rules
 from providers.types import Method
+from providers.values import value
 
 SHARE_WEIGHT = 0.02  # of the newest result in the share of errors: it looks back on about fifty
 TTFT_WEIGHT = 0.2  # of the newest figure in the moving average: the last few answers
@@ -21,7 +22,7 @@ PERCENTILE = 0.95
 MOST_COUNTED = 1000  # no rule asks for more, and a column has an end
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class RouteState:
     """One route: its breaker, and the moving figures behind its provider's health.
 
@@ -50,7 +51,7 @@ class RouteState:
     spare: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Evidence:
     """What one call showed of a route. `kind` is None where it went well; `epoch` is the breaker's
     as the call began.

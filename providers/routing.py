@@ -6,7 +6,6 @@ where every route rests, one that is not dead by key is named as the last resort
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from providers.breaker import State, admits, is_leased
@@ -14,9 +13,10 @@ from providers.errors import CallError, ErrorKind
 from providers.routes import RouteState
 from providers.rules import RULES, Rules
 from providers.types import AttemptRecord, Method
+from providers.values import value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Policy:
     """What the operator decided. `routing_method` is auto, direct or gateway."""
 
@@ -26,7 +26,7 @@ class Policy:
     fallback_enabled: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Alternative:
     """Another provider that the operator lets answer with the same model."""
 
@@ -35,7 +35,7 @@ class Alternative:
     routes: tuple[RouteState, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class PlannedRoute:
     """One step of a plan. `trial`: its breaker is open and due; the call must claim the trial."""
 
@@ -44,7 +44,7 @@ class PlannedRoute:
     trial: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Plan:
     """The routes in the order they are tried; `preferred` is what the policy would have liked.
 

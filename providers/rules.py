@@ -3,10 +3,12 @@
 The figures are the first design's; where they have a source beside it, it is named.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import fields
+
+from providers.values import value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Rules:
     """Seconds, shares of 1, and counts; all greater than 0."""
 

@@ -6,7 +6,7 @@ with every outage. One provider can also be read alone, by what is not in a hurr
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import cast
@@ -18,9 +18,10 @@ from providers.models import Gateway, LanguageModel, Provider, read_flags
 from providers.routes import RouteState
 from providers.targets import Connection
 from providers.types import Kind, Method, Target, Usage
+from providers.values import value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Prices:
     """USD per million tokens; None where unknown."""
 
@@ -34,7 +35,7 @@ class Prices:
         return (self.input * usage.input_tokens + self.output * usage.output_tokens) / 1_000_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Candidate:
     """A provider as one call sees it: nothing here reaches back into storage."""
 
@@ -74,7 +75,7 @@ class Candidate:
         return self._targets[route.route_id]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Served:
     """A model that may be asked for, and whom to ask."""
 
@@ -95,7 +96,7 @@ class Served:
         return f"{self.provider_slug}/{self.model_id}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Snapshot:
     """The enabled providers and models, as they were at one moment."""
 

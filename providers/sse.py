@@ -6,14 +6,15 @@ line, a leading byte order mark is dropped, a comment begins with a colon, data 
 
 import codecs
 import re
-from dataclasses import dataclass
+
+from providers.values import value
 
 # What a proxy must not do to a stream: nginx holds it back, compressors collect it.
 HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
 _LINE_END = re.compile("\r\n|\n|\r")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class ServerEvent:
     """One dispatched event. `id` is the last id seen in the stream, as the standard keeps it."""
 

@@ -3,7 +3,7 @@ of an answer."""
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 from django.utils import timezone
@@ -14,6 +14,7 @@ from providers.short_chat import Answer
 from providers.snapshot import Candidate
 from providers.transcript import Exchange
 from providers.types import Method, Target
+from providers.values import value
 
 type StageName = Literal[
     "address",
@@ -45,7 +46,7 @@ MODEL_STAGES: tuple[StageName, ...] = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Draft:
     """A provider's form as it stands, saved or not. `stored` is its candidate where the form is
     unchanged, so that the test's results count for its routes; `changes` say what was tidied in
@@ -76,7 +77,7 @@ class Draft:
         return presets.get(self.connection.preset).concurrency or len(Method)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Stage:
     """One line of the checklist. `ms` and `detail` are set once it is over; `error` is why it
     failed or, beside a better end, what is to be said of it."""

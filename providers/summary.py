@@ -1,6 +1,5 @@
 """What pages say about providers and their routes, in plain words. No I/O."""
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -8,9 +7,10 @@ from providers import addresses, routing
 from providers.breaker import State
 from providers.routes import RouteState
 from providers.types import Method
+from providers.values import value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class RouteLine:
     """One route as a page shows it. `status` is a health word, for the shape beside it."""
 
@@ -25,7 +25,7 @@ class RouteLine:
     last_outcome_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Active:
     """The route that the next request takes, and why."""
 

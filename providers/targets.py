@@ -1,15 +1,16 @@
 """From how a provider is reached to one attempt's target: where, which key, how patiently."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from django.conf import settings
 
 from providers import presets
 from providers.types import Json, Kind, Method, Target, Timeouts, Upstream
+from providers.values import value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Connection:
     """How a provider is reached, stored or as typed into a form: addresses, keys, protocol."""
 

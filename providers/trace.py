@@ -14,6 +14,7 @@ from providers import diagnosis, routing, summary
 from providers.causes import Diagnosis, Evidence
 from providers.errors import CallError, ErrorKind
 from providers.types import Kind, Method
+from providers.values import value
 
 if TYPE_CHECKING:
     from providers.models import Attempt
@@ -53,7 +54,7 @@ def outcome(attempt: Attempt) -> Outcome:
     return known
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Request:
     """All attempts of one request in their order, at least one."""
 
@@ -128,7 +129,7 @@ class Request:
         return sum(known, Decimal()) if known else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Step:
     """One attempt as the trace shows it: where it went, its place on the timeline, its cause.
 

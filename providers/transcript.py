@@ -9,9 +9,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import Any, Self
 from urllib.parse import quote, urlsplit, urlunsplit
+
+from providers.values import value
 
 MOST_BODY = 2048  # bytes of a body that are shown
 SHORTEST_SECRET = 4  # characters: a shorter one would hide ordinary words
@@ -39,7 +40,7 @@ def _spellings(secret: str) -> set[str]:
     return {secret, in_json, in_json.replace("/", "\\/"), quote(secret, safe="")}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Exchange:
     """One call as it may be shown. `status` is None where no answer came."""
 
@@ -131,13 +132,13 @@ class Recorder:
         self._cut = self._cut or len(chunk) > room
 
     def _shown(self, headers: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-        for name, value in headers:
+        for name, said in headers:
             if _SECRET_NAME.search(name):
                 yield name, HIDDEN
             elif name.lower() in ("location", "content-location"):
-                yield name, self._clean(_plain(value))
+                yield name, self._clean(_plain(said))
             else:
-                yield name, self._clean(value)[:500]
+                yield name, self._clean(said)[:500]
 
     def _clean(self, text: str) -> str:
         return redacted(text, self._secrets)

@@ -5,13 +5,14 @@ repr never shows a key.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Literal
 
 from providers.errors import CallError, ErrorKind
+from providers.values import value
 
 type Json = Mapping[str, Any]
 
@@ -30,7 +31,7 @@ class Kind(StrEnum):
     ANTHROPIC = "anthropic"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class ChatMessage:
     """One message. `extra` holds every field we do not name, passed through untouched; a content
     that is null as well."""
@@ -40,7 +41,7 @@ class ChatMessage:
     extra: Json = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class ChatRequest:
     """What the caller wants answered. `options` are the body's other fields (temperature...).
 
@@ -52,7 +53,7 @@ class ChatRequest:
     whole: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Timeouts:
     """Seconds. `first_token` counts from the call, `silence` between two chunks.
 
@@ -69,7 +70,7 @@ class Timeouts:
     headers: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Upstream:
     """Behind our own gateway process: the provider that LiteLLM is to call."""
 
@@ -79,7 +80,7 @@ class Upstream:
     headers: Json = field(default_factory=dict, repr=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Target:
     """One attempt's destination: where, how, with which key, for which model, how patiently.
 
@@ -103,7 +104,7 @@ class Target:
         return frozenset(keys | {str(v) for each in held for v in each.headers.values()})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Usage:
     """Tokens. `estimated` where the provider sent none and we counted."""
 
@@ -114,7 +115,7 @@ class Usage:
     estimated: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class _Event:
     """What a client yields. `raw` is the provider's chunk in OpenAI's format as it came, `line` its
     text, for callers that pass it on; None and empty where the provider speaks another format.
@@ -126,34 +127,34 @@ class _Event:
     line: str = field(default="", compare=False, repr=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class TextDelta(_Event):
     text: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class ReasoningDelta(_Event):
     text: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class ToolCallDelta(_Event):
     call: Json
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class UsageReport(_Event):
     usage: Usage
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Finish(_Event):
     """The provider said it is done, and why: stop, length, tool_calls, content_filter."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Passed(_Event):
     """A chunk that says nothing we name, for callers who may know it.
 
@@ -176,7 +177,7 @@ def is_content(event: ClientEvent) -> bool:
     return not isinstance(event, _NO_CONTENT)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class RouteTaken:
     """Comes once, just before the first content: the route that answers and why it was chosen.
 
@@ -199,7 +200,7 @@ class RouteTaken:
     earlier: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class AttemptRecord:
     """One call over one route, as stored and shown. `outcome` is `ok`, `stopped` or a kind.
 
@@ -226,7 +227,7 @@ class AttemptRecord:
         return self.outcome not in ("ok", ErrorKind.STOPPED)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Completed:
     """Comes last, once: how the stream ended. `error` is set where it broke off after content."""
 
@@ -241,7 +242,7 @@ class Completed:
 type StreamEvent = RouteTaken | ClientEvent | Completed
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class FoundModel:
     """One model as somebody tells of it; None where they do not say. Prices in USD per million
     tokens; `takes` names the parameters it accepts."""

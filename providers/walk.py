@@ -10,7 +10,7 @@ import random
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from uuid import UUID
 
@@ -35,9 +35,10 @@ from providers.types import (
     Target,
     Usage,
 )
+from providers.values import value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Call:
     """Who is asked for what, and on whose behalf."""
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from providers import addresses
+from providers.values import value
 
 LARGEST = 5 * 1024 * 1024  # bytes of a file
 MOST_PROVIDERS = 500
@@ -27,7 +28,7 @@ class Malformed(Exception):
     """A file that cannot be taken; the message names the place and shows no value."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class ModelEntry:
     """A model; `facts` are columns, those alone that the file tells of.
 
@@ -58,7 +59,7 @@ class Missing:
         return f"{self.what}: {self.placeholder}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Entry:
     """A provider. `settings` are columns; secrets stay out of every repr."""
 
@@ -124,11 +125,11 @@ class Filling:
     def headers(self, said: Mapping[str, Any], place: str) -> dict[str, str] | None:
         """Those that can be sent. Raises Malformed for what no header can be."""
         filled: dict[str, str] = {}
-        for name, value in said.items():
+        for name, given in said.items():
             where = f"{place}.{name}"
             if not _HEADER_NAME.match(name) or name.lower() in _OWN_HEADERS:
                 raise Malformed(f"{where}: this header cannot be set.")
-            text = self.text(expect(value, str, where), f"header {name}")
+            text = self.text(expect(given, str, where), f"header {name}")
             if text is not None and (not text.isascii() or not text.isprintable()):
                 raise Malformed(f"{where}: a header's value is plain ASCII.")
             if text:

@@ -5,16 +5,17 @@ A second import of the same file therefore finds nothing to do, also when discov
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 from providers import addresses
 from providers.importing.entries import Entry, Missing, ModelEntry, Parsed
+from providers.values import value
 
 type Verb = Literal["created", "changed", "unchanged", "skipped"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Step:
     """One provider: what happens to it and, in sentences without any secret, why."""
 

@@ -3,7 +3,6 @@
 However many providers there are, a page takes the same few queries.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
@@ -18,6 +17,7 @@ from django.views.decorators.http import require_GET
 from providers import presets, snapshot, summary
 from providers.models import HealthStatus, LanguageModel, Provider
 from providers.models.provider import ProviderQuerySet
+from providers.values import value
 from providers.views.access import Request
 
 PAGE = 24
@@ -26,7 +26,7 @@ STATUSES = [*HealthStatus.choices, (PAUSED, "Paused")]
 TEMPLATE = "providers/index.html"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Card:
     """A provider as its card and its health section show it."""
 

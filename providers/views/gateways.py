@@ -4,7 +4,6 @@ The page is made from storage alone: what a gateway said when it was asked last,
 through it do. A part that loads by itself asks those of which nothing fresh is known.
 """
 
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
@@ -21,10 +20,11 @@ from providers import audit, condition, endpoints, snapshot
 from providers.endpoints import CHECK_FRESH, Endpoint
 from providers.forms import GatewayForm
 from providers.models import Gateway, GatewayCheck, Route
+from providers.values import value
 from providers.views.access import Request, require_staff, staff_only
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Shown:
     """A gateway, what it said last, and the routes through it."""
 

@@ -4,7 +4,6 @@ What is looked for is in the address, so that a look can be kept and shared. Eve
 favourites; operators change.
 """
 
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -28,6 +27,7 @@ from providers.models import (
     ParameterPreset,
     Provider,
 )
+from providers.values import value
 from providers.views.access import Request, staff_only
 
 UNDONE_WITHIN = timedelta(minutes=30)
@@ -60,7 +60,7 @@ SORTS = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Option:
     """One thing to pick beside the list, and how many models it would leave."""
 

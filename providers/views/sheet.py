@@ -16,6 +16,7 @@ from providers.forms import ProviderForm
 from providers.stages import STAGES, Draft, Stage, StageName
 from providers.transcript import Exchange
 from providers.types import Method
+from providers.values import value
 
 _WORDS: Mapping[StageName, str] = {
     "address": "Address",
@@ -37,7 +38,7 @@ _WORDS: Mapping[StageName, str] = {
 TITLES = {Method.DIRECT: "Direct", Method.GATEWAY: "Through the gateway"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Line:
     """One line of the checklist as it is shown."""
 
