@@ -10,8 +10,10 @@ can tell of all; without it each process knows of itself alone.
 
 import os
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
+from bisect import bisect_left
+from collections import Counter as Counted
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
 from functools import cache
 from pathlib import Path
@@ -60,8 +62,19 @@ def _counter(name: str, words: str, *labels: str) -> Counter:
     return Counter(name, words, labels, registry=REGISTRY)
 
 
-def _histogram(name: str, words: str, bounds: tuple[float, ...], *labels: str) -> Histogram:
-    return Histogram(name, words, labels, buckets=bounds, registry=REGISTRY)
+class _Histogram(Histogram):
+    """The library's, which can also be told of many at once: nearly all fall into few buckets."""
+
+    def observe_all(self, amounts: Sequence[float]) -> None:
+        """What `observe` does with each of them."""
+        self._sum.inc(sum(amounts))
+        fallen = Counted(bisect_left(self._upper_bounds, amount) for amount in amounts)
+        for number, count in fallen.items():
+            self._buckets[number].inc(count)
+
+
+def _histogram(name: str, words: str, bounds: tuple[float, ...], *labels: str) -> _Histogram:
+    return _Histogram(name, words, labels, buckets=bounds, registry=REGISTRY)
 
 
 def _gauge(name: str, words: str, mode: str, *labels: str) -> Gauge:
@@ -157,20 +170,25 @@ _LEVELS = {State.CLOSED: 0, State.HALF_OPEN: 1, State.OPEN: 2}
 def attempt(provider: str, model: str, purpose: str, record: AttemptRecord) -> None:
     """One call over one route has ended. `provider` is a slug, `model` an id of its catalogue."""
     slug, model = _names.of(provider, model)
-    _child(_ATTEMPTS, slug, record.method or "", purpose, record.outcome).inc()
+    _note(_ATTEMPTS, 1, slug, record.method or "", purpose, record.outcome)
     if record.cost:
-        _child(_COST, slug, purpose).inc(float(record.cost))
+        _note(_COST, float(record.cost), slug, purpose)
     if purpose not in TIMED:
         return
-    _child(_CALL_SECONDS, "chat", slug, model, _error(record.outcome)).observe(
-        record.duration_ms / 1000
-    )
+    call = ("chat", slug, model)
+    _note(_CALL_SECONDS, record.duration_ms / 1000, *call, _error(record.outcome))
     if usage := record.usage:
-        _child(_TOKENS_USED, "chat", slug, model, "input").observe(usage.input_tokens)
-        _child(_TOKENS_USED, "chat", slug, model, "output").observe(usage.output_tokens)
+        _note(_TOKENS_USED, usage.input_tokens, *call, "input")
+        _note(_TOKENS_USED, usage.output_tokens, *call, "output")
 
 
 _later: deque[Callable[[], None]] = deque()
+_noted: deque[tuple[Counter | _Histogram, tuple[str, ...], float]] = deque()
+
+
+def _note(metric: Counter | _Histogram, amount: float, *labels: str) -> None:
+    """Counts it with the next `tell`, in one go with all that goes into the same series."""
+    _noted.append((metric, labels, amount))
 
 
 def tell_later(count: Callable[[], None]) -> None:
@@ -186,6 +204,17 @@ def tell() -> None:
     with suppress(IndexError):
         while True:
             _later.popleft()()
+    series: defaultdict[tuple[Counter | _Histogram, tuple[str, ...]], list[float]]
+    series = defaultdict(list)
+    with suppress(IndexError):
+        while True:
+            metric, labels, amount = _noted.popleft()
+            series[metric, labels].append(amount)
+    for (metric, labels), amounts in series.items():
+        if isinstance(metric, _Histogram):
+            _child(metric, *labels).observe_all(amounts)
+        else:
+            _child(metric, *labels).inc(sum(amounts))
 
 
 def request(
@@ -208,17 +237,16 @@ def request(
     """
     slug, asked, model = _names.of(provider, asked, model)
     answer = ("chat", slug, asked, model)
-    _child(_REQUESTS, purpose, outcome).inc()
-    _child(_REQUEST_SECONDS, *answer, _error(outcome)).observe(seconds)
+    _note(_REQUESTS, 1, purpose, outcome)
+    _note(_REQUEST_SECONDS, seconds, *answer, _error(outcome))
     if overhead is not None:
-        _child(_OVERHEAD_SECONDS, purpose).observe(overhead)
+        _note(_OVERHEAD_SECONDS, overhead, purpose)
     if longest_gap is not None:
-        _child(_LONGEST_GAP, slug).observe(longest_gap)
+        _note(_LONGEST_GAP, longest_gap, slug)
     if first_token is not None:
-        _child(_FIRST_TOKEN, *answer).observe(first_token)
+        _note(_FIRST_TOKEN, first_token, *answer)
         if output_tokens > 1:
-            each = (seconds - first_token) / (output_tokens - 1)
-            _child(_EACH_TOKEN, *answer).observe(each)
+            _note(_EACH_TOKEN, (seconds - first_token) / (output_tokens - 1), *answer)
 
 
 def in_flight(purpose: str) -> AbstractContextManager[object]:
@@ -300,7 +328,7 @@ _names = Names()
 class _Child(Protocol):
     """The series of these labels; `cache`, which finds it fast, would forget its type."""
 
-    def __call__[Metric: (Counter, Gauge, Histogram)](
+    def __call__[Metric: (Counter, Gauge, _Histogram)](
         self, metric: Metric, *labels: str
     ) -> Metric: ...
 

@@ -50,7 +50,9 @@ class Candidate:
     routes: tuple[RouteState, ...] = ()
     model_id: str = ""
     prices: Prices = field(default_factory=Prices)
-    _targets: dict[int, Target] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _targets: dict[tuple[int, bool], Target] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
     _plans: list[routing.Plan] = field(
         default_factory=list, init=False, repr=False, compare=False
     )  # none or one
@@ -66,13 +68,14 @@ class Candidate:
             self._plans.append(made)
         return made
 
-    def target(self, route: RouteState) -> Target:
-        """Where an attempt over one of its routes goes; made once."""
-        if route.route_id not in self._targets:
-            self._targets[route.route_id] = targets.target(
-                self.connection, route.method, self.model_id, route.endpoint
-            )
-        return self._targets[route.route_id]
+    def target(self, route: RouteState, *, last: bool = False) -> Target:
+        """Where an attempt over one of its routes goes; made once. `last`: none follows it."""
+        if found := self._targets.get((route.route_id, last)):
+            return found
+        made = targets.target(self.connection, route.method, self.model_id, route.endpoint)
+        made = targets.patient(made) if last else made
+        self._targets[route.route_id, last] = made
+        return made
 
 
 @value

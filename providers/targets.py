@@ -102,17 +102,21 @@ def timeouts(preset_slug: str) -> Timeouts:
     )
 
 
-def patient(target: Target, *, last: bool, remaining: float) -> Target:
-    """The target with the patience this attempt may have: more on the last route, never past
-    the request's deadline."""
+def patient(target: Target) -> Target:
+    """The target with the patience for a route after which no other one follows."""
     times = target.timeouts
-    first = max(times.first_token, settings.TIMEOUT_FIRST_TOKEN_LAST) if last else times.first_token
+    first = max(times.first_token, settings.TIMEOUT_FIRST_TOKEN_LAST)
+    return replace(target, timeouts=replace(times, first_token=first))
+
+
+def within(target: Target, remaining: float) -> Target:
+    """The target with no more patience than the request has seconds left."""
+    times = target.timeouts
     return replace(
         target,
-        timeouts=Timeouts(
-            connect=times.connect,
-            first_token=min(first, remaining),
-            silence=times.silence,
+        timeouts=replace(
+            times,
+            first_token=min(times.first_token, remaining),
             whole=min(times.whole, remaining),
             total=min(times.total, remaining),
         ),

@@ -21,7 +21,7 @@ from providers import breaker, direct, gateway, metrics, records, routing, targe
 from providers.board import Board
 from providers.errors import CallError, ErrorKind, PlanFailed
 from providers.models import Purpose
-from providers.routes import Evidence
+from providers.routes import Evidence, RouteState
 from providers.routing import PlannedRoute
 from providers.snapshot import Candidate
 from providers.tally import Tally
@@ -299,7 +299,7 @@ class Walk:
         return Tally(
             candidate=candidate,
             route=step.route,
-            target=self._patient(candidate.target(step.route)),
+            target=self._target(candidate, step.route),
             reason=routing.fallback_reason(step, earlier[-1]) if earlier else step.reason,
             fallback=step.route.method != self.plan.preferred or bool(self.errors),
             position=len(self.attempts) + 1,
@@ -308,10 +308,11 @@ class Walk:
             judged=not step.trial and step.route.breaker.state != breaker.State.CLOSED,
         )
 
-    def _patient(self, target: Target) -> Target:
-        """The target with the patience this attempt may have; more where no other one follows."""
+    def _target(self, candidate: Candidate, route: RouteState) -> Target:
+        """Where this attempt goes, and how patiently; the first one has all the time there is."""
         last = not self.left or len(self.attempts) + 1 >= self.rules.max_attempts
-        return targets.patient(target, last=last, remaining=max(1.0, self._remaining()))
+        target = candidate.target(route, last=last)
+        return targets.within(target, max(1.0, self._remaining())) if self.attempts else target
 
     def _completed(self, tally: Tally) -> Completed:
         last = self.attempts[-1]

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 from django.test import Client
+from hypothesis import given
+from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 from pytest_django import Settings
 
@@ -95,6 +97,22 @@ def test_what_is_counted_later_is_there_when_somebody_asks(
     for number in range(4):
         metrics.tell_later(lambda number=number: counted.append(number))  # type: ignore[misc]
     assert counted == [0, 1, 2, 3]
+
+
+@given(st.lists(st.floats(min_value=0, max_value=200) | st.sampled_from([0.01, 0.02]), min_size=1))
+def test_many_told_at_once_fall_where_each_alone_would(amounts: list[float]) -> None:
+    """The library knows only the one by one."""
+    seconds = metrics._CALL_SECONDS
+    for amount in amounts:
+        seconds.labels("chat", "singly", "m", "").observe(amount)
+    seconds.labels("chat", "together", "m", "").observe_all(amounts)
+    name = "gen_ai_client_operation_duration_seconds"
+    for part in ("bucket", "sum", "count"):
+        singly, together = (
+            [number for labels, number in samples(f"{name}_{part}") if slug in labels.values()]
+            for slug in ("singly", "together")
+        )
+        assert together == pytest.approx(singly)
 
 
 def test_probes_and_tests_are_counted_and_not_timed() -> None:
@@ -189,7 +207,8 @@ def test_processes_are_told_of_together_and_the_dead_have_nothing_in_flight(
     """What a killed process counted stays counted; what it was at is over."""
     code = (
         "import os, sys; from providers import metrics; from providers.breaker import State;"
-        "metrics.request('api', 'ok', 1.0); metrics.breaker_moved('p', 'direct', State.OPEN);"
+        "metrics.request('api', 'ok', 1.0); metrics.tell();"
+        "metrics.breaker_moved('p', 'direct', State.OPEN);"
         "metrics.in_flight('api').__enter__(); print(flush=True); sys.stdin.read()"
     )
     environment = {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
