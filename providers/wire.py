@@ -8,7 +8,6 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -82,21 +81,19 @@ def payloads(text: str) -> list[object]:
 
     Python's own reader takes what the quick one refuses, such as half a surrogate pair.
     """
-    with suppress(orjson.JSONDecodeError):
-        return [orjson.loads(text)]
     try:
-        return [json.loads(text)]
-    except json.JSONDecodeError as exc:
-        if exc.msg != "Extra data":
-            raise
-    return list(_glued(text))
+        return [orjson.loads(text)]
+    except orjson.JSONDecodeError:
+        return list(_read_slowly(text))
 
 
-def _glued(text: str) -> Iterable[object]:
-    at = 0
-    while at < len(text):
+def _read_slowly(text: str) -> Iterable[object]:
+    text, at = text.strip(), 0
+    while True:
         value, at = _decoder.raw_decode(text, at)
         yield value
+        if at == len(text):
+            return
         at += len(text[at:]) - len(text[at:].lstrip())
 
 
