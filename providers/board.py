@@ -30,7 +30,7 @@ from providers.types import Target
 log = logging.getLogger(__name__)
 
 SOON = 0.05  # seconds; what comes within it is written together
-PACE = 0.5  # seconds at most that results gather while more and more of them come
+PACE = 1.0  # seconds at most that results gather while more and more of them come
 EACH = 0.01  # seconds that each result of the last writing makes the next one wait for more
 BATCH = 2000  # results in one transaction
 MOST_MADE = 10_000  # candidates made ready, of as many models
