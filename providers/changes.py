@@ -6,6 +6,7 @@ A copy serves on from memory while the database is away.
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -84,8 +85,9 @@ class Mirror[T]:
         self._taken = taken
         self._guard = guard or asyncio.Lock()
         self._value: T | None = None
-        self._took = 0.0  # seconds of the last reading: in all, and of this process's CPU
-        self._worked = 0.0
+        self._last = math.inf  # seconds of the last reading
+        self._took = 0.0  # of the quicker of the last two: one that hung in an outage is no measure
+        self._worked = 0.0  # of this process's CPU in the last one
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.stale = False
@@ -116,7 +118,8 @@ class Mirror[T]:
         async with self._guard:
             began = time.monotonic()
             value, self._worked = await database.run(self._timed)
-            self._took = time.monotonic() - began
+            took = time.monotonic() - began
+            self._took, self._last = min(took, self._last), took
             self._value = value
             if self._taken:
                 self._taken(value)

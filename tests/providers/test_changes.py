@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import django.db
 import pytest
+import redis
 from asgiref.sync import sync_to_async
 from pytest_django import Settings
 
@@ -44,6 +45,41 @@ async def test_without_redis_a_change_is_seen_by_looking(
     await mirror.get()
     await sync_to_async(make_provider)()
     await until(lambda: ["Acme"] in seen)
+    await mirror.close()
+
+
+async def test_what_changed_while_redis_was_away_is_seen_as_it_comes_back(
+    make_provider: Callable[..., Provider], settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However soon that is: nobody told of it, and the next look may be far off."""
+    monkeypatch.setattr(changes, "CHECK_EVERY", 60)
+    seen: list[list[str]] = []
+    mirror = Mirror(names, {"providers"}, taken=seen.append)
+    await mirror.get()
+    await asyncio.sleep(0.3)
+    monkeypatch.setattr(changes, "announce", lambda topic: None)
+    await sync_to_async(make_provider)()
+    with redis.Redis.from_url(settings.REDIS_URL) as client:
+        client.client_kill_filter(_type="pubsub")
+    await until(lambda: ["Acme"] in seen, 5)
+    await mirror.close()
+
+
+async def test_a_reading_that_hung_once_puts_off_no_other(settings: Settings) -> None:
+    """The database was away for that long, and is back."""
+    settings.REDIS_URL = NOWHERE
+    read: list[float] = []
+
+    def load() -> int:
+        read.append(time.monotonic())
+        if len(read) == 2:
+            time.sleep(2)
+        return 7
+
+    mirror = Mirror(load, {"providers"})
+    await mirror.get()
+    await until(lambda: len(read) == 4, 10)
+    assert read[2] - read[1] < 2 + 2 * changes.CHECK_EVERY
     await mirror.close()
 
 
