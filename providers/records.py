@@ -7,7 +7,7 @@ rows of a batch are locked while they move; a row changes only where a result sa
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -53,7 +53,7 @@ def evidence(
     return Evidence(
         route_id=attempt.route_id,
         epoch=epoch,
-        at=timezone.now(),
+        at=datetime.now(UTC),
         kind=kind,
         message=attempt.error_message,
         retry_after=error.retry_after if error else None,
