@@ -201,20 +201,24 @@ def tell_later(count: Callable[[], None]) -> None:
 
 def tell() -> None:
     """Counts what waits for it: as results are written, and before anybody reads."""
-    with suppress(IndexError):
-        while True:
-            _later.popleft()()
+    for count in _drained(_later):
+        count()
     series: defaultdict[tuple[Counter | _Histogram, tuple[str, ...]], list[float]]
     series = defaultdict(list)
-    with suppress(IndexError):
-        while True:
-            metric, labels, amount = _noted.popleft()
-            series[metric, labels].append(amount)
+    for metric, labels, amount in _drained(_noted):
+        series[metric, labels].append(amount)
     for (metric, labels), amounts in series.items():
         if isinstance(metric, _Histogram):
             _child(metric, *labels).observe_all(amounts)
         else:
             _child(metric, *labels).inc(sum(amounts))
+
+
+def _drained[Item](waiting: deque[Item]) -> Iterator[Item]:
+    """What waits, each taken by one of those who may tell at once."""
+    with suppress(IndexError):
+        while True:
+            yield waiting.popleft()
 
 
 def request(
