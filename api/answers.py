@@ -47,10 +47,10 @@ class Chunks:
     def take(self, event: ClientEvent) -> bytes:
         """The event's chunk as sent; empty where there is nothing new to say."""
         raw = event.raw
-        if raw is not None and raw is self._last:  # one chunk may be several events
-            return b""
         if raw is None or not _is_chunk(raw):
             return self._said(event)
+        if raw is self._last:  # one chunk may be several events
+            return b""
         self._last = raw
         if self._begun and event.line and self._is_ready(raw):
             return b"data: %b\n\n" % event.line.encode()
@@ -216,8 +216,8 @@ def _marked(earlier: str) -> dict[str, Any]:
 
 def _is_whole(raw: Json) -> bool:
     choices = raw.get("choices")
-    first = choices[0] if choices and type(choices) is list else None
-    return type(first) is dict and "message" in first
+    first = choices[0] if choices and isinstance(choices, list) else None
+    return isinstance(first, dict) and "message" in first
 
 
 def _is_chunk(raw: Json) -> bool:

@@ -154,9 +154,8 @@ class _Visit:
 
     async def _body(self) -> bytes | None:
         """The request's body; None where its sender left. Raises Refused (413)."""
-        most = settings.API_LARGEST_BODY
         declared = self._headers.get(b"content-length", b"")
-        if declared.isdigit() and int(declared) > most:
+        if declared.isdigit() and int(declared) > settings.API_LARGEST_BODY:
             raise _too_large()
         body = bytearray()
         while True:
@@ -164,7 +163,7 @@ class _Visit:
             if message["type"] == "http.disconnect":
                 return None
             body += message.get("body", b"")
-            if len(body) > most:
+            if len(body) > settings.API_LARGEST_BODY:
                 raise _too_large()
             if not message.get("more_body"):
                 return bytes(body)

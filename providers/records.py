@@ -7,7 +7,7 @@ rows of a batch are locked while they move; a row changes only where a result sa
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -53,7 +53,7 @@ def evidence(
     return Evidence(
         route_id=attempt.route_id,
         epoch=epoch,
-        at=datetime.now(UTC),
+        at=timezone.now(),
         kind=kind,
         message=attempt.error_message,
         retry_after=error.retry_after if error else None,

@@ -7,9 +7,10 @@ import math
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from functools import partial
+from datetime import datetime
 from typing import TypedDict
+
+from django.utils import timezone
 
 from providers import flags, metrics
 from providers.errors import CallError
@@ -73,7 +74,7 @@ class Tally:
     outcome: str = "ok"
     error: CallError | None = None
     began: float = field(default_factory=time.monotonic)
-    started_at: datetime = field(default_factory=partial(datetime.now, UTC))
+    started_at: datetime = field(default_factory=timezone.now)
 
     @property
     def epoch(self) -> int:
@@ -87,7 +88,7 @@ class Tally:
     def start(self, asked_at: float, before: Iterable[AttemptRecord]) -> None:
         """The call goes out now; the queue before it was not the provider's doing."""
         self.called = True
-        self.began, self.started_at = time.monotonic(), datetime.now(UTC)
+        self.began, self.started_at = time.monotonic(), timezone.now()
         spent = sum(attempt.duration_ms for attempt in before)
         self.overhead_ms = max(0.0, (self.began - asked_at) * 1000 - spent)
 

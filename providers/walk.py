@@ -11,7 +11,6 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from uuid import UUID
 
@@ -98,7 +97,7 @@ class Walk:
                 stands_in = await self.board.candidate(other, same.model_id)
                 if stands_in:
                     self.candidates[other] = stands_in
-        self.plan = asked.plan(datetime.now(UTC), self._alternatives())
+        self.plan = asked.plan(timezone.now(), self._alternatives())
         self.left = list(self.plan.routes)
         self.board.budget.earn()
 

@@ -84,16 +84,23 @@ def payloads(text: str) -> list[object]:
     try:
         return [orjson.loads(text)]
     except orjson.JSONDecodeError:
-        return list(_read_slowly(text))
+        return _read_slowly(text)
 
 
-def _read_slowly(text: str) -> Iterable[object]:
-    text, at = text.strip(), 0
-    while True:
+def _read_slowly(text: str) -> list[object]:
+    try:
+        return [json.loads(text)]
+    except json.JSONDecodeError as exc:
+        if exc.msg != "Extra data":
+            raise
+    return list(_glued(text))
+
+
+def _glued(text: str) -> Iterable[object]:
+    at = 0
+    while at < len(text):
         value, at = _decoder.raw_decode(text, at)
         yield value
-        if at == len(text):
-            return
         at += len(text[at:]) - len(text[at:].lstrip())
 
 
