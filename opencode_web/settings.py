@@ -87,7 +87,15 @@ DATABASES: dict[str, Any] = {
 DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 DATABASES["default"].setdefault("OPTIONS", {}).update(
     connect_timeout=3,
-    pool={"min_size": 0, "max_size": ENV.database_pool, "timeout": 5, "max_idle": 60},
+    pool={
+        "min_size": 0,
+        "max_size": ENV.database_pool,
+        "timeout": 5,
+        "max_idle": 60,
+        # The pool doubles its pauses for so long; by default five minutes, and as long after an
+        # outage nobody would be connected again.
+        "reconnect_timeout": 2.0,
+    },
 )
 
 # Redis: event logs, wake-ups, Celery's broker. Nothing here is the only copy of anything.
