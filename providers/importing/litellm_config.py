@@ -3,14 +3,11 @@
 LiteLLM lists models, we list accounts: models with the same address and key are one provider.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 from urllib.parse import urlsplit
-
-import yaml
 
 from providers import presets
 from providers.importing.entries import (
@@ -31,23 +28,8 @@ from providers.importing.opencode import price, whole
 
 SOURCE = "LiteLLM config.yaml"
 _MILLION = 1_000_000
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 # LiteLLM's prefixes by the preset whose address they mean; `openai/` with an address is anything.
 _VENDORS = {"zai": "zai", "xai": "xai", "together_ai": "together", "fireworks_ai": "fireworks"}
-
-
-def loads(source: str) -> Any:
-    """The document, by the safe loader. Raises Malformed with the line, and nothing of the text."""
-    try:
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(source, Loader=_LOADER)):
-            raise Malformed("Aliases of YAML are not taken, for they can grow without end.")
-        # By way of JSON: dates and numbers as names become texts.
-        return json.loads(json.dumps(yaml.load(source, Loader=_LOADER), default=str))  # noqa: S506
-    except yaml.MarkedYAMLError as exc:
-        line = exc.problem_mark.line + 1 if exc.problem_mark else 1
-        raise Malformed(f"The file, line {line}: this is no YAML ({exc.problem}).") from None
-    except (yaml.YAMLError, RecursionError, ValueError, TypeError):
-        raise Malformed("The file is no YAML.") from None
 
 
 def parse(document: Any, resolve: Resolve) -> Parsed:

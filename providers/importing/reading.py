@@ -5,7 +5,7 @@ What a file is, is told by what is in it and not by its name.
 
 from typing import Any
 
-from providers.importing import jsonc, litellm_config, opencode, own
+from providers.importing import jsonc, litellm_config, opencode, own, yaml_loader
 from providers.importing.entries import LARGEST, MOST_PROVIDERS, Malformed, Parsed, Resolve
 
 
@@ -18,7 +18,7 @@ def opened(source: str, passphrase: str = "") -> Any:
     if "\0" in source or "\\u0000" in source:
         raise Malformed("There is a NUL character in the file.")
     is_json = source.lstrip("\ufeff \t\r\n").startswith(("{", "/", "["))
-    document = jsonc.loads(source) if is_json else litellm_config.loads(source)
+    document = jsonc.loads(source) if is_json else yaml_loader.load(source)
     if isinstance(document, dict) and document.get("format") == own.SEALED:
         return own.unseal(document, passphrase)
     return document

@@ -68,7 +68,6 @@ def test_an_upload_looks_nothing_up(name: str, monkeypatch: pytest.MonkeyPatch) 
         ("", "nothing in the file"),
         ("{\n  oops", "line 2, column 3"),
         ("model_list: [", "line 2: this is no YAML"),
-        ("a: &x [1]\nb: *x", "Aliases"),
         ("just words", "no configuration"),
         ('{"provider": {"a\\u0000": {}}}', "NUL"),
         ("{}", "Neither"),
