@@ -10,14 +10,13 @@ import random
 import re
 import time
 import uuid
-from collections.abc import Iterable
 from contextlib import aclosing
 from typing import Any
 
 import django.db
 from django.conf import settings
 
-from api import completions, keys, naming
+from api import completions, keys, model_list, naming
 from api.asked import asked
 from api.completions import Head, Question, Telling
 from api.errors import Refused, bad_request, unavailable
@@ -25,7 +24,6 @@ from api.keys import Caller
 from api.reply import Message, Receive, Reply, Send, UntilLeft
 from providers import board
 from providers.errors import CallError
-from providers.snapshot import Served
 from providers.wire import encoded
 
 log = logging.getLogger(__name__)
@@ -52,12 +50,13 @@ class _Visit:
     def __init__(self, scope: Message, receive: Receive, send: Send) -> None:
         self._arrived = time.monotonic()
         self._method: str = scope["method"]
-        self._path: str = scope["path"]
+        # Clients end a path with a slash, or join it to a base URL that ends with one.
+        self._path = f"{ROOT}/{scope['path'][len(ROOT) :].strip('/')}"
         self._headers: dict[bytes, bytes] = dict(scope["headers"])
         self._receive = receive
         # A name, not a secret: the system's randomness would cost a system call.
         self._request_id = uuid.UUID(int=random.getrandbits(128), version=4)
-        self._reply = Reply(send, self._ids())
+        self._reply = Reply(send, self._ids(), bodiless=self._method == "HEAD")
 
     def _ids(self) -> dict[str, str]:
         """Our id of the request, and the caller's own where it sent a sane one."""
@@ -85,12 +84,12 @@ class _Visit:
             self._require("POST")
             await self._complete(await self._caller())
         elif self._path == _MODELS:
-            self._require("GET")
+            self._require("GET", "HEAD")
             await self._caller()
             known = await board.current().ready()
-            await self._json({"object": "list", "data": list(_listed(known.models))})
+            await self._json(model_list.list_models(known.models))
         elif self._path.startswith(f"{_MODELS}/"):
-            self._require("GET")
+            self._require("GET", "HEAD")
             await self._caller()
             await self._model(self._path.removeprefix(f"{_MODELS}/"))
         else:
@@ -98,27 +97,33 @@ class _Visit:
             message = f"There is nothing at {self._path[:200]}. {here}"
             raise Refused(404, message, code="not_found")
 
-    def _require(self, method: str) -> None:
-        if self._method != method:
-            message = f"{self._path} takes {method}, not {self._method}."
-            raise Refused(405, message, code="method_not_allowed", headers={"allow": method})
+    def _require(self, *methods: str) -> None:
+        if self._method not in methods:
+            message = f"{self._path} takes {' or '.join(methods)}, not {self._method}."
+            allow = {"allow": ", ".join(methods)}
+            raise Refused(405, message, code="method_not_allowed", headers=allow)
 
     async def _caller(self) -> Caller:
-        """Whose key was shown. Raises Refused (401)."""
-        scheme, _, secret = self._headers.get(b"authorization", b"").partition(b" ")
-        if scheme.lower() != b"bearer" or not secret.strip():
+        """The owner of the key in the request. Raises Refused (401)."""
+        if not (secret := self._secret()):
             raise _unauthorized("No key was sent. Send one as `Authorization: Bearer ocw-...`.")
-        caller = await keys.current().caller(secret.strip().decode("latin-1"))
+        caller = await keys.current().caller(secret)
         if caller is None:
             raise _unauthorized("This key is not known here: it is wrong, revoked or expired.")
         return caller
 
+    def _secret(self) -> str:
+        """The key as OpenAI's clients send it, or as Anthropic's do; empty where there is none."""
+        scheme, _, secret = self._headers.get(b"authorization", b"").partition(b" ")
+        bearer = secret if scheme.lower() == b"bearer" else b""
+        return (bearer.strip() or self._headers.get(b"x-api-key", b"").strip()).decode("latin-1")
+
     async def _model(self, name: str) -> None:
         known = await board.current().ready()
-        found = [row for row in _listed(known.models) if row["id"] == name]
-        if not found:
+        found = model_list.find_model(known.models, name)
+        if found is None:
             raise naming.unknown(name, (model.full_name for model in known.models))
-        await self._json(found[0])
+        await self._json(found)
 
     async def _json(self, payload: Any) -> None:
         await self._reply.json(200, encoded(payload), {})
@@ -212,15 +217,3 @@ def _unauthorized(message: str) -> Refused:
 def _too_large() -> Refused:
     most = settings.API_LARGEST_BODY // 2**20
     return Refused(413, f"The body is larger than {most} MB.", code="request_too_large")
-
-
-def _listed(models: Iterable[Served]) -> Iterable[dict[str, Any]]:
-    """The models as OpenAI lists them: each by its full name, and by its alias where it has one."""
-    for model in models:
-        for name in filter(None, (model.full_name, model.alias)):
-            yield {
-                "id": name,
-                "object": "model",
-                "created": int(model.first_seen.timestamp()),
-                "owned_by": model.provider_slug,
-            }

@@ -26,10 +26,11 @@ _ALIVE = sse.comment("keep-alive")
 
 
 class Reply:
-    """What is sent of one answer. `headers` are on it whatever it will be."""
+    """What is sent of one answer. `headers` are on it whatever it will be; `bodiless`: to HEAD."""
 
-    def __init__(self, send: Send, headers: Mapping[str, str]) -> None:
+    def __init__(self, send: Send, headers: Mapping[str, str], *, bodiless: bool = False) -> None:
         self._send = send
+        self._bodiless = bodiless
         self._headers = dict(headers)
         self._sending = asyncio.Lock()
         self._sent_at = 0.0
@@ -39,7 +40,7 @@ class Reply:
         """The whole answer at once."""
         length = {"content-type": JSON, "content-length": str(len(body))}
         await self._start(status, {**length, **headers})
-        await self._send({"type": "http.response.body", "body": body})
+        await self._send({"type": "http.response.body", "body": b"" if self._bodiless else body})
 
     async def events(self, headers: Mapping[str, str] | None = None) -> None:
         """Begins a stream, unless a sign of life already did."""

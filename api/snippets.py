@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Iterable
 from typing import Any
 
+from providers.protocols.opencode_config import ModelFacts, describe_model
 from providers.values import value
 
 VARIABLE = "OPENCODE_WEB_KEY"
@@ -16,12 +17,11 @@ HELLO = [{"role": "user", "content": "Hello"}]
 
 @value
 class Offered:
-    """One model as a client addresses it. OpenCode takes limits only where both are known."""
+    """One model as clients address it: by its full name, and by its alias where it has one."""
 
     id: str
-    name: str
-    context: int | None = None
-    output_limit: int | None = None
+    facts: ModelFacts
+    alias: str = ""
 
 
 @value
@@ -46,7 +46,7 @@ def snippets(base_url: str, models: Iterable[Offered]) -> list[Snippet]:
 
 def opencode(base_url: str, models: Iterable[Offered]) -> str:
     """OpenCode's configuration: it does not ask us for models, so all of them are listed."""
-    listed = {model.id: _entry(model) for model in models}
+    listed = {name: described for model in models for name, described in _entries(model)}
     options = {"baseURL": base_url, "apiKey": f"{{env:{VARIABLE}}}"}
     provider: dict[str, Any] = {
         "npm": "@ai-sdk/openai-compatible",
@@ -61,10 +61,11 @@ def opencode(base_url: str, models: Iterable[Offered]) -> str:
     return json.dumps(config, indent=2, ensure_ascii=False)
 
 
-def _entry(model: Offered) -> dict[str, Any]:
-    limits = {"context": model.context, "output": model.output_limit}
-    known = all(limits.values())
-    return {"name": model.name, **({"limit": limits} if known else {})}
+def _entries(model: Offered) -> Iterable[tuple[str, dict[str, Any]]]:
+    described = describe_model(model.facts)
+    yield model.id, described
+    if model.alias:
+        yield model.alias, described | {"name": f"{model.facts.name} ({model.alias})"}
 
 
 def curl(base_url: str, model: str) -> str:
@@ -81,8 +82,8 @@ def python(base_url: str, model: str) -> str:
     """The same with OpenAI's own package."""
     return f"""\
 import os
+
 from openai import OpenAI
-from providers.values import value
 
 client = OpenAI(base_url={json.dumps(base_url)}, api_key=os.environ.get("{VARIABLE}"))
 answer = client.chat.completions.create(

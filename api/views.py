@@ -13,8 +13,11 @@ from api import keys
 from api.forms import KeyForm
 from api.models import ClientKey
 from api.snippets import Offered, snippets
-from providers import audit
+from providers import audit, facts
 from providers.models import LanguageModel
+from providers.protocols.opencode_config import ModelFacts
+
+_FACTS = ("name", "context", "output_limit", "takes", "input_price", "output_price")
 
 
 @require_safe
@@ -64,13 +67,13 @@ def _context(request: HttpRequest, form: KeyForm) -> dict[str, Any]:
 
 def _offered() -> list[Offered]:
     """The models in use, as clients address them."""
-    models = LanguageModel.objects.usable().select_related("provider")
+    rows = LanguageModel.objects.usable().order_by("provider__slug", "model_id")
+    columns = ("model_id", "alias", "provider__slug", *_FACTS, *facts.ABILITIES, "sources")
     return [
         Offered(
-            id=f"{model.provider.slug}/{model.model_id}",
-            name=model.name,
-            context=model.context,
-            output_limit=model.output_limit,
+            id=f"{row['provider__slug']}/{row['model_id']}",
+            alias=row["alias"],
+            facts=ModelFacts(**{name: row[name] for name in _FACTS}, **facts.known_abilities(row)),
         )
-        for model in models.order_by("provider__slug", "model_id")
+        for row in rows.values(*columns)
     ]

@@ -48,6 +48,15 @@ def told_by(teller: str, model: Mapping[str, Any] | None) -> Told:
     return teller, FoundModel(model_id=model["model_id"], **said)
 
 
+def known_abilities(model: Mapping[str, Any]) -> dict[str, Any]:
+    """The abilities of a stored model (its columns, by name); None where no source says.
+
+    A column holds False for "no" and for "unknown" alike: only its source tells them apart.
+    """
+    known = model["sources"]
+    return {name: model[name] if model[name] or name in known else None for name in ABILITIES}
+
+
 def _said(model: FoundModel) -> dict[str, Any]:
     """What this one says: a pair of prices only whole."""
     said: dict[str, Any] = {"name": model.name.replace("\0", "")[:200]} if model.name else {}

@@ -13,7 +13,7 @@ from typing import cast
 
 from django.conf import settings
 
-from providers import routing, targets
+from providers import facts, routing, targets
 from providers.models import Gateway, LanguageModel, Provider, read_flags
 from providers.routes import RouteState
 from providers.targets import Connection
@@ -92,6 +92,12 @@ class Served:
     output_limit: int | None
     first_seen: datetime
     prices: Prices
+    # None where nobody says.
+    vision: bool | None = None
+    tools: bool | None = None
+    reasoning: bool | None = None
+    json_output: bool | None = None
+    takes: tuple[str, ...] | None = None
 
     @property
     def full_name(self) -> str:
@@ -235,19 +241,22 @@ def _make_roads(provider: Provider, gateways: tuple[str, ...]) -> None:
         provider.refresh_from_db(from_queryset=Provider.objects.prefetch_related("routes"))
 
 
+_PRICES = ("input_price", "output_price")
+_FACTS = ("model_id", "name", "alias", "context", "output_limit", "first_seen")
+
+
 def _served(candidates: Mapping[int, Candidate]) -> Iterable[Served]:
     rows = LanguageModel.objects.usable().order_by("provider__name", "name")
-    columns = ("model_id", "name", "alias", "context", "output_limit", "first_seen")
-    for provider_id, into, out, *values in rows.values_list(
-        "provider_id", "input_price", "output_price", *columns
-    ):
-        if provider := candidates.get(provider_id):
+    for row in rows.values("provider_id", *_PRICES, "sources", "takes", *_FACTS, *facts.ABILITIES):
+        if provider := candidates.get(row["provider_id"]):
             yield Served(
-                provider_id=provider_id,
+                provider_id=provider.provider_id,
                 provider_slug=provider.slug,
                 provider_name=provider.name,
-                prices=Prices(input=into, output=out),
-                **dict(zip(columns, values, strict=True)),
+                prices=Prices(input=row["input_price"], output=row["output_price"]),
+                takes=None if row["takes"] is None else tuple(row["takes"]),
+                **{name: row[name] for name in _FACTS},
+                **facts.known_abilities(row),
             )
 
 

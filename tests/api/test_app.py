@@ -109,8 +109,32 @@ def test_models_are_those_in_use(door: Door, acme: Provider) -> None:
         "object": "model",
         "created": int(served.first_seen.timestamp()),
         "owned_by": "acme",
+        "name": "echo",
     }
     assert named["id"] == "acme/org/big"
+
+
+@pytest.mark.parametrize("path", ["/models/", "//models", "/models/acme/echo/"])
+def test_a_slash_too_many_makes_no_difference(door: Door, acme: Provider, path: str) -> None:
+    """Clients join base URLs and paths in every way."""
+    headers = {"Authorization": f"Bearer {door.secret}"}
+    assert httpx.get(f"{door.url}{path}", headers=headers).status_code == 200
+
+
+def test_head_has_the_headers_alone(door: Door, acme: Provider) -> None:
+    """Some clients look with it whether somebody is there."""
+    with door.raw() as client:
+        whole, head = client.get("/models"), client.head("/models")
+    assert head.status_code == 200
+    assert head.content == b""
+    assert head.headers["content-length"] == str(len(whole.content))
+
+
+def test_a_key_may_come_as_anthropics_clients_send_it(door: Door, acme: Provider) -> None:
+    """A wrong one is refused all the same."""
+    for secret, status in ((door.secret, 200), ("ocw-wrong", 401), ("", 401)):
+        answer = httpx.get(f"{door.url}/models", headers={"x-api-key": secret})
+        assert answer.status_code == status
 
 
 def test_an_unknown_model_names_its_like(door: Door, acme: Provider) -> None:
@@ -152,8 +176,9 @@ def test_an_alias_means_its_model(door: Door, acme: Provider, fake: fakes.Upstre
     [
         ("GET", "", 404),
         ("GET", "/", 404),
-        ("GET", "/models/", 404),
         ("POST", "/completions", 404),
+        ("HEAD", "/nothing", 404),
+        ("HEAD", "/chat/completions/", 405),
         ("GET", "/chat/completions", 405),
         ("OPTIONS", "/chat/completions", 405),
         ("DELETE", "/models", 405),
@@ -164,7 +189,7 @@ def test_everything_below_v1_answers_json(door: Door, method: str, path: str, st
     headers = {"Origin": "https://evil.example", "Authorization": f"Bearer {door.secret}"}
     answer = httpx.request(method, f"{door.url}{path}", headers=headers)
     assert answer.status_code == status
-    assert error(answer)
+    assert answer.content == b"" if method == "HEAD" else error(answer)
     assert ("allow" in answer.headers) == (status == 405)
     assert not [name for name in answer.headers if name.startswith("access-control")]
 

@@ -1,30 +1,62 @@
-"""What is copied from the Connect page works as it is: in OpenCode, a shell, Python."""
+"""What is copied from the Connect page, as text; `test_pasted.py` runs it."""
 
 import ast
 import json
 import shlex
+from decimal import Decimal
 
 from api.snippets import Offered, curl, opencode, python, snippets
+from providers.protocols.opencode_config import ModelFacts
 
 URL = "https://chat.example.com/v1"
-GLM = Offered(id="zai/glm-4.7", name="GLM-4.7", context=204800, output_limit=131072)
-TINY = Offered(id='local/it\'s "tiny"', name="Tiny", context=4096)
+GLM = Offered(
+    id="zai/glm-4.7",
+    alias="glm",
+    facts=ModelFacts(
+        name="GLM-4.7",
+        context=204800,
+        output_limit=131072,
+        vision=False,
+        tools=True,
+        reasoning=True,
+        takes=("temperature",),
+        input_price=Decimal("0.6"),
+        output_price=Decimal("2.2"),
+    ),
+)
+TINY = Offered(id='local/it\'s "tiny"', facts=ModelFacts(name="Tiny", context=4096, vision=True))
 
 
 def test_opencode_gets_the_address_and_every_model() -> None:
-    """It does not ask for models, and takes a limit only where both halves are known."""
+    """Under each of its names, with all that is known of it; nothing unknown is denied."""
     config = json.loads(opencode(URL, [GLM, TINY]))
     provider = config["provider"]["opencode-web"]
     assert provider["npm"] == "@ai-sdk/openai-compatible"
     assert provider["options"] == {"baseURL": URL, "apiKey": "{env:OPENCODE_WEB_KEY}"}
+    glm = {
+        "name": "GLM-4.7",
+        "attachment": False,
+        "reasoning": True,
+        "temperature": True,
+        "tool_call": True,
+        "modalities": {"input": ["text"], "output": ["text"]},
+        "limit": {"context": 204800, "output": 131072},
+        "cost": {"input": 0.6, "output": 2.2},
+    }
     assert provider["models"] == {
-        "zai/glm-4.7": {"name": "GLM-4.7", "limit": {"context": 204800, "output": 131072}},
-        'local/it\'s "tiny"': {"name": "Tiny"},
+        "zai/glm-4.7": glm,
+        "glm": glm | {"name": "GLM-4.7 (glm)"},
+        'local/it\'s "tiny"': {
+            "name": "Tiny",
+            "attachment": True,
+            "modalities": {"input": ["text", "image"], "output": ["text"]},
+            "limit": {"context": 4096, "output": 0},
+        },
     }
 
 
 def test_the_shell_reads_one_command() -> None:
-    """Whatever stands in the model's name."""
+    """Any name of a model is one word."""
     words = shlex.split(curl(URL, TINY.id))
     assert words[:2] == ["curl", f"{URL}/chat/completions"]
     assert json.loads(words[-1])["model"] == TINY.id

@@ -1,0 +1,51 @@
+"""One model as OpenCode's configuration describes it. What nobody knows is left out. No I/O.
+
+OpenCode reads a missing limit as 0 and a 0 as "unknown", but takes a missing ability as "no": so an
+ability is written where it is known, and a limit as soon as one half of it is.
+Source: https://opencode.ai/config.json, `provider.models`.
+"""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+from providers.values import value
+
+
+@value
+class ModelFacts:
+    """What is known of a model; None where nobody says. Prices in USD per million tokens."""
+
+    name: str
+    context: int | None = None
+    output_limit: int | None = None
+    vision: bool | None = None
+    tools: bool | None = None
+    reasoning: bool | None = None
+    json_output: bool | None = None
+    takes: Sequence[str] | None = None
+    input_price: Decimal | None = None
+    output_price: Decimal | None = None
+
+
+def describe_model(facts: ModelFacts) -> dict[str, Any]:
+    """The model's entry."""
+    described: dict[str, Any] = {"name": facts.name}
+    described |= _known(
+        attachment=facts.vision,
+        reasoning=facts.reasoning,
+        temperature=None if facts.takes is None else "temperature" in facts.takes,
+        tool_call=facts.tools,
+    )
+    if facts.vision is not None:
+        seen = ["text", "image"] if facts.vision else ["text"]
+        described["modalities"] = {"input": seen, "output": ["text"]}
+    if facts.context or facts.output_limit:
+        described["limit"] = {"context": facts.context or 0, "output": facts.output_limit or 0}
+    if facts.input_price is not None and facts.output_price is not None:
+        described["cost"] = {"input": float(facts.input_price), "output": float(facts.output_price)}
+    return described
+
+
+def _known(**abilities: bool | None) -> dict[str, bool]:
+    return {name: known for name, known in abilities.items() if known is not None}

@@ -1,0 +1,89 @@
+"""What `/v1/models` says of a model: what is known, in the fields that clients read."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from api.model_list import describe, find_model, list_models
+from providers.snapshot import Prices, Served
+
+
+def served(**fields: Any) -> Served:
+    values: dict[str, Any] = {
+        "provider_id": 1,
+        "provider_slug": "acme",
+        "provider_name": "Acme",
+        "model_id": "m",
+        "name": "M",
+        "alias": "",
+        "context": None,
+        "output_limit": None,
+        "first_seen": datetime(2026, 1, 1, tzinfo=UTC),
+        "prices": Prices(),
+    }
+    return Served(**values | fields)
+
+
+def test_all_that_is_known_is_listed() -> None:
+    """Limits in tokens, prices in USD for one token, as OpenRouter lists them."""
+    model = served(
+        context=204_800,
+        output_limit=131_072,
+        vision=True,
+        tools=True,
+        reasoning=False,
+        json_output=True,
+        takes=("temperature", "seed"),
+        prices=Prices(input=Decimal("0.6"), output=Decimal("2.2")),
+    )
+    assert describe(model, "acme/m") == {
+        "id": "acme/m",
+        "object": "model",
+        "created": 1767225600,
+        "owned_by": "acme",
+        "name": "M",
+        "context_length": 204_800,
+        "max_output_tokens": 131_072,
+        "architecture": {"input_modalities": ["text", "image"], "output_modalities": ["text"]},
+        "capabilities": {"vision": True, "tools": True, "reasoning": False, "json_output": True},
+        "supported_parameters": [
+            *("response_format", "seed", "structured_outputs"),
+            *("temperature", "tool_choice", "tools"),
+        ],
+        "pricing": {"prompt": "0.0000006", "completion": "0.0000022"},
+    }
+
+
+def test_what_is_unknown_is_left_out() -> None:
+    """A client reads a false as "no", and a list of parameters as a whole one."""
+    row = describe(served(takes=("temperature",)), "acme/m")
+    assert set(row) == {"id", "object", "created", "owned_by", "name"}
+
+
+def test_a_free_model_costs_nothing() -> None:
+    """Which is known, and not unknown."""
+    row = describe(served(prices=Prices(input=Decimal(0), output=Decimal(0))), "acme/m")
+    assert row["pricing"] == {"prompt": "0", "completion": "0"}
+
+
+@given(st.decimals(min_value=0, max_value=10_000, places=6))
+def test_a_price_for_one_token_is_exact(price: Decimal) -> None:
+    """No exponent and no rounding: programs multiply it."""
+    row = describe(served(prices=Prices(input=price, output=price)), "acme/m")
+    text = row["pricing"]["prompt"]
+    assert "E" not in text.upper()
+    assert Decimal(text) * 1_000_000 == price
+
+
+@pytest.mark.parametrize("name", ["acme/m", "fast"])
+def test_a_model_is_found_by_either_name(name: str) -> None:
+    """And listed by both."""
+    models = [served(alias="fast"), served(model_id="other")]
+    assert (found := find_model(models, name))
+    assert found["id"] == name
+    assert find_model(models, "acme/none") is None
+    assert [row["id"] for row in list_models(models)["data"]] == ["acme/m", "fast", "acme/other"]

@@ -1,0 +1,96 @@
+"""What the Connect page gives to copy, run as it is: by a shell, by Python, by OpenCode itself."""
+
+import base64
+import json
+import os
+import re
+import subprocess
+import sys
+from html import unescape
+from pathlib import Path
+
+import httpx
+import pytest
+from django.test import Client
+
+from providers.models import LanguageModel, Provider
+from tests import fakes
+from tests.api.conftest import Door
+from tests.clients import OpenCode
+
+# One transparent pixel.
+PIXEL = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+_SNIPPET = re.compile(r'aria-label="([^"]+)"><code>(.*?)</code>', re.DOTALL)
+
+
+def pasted(door: Door) -> dict[str, str]:
+    """The page's texts by their titles, as a browser at the running site sees them."""
+    client = Client()
+    client.force_login(door.user)
+    cookies = {name: morsel.value for name, morsel in client.cookies.items()}
+    page = httpx.get(f"{door.site.url}/connect/", cookies=cookies).text
+    return {title: unescape(text) for title, text in _SNIPPET.findall(page)}
+
+
+def run(door: Door, command: list[str], folder: Path) -> str:
+    """What a command prints in an empty folder, with the key in the environment."""
+    environment = {"PATH": os.environ["PATH"], "OPENCODE_WEB_KEY": door.secret}
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+def test_every_text_of_the_page_is_run_here(door: Door, acme: Provider) -> None:
+    """A new one needs a test of its own below."""
+    assert set(pasted(door)) == {"opencode.json", "curl", "Python"}
+
+
+def test_curl_gets_an_answer(door: Door, acme: Provider, tmp_path: Path) -> None:
+    """By any shell."""
+    printed = run(door, ["sh", "-c", pasted(door)["curl"]], tmp_path)
+    assert json.loads(printed)["choices"][0]["message"]["content"]
+
+
+def test_python_prints_the_answer(door: Door, acme: Provider, tmp_path: Path) -> None:
+    """With OpenAI's package and nothing of ours."""
+    script = tmp_path / "hello.py"
+    script.write_text(pasted(door)["Python"])
+    assert run(door, [sys.executable, "-I", str(script)], tmp_path).strip()
+
+
+@pytest.fixture
+def opencode(door: Door, acme: Provider, tmp_path: Path) -> OpenCode:
+    """The real client with the page's configuration."""
+    LanguageModel.objects.filter(provider=acme).update(
+        vision=True, tools=True, sources={"vision": "hand", "tools": "hand"}, alias="eyes"
+    )
+    made = OpenCode(tmp_path)
+    (tmp_path / "project").mkdir()
+    subprocess.run(["git", "init", "-q", str(tmp_path / "project")], check=True)
+    (tmp_path / "project" / "opencode.json").write_text(pasted(door)["opencode.json"])
+    (tmp_path / "pixel.png").write_bytes(PIXEL)
+    return made
+
+
+@pytest.mark.parametrize("name", ["acme/echo", "eyes"])
+def test_opencode_sends_a_picture(
+    door: Door, opencode: OpenCode, fake: fakes.Upstream, name: str, tmp_path: Path
+) -> None:
+    """The model is known to see, under each of its names; OpenCode drops pictures otherwise."""
+    Door.wait_for(lambda: "eyes" in door.models())
+    arguments = ("-m", f"opencode-web/{name}", "What is this?", "-f", str(tmp_path / "pixel.png"))
+    printed = opencode.run(*arguments, OPENCODE_WEB_KEY=door.secret)
+    assert '"type":"text"' in printed
+    parts = fake.requests[-1].body["messages"][-1]["content"]
+    assert "image_url" in {part["type"] for part in parts}
+    assert fake.requests[-1].body["tools"]
