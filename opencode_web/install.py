@@ -5,6 +5,8 @@ uv does it in a tenth of pip's time, so where it is not installed pip fetches it
 The locks are copied into the environment last: an interrupted install is seen, and begun anew.
 Byte code is not written here: that takes four times as long as the packages, and whatever is
 imported writes its own.
+A development environment holds a second one, `run`, made from requirements.txt alone: the programs
+that tests start run in it, so that a package which only the tests have is missed there.
 """
 
 import fcntl
@@ -18,6 +20,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+PROGRAMS = "run"
+"""The folder, in a development environment, of the one that programs under test run in."""
 LOCKS = {"run": "requirements.txt", "dev": "requirements-dev.txt"}
 SPACE = {"run": 1200 * 1024 * 1024, "dev": 2600 * 1024 * 1024}
 """Free bytes an install needs, downloads included."""
@@ -42,6 +46,12 @@ def is_complete(kind: str, environment: Path) -> bool:
 def wanted(kind: str, environment: Path) -> str:
     """A development environment stays one, whatever verb renews it."""
     return "dev" if (environment / "installed" / LOCKS["dev"]).exists() else kind
+
+
+def environments(kind: str, environment: Path) -> list[tuple[str, Path]]:
+    """What a kind consists of, each with its folder, in the order of making."""
+    made = [(kind, environment)]
+    return [*made, ("run", environment / PROGRAMS)] if kind == "dev" else made
 
 
 def install(kind: str, environment: Path) -> None:
@@ -86,7 +96,8 @@ def fill(kind: str, environment: Path) -> None:
 def find_uv(environment: Path) -> str | None:
     """The user's uv, or one that pip puts aside in the environment; none where that fails."""
     home = Path(os.environ.get("HOME", "/"))
-    aside = environment / "uv"
+    nested = environment.name == PROGRAMS
+    aside = (environment.parent if nested else environment) / "uv"
     for place in (shutil.which("uv"), home / ".local/bin/uv", home / ".cargo/bin/uv"):
         if place and _runs([str(place), "--version"]):
             return str(place)
@@ -148,8 +159,9 @@ def main(kind: str, environment: Path) -> int:
     folder = os.open(environment.parent, os.O_RDONLY)
     fcntl.flock(folder, fcntl.LOCK_EX)
     try:
-        if not is_complete(kind, environment):
-            install(kind, environment)
+        for each, place in environments(kind, environment):
+            if not is_complete(each, place):
+                install(each, place)
     except InstallFailed as exc:
         say(str(exc))
         return 1

@@ -23,6 +23,9 @@ def call_error(exc: BaseException) -> CallError:
         return ours
     if network := _network_cause(exc):
         return network
+    if package := _missing_package(exc):
+        said = f"LiteLLM needs the Python package {package} for this, and it is not installed."
+        return GatewayError(said, status=500, code="litellm_failed")
     status = _status(exc)
     if status is None or type(exc).__name__ in _OWN:
         # No answer of a provider has this shape: a bug, or an option LiteLLM does not know.
@@ -51,6 +54,12 @@ def _chain(exc: BaseException) -> Iterator[BaseException]:
 def _network_cause(exc: BaseException) -> CallError | None:
     """Refused, DNS, TLS and reset all look like a 500 from LiteLLM; the chain knows better."""
     return next((found for link in _chain(exc) if (found := network_error(link))), None)
+
+
+def _missing_package(exc: BaseException) -> str | None:
+    """LiteLLM imports in the middle of a call, and calls a failure of that the provider's."""
+    missing = (link for link in _chain(exc) if isinstance(link, ImportError))
+    return next((link.name or "of another version" for link in missing), None)
 
 
 def _status(exc: BaseException) -> int | None:

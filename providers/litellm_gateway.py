@@ -314,6 +314,8 @@ def _arguments(body: dict[str, Any]) -> dict[str, Any]:
         "api_key": upstream["api_key"] or "none",
         "extra_headers": upstream.get("headers") or {},
         "shared_session": sdk.session,
+        # LiteLLM's own MCP gateway is no part of this, and needs a package that is not here.
+        "_skip_mcp_handler": True,
         **({"client": sdk.handler} if _is_anthropic(upstream) else {}),
         "max_retries": 0,
         "num_retries": 0,

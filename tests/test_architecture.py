@@ -1,11 +1,12 @@
 """The rules of docs/architecture.md, asked of the code itself."""
 
 import subprocess
-import sys
 from pathlib import Path
 
 from django.conf import settings
 from django.utils.module_loading import import_string
+
+from tests.programs import PYTHON
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -22,7 +23,7 @@ def test_the_web_process_never_imports_litellm() -> None:
         "import sys, opencode_web.asgi, chat.runner, opencode_web.celery;"
         "sys.exit('litellm' in sys.modules)"
     )
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+    assert subprocess.run([PYTHON, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
 def test_no_module_outgrows_its_sentence() -> None:

@@ -27,6 +27,7 @@ from providers.errors import CallError, ErrorKind, PlanFailed
 from providers.models import LanguageModel
 from providers.types import AttemptRecord, Completed, ReasoningDelta, Usage
 from tests.chat.conftest import DONE, ROUTE, Script
+from tests.programs import PYTHON
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Make = Callable[..., Message]
@@ -386,7 +387,7 @@ async def test_postgres_away_at_the_beginning_is_waited_for(make_turn: Make) -> 
 
 def test_the_process_ends_on_sigterm() -> None:
     """Cleanly, and soon."""
-    command = [sys.executable, "manage.py", "runner"]
+    command = [PYTHON, "manage.py", "runner"]
     with subprocess.Popen(command, cwd=ROOT, env=on_this_database(), stderr=subprocess.PIPE) as it:
         assert it.stderr is not None
         line = it.stderr.readline()

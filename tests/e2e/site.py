@@ -6,7 +6,6 @@ Each part can be killed and started again by a test. Only processes started here
 import os
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ import httpx
 from django.conf import settings
 from django.db import connection
 
+from tests.programs import PYTHON
 from tests.upstreams.tethered import tethered
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -53,7 +53,7 @@ class Site:
         }
 
     def commands(self) -> Mapping[str, list[str]]:
-        python = sys.executable
+        python = PYTHON
         web = [python, "-m", "granian", "--interface", "asgi", "--loop", "uvloop", "--no-ws"]
         web += ["--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"]
         web += ["--backlog", "4096", "--backpressure", "4096", "--workers-kill-timeout", "2"]

@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -23,6 +22,7 @@ from providers.router import Call
 from providers.rules import RULES
 from providers.types import ChatMessage, ChatRequest, Completed, RouteTaken
 from tests import fakes
+from tests.programs import PYTHON
 from tests.upstreams.fixtures import free_port
 from tests.upstreams.tethered import tethered
 
@@ -44,7 +44,7 @@ class Process:
         environment = {**os.environ, "GATEWAY_URL": self.url, "GATEWAY_TOKEN": TOKEN}
         environment["PYTHONPATH"] = os.pathsep.join(self._paths)
         self._process = subprocess.Popen(
-            tethered([sys.executable, "manage.py", "gateway"]),
+            tethered([PYTHON, "manage.py", "gateway"]),
             env=environment,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -18,10 +18,11 @@ from django.conf import settings
 
 from opencode_web.databases import throw_away_home
 from opencode_web.preparing import static_stamp
+from tests.programs import PYTHON
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 ROOT = Path(__file__).resolve().parents[2]
-PROGRAM = (sys.executable, "-m", "opencode_web")
+PROGRAM = (PYTHON, "-m", "opencode_web")
 PARTS = {"beat", "gateway", "postgres", "runner", "valkey", "web", "worker"}
 NEW_OWNER = ("manage", "createsuperuser", "--noinput", "--username=alice", "--email=a@b.example")
 OURS = ("DATABASE_URL", "REDIS_URL", "SECRET_KEY", "ENCRYPTION_KEYS", "GATEWAY_URL", "PUBLIC_URL")
@@ -186,7 +187,7 @@ def test_unreachable_servers_hold_up_nothing_and_are_used_when_they_are_back(hom
             assert "(DATABASE_URL) cannot be used: nobody answers there." in run.printed
             assert "(REDIS_URL) cannot be reached." in run.printed
             assert run.page() == 200
-            program = [sys.executable, "-c", SERVERS, str(elsewhere)]
+            program = [PYTHON, "-c", SERVERS, str(elsewhere)]
             with subprocess.Popen(program, cwd=ROOT) as servers:
                 run.says("The database answers and is migrated.")
                 run.says("/setup/?token=")

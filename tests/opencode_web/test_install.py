@@ -64,11 +64,25 @@ def test_an_environment_is_made_once_from_the_hashed_lock(checkout: Path) -> Non
 def test_a_development_environment_serves_up_and_stays_one(checkout: Path) -> None:
     """`./dev up` after `./dev test` installs nothing, and a changed lock renews all of it."""
     make(checkout, "dev")
+    made = calls(checkout)
     make(checkout, "run")
-    assert len(calls(checkout)) == 1
+    assert calls(checkout) == made
     (checkout / "requirements.txt").write_text("run 2\n")
     make(checkout, "run")
     assert calls(checkout)[-1].endswith("/requirements-dev.txt")
+
+
+def test_programs_under_test_have_an_environment_of_their_own(checkout: Path) -> None:
+    """Made from requirements.txt alone, inside the development environment, and renewed with it."""
+    make(checkout, "dev")
+    assert [call.rpartition("/")[2] for call in calls(checkout)] == [
+        "requirements-dev.txt",
+        "requirements.txt",
+    ]
+    assert f"--python {checkout}/.venv/run/bin/python" in calls(checkout)[-1]
+    (checkout / "requirements.txt").write_text("run 2\n")
+    make(checkout, "dev")
+    assert len(calls(checkout)) == 4
 
 
 def test_an_interrupted_install_is_begun_anew(checkout: Path) -> None:

@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import subprocess
-import sys
 import time
 from contextlib import aclosing
 from dataclasses import asdict, replace
@@ -31,10 +30,13 @@ from providers.types import (
     UsageReport,
 )
 from tests import fakes
+from tests.programs import PYTHON
 from tests.providers.tested import answering
 from tests.upstreams.fixtures import GatewayProcess, free_port
 
 ASKED = ChatRequest(messages=(ChatMessage(role="user", content="hello world"),))
+FUNCTION = {"name": "ls", "parameters": {"type": "object", "properties": {}}}
+TOOLS = [{"type": "function", "function": FUNCTION}]
 
 
 @pytest.fixture
@@ -58,9 +60,9 @@ def asking(target: Target, model: str, prefix: str = "openai", **upstream: Any) 
     return replace(target, model=model, upstream=changed)
 
 
-async def events(target: Target) -> list[ClientEvent]:
+async def events(target: Target, request: ChatRequest = ASKED) -> list[ClientEvent]:
     try:
-        async with aclosing(gateway.stream(target, ASKED)) as reads:
+        async with aclosing(gateway.stream(target, request)) as reads:
             return [event async for events in reads for event in events]
     finally:
         await http.close()
@@ -82,6 +84,16 @@ async def test_an_answer_comes_through_litellm(target: Target, prefix: str) -> N
 async def test_a_long_answer_arrives_exactly(target: Target) -> None:
     """Markdown in pieces that cut words, whole at the end."""
     assert text(await events(asking(target, "markdown"))) == fakes.MARKDOWN
+
+
+@pytest.mark.parametrize("prefix", ["openai", "anthropic"])
+async def test_a_request_with_tools_comes_through_litellm(
+    target: Target, fake: fakes.Upstream, prefix: str
+) -> None:
+    """As every coding client sends it."""
+    found = await events(asking(target, "tools", prefix), replace(ASKED, options={"tools": TOOLS}))
+    assert Finish(reason="tool_calls") in found
+    assert "ls" in str(fake.requests[-1].body["tools"])
 
 
 @pytest.mark.parametrize(
@@ -381,7 +393,7 @@ KINDS = {
 def ran(code: str) -> Any:
     """What a process of its own prints last, as JSON."""
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=90, check=False
+        [PYTHON, "-c", code], capture_output=True, text=True, timeout=90, check=False
     )
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout.splitlines()[-1])
@@ -414,7 +426,7 @@ def test_the_process_is_up_at_once_says_nothing_and_ends_at_once(tmp_path: Path)
     token = "a-token-of-this-test"
     began = time.monotonic()
     process = subprocess.Popen(
-        [sys.executable, "manage.py", "gateway"],
+        [PYTHON, "manage.py", "gateway"],
         env={**os.environ, "GATEWAY_URL": url, "GATEWAY_TOKEN": token},
         stdout=log.open("wb"),
         stderr=subprocess.STDOUT,
@@ -453,7 +465,7 @@ def test_the_process_is_up_at_once_says_nothing_and_ends_at_once(tmp_path: Path)
 def test_without_a_token_the_process_does_not_start() -> None:
     """One sentence names the variable and shows an example."""
     refused = subprocess.run(
-        [sys.executable, "manage.py", "gateway"],
+        [PYTHON, "manage.py", "gateway"],
         env={**os.environ, "GATEWAY_TOKEN": ""},
         capture_output=True,
         text=True,

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ import httpx
 import pytest
 
 from tests import fakes
+from tests.programs import PYTHON
 from tests.upstreams.behaviours import CATALOGUE
 from tests.upstreams.faults import FAULTS
 from tests.upstreams.litellm_proxy import Proxy
@@ -42,7 +42,7 @@ def gateway_process() -> Iterator[GatewayProcess]:
     """`manage.py gateway`, from the moment when LiteLLM is imported."""
     made = GatewayProcess(url=f"http://127.0.0.1:{free_port()}", token="gateway-test-token-012345")
     process = subprocess.Popen(
-        [sys.executable, "manage.py", "gateway"],
+        [PYTHON, "manage.py", "gateway"],
         env={**os.environ, "GATEWAY_URL": made.url, "GATEWAY_TOKEN": made.token},
         start_new_session=True,
     )
