@@ -15,6 +15,8 @@ ADVICE: Mapping[ErrorKind, str] = {
     ErrorKind.QUOTA: "The account has no credit left, or its plan does not cover this."
     " Check the account, or pick another provider.",
     ErrorKind.AUTH: "Authentication failed - check the provider's API key.",
+    ErrorKind.PERMISSION: "The provider refused this model or this prompt for its key."
+    " Pick another model, or change the prompt.",
     ErrorKind.REQUEST: "The provider does not accept this request. Pick another model,"
     " or shorten the conversation.",
     ErrorKind.GATEWAY: "Check the gateway's address and key on the provider's page.",

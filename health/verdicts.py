@@ -8,8 +8,9 @@ from providers.records import PROBE_SAYS_NOTHING
 
 GOOD = Q(outcome="ok")
 STOPPED = Q(outcome=ErrorKind.STOPPED)
-# A wrong request is the caller's doing, and a probe may be refused where a chat is not.
-SAYS_NOTHING = Q(outcome=ErrorKind.REQUEST) | Q(
+# A wrong request is the caller's doing, a 403 is about one model or prompt, and a probe may be
+# refused where a chat is not.
+SAYS_NOTHING = Q(outcome__in=[ErrorKind.REQUEST, ErrorKind.PERMISSION]) | Q(
     purpose=Purpose.PROBE, outcome__in=sorted(PROBE_SAYS_NOTHING)
 )
 BAD = ~(GOOD | STOPPED | SAYS_NOTHING)

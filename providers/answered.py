@@ -72,11 +72,27 @@ def no_key(e: Evidence) -> Diagnosis:
 
 
 def forbidden(e: Evidence) -> Diagnosis:
+    if e.step != "chat":
+        return Diagnosis(
+            title=AUTH,
+            cause=f"The key is known, but may not do this (403): {said(e)}",
+            advice="Look at the key's rights, the account's region and its organisation at the"
+            " provider; a new key alone rarely helps.",
+        )
     return Diagnosis(
-        title=AUTH,
-        cause=f"The key is known, but may not do this (403): {said(e)}",
-        advice="Look at the key's rights, the account's region and its organisation at the"
-        " provider; a new key alone rarely helps.",
+        title="Permission denied",
+        cause=f"This key may not use {e.model_id or 'this model'} (403): {said(e)}",
+        advice="Pick another model, or look at the key's rights at the provider. Other models of"
+        " this key are not affected.",
+    )
+
+
+def moderated(e: Evidence) -> Diagnosis:
+    return Diagnosis(
+        title="The prompt was refused",
+        cause=f"The provider's moderation refused this prompt (403): {said(e)}",
+        advice="Change the prompt, or pick a model without moderation. Other requests are not"
+        " affected.",
     )
 
 

@@ -43,6 +43,7 @@ WEIGHTS: dict[ErrorKind, Weight] = {
     ErrorKind.RATE_LIMIT: Weight.RESTS,
     ErrorKind.QUOTA: Weight.SET_ASIDE,
     ErrorKind.AUTH: Weight.SET_ASIDE,
+    ErrorKind.PERMISSION: Weight.NOTHING,
     ErrorKind.REQUEST: Weight.NOTHING,
     ErrorKind.GATEWAY: Weight.COUNTS,
     ErrorKind.STOPPED: Weight.NOTHING,

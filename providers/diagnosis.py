@@ -9,7 +9,7 @@ from typing import Literal
 
 from providers import addresses, answered, routing, summary, unreached
 from providers.causes import Diagnosis, Evidence, Words
-from providers.errors import CallError, ErrorKind
+from providers.errors import MODERATED, CallError, ErrorKind
 from providers.types import Method
 from providers.values import value
 
@@ -145,7 +145,9 @@ def _beside_a_chat(e: Evidence) -> bool:
 
 
 # What no tidier address would mend.
-_OTHERWISE = frozenset({ErrorKind.AUTH, ErrorKind.QUOTA, ErrorKind.RATE_LIMIT})
+_OTHERWISE = frozenset(
+    {ErrorKind.AUTH, ErrorKind.PERMISSION, ErrorKind.QUOTA, ErrorKind.RATE_LIMIT}
+)
 
 
 def _is_untidy(e: Evidence) -> bool:
@@ -187,7 +189,8 @@ _RULES: tuple[tuple[Condition, Words], ...] = (
     (_all(_status(404), _lists_models), answered.model_missing),
     (_status(404, 405), unreached.not_found),
     (_all(_is(ErrorKind.AUTH), _needs_key), answered.no_key),
-    (_all(_is(ErrorKind.AUTH), _status(403)), answered.forbidden),
+    (_is(ErrorKind.PERMISSION, MODERATED), answered.moderated),
+    (_is(ErrorKind.PERMISSION), answered.forbidden),
     (_is(ErrorKind.AUTH), answered.unauthorised),
     (_is(ErrorKind.QUOTA), answered.quota),
     (_is(ErrorKind.RATE_LIMIT), answered.rate_limit),

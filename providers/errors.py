@@ -31,6 +31,7 @@ class ErrorKind(StrEnum):
     RATE_LIMIT = "rate_limit"
     QUOTA = "quota"
     AUTH = "auth"
+    PERMISSION = "permission"
     REQUEST = "request"
     GATEWAY = "gateway"
     STOPPED = "stopped"
@@ -141,6 +142,9 @@ def restored[T: CallError](fields: Mapping[str, Any], kind: type[T]) -> T:
     )
 
 
+# A prompt that the vendor's moderation refused: OpenRouter's 403 gives nothing but the reasons.
+MODERATED = "moderated"
+
 # Body codes that say more than the status: the vendors' own, which their presets list, and those of
 # the two formats. A code tells its vendor, so all are known everywhere: a proxy passes them on.
 _BY_CODE: Mapping[str, ErrorKind] = {
@@ -156,9 +160,11 @@ _BY_CODE: Mapping[str, ErrorKind] = {
     "invalid_api_key": ErrorKind.AUTH,
     "context_length_exceeded": ErrorKind.REQUEST,
     "content_filter": ErrorKind.REQUEST,
+    # OpenRouter: https://openrouter.ai/docs/api-reference/errors
+    MODERATED: ErrorKind.PERMISSION,
     # Anthropic: https://docs.anthropic.com/en/api/errors
     "authentication_error": ErrorKind.AUTH,
-    "permission_error": ErrorKind.AUTH,
+    "permission_error": ErrorKind.PERMISSION,
     "rate_limit_error": ErrorKind.RATE_LIMIT,
     "overloaded_error": ErrorKind.OVERLOADED,
     "invalid_request_error": ErrorKind.REQUEST,
@@ -169,7 +175,7 @@ _GENERIC = frozenset({"invalid_request_error"})
 _BY_STATUS: Mapping[int, ErrorKind] = {
     401: ErrorKind.AUTH,
     402: ErrorKind.QUOTA,
-    403: ErrorKind.AUTH,
+    403: ErrorKind.PERMISSION,
     408: ErrorKind.TIMEOUT,
     429: ErrorKind.RATE_LIMIT,
     503: ErrorKind.OVERLOADED,
@@ -201,8 +207,17 @@ def error_fields(body: object) -> tuple[str, str]:
         return "", error
     if not isinstance(error, Mapping):
         return "", ""
+    if _is_moderation(error.get("metadata")):
+        return MODERATED, str(error.get("message") or "")
     code, named = str(error.get("code") or ""), str(error.get("type") or "")
     # LiteLLM and OpenRouter repeat the status as the code: then the type says more, if it is there.
     if not code or (named and code.isdigit() and 400 <= int(code) < 600):
         code = named
     return code, str(error.get("message") or "")
+
+
+def _is_moderation(metadata: object) -> bool:
+    """Whether an error's metadata is that of OpenRouter's moderation."""
+    return isinstance(metadata, Mapping) and bool(
+        metadata.get("flagged_input") or metadata.get("reasons")
+    )

@@ -26,7 +26,13 @@ from providers.values import value
 
 # What a probe reports without a verdict on the route: its listing may need other rights than chat.
 PROBE_SAYS_NOTHING = frozenset(
-    {ErrorKind.AUTH, ErrorKind.QUOTA, ErrorKind.RATE_LIMIT, ErrorKind.REQUEST}
+    {
+        ErrorKind.AUTH,
+        ErrorKind.PERMISSION,
+        ErrorKind.QUOTA,
+        ErrorKind.RATE_LIMIT,
+        ErrorKind.REQUEST,
+    }
 )
 
 

@@ -203,7 +203,7 @@ class Road(Walked):
             self._tell("auth", "ok", "The key is accepted" if has_key else "No key is needed")
 
     def _no_answer(self, answer: Answer, error: CallError, listed: _Listing) -> None:
-        if _is_refusal(error):
+        if _is_refusal(error) and (error.kind != ErrorKind.PERMISSION or listed.refused):
             self._fail("auth", error, answer.ms, answer.exchange)
             return self._skip_rest("The key was refused.")
         self._fail("chat", error, answer.ms, answer.exchange)
@@ -231,4 +231,4 @@ def chat_model(ids: Sequence[str]) -> str:
 def _is_refusal(error: CallError) -> bool:
     """Whether it was the key, the provider's or the gateway's own, that was not taken."""
     refused = error.kind == ErrorKind.GATEWAY and error.status in (400, 401, 403)
-    return error.kind == ErrorKind.AUTH or refused
+    return error.kind in (ErrorKind.AUTH, ErrorKind.PERMISSION) or refused

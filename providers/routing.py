@@ -230,7 +230,9 @@ def fallback_reason(planned: PlannedRoute, failed: AttemptRecord) -> str:
 _ANY_ROUTE = frozenset(
     {ErrorKind.NETWORK, ErrorKind.TIMEOUT, ErrorKind.PROVIDER, ErrorKind.GATEWAY}
 )
-_OTHER_KEY = frozenset({ErrorKind.RATE_LIMIT, ErrorKind.QUOTA, ErrorKind.AUTH})
+_OTHER_KEY = frozenset(
+    {ErrorKind.RATE_LIMIT, ErrorKind.QUOTA, ErrorKind.AUTH, ErrorKind.PERMISSION}
+)
 
 
 def may_help(error: CallError, failed: RouteState, other: RouteState) -> bool:
@@ -272,6 +274,7 @@ def repeat_after(error: CallError, rules: Rules = RULES) -> float | None:
 _USEFULNESS = (
     ErrorKind.AUTH,
     ErrorKind.QUOTA,
+    ErrorKind.PERMISSION,
     ErrorKind.REQUEST,
     ErrorKind.RATE_LIMIT,
     ErrorKind.OVERLOADED,
@@ -296,6 +299,7 @@ _WORDS = {
     ErrorKind.RATE_LIMIT: "rate limit",
     ErrorKind.QUOTA: "used-up balance or plan",
     ErrorKind.AUTH: "refused key",
+    ErrorKind.PERMISSION: "missing permission",
     ErrorKind.REQUEST: "refused request",
     ErrorKind.GATEWAY: "gateway error",
     ErrorKind.STOPPED: "stop",

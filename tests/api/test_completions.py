@@ -277,6 +277,7 @@ def test_a_failure_is_not_kept(door: Door, fake: fakes.Upstream) -> None:
         ("400", openai.BadRequestError, 400),
         ("too-long", openai.BadRequestError, 400),
         ("401", openai.PermissionDeniedError, 403),
+        ("403", openai.PermissionDeniedError, 403),
         ("402", openai.APIStatusError, 402),
         ("429-long", openai.RateLimitError, 429),
         ("500", openai.InternalServerError, 502),

@@ -58,6 +58,13 @@ def test_the_providers_refused_key_is_not_the_callers() -> None:
     assert refusal(error, "Acme").status == 403
 
 
+def test_a_refused_model_or_prompt_is_not_a_refused_key() -> None:
+    """Clients and operators tell them apart by type."""
+    error = CallError(ErrorKind.PERMISSION, "Not this model.", status=403)
+    answer = refusal(error, "Acme")
+    assert (answer.status, answer.type, answer.code) == (403, "permission_error", "permission")
+
+
 @pytest.mark.parametrize(
     ("status", "told"), [(400, 400), (404, 404), (413, 413), (422, 422), (418, 400), (None, 400)]
 )

@@ -44,6 +44,7 @@ def test_every_kind_of_error_has_a_weight() -> None:
         (PROVEN, ErrorKind.RATE_LIMIT, 1, State.OPEN),
         (PROVEN, ErrorKind.AUTH, 1, State.OPEN),
         (PROVEN, ErrorKind.QUOTA, 1, State.OPEN),
+        (PROVEN, ErrorKind.PERMISSION, 50, State.CLOSED),
         (PROVEN, ErrorKind.REQUEST, 50, State.CLOSED),
         (PROVEN, ErrorKind.STOPPED, 50, State.CLOSED),
         (PROVEN, ErrorKind.GATEWAY, 5, State.OPEN),

@@ -7,7 +7,7 @@ import pytest
 from providers import causes, diagnosis
 from providers.causes import Diagnosis, Evidence
 from providers.diagnosis import Road
-from providers.errors import CallError, ErrorKind, GatewayError
+from providers.errors import MODERATED, CallError, ErrorKind, GatewayError
 from providers.types import Method
 
 GENERAL = "https://api.z.ai/api/paas/v4"
@@ -63,7 +63,8 @@ def test_the_same_code_elsewhere_is_a_used_up_balance() -> None:
     ("kind", "status", "code", "title"),
     [
         (ErrorKind.AUTH, 401, "", "Authentication failed - check API key"),
-        (ErrorKind.AUTH, 403, "", "Authentication failed - check API key"),
+        (ErrorKind.PERMISSION, 403, "", "Permission denied"),
+        (ErrorKind.PERMISSION, 403, MODERATED, "The prompt was refused"),
         (ErrorKind.NETWORK, None, "dns", "Network error - check endpoint and connection"),
         (ErrorKind.NETWORK, None, "tls", "Network error - check endpoint and connection"),
         (ErrorKind.NETWORK, None, "reset", "Network error - check endpoint and connection"),

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from aiohttp import http_exceptions
 
-from providers.errors import CallError, ErrorKind, classify, error_fields
+from providers.errors import MODERATED, CallError, ErrorKind, classify, error_fields
 from providers.http_errors import FOREIGN, map_error, mapped_errors
 
 
@@ -132,7 +132,7 @@ def test_nothing_of_the_exception_is_repeated() -> None:
     [
         (401, "", ErrorKind.AUTH),
         (402, "", ErrorKind.QUOTA),
-        (403, "", ErrorKind.AUTH),
+        (403, "", ErrorKind.PERMISSION),
         (404, "", ErrorKind.REQUEST),
         (404, "model_not_found", ErrorKind.REQUEST),
         (408, "", ErrorKind.TIMEOUT),
@@ -159,7 +159,10 @@ def test_nothing_of_the_exception_is_repeated() -> None:
         (200, "who knows", ErrorKind.PROVIDER),
         # OpenAI's type of a request without a key, where the code is null
         (401, "invalid_request_error", ErrorKind.AUTH),
-        (403, "invalid_request_error", ErrorKind.AUTH),
+        (403, "invalid_request_error", ErrorKind.PERMISSION),
+        (403, "permission_error", ErrorKind.PERMISSION),
+        (403, MODERATED, ErrorKind.PERMISSION),
+        (403, "invalid_api_key", ErrorKind.AUTH),
         (429, "invalid_request_error", ErrorKind.RATE_LIMIT),
         (500, "invalid_request_error", ErrorKind.PROVIDER),
         (400, "invalid_request_error", ErrorKind.REQUEST),
@@ -190,3 +193,12 @@ def test_status_and_code_decide(status: int | None, code: str, kind: ErrorKind) 
 def test_error_bodies_of_every_shape_are_read(body: object, fields: tuple[str, str]) -> None:
     """OpenAI's, Anthropic's, Z.ai's, Ollama's, and what is none."""
     assert error_fields(body) == fields
+
+
+def test_a_moderated_prompt_is_known_by_the_shape_of_its_error() -> None:
+    """OpenRouter repeats the status as the code: its metadata is all there is to go by."""
+    metadata = {"reasons": ["violence"], "flagged_input": "...", "provider_name": "OpenAI"}
+    error = {"code": 403, "message": "Your input was flagged.", "metadata": metadata}
+    assert error_fields({"error": error}) == (MODERATED, "Your input was flagged.")
+    forbidden = error | {"metadata": {"provider_name": "OpenAI"}}
+    assert error_fields({"error": forbidden}) == ("403", "Your input was flagged.")

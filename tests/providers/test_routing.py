@@ -160,6 +160,7 @@ OWN_KEY = replace(GATEWAY, own_key=True)
         (ErrorKind.RATE_LIMIT, False, True),
         (ErrorKind.QUOTA, False, True),
         (ErrorKind.AUTH, False, True),
+        (ErrorKind.PERMISSION, False, True),
         (ErrorKind.REQUEST, False, False),
     ],
 )

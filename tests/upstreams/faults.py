@@ -45,6 +45,7 @@ SIMPLE_FAULTS = {
     "truncated-at-once": Plan(end="truncate"),
     "400": Plan(status=400, code="invalid_value", message="max_tokens is too large."),
     "401": Plan(status=401, code="invalid_api_key", message="Incorrect API key provided."),
+    "403": Plan(status=403, code="forbidden_model", message="This key may not use this model."),
     "402": Plan(
         status=402, code="insufficient_quota", message="Insufficient credits. Add more to go on."
     ),
