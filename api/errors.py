@@ -120,6 +120,7 @@ def refusal(error: CallError, provider: str, attempts: tuple[Tried, ...] = ()) -
         _message(error, provider, attempts),
         type=rule.type,
         code=error.code or error.kind.value,
+        param=error.param or None,
         headers=retry_after(error.retry_after),
         attempts=attempts,
     )

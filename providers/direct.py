@@ -10,12 +10,12 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from types import TracebackType
 from typing import Any
 
-from providers import anthropic_wire, http, listing, sse, transcript, wire
+from providers import anthropic_wire, http, listing, sse, wire
 from providers.errors import CallError, ErrorKind, TruncatedError, classify, error_fields
 from providers.http_errors import mapped_errors
+from providers.redaction import redacted_errors
 from providers.types import (
     ChatRequest,
     ClientEvent,
@@ -63,7 +63,7 @@ async def fetch_models(target: Target, url: str) -> list[FoundModel]:
     patience = http.Patience(target.timeouts)
     if target.kind == Kind.ANTHROPIC:
         url += "?limit=1000"
-    with nothing_secret(target):
+    with redacted_errors(target):
         async with http.opened("GET", url, headers=headers(target), patience=patience) as response:
             await refuse_failure(response, patience)
             return listing.found_models(await read_json(response, patience))
@@ -81,24 +81,6 @@ def headers(target: Target) -> dict[str, str]:
     return sent | {str(name).lower(): str(value) for name, value in target.headers.items()}
 
 
-class nothing_secret:
-    """Takes the keys and header values out of an error's words: some upstreams repeat them."""
-
-    def __init__(self, target: Target) -> None:
-        self._target = target
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
-    ) -> None:
-        if not isinstance(exc, CallError):
-            return
-        exc.message = transcript.redacted(exc.message, self._target.secrets)
-        exc.args = (exc.message,)
-
-
 async def exchange(
     target: Target,
     url: str,
@@ -112,7 +94,7 @@ async def exchange(
     """
     patience = http.Patience(target.timeouts, whole=not body.get("stream"))
     answer = _Answer(reader, patience)
-    with within, nothing_secret(target):
+    with within, redacted_errors(target):
         async with http.opened(
             "POST", url, headers=headers(target), body=body, patience=patience
         ) as response:

@@ -17,6 +17,7 @@ from django.utils import timezone
 from providers import database, direct, flags, gateway, http
 from providers.errors import CallError
 from providers.models import Gateway, GatewayCheck, Provider, Route, read_flags
+from providers.redaction import redact_line, redacted_errors, secrets_of
 from providers.types import Json, Kind, Method, Target, Timeouts
 from providers.values import value
 
@@ -24,6 +25,7 @@ log = logging.getLogger(__name__)
 
 PATIENCE = 5.0  # seconds for each of its answers
 CHECK_FRESH = timedelta(minutes=5)  # how long what a gateway said is believed
+LONGEST_VERSION = 50  # characters
 LISTED = 200  # models of a gateway that are kept by name
 AT_ONCE = 8  # gateways asked at the same time
 _TIMES = Timeouts(connect=3.0, first_token=PATIENCE, silence=PATIENCE, total=PATIENCE)
@@ -157,7 +159,7 @@ def keep(endpoint: Endpoint, seen: Look, now: datetime) -> GatewayCheck:
         "state": seen.state,
         "problem": _clean(seen.problem)[:300],
         "ms": seen.ms,
-        "version": _clean(seen.version)[:50],
+        "version": _clean(seen.version)[:LONGEST_VERSION],
         "serves": len(seen.models),
         "listed": [_clean(each) for each in seen.models[:LISTED]],
         "vendors": [_clean(each) for each in seen.vendors],
@@ -206,9 +208,10 @@ async def _version(target: Target) -> str:
     base = gateway.base_url(target).removesuffix("/v1")
     for path in ("/health/readiness/details", "/health/readiness"):
         with suppress(CallError):
-            told = await _json(f"{base}{path}", direct.headers(target))
+            with redacted_errors(target):
+                told = await _json(f"{base}{path}", direct.headers(target))
             if version := told.get("litellm_version"):
-                return str(version)
+                return redact_line(str(version), secrets_of(target), LONGEST_VERSION)
     return ""
 
 

@@ -40,7 +40,8 @@ class ErrorKind(StrEnum):
 class CallError(Exception):
     """One call that failed. `message` is safe to show: no key, no header, no request text.
 
-    `retry_after` is in seconds; `sent` says whether the upstream may have seen the request.
+    `param` names the field of the request that was refused, as the upstream does. `retry_after` is
+    in seconds; `sent` says whether the upstream may have seen the request.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class CallError(Exception):
         *,
         status: int | None = None,
         code: str = "",
+        param: str = "",
         retry_after: float | None = None,
         sent: bool = True,
     ) -> None:
@@ -58,6 +60,7 @@ class CallError(Exception):
         self.message = message
         self.status = status
         self.code = code
+        self.param = param
         self.retry_after = retry_after
         self.sent = sent
 
@@ -115,6 +118,7 @@ class PlanFailed(CallError):
             best.message,
             status=best.status,
             code=best.code,
+            param=best.param,
             retry_after=best.retry_after,
         )
         self.attempts = attempts
@@ -127,6 +131,7 @@ def told(error: CallError) -> dict[str, Any]:
         "message": error.message,
         "status": error.status,
         "code": error.code,
+        "param": error.param,
         "retry_after": error.retry_after,
     }
 
@@ -138,6 +143,7 @@ def restored[T: CallError](fields: Mapping[str, Any], kind: type[T]) -> T:
         fields["message"],
         status=fields["status"],
         code=fields["code"],
+        param=fields.get("param") or "",
         retry_after=fields["retry_after"],
     )
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from providers import direct, errors, http, listing, wire
 from providers.errors import CallError, ErrorKind, GatewayError
+from providers.redaction import redacted_errors
 from providers.types import ChatRequest, ClientEvent, FoundModel, Json, Kind, Target, Upstream
 
 # Failures of the connection to the gateway itself: before it said a word, and in the middle.
@@ -49,7 +50,8 @@ def stream(target: Target, request: ChatRequest) -> AsyncGenerator[list[ClientEv
         body |= {"model": target.upstream.litellm_model, "upstream": asdict(target.upstream)}
         target = _watched(target)
     url = f"{base_url(target)}/chat/completions"
-    return direct.exchange(target, url, body, _events, sorted_errors(target))
+    reader = wire.events if target.upstream is None else _events
+    return direct.exchange(target, url, body, reader, sorted_errors(target))
 
 
 async def list_models(target: Target) -> list[FoundModel]:
@@ -64,14 +66,15 @@ async def list_models(target: Target) -> list[FoundModel]:
 async def _upstream_models(target: Target, upstream: Upstream, url: str) -> list[FoundModel]:
     patience = http.Patience(target.timeouts)
     body = {"upstream": asdict(upstream)}
-    async with http.opened(
-        "POST", url, headers=direct.headers(target), body=body, patience=patience
-    ) as response:
-        await direct.refuse_failure(response, patience)
-        payload = await direct.read_json(response, patience)
-    if isinstance(payload, dict) and payload.get("error"):
-        raise restored(payload["error"])
-    return listing.found_models(payload)
+    with redacted_errors(target):
+        async with http.opened(
+            "POST", url, headers=direct.headers(target), body=body, patience=patience
+        ) as response:
+            await direct.refuse_failure(response, patience)
+            payload = await direct.read_json(response, patience)
+        if isinstance(payload, dict) and payload.get("error"):
+            raise restored(payload["error"])
+        return listing.found_models(payload)
 
 
 def _watched(target: Target) -> Target:

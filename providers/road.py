@@ -14,6 +14,7 @@ from aiohappyeyeballs import AddrInfoType
 
 from providers import addresses, gateway, listing, probes, probing, reaching, short_chat
 from providers.errors import CallError, ErrorKind
+from providers.redaction import secrets_of
 from providers.short_chat import Answer
 from providers.stages import STAGES, Draft, Stage, StageName, StageState, Walked, remark, told_by
 from providers.transcript import Exchange, Recorder
@@ -140,7 +141,7 @@ class Road(Walked):
         self._tell("auth", "running")
         self._tell("models", "running")
         self._begins()
-        with Recorder(self._target.secrets).listening() as recorder:
+        with Recorder(secrets_of(self._target)).listening() as recorder:
             found, error = await probing.catalogue(self._target)
         ms = probing.ms_since(self.began)
         listed = _Listing(found=found, error=error, exchange=recorder.exchange, ms=ms)

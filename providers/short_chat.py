@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from providers import router
 from providers.errors import CallError
+from providers.redaction import secrets_of
 from providers.transcript import Exchange, Recorder
 from providers.types import (
     ChatMessage,
@@ -85,7 +86,7 @@ async def once(
 ) -> Answer:
     """The same in one call, whatever becomes of it."""
     answer, began = Answer(), time.monotonic()
-    with Recorder(target.secrets).listening() as recorder:
+    with Recorder(secrets_of(target)).listening() as recorder:
         try:
             async with aclosing(router.client(target, request)) as events:
                 async for event in events:

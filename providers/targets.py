@@ -47,6 +47,7 @@ def target(
             model=model_id,
             timeouts=times,
             headers=_headers(reached),
+            account_secrets=_secrets(reached),
         )
     endpoint = reached.endpoint if endpoint is None else endpoint
     return Target(
@@ -57,7 +58,14 @@ def target(
         model=model_id,
         timeouts=times,
         upstream=None if endpoint else _upstream(reached, model_id),
+        account_secrets=_secrets(reached),
     )
+
+
+def _secrets(reached: Connection) -> tuple[str, ...]:
+    """Every key and header value of the provider and its gateways."""
+    keys = (reached.api_key, reached.gateway_api_key, *reached.spares.values())
+    return tuple(filter(None, map(str.strip, (*keys, *map(str, reached.headers.values())))))
 
 
 def _gateway_key(reached: Connection, endpoint: str) -> str:

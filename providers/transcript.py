@@ -10,13 +10,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Self
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import urlsplit, urlunsplit
 
+from providers.redaction import HIDDEN, longest_spelling, redact
 from providers.values import value
 
 MOST_BODY = 2048  # bytes of a body that are shown
-SHORTEST_SECRET = 4  # characters: a shorter one would hide ordinary words
-HIDDEN = "[hidden]"
 
 # A rate limit counts tokens, which are no secret; the last two tell where a proxy's provider is.
 _SECRET_NAME = re.compile(
@@ -24,20 +23,6 @@ _SECRET_NAME = re.compile(
 )
 
 recording: ContextVar["Recorder | None"] = ContextVar("recording", default=None)
-
-
-def redacted(text: str, secrets: Iterable[str]) -> str:
-    """The text without these secrets, also as JSON or an address would spell them."""
-    for secret in sorted(secrets, key=len, reverse=True):
-        if len(secret) >= SHORTEST_SECRET:
-            for spelled in _spellings(secret):
-                text = text.replace(spelled, HIDDEN)
-    return text
-
-
-def _spellings(secret: str) -> set[str]:
-    in_json = json.dumps(secret)[1:-1]
-    return {secret, in_json, in_json.replace("/", "\\/"), quote(secret, safe="")}
 
 
 @value
@@ -78,7 +63,7 @@ class Recorder:
 
     def __init__(self, secrets: Iterable[str]) -> None:
         self._secrets = frozenset(secrets)
-        self._longest = max((len(s) for each in self._secrets for s in _spellings(each)), default=0)
+        self._longest = longest_spelling(self._secrets)
         self._asked = ""
         self._sent = ""
         self._status: int | None = None
@@ -133,15 +118,16 @@ class Recorder:
 
     def _shown(self, headers: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
         for name, said in headers:
+            shown = self._clean(name)
             if _SECRET_NAME.search(name):
-                yield name, HIDDEN
+                yield shown, HIDDEN
             elif name.lower() in ("location", "content-location"):
-                yield name, self._clean(_plain(said))
+                yield shown, self._clean(_plain(said))
             else:
-                yield name, self._clean(said)[:500]
+                yield shown, self._clean(said)[:500]
 
     def _clean(self, text: str) -> str:
-        return redacted(text, self._secrets)
+        return redact(text, self._secrets)
 
 
 def _without_keys(body: object) -> object:

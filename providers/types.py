@@ -84,7 +84,8 @@ class Upstream:
 class Target:
     """One attempt's destination: where, how, with which key, for which model, how patiently.
 
-    `upstream` is set only where the destination is our own gateway process.
+    `upstream` is set only where the destination is our own gateway process. `account_secrets` are
+    the provider's other keys: they are not sent, but a gateway may hold and repeat them.
     """
 
     method: Method
@@ -95,13 +96,15 @@ class Target:
     timeouts: Timeouts
     headers: Json = field(default_factory=dict, repr=False)
     upstream: Upstream | None = None
+    account_secrets: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def secrets(self) -> frozenset[str]:
         """Its keys and header values: what no text about a call may repeat."""
         held = (self, self.upstream) if self.upstream else (self,)
         keys = {each.api_key.strip() for each in held}
-        return frozenset(keys | {str(v) for each in held for v in each.headers.values()})
+        values = {str(v) for each in held for v in each.headers.values()}
+        return frozenset(keys | values).union(self.account_secrets)
 
 
 @value

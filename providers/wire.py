@@ -179,9 +179,8 @@ def reset_after(text: str, now: datetime) -> float | None:
 
 
 def sentence(kind: ErrorKind, text: str) -> str:
-    """A provider's own words, cut to a length a card can show; ours where it said nothing."""
-    text = " ".join(text.split())
-    return text[:280] if text else f"The provider answered with an error ({kind})."
+    """A provider's own message on one line; ours where it sent none. `redaction` cuts it."""
+    return " ".join(text.split()) or f"The provider answered with an error ({kind})."
 
 
 def usage(reported: Json) -> Usage:

@@ -13,6 +13,7 @@ import pytest
 
 from providers import direct
 from providers.errors import CallError, ErrorKind, TruncatedError
+from providers.redaction import redacted_errors
 from providers.types import (
     ChatMessage,
     ChatRequest,
@@ -265,7 +266,7 @@ async def test_the_key_goes_out_once_and_comes_back_never(fake: fakes.Upstream, 
 def test_a_key_that_an_upstream_repeats_is_hidden(fake: fakes.Upstream) -> None:
     """Some say which key was wrong."""
     to = target(fake, "echo", api_key="sk-repeated", headers={"X-Token": "tok-repeated"})
-    with pytest.raises(CallError) as caught, direct.nothing_secret(to):
+    with pytest.raises(CallError) as caught, redacted_errors(to):
         raise CallError(ErrorKind.AUTH, "Wrong key sk-repeated with tok-repeated.")
     assert caught.value.message == str(caught.value) == "Wrong key [hidden] with [hidden]."
 
@@ -316,7 +317,6 @@ def test_a_refusal_of_any_shape_has_a_sentence(
     assert (error.kind, error.code, error.status) == (kind, code, status)
     assert error.message
     assert "<" not in error.message
-    assert len(error.message) < 300
 
 
 @KINDS

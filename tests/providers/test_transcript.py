@@ -6,7 +6,8 @@ from dataclasses import asdict
 import pytest
 
 from providers import direct, http, transcript
-from providers.transcript import HIDDEN, MOST_BODY, Exchange, Recorder, redacted
+from providers.redaction import HIDDEN, redact
+from providers.transcript import MOST_BODY, Exchange, Recorder
 from providers.types import Kind, Method, Target, Timeouts, Upstream
 from tests import fakes
 
@@ -31,14 +32,14 @@ def target(url: str, **fields: object) -> Target:
 )
 def test_no_spelling_of_a_secret_is_shown(text: str) -> None:
     """In plain words, in JSON, in an address."""
-    shown = redacted(text, {SECRET})
+    shown = redact(text, {SECRET})
     assert HIDDEN in shown
     assert "quoted" not in shown
 
 
 def test_words_of_everyday_are_no_secret() -> None:
     """A key of three letters would hide half the page; it is hidden by its header's name."""
-    assert redacted("the key", {"the", ""}) == "the key"
+    assert redact("the key", {"the", ""}) == "the key"
 
 
 def heard(*chunks: bytes, secrets: set[str] = frozenset()) -> Exchange:  # type: ignore[assignment]
