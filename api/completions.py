@@ -25,6 +25,9 @@ from providers.types import AttemptRecord, Completed, RouteTaken
 from providers.values import value
 from providers.wire import encoded
 
+# Redis was away: other processes, and later requests, do not know of this answer.
+NOT_HONOURED = {"x-idempotency-key": "not-honoured"}
+
 
 @dataclass(frozen=True, slots=True)
 class Head:
@@ -89,10 +92,10 @@ async def _shared(question: Question, telling: "Telling") -> AsyncGenerator[Head
 
     head = None
     flight = flights.completion(caller, question.key, question.body, run)
-    async with aclosing(flight) as pieces:
+    async with aclosing(flight.pieces()) as pieces:
         async for piece in pieces:
             if head is None:
-                head = Head(json.loads(piece))
+                head = Head(json.loads(piece) | (NOT_HONOURED if flight.is_alone else {}))
                 yield head
             else:
                 yield piece

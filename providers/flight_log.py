@@ -23,6 +23,7 @@ from providers.errors import CallError, FlightBroken, KeyReused, restored
 from providers.redis_client import Away, Redis
 from providers.values import value
 
+JOIN_SECONDS = 1.0  # for Redis to answer a caller that joins: a key dropped may be paid for twice
 LEASE = 3.0  # seconds after which a leader that says nothing is taken for dead
 EARS = 1.0  # seconds for which a follower is believed to listen
 LIVES = 60.0  # seconds that a log outlives the last word of its leader, who may be dead
@@ -104,11 +105,22 @@ class Log:
 
     async def seen(self) -> Seen:
         """The flight as it is now."""
-        first, last = await redis_client.ask(self._ends)
+        first, last = await redis_client.ask(self._ends, JOIN_SECONDS)
         if last is None or first is None:
             return Seen()
         lease = self._lease(last.generation)
-        led = bool(await redis_client.ask(lambda client: client.exists(lease)))
+        led = bool(await redis_client.ask(lambda client: client.exists(lease), JOIN_SECONDS))
+        if not led and not last.end:
+            # A leader gives its lease back with its end: that one may have come in between.
+            return await self._ended(last.generation)
+        return Seen(generation=last.generation, of=first.of, end=last.end, led=led)
+
+    async def _ended(self, generation: int) -> Seen:
+        """A flight whose leader has no lease. A later generation may have begun."""
+        first, last = await redis_client.ask(self._ends, JOIN_SECONDS)
+        if last is None or first is None:
+            return Seen()
+        led = last.generation > generation
         return Seen(generation=last.generation, of=first.of, end=last.end, led=led)
 
     async def _ends(self, client: Redis) -> tuple[Entry | None, Entry | None]:
@@ -135,7 +147,7 @@ class Log:
                 begun, *_ = await pipe.execute(raise_on_error=False)
             return not _refused(begun)
 
-        return await redis_client.ask(command)
+        return await redis_client.ask(command, JOIN_SECONDS)
 
     async def write(self, generation: int, number: int, pieces: Sequence[bytes]) -> bool:
         """Writes what there is and renews the lease; False where the log is not ours any more."""

@@ -1,37 +1,33 @@
-"""One run for all who ask for the same at the same time, in whatever process: a flight.
+"""One run for all who request the same at the same time, in whatever process: a flight.
 
-The first to ask leads: its run goes on for its own reader and for all who follow it by the log,
-from the beginning, as long as anybody listens. A leader that dies has one successor; who has
-already had a part of its answer is told that it broke, and never gets two halves of two answers.
-Without Redis everybody runs alone. A run is paid for once, not promised once.
+The callers of one process share one copy of the run, without Redis. The processes share it by a
+log in Redis: the first one leads, the others follow it from the beginning. A leader that dies has
+one successor; a caller that has had a part of its answer gets FlightBroken, never two halves of
+two answers. Without Redis each process runs once for its own callers. A run is paid for once, not
+promised once.
 """
 
 import asyncio
 import json
-from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from django.conf import settings
 from django.utils.crypto import salted_hmac
 
-from providers.errors import CallError, FlightBroken, told
-from providers.flight_log import LEASE, LINGERS, OK, TOO_LARGE, LeaderLost, Log, Move, decide
+from providers.errors import FlightBroken, KeyReused
+from providers.flight_leader import Leader, Run
+from providers.flight_log import LINGERS, LeaderLost, Log, Move, decide
+from providers.local_run import LocalRun
 from providers.redis_client import Away
 
-LARGEST = 4 * 1024 * 1024  # bytes of one flight in Redis; a longer answer is its own reader's alone
-WRITE_EVERY = 0.03  # seconds; what comes within it is written together
-GRACE = 0.7  # seconds for a reader who left to come back before nobody listens any more
-LOOK_EVERY = 0.4  # seconds between two looks whether anybody still follows
-
-type Run = Callable[[], AsyncGenerator[bytes]]
-
-_flying: set[asyncio.Task[None]] = set()  # the loop itself holds tasks weakly
+_local: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, "_Shared"]] = WeakKeyDictionary()
 
 
 def name(topic: str, *parts: object) -> str:
-    """A flight's name: equal for equal parts, and telling nobody what they are."""
+    """A flight's name: equal for equal parts, and not readable as what they are."""
     return f"{topic}:{_digest(json.dumps(parts, sort_keys=True, default=str).encode())}"
 
 
@@ -39,20 +35,20 @@ def _digest(value: bytes) -> str:
     return salted_hmac(__name__, value, algorithm="sha256").hexdigest()[:32]
 
 
-def completion(caller: str, key: str, body: bytes, run: Run) -> AsyncGenerator[bytes]:
+def completion(caller: str, key: str, body: bytes, run: Run) -> "Flight":
     """A completion with an `Idempotency-Key`, for one caller.
 
     The same key again answers what it answered, also for IDEMPOTENCY_KEEP seconds afterwards, and
     joins what is still on its way; with another body it raises KeyReused (422, as the IETF's
     draft-ietf-httpapi-idempotency-key-header-07, section 2.7, has it). Unlike Stripe's, a failure
-    is told to those who wait and then forgotten: the next one with this key tries again.
+    reaches those who wait and is then forgotten: the next one with this key tries again.
     """
     flight, keep = name("completion", caller, key), settings.IDEMPOTENCY_KEEP
-    return join(flight, run, of=_digest(body), keep=keep)
+    return Flight(flight, run, of=_digest(body), keep=keep)
 
 
 async def once(flight: str, call: Callable[[], Awaitable[Any]]) -> Any:
-    """What a call returns, something JSON holds, for all who ask while it is on its way."""
+    """What a call returns, something JSON holds, for all who request it while it is on its way."""
 
     async def run() -> AsyncGenerator[bytes]:
         yield json.dumps(await call()).encode()
@@ -61,164 +57,111 @@ async def once(flight: str, call: Callable[[], Awaitable[Any]]) -> Any:
         return json.loads(b"".join([piece async for piece in pieces]))
 
 
-async def join(flight: str, run: Run, *, of: str = "", keep: float = 0.0) -> AsyncGenerator[bytes]:
-    """The pieces of a run, from its beginning, whoever runs it.
-
-    `keep`: seconds in which a run that ended well answers later callers too. Raises what the run
-    raised (as a plain CallError where another process ran it), FlightBroken, KeyReused.
-    """
-    log, leader = Log(flight), None
-    while True:
-        try:
-            seen = await log.seen()
-            move = decide(seen, of, replay=keep > 0)
-            if move is Move.LEAD and not await log.begin(seen.generation + 1, of):
-                continue  # somebody else was faster
-        except Away:
-            move = Move.ALONE
-        if move is not Move.FOLLOW:
-            break
-        heard = False
-        try:
-            async with aclosing(log.follow(seen.generation)) as pieces:
-                async for piece in pieces:
-                    heard = True
-                    yield piece
-            return
-        except LeaderLost as lost:
-            if heard:
-                raise FlightBroken from lost
-    if move is Move.LEAD:
-        leader = _Leader(log, seen.generation + 1, run, max(keep, LINGERS))
-    async with aclosing(leader.read() if leader else run()) as pieces:
-        async for piece in pieces:
-            yield piece
+def join(flight: str, run: Run) -> AsyncGenerator[bytes]:
+    """The pieces of a run, from its beginning, whichever process runs it. Raises as Flight does."""
+    return Flight(flight, run).pieces()
 
 
-class _Leader:
-    """Runs for all: its own reader gets each piece at once, the log a moment later."""
+class Flight:
+    """One caller's part in a run. `keep`: seconds in which a run that ended well answers later
+    callers too; `of`: a digest of what it answers."""
 
-    def __init__(self, log: Log, generation: int, run: Run, keep: float) -> None:
-        self._log = log
-        self._generation = generation
+    def __init__(self, flight: str, run: Run, *, of: str = "", keep: float = 0.0) -> None:
+        self._name = flight
+        self._run = run
+        self._of = of
         self._keep = keep
-        self._number = 1
-        self._unread: deque[bytes] = deque()
-        self._unwritten: list[bytes] = []
-        self._waiting = 0  # bytes that are not read yet
-        self._size = 0  # bytes in all
-        self._shared = True
-        self._look_at = 0.0
-        self._read_by_us = True
-        self._news = asyncio.Event()
-        self._room = asyncio.Event()
-        self._run = _started(self._fly(run))
-        self._run.add_done_callback(lambda _: self._news.set())
-        self._writing = _started(self._write())
+        self._shared: _Shared | None = None
 
-    async def read(self) -> AsyncGenerator[bytes]:
-        """The own reader's way through it."""
+    @property
+    def is_alone(self) -> bool:
+        """Whether Redis was away as the run began, so that other processes do not know of it."""
+        return self._shared is not None and self._shared.is_alone
+
+    async def pieces(self) -> AsyncGenerator[bytes]:
+        """The run's pieces, from its beginning.
+
+        Raises what the run raised (as a plain CallError where another process ran it),
+        FlightBroken, KeyReused.
+        """
+        runs = _local.setdefault(asyncio.get_running_loop(), {})
+        shared = runs.get(self._name)
+        if shared is None or not shared.is_joinable:
+            shared = runs[self._name] = _Shared(self._name, self._run, self._of, self._keep)
+        elif shared.of != self._of:
+            raise KeyReused
+        self._shared = shared
         try:
-            while self._unread or not self._run.done():
-                if not self._unread:
-                    self._news.clear()
-                    await self._news.wait()
-                    continue
-                piece = self._unread.popleft()
-                self._waiting -= len(piece)
-                self._room.set()
-                yield piece
-            # Who asks after this reader's end must find the end in the log.
-            await asyncio.wait([self._writing], timeout=settings.REDIS_PATIENCE)
-            await self._run  # raises what the run raised
+            async with aclosing(shared.local.read()) as pieces:
+                async for piece in pieces:
+                    yield piece
         finally:
-            await self._leave()
+            if shared.local.has_ended and runs.get(self._name) is shared:
+                _forget(runs, self._name, shared)
 
-    async def _leave(self) -> None:
-        """The own reader is gone: the run ends soon, unless somebody follows."""
-        self._read_by_us = False
-        self._look_at = asyncio.get_running_loop().time() + GRACE
-        self._unread.clear()
-        self._room.set()
-        if not self._shared:
-            self._run.cancel()
-            await asyncio.wait([self._run])
 
-    async def _fly(self, run: Run) -> None:
-        async with aclosing(run()) as pieces:
-            async for piece in pieces:
-                await self._take(piece)
+def _forget(runs: "dict[str, _Shared]", flight: str, shared: "_Shared") -> None:
+    """Forgets a run that is over; at once, unless this process alone knows its answer."""
 
-    async def _take(self, piece: bytes) -> None:
-        self._size += len(piece)
-        if self._shared and self._size <= LARGEST:
-            self._unwritten.append(piece)
-        if self._read_by_us:
-            self._unread.append(piece)
-            self._waiting += len(piece)
-            self._news.set()
-        # A slow reader of ours never holds followers up: all they may get fits.
-        while self._read_by_us and self._waiting > LARGEST:
-            self._room.clear()
-            await self._room.wait()
+    def forget() -> None:
+        if runs.get(flight) is shared:
+            del runs[flight]
 
-    async def _write(self) -> None:
-        """Keeps the log up to date, and ends it as the run ends."""
-        with suppress(Away):
-            await self._write_on()
-        self._shared = False
-        self._unwritten.clear()
-        if not self._read_by_us:
-            self._run.cancel()
+    if shared.is_joinable:
+        asyncio.get_running_loop().call_later(LINGERS, forget)
+    else:
+        forget()
 
-    async def _write_on(self) -> None:
-        """Returns when there is no more to share: all is said, or the log is somebody else's."""
-        now, renew_at = asyncio.get_running_loop().time, 0.0
-        while not self._run.done():
-            await asyncio.wait([self._run], timeout=WRITE_EVERY)
-            if self._unwritten or now() >= renew_at:
-                renew_at = now() + LEASE / 3
-                if not await self._written():
-                    return
-            if not self._read_by_us and now() >= self._look_at:
-                self._look_at = now() + LOOK_EVERY
-                if not await self._log.followed():
-                    self._run.cancel()
-            if self._size > LARGEST:
-                await self._end(TOO_LARGE)
+
+class _Shared:
+    """A run as this process has it: led, followed, or run for its own callers alone."""
+
+    def __init__(self, flight: str, run: Run, of: str, keep: float) -> None:
+        self._log = Log(flight)
+        self._run = run
+        self._keep = keep
+        self.of = of
+        self.is_alone = False
+        self.local = LocalRun(self._across())
+
+    @property
+    def is_joinable(self) -> bool:
+        """Whether a new caller may read it: it is on its way, or ended well and is nowhere else."""
+        kept = self.is_alone and self._keep > 0 and self.local.is_complete
+        return kept or not self.local.has_ended
+
+    async def _across(self) -> AsyncGenerator[bytes]:
+        """The run's pieces, whichever process runs it."""
+        heard = False
+        while (seen := await self._decide())[0] is Move.FOLLOW:
+            try:
+                async with aclosing(self._log.follow(seen[1])) as pieces:
+                    async for piece in pieces:
+                        heard = True
+                        yield piece
                 return
-        end = _how(self._run)
-        if end:
-            await self._written()
-        await self._end(end)
+            except LeaderLost as lost:
+                if heard:
+                    raise FlightBroken from lost
+        async with aclosing(self._own(*seen)) as pieces:
+            async for piece in pieces:
+                yield piece
 
-    async def _end(self, end: str) -> None:
-        lives = self._keep if end == OK else LINGERS
-        await self._log.close(self._generation, self._number, end, lives)
+    async def _decide(self) -> tuple[Move, int]:
+        """What this process does, and the generation that it leads or follows."""
+        try:
+            while True:
+                seen = await self._log.seen()
+                move = decide(seen, self.of, replay=self._keep > 0)
+                if move is Move.FOLLOW:
+                    return move, seen.generation
+                if await self._log.begin(seen.generation + 1, self.of):
+                    return move, seen.generation + 1
+        except Away:
+            self.is_alone = True
+            return Move.ALONE, 0
 
-    async def _written(self) -> bool:
-        pieces, self._unwritten = self._unwritten, []
-        number, self._number = self._number, self._number + 1
-        return await self._log.write(self._generation, number, pieces)
-
-
-def _how(run: asyncio.Task[None]) -> str:
-    """How a run ended, as its followers are told; empty where they had better run it again."""
-    error = None if run.cancelled() else run.exception()
-    if isinstance(error, CallError):
-        return json.dumps(told(error))
-    return "" if run.cancelled() or error else OK
-
-
-def _started(work: Any) -> asyncio.Task[None]:
-    task = asyncio.get_running_loop().create_task(work)
-    _flying.add(task)
-    task.add_done_callback(_ended)
-    return task
-
-
-def _ended(task: asyncio.Task[None]) -> None:
-    """Also takes note of the error, which its readers may all have left."""
-    _flying.discard(task)
-    if not task.cancelled():
-        task.exception()
+    def _own(self, move: Move, generation: int) -> AsyncGenerator[bytes]:
+        if move is Move.ALONE:
+            return self._run()
+        return Leader(self._log, generation, self._run, max(self._keep, LINGERS)).read()

@@ -16,7 +16,7 @@ from django.conf import settings
 from pytest_django import Settings
 
 from opencode_web import places
-from providers import flight_log, flights
+from providers import flight_leader, flight_log, flights, redis_client
 from providers.errors import CallError, ErrorKind, FlightBroken, KeyReused
 from providers.flight_log import OK, TOO_LARGE, Move, Seen, decide
 from tests import fakes
@@ -66,11 +66,6 @@ class Runs:
 
 
 @pytest.fixture
-def impatience(patience: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(settings, "REDIS_PATIENCE", 0.05)
-
-
-@pytest.fixture
 def flight() -> str:
     return flights.name("test", uuid.uuid4())
 
@@ -80,12 +75,21 @@ async def heard(pieces: AsyncGenerator[bytes]) -> bytes:
         return b"".join([piece async for piece in pieces])
 
 
+def kept(flight: str, run: Runs) -> AsyncGenerator[bytes]:
+    """A flight whose answer is kept for those who come later."""
+    return flights.Flight(flight, run, keep=5).pieces()
+
+
+def of_key(caller: str, key: str, body: bytes, run: Runs) -> AsyncGenerator[bytes]:
+    return flights.completion(caller, key, body, run).pieces()
+
+
 async def leading(flight: str, run: Runs) -> AsyncGenerator[bytes]:
     """A flight that this process leads and has heard the first piece of."""
     pieces = flights.join(flight, run)
     await anext(pieces)
     # Written a moment after it was heard.
-    await asyncio.sleep(flights.WRITE_EVERY * 3)
+    await asyncio.sleep(flight_leader.WRITE_EVERY * 3)
     return pieces
 
 
@@ -144,7 +148,7 @@ async def test_what_ended_is_run_again_unless_it_is_kept(flight: str) -> None:
         assert await heard(flights.join(flight, run)) == b"one two three"
         assert run.begun == expected
     for _ in range(3):
-        assert await heard(flights.join(flight, run, keep=5)) == b"one two three"
+        assert await heard(kept(flight, run)) == b"one two three"
     assert run.begun == 2
 
 
@@ -152,12 +156,12 @@ async def test_a_completions_key_belongs_to_its_caller_and_its_body() -> None:
     """The same body hears the same answer, another one is refused, another caller runs alone."""
     run, key = Runs(*WORDS), str(uuid.uuid4())
     for _ in range(2):
-        assert await heard(flights.completion("key:1", key, b"{}", run)) == b"one two three"
+        assert await heard(of_key("key:1", key, b"{}", run)) == b"one two three"
     assert run.begun == 1
     with pytest.raises(KeyReused) as caught:
-        await heard(flights.completion("key:1", key, b'{"n": 2}', run))
+        await heard(of_key("key:1", key, b'{"n": 2}', run))
     assert (caught.value.kind, caught.value.status) == (ErrorKind.REQUEST, 422)
-    assert await heard(flights.completion("key:2", key, b'{"n": 2}', run)) == b"one two three"
+    assert await heard(of_key("key:2", key, b'{"n": 2}', run)) == b"one two three"
     assert run.begun == 2
 
 
@@ -165,14 +169,14 @@ async def test_a_failure_is_told_to_all_and_then_forgotten(flight: str) -> None:
     """With its kind, status, code and Retry-After; who asks afterwards tries again."""
     error = CallError(ErrorKind.OVERLOADED, "Busy.", status=503, code="busy", retry_after=7)
     run = Runs(error=error, pause=0.2)
-    joined = [heard(flights.join(flight, run, keep=5)) for _ in range(5)]
+    joined = [heard(kept(flight, run)) for _ in range(5)]
     for caught in await asyncio.gather(*joined, return_exceptions=True):
         assert isinstance(caught, CallError)
         said = (caught.kind, caught.message, caught.status, caught.code, caught.retry_after)
         assert said == (ErrorKind.OVERLOADED, "Busy.", 503, "busy", 7)
     assert run.begun == 1
     with pytest.raises(CallError):
-        await heard(flights.join(flight, run, keep=5))
+        await heard(kept(flight, run))
     assert run.begun == 2
 
 
@@ -211,9 +215,9 @@ async def test_a_follower_that_leaves_harms_nobody(flight: str) -> None:
 async def test_the_run_goes_on_for_followers_when_its_own_reader_leaves(
     flight: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Even for one that reads slowly."""
-    monkeypatch.setattr(flights, "GRACE", 0.2)
-    monkeypatch.setattr(flights, "LOOK_EVERY", 0.1)
+    """Even for one that reads slowly, of this process."""
+    monkeypatch.setattr(flight_leader, "GRACE", 0.2)
+    monkeypatch.setattr(flight_leader, "LOOK_EVERY", 0.1)
     monkeypatch.setattr(flight_log, "EARS", 0.3)
     run = Runs(*WORDS, pause=0.4)
     pieces = await leading(flight, run)
@@ -221,6 +225,19 @@ async def test_the_run_goes_on_for_followers_when_its_own_reader_leaves(
     assert await anext(following) == b"one "
     await pieces.aclose()
     assert await heard(following) == b"two three"
+    assert run.begun == 1
+
+
+async def test_the_run_goes_on_for_another_process_when_its_own_reader_leaves(flight: str) -> None:
+    """What follows there is heard from the log."""
+    run = Runs(*WORDS, held=asyncio.Event())
+    pieces = await leading(flight, run)
+    with other(flight) as follower:
+        assert await asyncio.to_thread(told, follower) == "hears one"
+        await pieces.aclose()
+        run.go_on()
+        heard_there = [await asyncio.to_thread(told, follower) for _ in range(3)]
+    assert heard_there == ["hears two", "hears three", "ends"]
     assert run.begun == 1
 
 
@@ -242,7 +259,7 @@ async def test_a_run_whose_last_follower_left_is_ended(flight: str) -> None:
     following = flights.join(flight, run)
     assert await anext(following) == b"one "
     await pieces.aclose()
-    await asyncio.sleep(flights.GRACE + 0.1)
+    await asyncio.sleep(flight_leader.GRACE + 0.1)
     assert run.closed_at is None
     left = time.monotonic()
     await following.aclose()
@@ -285,13 +302,13 @@ async def test_a_leader_that_wakes_up_after_its_successor_cannot_write(flight: s
     with other(flight, "~", "old ", "answer") as leader:
         assert await asyncio.to_thread(told, leader) == "leads"
         leader.send_signal(signal.SIGSTOP)
-        following = flights.join(flight, run, keep=5)
+        following = kept(flight, run)
         first = await anext(following)
         leader.send_signal(signal.SIGCONT)
         assert first + await heard(following) == b"new answer"
         rest = [await asyncio.to_thread(told, leader) for _ in range(3)]
     assert rest == ["hears old", "hears answer", "ends"]
-    assert await heard(flights.join(flight, run, keep=5)) == b"new answer"
+    assert await heard(kept(flight, run)) == b"new answer"
     assert run.begun == 1
 
 
@@ -299,7 +316,7 @@ async def test_what_is_too_large_to_share_is_its_own_readers_alone(
     flight: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is never held back for it; followers are told."""
-    monkeypatch.setattr(flights, "LARGEST", 2000)
+    monkeypatch.setattr(flight_leader, "LARGEST", 2000)
     run = Runs(*[b"x" * 300] * 20, pause=0.05)
     pieces = await leading(flight, run)
     following = asyncio.create_task(heard(flights.join(flight, run)))
@@ -312,7 +329,7 @@ async def test_a_slow_reader_holds_the_run_back_only_where_it_must(
     flight: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Memory is bounded."""
-    monkeypatch.setattr(flights, "LARGEST", 1000)
+    monkeypatch.setattr(flight_leader, "LARGEST", 1000)
     run = Runs(*[b"x" * 300] * 20, pause=0)
     pieces = await leading(flight, run)
     await asyncio.sleep(0.1)
@@ -320,17 +337,70 @@ async def test_a_slow_reader_holds_the_run_back_only_where_it_must(
     assert len(await heard(pieces)) == 19 * 300
 
 
-async def test_without_redis_everybody_runs_alone(
-    flight: str, settings: Settings, impatience: None
+async def silent_server() -> tuple[asyncio.Server, str, list[int]]:
+    """A server that accepts connections and never answers: its address, and how many came."""
+    accepted: list[int] = []
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        accepted.append(1)
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    return server, f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}", accepted
+
+
+async def test_without_redis_a_process_still_shares_a_run(
+    flight: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And nobody waits for it twice."""
-    settings.REDIS_URL = "redis://10.255.255.1:6379"
-    run = Runs(*WORDS, pause=0)
-    began = time.monotonic()
-    for expected in (1, 2, 3):
-        assert await heard(flights.join(flight, run)) == b"one two three"
-        assert run.begun == expected
-    assert time.monotonic() - began < 0.3
+    """With those who come while it runs, and for a moment afterwards; each knows that it is shared
+    no further, and a Redis that does not answer is tried once."""
+    monkeypatch.setattr(redis_client, "CONNECT_SECONDS", 0.1)
+    monkeypatch.setattr(flights, "LINGERS", 0.3)
+    server, settings.REDIS_URL, accepted = await silent_server()
+    async with server:
+        run = Runs(*WORDS)
+        for _ in range(2):
+            joined = [flights.Flight(flight, run, keep=5) for _ in range(50)]
+            answers = await asyncio.gather(*(heard(each.pieces()) for each in joined))
+            assert answers == [b"one two three"] * 50
+            assert all(each.is_alone for each in joined)
+            assert run.begun == 1
+        await asyncio.sleep(0.4)
+        assert await heard(kept(flight, run)) == b"one two three"
+        assert run.begun == 2
+        assert len(accepted) == 1
+
+
+async def test_one_who_looks_as_the_run_ends_gets_its_answer(
+    flight: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lease was there as the log was read, and gone with the end a moment later."""
+    run = Runs(*WORDS, held=asyncio.Event())
+    pieces = await leading(flight, run)
+    look, ended = flight_log.Log._ends, asyncio.Event()
+
+    async def end_meanwhile(self: flight_log.Log, client: redis.asyncio.Redis) -> object:
+        found = await look(self, client)
+        if not ended.is_set():
+            ended.set()
+            run.go_on()
+            await heard(pieces)
+        return found
+
+    monkeypatch.setattr(flight_log.Log, "_ends", end_meanwhile)
+    seen = await flight_log.Log(flight).seen()
+    assert (seen.generation, seen.end, seen.led) == (1, OK, False)
+
+
+async def test_a_key_of_another_body_is_refused_within_a_process_too(flight: str) -> None:
+    """While the first request is still on its way."""
+    run = Runs(*WORDS, held=asyncio.Event())
+    first = flights.Flight(flight, run, of="a").pieces()
+    await anext(first)
+    with pytest.raises(KeyReused):
+        await heard(flights.Flight(flight, run, of="b").pieces())
+    await first.aclose()
 
 
 @pytest.fixture
@@ -366,21 +436,38 @@ def _answers(client: "redis.Redis") -> bool:
 
 @pytest.mark.parametrize("stop", [signal.SIGSTOP, signal.SIGKILL])
 async def test_a_redis_that_stops_in_mid_flight_costs_no_answer(
-    own_redis: subprocess.Popen[bytes], flight: str, stop: signal.Signals
+    own_redis: subprocess.Popen[bytes],
+    flight: str,
+    stop: signal.Signals,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The leader's reader hears all; who has heard nothing runs alone; who has, is told."""
-    run = Runs(*WORDS, pause=0.3)
-    silent = Runs(*WORDS, pause=0.5)
+    """The readers of the process that runs hear all; another one's, which has a part, is told."""
+    monkeypatch.setenv("REDIS_URL", settings.REDIS_URL)
+    run = Runs(*WORDS, pause=0.1, held=asyncio.Event())
     pieces = await leading(flight, run)
-    partly = flights.join(flight, run)
-    assert await anext(partly) == b"one "
-    alone = asyncio.create_task(heard(flights.join(flight + "-2", silent)))
-    waiting = asyncio.create_task(heard(flights.join(flight + "-2", silent)))
-    await asyncio.sleep(0.1)
-    own_redis.send_signal(stop)
-    with pytest.raises(FlightBroken):
-        await anext(partly)
-    assert await heard(pieces) == b"two three"
-    assert await alone == b"one two three"
-    assert await waiting == b"one two three"
-    assert (run.begun, silent.begun) == (1, 2)
+    with other(flight) as follower:
+        assert await asyncio.to_thread(told, follower) == "hears one"
+        beside = flights.join(flight, run)
+        assert await anext(beside) == b"one "
+        own_redis.send_signal(stop)
+        run.go_on()
+        assert await heard(pieces) == b"two three"
+        assert await heard(beside) == b"two three"
+        assert await asyncio.to_thread(told, follower) == "fails flight_broken"
+    assert run.begun == 1
+
+
+async def test_a_follower_that_has_heard_nothing_runs_alone_once_redis_stops(
+    own_redis: subprocess.Popen[bytes], flight: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its process runs once more, for its own callers."""
+    monkeypatch.setenv("REDIS_URL", settings.REDIS_URL)
+    run = Runs(*WORDS)
+    with other(flight, "...") as leader:
+        assert await asyncio.to_thread(told, leader) == "leads"
+        waiting = [asyncio.create_task(heard(flights.join(flight, run))) for _ in range(5)]
+        await asyncio.sleep(0.2)
+        assert run.begun == 0
+        own_redis.send_signal(signal.SIGKILL)
+        assert await asyncio.gather(*waiting) == [b"one two three"] * 5
+    assert run.begun == 1
