@@ -13,9 +13,10 @@ from api import keys
 from api.forms import KeyForm
 from api.models import ClientKey
 from api.snippets import Offered, snippets
-from providers import audit, facts
+from providers import audit
 from providers.models import LanguageModel
 from providers.protocols.opencode_config import ModelFacts
+from providers.types import ABILITIES, known_abilities
 
 _FACTS = ("name", "context", "output_limit", "takes", "input_price", "output_price")
 
@@ -68,12 +69,12 @@ def _context(request: HttpRequest, form: KeyForm) -> dict[str, Any]:
 def _offered() -> list[Offered]:
     """The models in use, as clients address them."""
     rows = LanguageModel.objects.usable().order_by("provider__slug", "model_id")
-    columns = ("model_id", "alias", "provider__slug", *_FACTS, *facts.ABILITIES, "sources")
+    columns = ("model_id", "alias", "provider__slug", *_FACTS, *ABILITIES, "sources")
     return [
         Offered(
             id=f"{row['provider__slug']}/{row['model_id']}",
             alias=row["alias"],
-            facts=ModelFacts(**{name: row[name] for name in _FACTS}, **facts.known_abilities(row)),
+            facts=ModelFacts(**{name: row[name] for name in _FACTS}, **known_abilities(row)),
         )
         for row in rows.values(*columns)
     ]

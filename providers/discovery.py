@@ -30,7 +30,7 @@ from providers import (
 )
 from providers.errors import CallError, ErrorKind
 from providers.models import LanguageModel, ModelSource, Provider
-from providers.types import FoundModel, Method, Target
+from providers.types import ABILITIES, FoundModel, Method, Target
 from providers.values import value
 
 MOST_MODELS = 10_000
@@ -42,7 +42,7 @@ _MAY_BE_MISSING = frozenset({ErrorKind.REQUEST, ErrorKind.PROVIDER})
 _REFRESHED = (
     "name",
     *facts.LIMITS,
-    *facts.ABILITIES,
+    *ABILITIES,
     *facts.PRICES,
     "takes",
     "sources",

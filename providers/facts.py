@@ -8,7 +8,7 @@ come from one teller, as a pair.
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from providers.types import FoundModel
+from providers.types import ABILITIES, FoundModel
 
 HAND = "hand"
 PROVIDER = "provider"
@@ -18,7 +18,6 @@ MODELS_DEV = "models.dev"
 LITELLM = "litellm"
 
 LIMITS = ("context", "output_limit")
-ABILITIES = ("vision", "tools", "reasoning", "json_output")
 PRICES = ("input_price", "output_price")
 TOLD = ("name", *LIMITS, *ABILITIES, *PRICES)  # what a person or a file may tell
 _LARGEST = 2_147_483_647  # of a PositiveIntegerField
@@ -46,15 +45,6 @@ def told_by(teller: str, model: Mapping[str, Any] | None) -> Told:
     names = [name for name in TOLD if model["sources"].get(name) == teller]
     said = {name: model[name] for name in names}
     return teller, FoundModel(model_id=model["model_id"], **said)
-
-
-def known_abilities(model: Mapping[str, Any]) -> dict[str, Any]:
-    """The abilities of a stored model (its columns, by name); None where no source says.
-
-    A column holds False for "no" and for "unknown" alike: only its source tells them apart.
-    """
-    known = model["sources"]
-    return {name: model[name] if model[name] or name in known else None for name in ABILITIES}
 
 
 def _said(model: FoundModel) -> dict[str, Any]:

@@ -13,11 +13,11 @@ from typing import cast
 
 from django.conf import settings
 
-from providers import facts, routing, targets
+from providers import routing, targets
 from providers.models import Gateway, LanguageModel, Provider, read_flags
 from providers.routes import RouteState
 from providers.targets import Connection
-from providers.types import Kind, Method, Target, Usage
+from providers.types import ABILITIES, Kind, Method, Target, Usage, known_abilities
 from providers.values import value
 
 
@@ -247,7 +247,7 @@ _FACTS = ("model_id", "name", "alias", "context", "output_limit", "first_seen")
 
 def _served(candidates: Mapping[int, Candidate]) -> Iterable[Served]:
     rows = LanguageModel.objects.usable().order_by("provider__name", "name")
-    for row in rows.values("provider_id", *_PRICES, "sources", "takes", *_FACTS, *facts.ABILITIES):
+    for row in rows.values("provider_id", *_PRICES, "sources", "takes", *_FACTS, *ABILITIES):
         if provider := candidates.get(row["provider_id"]):
             yield Served(
                 provider_id=provider.provider_id,
@@ -256,7 +256,7 @@ def _served(candidates: Mapping[int, Candidate]) -> Iterable[Served]:
                 prices=Prices(input=row["input_price"], output=row["output_price"]),
                 takes=None if row["takes"] is None else tuple(row["takes"]),
                 **{name: row[name] for name in _FACTS},
-                **facts.known_abilities(row),
+                **known_abilities(row),
             )
 
 

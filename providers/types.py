@@ -245,6 +245,18 @@ class Completed:
 type StreamEvent = RouteTaken | ClientEvent | Completed
 
 
+ABILITIES = ("vision", "tools", "reasoning", "json_output")
+
+
+def known_abilities(model: Mapping[str, Any]) -> dict[str, Any]:
+    """The abilities of a stored model (its columns, by name); None where no source says.
+
+    A column holds False for "no" and for "unknown" alike: only its source tells them apart.
+    """
+    known = model["sources"]
+    return {name: model[name] if model[name] or name in known else None for name in ABILITIES}
+
+
 @value
 class FoundModel:
     """One model as somebody tells of it; None where they do not say. Prices in USD per million
