@@ -7,10 +7,12 @@ rows of a batch are locked while they move; a row changes only where a result sa
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import field
 from datetime import datetime
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
+import orjson
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.db import connection, transaction
@@ -39,7 +41,7 @@ PROBE_SAYS_NOTHING = frozenset(
 @value
 class Result:
     """One finished attempt. `evidence` is what it showed of its route; None where it was judged
-    already, or no route was taken at all."""
+    already, or no route was taken at all. `uuid` makes its row one, however often it is written."""
 
     provider_id: int
     model_id: str
@@ -49,6 +51,8 @@ class Result:
     evidence: Evidence | None
     user_id: int | None = None
     client_key: int | None = None
+    # Not taken over by `replace`: the copy is another attempt.
+    uuid: UUID = field(default_factory=uuid4, init=False, compare=False)
 
 
 def evidence(
@@ -93,7 +97,8 @@ def record_all(shown: Sequence[Result | Evidence]) -> dict[int, RouteState]:
     """Appends the attempts, moves their routes, derives health; gives the routes as they are now.
 
     Evidence without an attempt is a trial that its first content decided. What belongs to a
-    provider that is gone is dropped.
+    provider that is gone is dropped. What was written before counts no more: where a connection
+    breaks at commit, the caller does not know, and writes the same results again.
     """
     results = [each for each in shown if isinstance(each, Result)]
     seen = [each for each in (_seen(one) for one in shown) if each]
@@ -107,13 +112,14 @@ def record_all(shown: Sequence[Result | Evidence]) -> dict[int, RouteState]:
         )
         providers = Provider.objects.filter(pk__in=ids).order_by("pk")
         known = {provider.pk: provider for provider in providers.select_for_update(no_key=True)}
-        before, states = _move_routes(seen)
-        _append([result for result in results if result.provider_id in known], states)
+        before = _lock_routes(seen)
+        results = _append([r for r in results if r.provider_id in known], before)
+        states = _move_routes(before, _first_seen(shown, results))
         moved = {state.provider_id for pk, state in states.items() if _shows(before[pk], state)}
         changed = _judge(known, results, states)
         if moved or changed:
             changes.announce("routes")
-    _count([result for result in results if result.provider_id in known], known)
+    _count(results, known)
     for pk, state in states.items():
         if before[pk].breaker.state != state.breaker.state and state.provider_id in known:
             metrics.breaker_moved(known[state.provider_id].slug, state.method, state.breaker.state)
@@ -131,20 +137,30 @@ def _seen(shown: Result | Evidence) -> Evidence | None:
     return shown if isinstance(shown, Evidence) else shown.evidence
 
 
+def _first_seen(shown: Iterable[Result | Evidence], new: Iterable[Result]) -> list[Evidence]:
+    """The evidence in its order, without that of results that were written before."""
+    written = {result.uuid for result in new}
+    kept = (each for each in shown if isinstance(each, Evidence) or each.uuid in written)
+    return [each for each in (_seen(one) for one in kept) if each]
+
+
 def _shows(before: RouteState, now: RouteState) -> bool:
     """Whether other processes decide differently now."""
     return before.breaker != now.breaker
 
 
-def _move_routes(
-    seen: Iterable[Evidence],
-) -> tuple[dict[int, RouteState], dict[int, RouteState]]:
-    """Folds the evidence into the rows it is about; the states before and after."""
+def _lock_routes(seen: Iterable[Evidence]) -> dict[int, RouteState]:
+    """The states of the rows that the evidence is about."""
+    ids = {each.route_id for each in seen}
+    rows = Route.objects.filter(pk__in=ids).order_by("pk").select_for_update(no_key=True)
+    return {route.pk: route.as_state() for route in rows}
+
+
+def _move_routes(before: dict[int, RouteState], seen: Iterable[Evidence]) -> dict[int, RouteState]:
+    """Folds the evidence into the rows it is about; the states after it."""
     by_route: defaultdict[int, list[Evidence]] = defaultdict(list)
     for each in seen:
         by_route[each.route_id].append(each)
-    rows = Route.objects.filter(pk__in=by_route).order_by("pk").select_for_update(no_key=True)
-    before = {route.pk: route.as_state() for route in rows}
     states: dict[int, RouteState] = {}
     for pk, state in before.items():
         for each in by_route[pk]:
@@ -154,7 +170,7 @@ def _move_routes(
         Route,
         [{"id": pk} | route_columns(new) for pk, new in states.items() if new != before[pk]],
     )
-    return before, states
+    return states
 
 
 def _rewrite(model: type[Model], rows: Sequence[dict[str, Any]]) -> None:
@@ -176,6 +192,7 @@ def _rewrite(model: type[Model], rows: Sequence[dict[str, Any]]) -> None:
 
 
 _COLUMNS = (
+    "uuid",
     *("request_id", "position", "user_id", "client_key", "route_id", "provider_id", "method"),
     *("endpoint", "model_id", "purpose", "outcome", "status", "error_code", "error_message"),
     *("reason", "ttft_ms", "duration_ms", "input_tokens", "output_tokens", "usage_estimated"),
@@ -183,22 +200,32 @@ _COLUMNS = (
 )
 
 
-def _append(results: Sequence[Result], routes: dict[int, RouteState]) -> None:
-    """COPY: at thousands of requests a second the ORM's inserts would cost more than the calls."""
+def _append(results: Sequence[Result], routes: dict[int, RouteState]) -> list[Result]:
+    """Those that were not written before; one statement, as in `_rewrite`, and for its reason."""
     if not results:
-        return
+        return []
     gone = _gone_users(results)
     known = set(routes) | _known_routes(results, routes)
     columns = ", ".join(f'"{name}"' for name in _COLUMNS)
-    statement = f'COPY "{Attempt._meta.db_table}" ({columns}) FROM STDIN'
-    with connection.cursor() as cursor, cursor.copy(statement) as copy:
-        for result in results:
-            copy.write_row(_row(result, known, gone))
+    table = Attempt._meta.db_table
+    rows = [dict(zip(_COLUMNS, _row(result, known, gone), strict=True)) for result in results]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""
+            INSERT INTO "{table}" ({columns})
+            SELECT {columns} FROM json_populate_recordset(NULL::"{table}", %s)
+            ON CONFLICT (uuid) DO NOTHING RETURNING uuid
+            """,  # noqa: S608  # names of ours
+            [orjson.dumps(rows, default=str).decode()],
+        )
+        new = {uuid for (uuid,) in cursor.fetchall()}
+    return [result for result in results if result.uuid in new]
 
 
 def _row(result: Result, routes: set[int], gone: set[int]) -> tuple[object, ...]:
     attempt, usage = result.attempt, result.attempt.usage
     return (
+        result.uuid,
         result.request_id,
         attempt.position,
         None if result.user_id in gone else result.user_id,

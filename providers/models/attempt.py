@@ -21,6 +21,8 @@ class Attempt(models.Model):
     A request that no route was free for is one attempt without a route, so that it shows too.
     """
 
+    # None in rows from before there was one. Writing the same attempt again changes nothing.
+    uuid = models.UUIDField(unique=True, null=True, editable=False)
     request_id = models.UUIDField(db_index=True)
     position = models.PositiveSmallIntegerField(default=1, help_text="Among its request's.")
     user = models.ForeignKey(

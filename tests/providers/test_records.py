@@ -1,6 +1,7 @@
 """Where a call goes, and with which key; and what it leaves in the rows."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from uuid import uuid4
 
 import pytest
@@ -11,7 +12,7 @@ from pytest_django import DjangoAssertNumQueries, Settings
 
 from providers import records, targets
 from providers.errors import ErrorKind
-from providers.models import Provider, Purpose
+from providers.models import Attempt, Provider, Purpose
 from providers.types import AttemptRecord, Kind, Method
 
 MakeProvider = Callable[..., Provider]
@@ -73,6 +74,26 @@ def test_many_results_take_as_many_statements_as_few(make_provider: MakeProvider
             failed = ("degraded", "network", 'it\'s "not" there')
             assert told == (failed if kind else ("healthy", "ok", ""))
     assert counts[0] == counts[1]
+
+
+def test_results_written_again_are_written_once(make_provider: MakeProvider) -> None:
+    """A connection that breaks at commit leaves the writer in doubt, and it tries again."""
+    provider = make_provider()
+    first, second = shown(provider, ErrorKind.NETWORK), shown(provider, ErrorKind.NETWORK)
+    records.record_all([first])
+    records.record_all([first, second])
+    records.record_all([first, second])
+    assert set(Attempt.objects.values_list("uuid", flat=True)) == {first.uuid, second.uuid}
+    provider.refresh_from_db()
+    assert provider.consecutive_failures == 2
+    assert provider.routes.get(method="direct").consecutive_failures == 2
+
+
+def test_a_changed_copy_of_a_result_is_another_attempt(make_provider: MakeProvider) -> None:
+    """As of the further chats of a model's test."""
+    result = shown(make_provider(), None)
+    records.record_all([result, replace(result, request_id=uuid4())])
+    assert Attempt.objects.count() == 2
 
 
 def shown(provider: Provider, kind: ErrorKind | None) -> records.Result:
