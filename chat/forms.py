@@ -17,6 +17,8 @@ SHOWN = 200  # models in the picker; where there are more, its search asks for t
 FOUND = 50  # answers to a search
 USED_LAST = 20  # conversations looked through for the models used last
 LONGEST = 400_000  # characters; far beyond any model's context, well below the request's limit
+TOO_LONG = f"This message is too long: {{count}} characters. The limit is {LONGEST:,}."
+PICK = ("", "Pick a model")
 
 
 class LanguageModelField(forms.ModelChoiceField):  # type: ignore[type-arg]
@@ -48,20 +50,27 @@ def found(text: str) -> QuerySet[LanguageModel]:
     return usable.select_related("provider").order_by("name", "pk")[:FOUND]
 
 
+def _is_usable(picked: str) -> bool:
+    return picked.isdecimal() and LanguageModel.objects.usable().filter(pk=picked).exists()
+
+
 class MessageForm(forms.Form):
     """The composer: a text, and the model that is to answer it."""
 
     text = forms.CharField(
-        max_length=LONGEST,
         strip=False,
         widget=forms.Textarea(
-            attrs={"id": "prompt", "rows": 1, "placeholder": "Write a message", "maxlength": None}
+            attrs={
+                "id": "prompt",
+                "rows": 1,
+                "dir": "auto",
+                "placeholder": "Write a message",
+                "aria-describedby": "composer-errors",
+                "data-limit": LONGEST,
+                "data-too-long": TOO_LONG,
+            }
         ),
-        error_messages={
-            "required": "Write a message first.",
-            "max_length": "This message is too long: %(show_value)d characters,"
-            " %(limit_value)d are allowed.",
-        },
+        error_messages={"required": "Write a message first."},
     )
     model = LanguageModelField(
         queryset=LanguageModel.objects.none(),
@@ -75,21 +84,38 @@ class MessageForm(forms.Form):
         },
     )
 
-    def __init__(self, *args: Any, user: User, **kwargs: Any) -> None:
+    token = forms.CharField(
+        required=False,
+        max_length=64,
+        widget=forms.HiddenInput(attrs={"id": "composer-token", "autocomplete": "off"}),
+    )
+
+    def __init__(self, *args: Any, user: User, pick: bool = False, **kwargs: Any) -> None:
+        """`pick`: no model is chosen until the user picks one."""
         super().__init__(*args, **kwargs)
         field = self.fields["model"]
         assert isinstance(field, forms.ModelChoiceField)  # noqa: S101 - tells mypy
         field.queryset = LanguageModel.objects.usable()
         picked = str(self["model"].value() or "")
         field.choices = likely(user, int(picked) if picked.isdecimal() else None)
-        if sum(len(models) for _, models in field.choices) >= SHOWN:
+        count = sum(len(models) for _, models in field.choices)
+        if pick or (self.is_bound and not _is_usable(picked)):
+            field.choices = [PICK, *field.choices]
+        if count >= SHOWN:
             field.widget.attrs["data-search"] = reverse("chat:models")
 
     def clean_text(self) -> str:
         text: str = self.cleaned_data["text"].replace("\r\n", "\n").replace("\0", "")
         if not text.strip():
             raise forms.ValidationError("Write a message first.")
+        if len(text) > LONGEST:
+            raise forms.ValidationError(TOO_LONG.format(count=f"{len(text):,}"))
         return text.strip("\n")
+
+    def question(self) -> tuple[str, LanguageModel, str]:
+        """Text, model and token, as `turns.start` takes them."""
+        cleaned = self.cleaned_data
+        return cleaned["text"], cleaned["model"], cleaned["token"]
 
     def problems(self) -> list[str]:
         return [str(problem) for problems in self.errors.values() for problem in problems]

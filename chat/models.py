@@ -25,6 +25,10 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
     def of(self, user: AbstractBaseUser | AnonymousUser) -> ConversationQuerySet:
         return self.filter(owner_id=user.pk)
 
+    def with_model(self) -> ConversationQuerySet:
+        """With the model that answers next and its provider, in one query."""
+        return self.select_related("language_model__provider")
+
     def with_running(self) -> ConversationQuerySet:
         """Adds `running`: whether an answer is under way."""
         active = Message.objects.active().filter(conversation=models.OuterRef("pk"))
@@ -132,6 +136,8 @@ class Message(models.Model):
     reasoning = models.TextField(blank=True, default="")
     html = models.TextField(blank=True, default="")
     created_at = models.DateTimeField(default=timezone.now)
+    # Of a question: a hash of the form and its text (chat.turns). The same form adds nothing twice.
+    submission = models.CharField(max_length=64, null=True, unique=True, editable=False)
 
     # How the reply came about. Names are kept beside the keys: rows go, an answer's story stays.
     request_id = models.UUIDField(default=uuid.uuid4, editable=False)

@@ -1,11 +1,14 @@
 """What people do with conversations: ask, ask again, stop. The rows say it all; runners act on it.
 
 A turn is written in one transaction, question and pending reply together. Telling the runners is
-a courtesy done after the commit: they look for themselves every second.
+a courtesy done after the commit: they look for themselves every second. A form that is sent twice
+makes one turn: its token and text are unique in the database.
 """
 
+import hashlib
+
 from django.contrib.auth.models import AbstractBaseUser
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from chat import stream
@@ -19,6 +22,14 @@ class StillAnswering(Exception):
     """The conversation's last answer is not finished: it has to be awaited or stopped first."""
 
 
+class AlreadySent(Exception):
+    """This form was sent before, with the same text; `reply` is the answer to it."""
+
+    def __init__(self, reply: Message) -> None:
+        super().__init__()
+        self.reply = reply
+
+
 class WentOn(Exception):
     """More has been said after this answer: another one beside it would hide what followed."""
 
@@ -28,28 +39,65 @@ def start(
     conversation: Conversation | None,
     text: str,
     language_model: LanguageModel,
+    token: str = "",
 ) -> Message:
-    """A question and its pending reply, in a new conversation where none is given."""
-    with transaction.atomic():
-        if conversation is None:
-            conversation = Conversation(owner_id=user.pk, title=title_of(text))
-            conversation.save()
-        else:
-            _lock(conversation)
-        last = thread(conversation)[-1:]
-        question = Message.objects.create(
-            conversation=conversation,
-            parent=last[0] if last else None,
-            role=Role.USER,
-            text=text,
-        )
-        return _reply(question, language_model)
+    """A question and its pending reply, in a new conversation where none is given.
+
+    `token` names the form that was filled in. Raises AlreadySent where that form was sent before
+    with this text, and StillAnswering.
+    """
+    submission = _submission(user, conversation, token, text) if token else None
+    try:
+        with transaction.atomic():
+            if conversation is None:
+                conversation = Conversation(owner_id=user.pk, title=title_of(text))
+                conversation.save()
+            else:
+                _lock(conversation.pk)
+                _refuse_repeated(submission)
+                _refuse_busy(conversation)
+            last = thread(conversation)[-1:]
+            question = Message.objects.create(
+                conversation=conversation,
+                parent=last[0] if last else None,
+                role=Role.USER,
+                text=text,
+                submission=submission,
+            )
+            return _reply(question, language_model)
+    except IntegrityError:
+        _refuse_repeated(submission)
+        raise
+
+
+def _submission(
+    user: AbstractBaseUser, conversation: Conversation | None, token: str, text: str
+) -> str:
+    """One sending of one form: another text in the same form is another message."""
+    parts = (str(user.pk), str(conversation.pk if conversation else ""), token, text)
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def _refuse_repeated(submission: str | None) -> None:
+    """Raises AlreadySent where this submission is stored."""
+    if submission is None:
+        return
+    reply = Message.objects.filter(parent__submission=submission).order_by("pk").last()
+    if reply:
+        raise AlreadySent(reply)
 
 
 def retry(reply: Message, language_model: LanguageModel) -> Message:
-    """Another answer to the same question, beside the one that is there."""
+    """Another answer to the same question, beside the one that is there.
+
+    Raises AlreadySent where a newer one is there already, StillAnswering and WentOn.
+    """
     with transaction.atomic():
-        _lock(reply.conversation)
+        _lock(reply.conversation_id)
+        newest = Message.objects.filter(parent_id=reply.parent_id).order_by("pk").last()
+        if newest and newest.pk != reply.pk:
+            raise AlreadySent(newest)
+        _refuse_busy(reply.conversation)
         if reply.children.exists():
             raise WentOn
         question = Message.objects.get(children=reply)
@@ -66,9 +114,13 @@ def stop(turn: Message) -> None:
         stream.ask_stop(turn.pk)
 
 
-def _lock(conversation: Conversation) -> None:
-    """One turn at a time: a second press of Send waits here, and is then told."""
-    Conversation.objects.select_for_update().get(pk=conversation.pk)
+def _lock(conversation_id: int) -> None:
+    """One change of a conversation at a time; a second press of Send waits here."""
+    Conversation.objects.select_for_update().get(pk=conversation_id)
+
+
+def _refuse_busy(conversation: Conversation) -> None:
+    """Raises StillAnswering."""
     if conversation.messages.active().exists():
         raise StillAnswering
 

@@ -9,6 +9,7 @@ urlpatterns = [
     path("", views.index, name="index"),
     path("models/", views.models, name="models"),
     path("new/", views.new, name="new"),
+    path("find/", views.find, name="find"),
     path("list/", views.listing, name="list"),
     path("messages/", views.send, name="first"),
     path("messages/<int:message_id>/", views.message, name="message"),

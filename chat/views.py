@@ -3,6 +3,7 @@
 With htmx a view answers the parts of the page that change; without it, the page or a redirect.
 """
 
+import secrets
 from typing import Any
 
 from django.contrib import messages
@@ -13,12 +14,12 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from django_htmx.http import HttpResponseClientRedirect
 from django_htmx.middleware import HtmxDetails
 
-from chat import parts, turns
+from chat import history, parts, turns
 from chat.forms import MessageForm, TitleForm, found
 from chat.models import Conversation, Message, Role, Status
+from chat.picker import Pick, pick_for, pick_named
 from providers.models import LanguageModel, Provider
 
-LISTED = 50  # conversations beside the thread
 BUSY = "The last answer is not finished. Wait for it, or stop it first."
 WENT_ON = "The conversation went on after this answer. Reload the page to see it whole."
 UNUSABLE = "The model of this answer is not offered any more. Pick another one below."
@@ -51,9 +52,19 @@ def conversation(request: Request, conversation_id: int) -> HttpResponse:
 
 @require_GET
 def listing(request: Request) -> HttpResponse:
-    at = request.GET.get("at", "")
-    ctx = _listed(request, int(at) if at.isdecimal() else None)
+    """The list as it is now, as far as the page shows it; or, with `before`, what is older."""
+    if key := request.GET.get("before"):
+        ctx = {"older": history.page_before(request.user, key), "current": _current(request)}
+        return render(request, "chat/conversation.html#older", ctx)
+    ctx = _listed(request, _current(request), through=request.GET.get("through", ""))
     return render(request, "chat/conversation.html#list", ctx)
+
+
+@require_GET
+def find(request: Request) -> HttpResponse:
+    """What the palette's search found among all conversations."""
+    ctx = {"conversations": history.find(request.user, request.GET.get("q", ""))}
+    return render(request, "chat/changes.html#found", ctx)
 
 
 @require_GET
@@ -77,17 +88,15 @@ def send(request: Request, conversation_id: int | None = None) -> HttpResponse:
     if not form.is_valid():
         return _refused(request, held, form)
     try:
-        reply = turns.start(
-            request.user, held, form.cleaned_data["text"], form.cleaned_data["model"]
-        )
+        reply = turns.start(request.user, held, *form.question())
     except turns.StillAnswering:
         form.add_error(None, BUSY)
         return _refused(request, held, form)
+    except turns.AlreadySent as sent:
+        return _opened(request, sent.reply.conversation)
     if held is not None and request.htmx:
         return _asked(request, reply, with_question=True)
-    if request.htmx:
-        return HttpResponseClientRedirect(reply.conversation.get_absolute_url())
-    return redirect(reply.conversation)
+    return _opened(request, reply.conversation)
 
 
 @require_POST
@@ -116,6 +125,8 @@ def retry(request: Request, message_id: int) -> HttpResponse:
             problem = BUSY
         except turns.WentOn:
             problem = WENT_ON
+        except turns.AlreadySent as sent:
+            return _opened(request, sent.reply.conversation)
         else:
             if request.htmx:
                 return _asked(request, again, replaces=reply.pk)
@@ -152,7 +163,7 @@ def delete(request: Request, conversation_id: int) -> HttpResponse:
 
 
 def _conversation(request: Request, pk: int) -> Conversation:
-    return get_object_or_404(Conversation.objects.of(request.user), pk=pk)
+    return get_object_or_404(Conversation.objects.of(request.user).with_model(), pk=pk)
 
 
 def _message(request: Request, pk: int) -> Message:
@@ -165,20 +176,38 @@ def _page(
     request: Request, held: Conversation | None, form: MessageForm | None = None
 ) -> HttpResponse:
     thread = parts.with_attempts(turns.thread(held)) if held else []
-    asked = request.GET.get("model", "")  # as the Models page links to it
-    model = held.language_model_id if held else _last_used(request.user)
-    initial = {"model": asked if asked.isdecimal() else model, "text": _returned(thread)}
-    form = form or MessageForm(initial=initial, user=request.user)
-    ctx = _listed(request, held.pk if held else None) | {
+    pick = _picked(request, held)
+    initial = {"model": pick.model_id, "text": _returned(thread), "token": _token()}
+    form = form or MessageForm(initial=initial, user=request.user, pick=bool(pick.problem))
+    ctx = _listed(request, held.pk if held else None, before=request.GET.get("before", "")) | {
         "conversation": held,
         "thread": turns.marked(thread),
         "active": next((each for each in reversed(thread) if each.is_active), None),
         "form": form,
+        "pick": pick,
         "problems": form.problems(),
         "lacking": "" if thread else _lacking(),
     }
     status = 422 if form.errors else 200
     return render(request, "chat/conversation.html", ctx, status=status)
+
+
+def _picked(request: Request, held: Conversation | None) -> Pick:
+    """As a link from the Models page names it, else as the conversation goes on."""
+    named = request.GET.get("model", "")
+    return pick_named(int(named)) if named.isdecimal() else pick_for(request.user, held)
+
+
+def _token() -> str:
+    """Names one form, so that sending it twice makes one turn."""
+    return secrets.token_urlsafe(16)
+
+
+def _opened(request: Request, held: Conversation) -> HttpResponse:
+    """The browser goes to the conversation's page."""
+    if request.htmx:
+        return HttpResponseClientRedirect(held.get_absolute_url())
+    return redirect(held)
 
 
 def _returned(thread: list[Message]) -> str:
@@ -187,17 +216,25 @@ def _returned(thread: list[Message]) -> str:
     return thread[-2].text if failed else ""
 
 
-def _listed(request: Request, current: int | None) -> dict[str, Any]:
+def _current(request: Request) -> int | None:
+    """The conversation that the list's page shows."""
+    at = request.GET.get("at", "")
+    return int(at) if at.isdecimal() else None
+
+
+def _listed(
+    request: Request, current: int | None, *, through: str = "", before: str = ""
+) -> dict[str, Any]:
     """The list; it looks again by itself while something runs that this page does not follow."""
-    listed = Conversation.objects.of(request.user).with_running()[:LISTED]
-    elsewhere = Message.objects.of(request.user).active().exclude(conversation=current)
-    return {"conversations": listed, "current": current, "elsewhere": elsewhere.exists()}
-
-
-def _last_used(user: User) -> int | None:
-    """The model a new conversation begins with: that of the latest one."""
-    latest = Conversation.objects.of(user).exclude(language_model=None)
-    return latest.values_list("language_model", flat=True).first()
+    user = request.user
+    older = history.page_before(user, before) if before else history.first_page(user, through)
+    elsewhere = Message.objects.of(user).active().exclude(conversation=current)
+    return {
+        "older": older,
+        "before": before,
+        "current": current,
+        "elsewhere": not before and elsewhere.exists(),
+    }
 
 
 def _lacking() -> str:
@@ -223,5 +260,6 @@ def _asked(
         "replaces": replaces,
         "active": reply,
         "conversation": reply.conversation,
+        "token": _token(),
     }
     return render(request, "chat/changes.html#asked", ctx)

@@ -5,19 +5,19 @@ const $ = (selector, from = document) => from.querySelector(selector);
 const $$ = (selector, from = document) => [...from.querySelectorAll(selector)];
 const shown = (element) => element.checkVisibility();
 
-// Palette: the site's pages, and whatever links the page marks with data-palette.
+// Palette: the site's pages, whatever links the page marks with data-palette, and conversations, which the server finds.
 function openPalette() {
   const palette = $("#palette");
   if (!palette || palette.open) return;
   const list = $("#palette-list");
   $$("[data-found]", list).forEach((item) => item.remove());
-  for (const link of $$("a[data-palette], a.conversation")) {
+  for (const link of $$("a[data-palette]")) {
     const item = document.createElement("li");
     const copy = document.createElement("a");
     item.dataset.found = "";
     copy.className = "menu-item";
     copy.href = link.href;
-    copy.textContent = ($(".truncate", link) ?? link).textContent.trim();
+    copy.textContent = link.textContent.trim();
     item.append(copy);
     list.append(item);
   }
@@ -26,6 +26,7 @@ function openPalette() {
   filter(search);
   for (const other of $$("dialog[open]")) other.close();
   palette.showModal();
+  search.dispatchEvent(new Event("palette"));
 }
 
 // <input data-filter="#list > li"> hides the items that do not hold every word typed; what is
@@ -39,7 +40,9 @@ function filter(input) {
     item.hidden = !ticked && !words.every((word) => text.includes(word));
   }
   const none = $(".palette-none", input.closest("dialog, .menu, fieldset") ?? document);
-  if (none) none.hidden = items.some((item) => !item.hidden);
+  const found = input.closest(".palette") ? $$("#palette-found > li") : [];
+  if (none) none.hidden = found.length > 0 || items.some((item) => !item.hidden);
+  $("#palette-conversations")?.toggleAttribute("hidden", !$("#palette-found > li"));
 }
 
 // Arrow keys walk through the palette and the menus; Enter in their search takes the first.
@@ -159,6 +162,7 @@ document.addEventListener("submit", ({ target }) => delete target.dataset.change
 addEventListener("beforeunload", (event) => { if (changed().length) event.preventDefault(); });
 document.addEventListener("htmx:before:swap", refuse);
 document.addEventListener("htmx:after:swap", settle);
+document.addEventListener("htmx:after:swap", () => { if ($("#palette[open]")) filter($("#palette input")); });
 document.addEventListener("htmx:after:request", () => $("#no-connection")?.remove());
 document.addEventListener("htmx:error", ({ detail }) => {
   if (detail.ctx && !detail.ctx.response) say("no-connection", "This site cannot be reached. Nothing on the page is lost; try again.");

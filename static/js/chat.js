@@ -31,16 +31,37 @@ const draft = {
       else localStorage.removeItem(this.key);
     } catch { /* no storage: the draft lives as long as the page */ }
   },
+  // What was typed is newer than a question that the page returned: that one is still above.
   restore() {
-    try { prompt.value ||= localStorage.getItem(this.key) ?? ""; } catch { /* as above */ }
+    try { prompt.value = localStorage.getItem(this.key) || prompt.value; } catch { /* as above */ }
   },
 };
+// A sending is one request, and one over the limit is none: its text stays, and the limit is shown beside it.
+let sending = false;
+function refusal() {
+  const limit = Number(prompt.dataset.limit);
+  if (prompt.value.length <= limit) return "";
+  const { length } = [...prompt.value];
+  return length > limit ? prompt.dataset.tooLong.replace("{count}", length.toLocaleString("en")) : "";
+}
+function showRefusal(text) {
+  const notice = document.createElement("p");
+  Object.assign(notice, { className: "notice", role: "alert", textContent: text }).dataset.tone = "error";
+  $("#composer-errors").replaceChildren(notice);
+  markInvalid();
+}
+function markInvalid() {
+  if ($("#composer-errors > *")) prompt.setAttribute("aria-invalid", "true");
+  else prompt?.removeAttribute("aria-invalid");
+}
 if (composer) {
   draft.restore();
   prompt.addEventListener("input", () => draft.keep());
   composer.addEventListener("submit", (event) => {
-    // Pressed while an answer is under way: the text stays, Stop is another form's.
-    if (!stopButton()) return;
+    // Pressed while an answer or the sending is under way: the text stays, Stop is another form's.
+    const problem = refusal();
+    if (problem) showRefusal(problem);
+    if (!problem && !sending && !stopButton()) return;
     event.preventDefault();
     event.stopImmediatePropagation();
   }, true);
@@ -51,13 +72,25 @@ if (document.referrer.replace(/\?.*/, "").endsWith("/chat/new/") && !touch.match
 // What was sent leaves the composer when it has arrived; what was typed meanwhile stays.
 let sent = "";
 document.addEventListener("htmx:before:request", ({ target }) => {
-  if (target === composer) sent = prompt.value;
+  if (target === composer) [sent, sending] = [prompt.value, true];
 });
 document.addEventListener("htmx:after:request", ({ target, detail }) => {
-  if (target !== composer || !detail.ctx?.response?.raw?.ok) return;
+  if (target !== composer) return;
+  const response = detail.ctx?.response?.raw;
+  sending = Boolean(response?.headers.get("HX-Redirect")); // until the next page is there
+  if (!response?.ok) return;
   if (prompt.value.startsWith(sent)) prompt.value = prompt.value.slice(sent.length);
   draft.keep();
   follow.on = true;
+});
+
+document.addEventListener("htmx:error", ({ target }) => { if (target === composer) sending = false; });
+document.addEventListener("htmx:after:swap", markInvalid);
+// A page that comes back from the browser's memory is a new form: its next message is another one.
+addEventListener("pageshow", ({ persisted }) => {
+  if (!persisted || !composer) return;
+  sending = false;
+  $("#composer-token").value = crypto.getRandomValues(new Uint32Array(4)).join("-");
 });
 
 // No answer came: the question is put back, to be changed or sent to another model. Trying again takes it away.

@@ -1,13 +1,15 @@
 """Questions, replies, siblings and stops, as rows."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
 
 from chat import turns
-from chat.models import Message, Role, Status
-from providers.models import LanguageModel
+from chat.models import Conversation, Message, Role, Status
+from providers.models import LanguageModel, Provider
 
 Make = Callable[..., Message]
 
@@ -48,6 +50,62 @@ def test_the_next_question_follows_the_last_reply(owner: User, make_turn: Make) 
     assert [m.text for m in turns.thread(first.conversation)] == ["Hello?", "Hi.", "And?", ""]
     assert second.parent is not None
     assert second.parent.parent_id == first.pk
+
+
+def test_a_form_sent_twice_makes_one_turn(owner: User, model: LanguageModel) -> None:
+    """In a new conversation and in an old one; another text in the same form is another turn."""
+    first = turns.start(owner, None, "Hello", model, "form-1")
+    with pytest.raises(turns.AlreadySent) as sent:
+        turns.start(owner, None, "Hello", model, "form-1")
+    assert sent.value.reply == first
+    other = turns.start(owner, None, "Hello again", model, "form-1")
+    Message.objects.filter(pk=other.pk).update(status=Status.DONE)
+    again = turns.start(owner, other.conversation, "And?", model, "form-2")
+    with pytest.raises(turns.AlreadySent) as sent:
+        turns.start(owner, other.conversation, "And?", model, "form-2")
+    assert sent.value.reply == again
+    assert Conversation.objects.count() == 2
+
+
+def test_a_form_token_is_one_users(owner: User, stranger: User, model: LanguageModel) -> None:
+    """Nobody is led to a stranger's conversation by its token."""
+    turns.start(owner, None, "Hello", model, "form-1")
+    reply = turns.start(stranger, None, "Hello", model, "form-1")
+    assert reply.conversation.owner_id == stranger.pk
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_forms_sent_at_the_same_moment_make_one_turn(
+    transactional_db: None, django_user_model: type[User], make_provider: Callable[..., Provider]
+) -> None:
+    """Both transactions are open: the unique row decides."""
+    user = django_user_model.objects.create_user("alice")
+    model = make_provider("Acme", "tiny").language_models.get()
+
+    def send(_: int) -> str:
+        try:
+            turns.start(user, None, "Hello", model, "form-1")
+        except turns.AlreadySent:
+            return "again"
+        finally:
+            connection.close()
+        return "sent"
+
+    with ThreadPoolExecutor(4) as pool:
+        outcomes = sorted(pool.map(send, range(4)))
+    assert outcomes == ["again", "again", "again", "sent"]
+    assert Conversation.objects.count() == 1
+
+
+def test_a_second_try_of_an_answer_that_has_a_newer_one_makes_none(
+    model: LanguageModel, make_turn: Make
+) -> None:
+    """Two presses of "Try again", or a page that is out of date."""
+    failed = make_turn(status=Status.FAILED)
+    again = turns.retry(failed, model)
+    with pytest.raises(turns.AlreadySent) as sent:
+        turns.retry(failed, model)
+    assert sent.value.reply == again
 
 
 def test_one_turn_at_a_time(owner: User, model: LanguageModel, make_turn: Make) -> None:

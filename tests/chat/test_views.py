@@ -1,6 +1,9 @@
 """The conversation's pages: with htmx and without, for the owner and never for strangers."""
 
+import re
 from collections.abc import Callable
+from datetime import timedelta
+from urllib.parse import urlencode
 
 import pytest
 from django.contrib.auth.models import User
@@ -9,13 +12,16 @@ from django.urls import reverse
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
-from chat import forms, turns
+from chat import forms, history, turns
 from chat.models import Conversation, Message, Status
 from providers import roster
 from providers.models import Attempt, Favourite, LanguageModel, Provider
 
 Make = Callable[..., Message]
 HTMX = {"HX-Request": "true"}
+TOKEN = re.compile(r'name="token"[^>]*?value="([^"]+)"')
+TITLE = re.compile(r'<span class="truncate" dir="auto">([^<]+)</span>')
+OLDER = re.compile(r'href="\?before=([0-9-]+)"')
 
 MakeProvider = Callable[..., Provider]
 
@@ -158,6 +164,111 @@ def test_an_invalid_message_keeps_what_was_typed(owner_client: Client, make_turn
     html = response.content.decode()
     assert "A long thought</textarea>" in html
     assert "not offered any more" in html
+    assert Message.objects.count() == 2
+
+
+@pytest.mark.parametrize("headers", [{}, HTMX])
+def test_a_form_sent_twice_opens_the_same_conversation(
+    owner_client: Client, model: LanguageModel, headers: dict[str, str]
+) -> None:
+    """Two quick Enters, with and without JavaScript."""
+    form = {"text": "Hello", "model": model.pk, "token": "form-1"}
+    places = [owner_client.post(url("first"), form, headers=headers).headers for _ in range(2)]
+    at = url("conversation", Conversation.objects.get().pk)
+    assert [each.get("HX-Redirect") or each["Location"] for each in places] == [at, at]
+
+
+def test_each_page_and_each_sent_message_names_a_new_form(
+    owner_client: Client, make_turn: Make
+) -> None:
+    """The same words may be sent again on purpose."""
+    turn = make_turn(status=Status.DONE)
+    at = url("conversation", turn.conversation_id)
+    form = {"text": "Hello", "model": turn.language_model_id, "token": "form-1"}
+    answer = owner_client.post(url("send", turn.conversation_id), form, headers=HTMX)
+    pages = [owner_client.get(at).content.decode(), answer.content.decode()]
+    pages.append(owner_client.get(url("new")).content.decode())
+    tokens = {TOKEN.search(page)[1] for page in pages}  # type: ignore[index]
+    assert len(tokens) == 3
+
+
+@pytest.mark.parametrize("headers", [{}, HTMX])
+def test_a_message_over_the_limit_is_refused_whole(
+    owner_client: Client, model: LanguageModel, headers: dict[str, str]
+) -> None:
+    """The limit is named beside the field, nothing is stored, and no browser cuts the text."""
+    text = "\r\n".join(["x" * 59] * 20_000)
+    form = {"text": text, "model": model.pk}
+    response = owner_client.post(url("first"), form, headers=headers)
+    html = response.content.decode()
+    assert response.status_code == 422
+    assert "1,199,999 characters. The limit is 400,000." in html
+    assert not Message.objects.exists()
+    if not headers:
+        assert text.replace("\r\n", "\n") in html.replace("\r\n", "\n")
+        assert "maxlength" not in html
+
+
+def test_the_longest_message_is_sent_whole(owner_client: Client, model: LanguageModel) -> None:
+    """Also where each of its characters takes twelve bytes on the way."""
+    text = "\U0001f600" * forms.LONGEST
+    form = urlencode({"text": text, "model": model.pk})
+    form_type = "application/x-www-form-urlencoded"
+    assert owner_client.post(url("first"), form, content_type=form_type).status_code == 302
+    assert Message.objects.get(role="user").text == text
+
+
+def removed(model: LanguageModel) -> None:
+    roster.remove(model.provider)
+
+
+def purged(model: LanguageModel) -> None:
+    model.provider.delete()
+
+
+def paused(model: LanguageModel) -> None:
+    roster.pause(model.provider)
+
+
+def missing(model: LanguageModel) -> None:
+    LanguageModel.objects.filter(pk=model.pk).update(missing_since=timezone.now())
+
+
+def switched_off(model: LanguageModel) -> None:
+    LanguageModel.objects.filter(pk=model.pk).update(enabled=False)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (removed, "The provider Acme was removed."),
+        (purged, "The model tiny of Acme was removed."),
+        (paused, "The provider Acme is paused."),
+        (missing, "Acme no longer offers tiny."),
+        (switched_off, "tiny is switched off at Acme."),
+    ],
+)
+def test_a_conversation_whose_model_cannot_answer_asks_for_a_pick(
+    owner_client: Client,
+    make_turn: Make,
+    make_provider: MakeProvider,
+    change: Callable[[LanguageModel], None],
+    words: str,
+) -> None:
+    """It says why, and never goes on with another account by itself; nor does a new one."""
+    turn = make_turn(status=Status.DONE)
+    make_provider("Zeta", "huge")
+    assert turn.language_model is not None
+    change(turn.language_model)
+    for at in (url("conversation", turn.conversation_id), url("new")):
+        html = owner_client.get(at).content.decode()
+        assert words in html
+        assert '<option value="" selected>Pick a model</option>' in html
+        assert html.count(" selected") == 1
+    send = url("send", turn.conversation_id)
+    refused = owner_client.post(send, {"text": "Go on", "model": ""})
+    assert refused.status_code == 422
+    assert '<option value="" selected>Pick a model</option>' in refused.content.decode()
     assert Message.objects.count() == 2
 
 
@@ -339,6 +450,66 @@ def test_the_list_looks_again_only_while_something_else_runs(
     at = url("list")
     assert "every 4s" in owner_client.get(at).content.decode()
     assert "every 4s" not in owner_client.get(f"{at}?at={turn.conversation_id}").content.decode()
+
+
+def test_every_conversation_is_reached_page_by_page(
+    owner_client: Client, owner: User, stranger: User
+) -> None:
+    """With htmx as the list is scrolled, without it by a link; each once, none of a stranger's."""
+    moment = timezone.now()
+    Conversation.objects.create(owner=stranger, title="not mine")
+    Conversation.objects.bulk_create(
+        Conversation(owner=owner, title=f"c{n:03}", updated_at=moment - timedelta(minutes=n // 3))
+        for n in range(120)
+    )
+    found: list[str] = []
+    at = url("new")
+    while at:
+        html = owner_client.get(at).content.decode()
+        found += TITLE.findall(html)
+        key = OLDER.search(html)
+        at = f"{url('list')}?before={key[1]}" if key else ""
+    assert sorted(found) == [f"c{n:03}" for n in range(120)]
+    plain = owner_client.get(url("new")).content.decode()
+    second = owner_client.get(f"{url('new')}?before={OLDER.search(plain)[1]}")  # type: ignore[index]
+    assert not set(TITLE.findall(plain)) & set(TITLE.findall(second.content.decode()))
+
+
+def test_the_list_that_looks_again_keeps_what_was_shown(
+    owner_client: Client, owner: User, make_turn: Make
+) -> None:
+    """A conversation that is new meanwhile pushes none of the old ones out of sight."""
+    for n in range(50):
+        Conversation.objects.create(owner=owner, title=f"c{n:03}")
+    last = Conversation.objects.get(title="c000")
+    through = history.first_page(owner).last
+    make_turn("Newest")
+    html = owner_client.get(url("list"), {"through": through}).content.decode()
+    assert {"Newest", last.title} <= set(TITLE.findall(html))
+
+
+@pytest.mark.parametrize("key", ["x", "1-", "-1", "99999999999999999-1", "1-999999999999999999"])
+def test_a_place_that_is_none_shows_a_page(owner_client: Client, make_turn: Make, key: str) -> None:
+    """An address that somebody changed by hand."""
+    make_turn()
+    for name in ("new", "list"):
+        assert owner_client.get(url(name), {"before": key}).status_code == 200
+    assert owner_client.get(url("list"), {"through": key}).status_code == 200
+
+
+def test_the_palette_finds_any_conversation_by_its_title(
+    owner_client: Client, owner: User, stranger: User
+) -> None:
+    """Every word, in any order and case; far beyond what the list shows; nobody else's."""
+    Conversation.objects.create(owner=owner, title="Old notes on <Tea> ceremonies")
+    Conversation.objects.create(owner=stranger, title="Tea for strangers")
+    for n in range(60):
+        Conversation.objects.create(owner=owner, title=f"c{n:03}")
+    html = owner_client.get(url("find"), {"q": "tea OLD"}).content.decode()
+    assert "Old notes on &lt;Tea&gt; ceremonies" in html
+    assert html.count("<li>") == 1
+    assert owner_client.get(url("find"), {"q": "a\0b %"}).status_code == 200
+    assert owner_client.get(url("find")).content.decode().count("<li>") == history.FOUND
 
 
 def test_the_number_of_queries_does_not_grow_with_the_page(
