@@ -8,6 +8,7 @@ https://platform.openai.com/docs/api-reference/chat-streaming. No I/O.
 from collections.abc import Mapping
 from typing import Any
 
+from providers.protocols.gather import Gatherer
 from providers.types import (
     ClientEvent,
     Completed,
@@ -38,7 +39,6 @@ class Chunks:
         self._usage: Json | None = None
         self._last: Json | None = None
         self._begun = False
-        self._calls = _Numbers()
 
     def begin(self, model: str, earlier: str = "") -> None:
         """Content comes, of this model; or of another time, which is then said on each chunk."""
@@ -108,7 +108,7 @@ class Chunks:
             case ReasoningDelta():
                 delta = {"reasoning_content": event.text}
             case ToolCallDelta():
-                delta = {"tool_calls": [self._calls.numbered(event.call)]}
+                delta = {"tool_calls": [event.call]}
             case Finish():
                 delta, reason = {}, event.reason
             case UsageReport():
@@ -131,10 +131,7 @@ class Whole:
         self._head["created"] = created
         self._model = ""
         self._raw: Json | None = None
-        self._text: list[str] = []
-        self._reasoning: list[str] = []
-        self._calls: dict[int, dict[str, Any]] = {}
-        self._numbers = _Numbers()
+        self._gathered = Gatherer()
         self._usage: Usage | None = None
 
     def begin(self, model: str, earlier: str = "") -> None:
@@ -147,55 +144,17 @@ class Whole:
         if event.raw is not None and _is_whole(event.raw):
             self._raw = event.raw
             return b""
-        match event:
-            case TextDelta():
-                self._text.append(event.text)
-            case ReasoningDelta():
-                self._reasoning.append(event.text)
-            case ToolCallDelta():
-                self._add(self._numbers.numbered(event.call))
-            case UsageReport():
-                self._usage = event.usage
+        if isinstance(event, UsageReport):
+            self._usage = event.usage
+        self._gathered.take(event)
         return b""
 
     def end(self, completed: Completed) -> bytes:
         """The answer's JSON; with an estimate of the tokens where the provider sent none."""
-        answer = {**self._head, **(self._raw or self._gathered(completed)), "model": self._model}
+        answer = {**self._head, **(self._raw or self._gathered.answer()), "model": self._model}
         if not isinstance(answer.get("usage"), Mapping):
             answer["usage"] = usage_fields(self._usage or completed.usage)
         return encoded(answer)
-
-    def _gathered(self, completed: Completed) -> Json:
-        message: dict[str, Any] = {"role": "assistant", "content": "".join(self._text) or None}
-        if self._reasoning:
-            message["reasoning_content"] = "".join(self._reasoning)
-        if self._calls:
-            message["tool_calls"] = list(self._calls.values())
-        elif message["content"] is None:
-            message["content"] = ""
-        choice = {"index": 0, "message": message, "finish_reason": completed.finish_reason}
-        return {"choices": [choice]}
-
-    def _add(self, call: dict[str, Any]) -> None:
-        """Joins the pieces of one tool call."""
-        number = call.pop("index")
-        function = call.get("function") or {}
-        known = self._calls.setdefault(number, {**call, "type": "function", "function": {}})
-        known |= {name: value for name, value in call.items() if name != "function" and value}
-        earlier = known["function"].get("arguments") or ""
-        known["function"] |= {name: value for name, value in function.items() if value}
-        known["function"]["arguments"] = earlier + (function.get("arguments") or "")
-
-
-class _Numbers:
-    """Tool calls counted from 0, as clients expect: elsewhere they share their count with text."""
-
-    def __init__(self) -> None:
-        self._seen: dict[object, int] = {}
-
-    def numbered(self, call: Json) -> dict[str, Any]:
-        number = self._seen.setdefault(call.get("index", 0), len(self._seen))
-        return {**call, "index": number}
 
 
 def usage_fields(usage: Usage) -> dict[str, Any]:

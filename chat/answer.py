@@ -163,7 +163,7 @@ def completed_columns(completed: Completed) -> dict[str, Any]:
         "output_tokens": usage.output_tokens,
         "usage_estimated": usage.estimated,
         "cost": completed.cost,
-        "finish_reason": completed.finish_reason[:30],
+        "finish_reason": (completed.native_reason or completed.finish_reason)[:30],
         "error": failure.told(error, completed.attempts) if error else None,
     }
 

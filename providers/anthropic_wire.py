@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from providers import wire
+from providers.protocols import finish
+from providers.protocols.tool_calls import Numbering
 from providers.types import (
     ChatMessage,
     ChatRequest,
@@ -31,13 +33,6 @@ _OPTIONS = {
     "max_tokens": "max_tokens",
     "max_completion_tokens": "max_tokens",
     "stop": "stop_sequences",
-}
-_REASONS = {
-    "end_turn": "stop",
-    "stop_sequence": "stop",
-    "max_tokens": "length",
-    "tool_use": "tool_calls",
-    "refusal": "content_filter",
 }
 
 
@@ -119,6 +114,8 @@ class Reader:
     def __init__(self) -> None:
         self._input = 0
         self._cached = 0
+        self._calls = Numbering()
+        self._inputs: dict[object, str] = {}  # of blocks that came with it, while no piece follows
 
     def events(self, payload: Json, line: str = "") -> Iterable[ClientEvent]:
         """The events of one payload, streamed or whole. Raises CallError for an `error` event."""
@@ -131,6 +128,8 @@ class Reader:
                 yield from self._started(payload)
             case "content_block_delta":
                 yield from self._delta(payload)
+            case "content_block_stop":
+                yield from self._stopped(payload.get("index"))
             case "message_delta":
                 yield from self._ended(payload)
             case "message":
@@ -142,38 +141,56 @@ class Reader:
         self._input = wire.count(usage.get("input_tokens")) + self._cached + written
 
     def _started(self, payload: Json) -> Iterable[ClientEvent]:
-        block = wire.fields(payload.get("content_block"))
-        if block.get("type") == "tool_use":
-            call = {
-                "index": payload.get("index", 0),
-                "id": block.get("id"),
-                "type": "function",
-                "function": {"name": block.get("name"), "arguments": ""},
-            }
-            yield ToolCallDelta(call=call)
+        """What a block begins with: usually nothing, but some servers send all of it at once."""
+        block, index = wire.fields(payload.get("content_block")), payload.get("index")
+        if block.get("type") != "tool_use":
+            yield from self._texts(block)
+            return
+        yield from self._call(index, "", id=block.get("id"), name=block.get("name"))
+        if given := block.get("input"):
+            self._inputs[index] = json.dumps(given, ensure_ascii=False)
 
     def _delta(self, payload: Json) -> Iterable[ClientEvent]:
         delta = wire.fields(payload.get("delta"))
-        if isinstance(text := delta.get("text"), str) and text:
-            yield TextDelta(text=text)
-        if isinstance(thinking := delta.get("thinking"), str) and thinking:
+        yield from self._texts(delta)
+        if isinstance(piece := delta.get("partial_json"), str):
+            if piece:
+                self._inputs.pop(payload.get("index"), None)
+            yield from self._call(payload.get("index"), piece)
+
+    @staticmethod
+    def _texts(block: Json) -> Iterable[ClientEvent]:
+        if isinstance(thinking := block.get("thinking"), str) and thinking:
             yield ReasoningDelta(text=thinking)
-        if isinstance(delta.get("partial_json"), str):
-            function = {"arguments": delta["partial_json"]}
-            call = {"index": payload.get("index", 0), "function": function}
+        if isinstance(text := block.get("text"), str) and text:
+            yield TextDelta(text=text)
+
+    def _stopped(self, index: object) -> Iterable[ClientEvent]:
+        if given := self._inputs.pop(index, ""):
+            yield from self._call(index, given)
+
+    def _call(
+        self, index: object, arguments: str, id: object = None, name: object = None
+    ) -> Iterable[ClientEvent]:
+        """A piece of a tool call, in OpenAI's form; its first one has an id and a name."""
+        begins = {"id": id, "type": "function"} if name else {}
+        function = {"name": name, "arguments": arguments} if name else {"arguments": arguments}
+        for call in self._calls.number([{"index": index, **begins, "function": function}]):
             yield ToolCallDelta(call=call)
 
     def _ended(self, payload: Json) -> Iterable[ClientEvent]:
+        for index in list(self._inputs):  # their blocks were never closed
+            yield from self._stopped(index)
         if counted := wire.fields(payload.get("usage")):
             yield UsageReport(usage=self._usage(counted))
         if reason := str(wire.fields(payload.get("delta")).get("stop_reason") or ""):
-            yield Finish(reason=_REASONS.get(reason, reason))
+            yield Finish(reason=finish.standard(reason), native=reason)
 
     def _whole(self, payload: Json) -> Iterable[ClientEvent]:
         self._keep(wire.fields(payload.get("usage")))
-        for block in wire.dicts(payload.get("content")):
-            if block.get("type") == "text" and isinstance(block.get("text"), str):
-                yield TextDelta(text=block["text"])
+        for index, block in enumerate(wire.dicts(payload.get("content"))):
+            yield from self._started({"index": index, "content_block": block})
+            yield from self._stopped(index)
         yield from self._ended({"usage": payload.get("usage"), "delta": payload})
 
     def _usage(self, fields: Json) -> Usage:

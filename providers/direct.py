@@ -15,7 +15,8 @@ from typing import Any
 from providers import anthropic_wire, http, listing, sse, wire
 from providers.errors import CallError, ErrorKind, TruncatedError, classify, error_fields
 from providers.http_errors import mapped_errors
-from providers.redaction import redacted_errors
+from providers.protocols import finish
+from providers.redaction import redact_error, redacted_errors, secrets_of
 from providers.types import (
     ChatRequest,
     ClientEvent,
@@ -23,6 +24,8 @@ from providers.types import (
     FoundModel,
     Json,
     Kind,
+    LateError,
+    Passed,
     Target,
     is_content,
 )
@@ -50,7 +53,7 @@ def stream(target: Target, request: ChatRequest) -> AsyncGenerator[list[ClientEv
         body = anthropic_wire.body(request, target.model)
         return exchange(target, f"{base}/messages", body, anthropic_wire.Reader().events)
     body = wire.body(request, target.model)
-    return exchange(target, f"{base}/chat/completions", body, wire.events)
+    return exchange(target, f"{base}/chat/completions", body, wire.Reader().events)
 
 
 async def list_models(target: Target) -> list[FoundModel]:
@@ -93,13 +96,21 @@ async def exchange(
     `within`: what is to be made of its errors.
     """
     patience = http.Patience(target.timeouts, whole=not body.get("stream"))
-    answer = _Answer(reader, patience)
+    answer = _Answer(reader, patience, target)
     with within, redacted_errors(target):
         async with http.opened(
             "POST", url, headers=headers(target), body=body, patience=patience
         ) as response:
             await refuse_failure(response, patience)
-            while not answer.done and (chunk := await _next(response, patience)):
+            while not answer.done:
+                try:
+                    chunk = await _next(response, patience)
+                except CallError as error:
+                    if found := answer.fail(error):
+                        yield found
+                    break
+                if not chunk:
+                    break
                 if found := answer.feed(chunk):
                     yield found
             if found := answer.end():
@@ -112,10 +123,12 @@ class _Answer:
     """An answer's bytes to its events, however they are cut: a stream's, or those of one JSON.
 
     What it is shows in its first character; the content type is often wrong. It ends well only with
-    a finish reason. `error` is why it ends badly: what came before it is told before it.
+    a finish reason; what is wrong after that is noted and spoils nothing. `error` is why it ends
+    badly: what came before it is yielded before it.
     """
 
-    def __init__(self, reader: Reader, patience: http.Patience) -> None:
+    def __init__(self, reader: Reader, patience: http.Patience, target: Target) -> None:
+        self._target = target
         self._reader = reader
         self._patience = patience
         self._parser = sse.Parser()
@@ -135,7 +148,7 @@ class _Answer:
             return self._read_all(sent.data for sent in self._parser.feed(chunk))
         self._whole += chunk
         if len(self._whole) > LARGEST_BODY:
-            self._fail(_not_json())
+            return self.fail(_not_json())
         return []
 
     def end(self) -> list[ClientEvent]:
@@ -165,11 +178,18 @@ class _Answer:
             if self._parser.waiting > LARGEST_EVENT:
                 raise _not_json()
         except CallError as error:
-            self._fail(error)
+            found += self.fail(error)
         return found
 
-    def _fail(self, error: CallError) -> None:
-        self.error, self.done = error, True
+    def fail(self, error: CallError) -> list[ClientEvent]:
+        """Ends the answer: badly, or with a note where it had ended well already."""
+        self.done = True
+        if self._patience.ending:
+            redact_error(error, secrets_of(self._target))
+            message = f"After the answer had ended: {error.message}"
+            return [LateError(code=error.code, message=message)]
+        self.error = error
+        return []
 
     def _read(self, text: str, found: list[ClientEvent]) -> None:
         if not text or text == "[DONE]":
@@ -181,18 +201,24 @@ class _Answer:
             if not isinstance(value, dict):
                 raise _not_json()
             for event in self._reader(value, line):
-                self._note(event)
+                if isinstance(event, Finish):
+                    self._end(event, found)
+                elif is_content(event):
+                    self._patience.begun = True
+                    self._patience.content_at = time.monotonic()
                 found.append(event)
 
-    def _note(self, event: ClientEvent) -> None:
-        """That content has begun, or the end has come; an answer that ends without any is none."""
-        if isinstance(event, Finish):
-            if not self._patience.begun:
+    def _end(self, event: Finish, found: list[ClientEvent]) -> None:
+        """The provider ended it. Raises CallError where its reason is a failure, and where nothing
+        was said: only to be cut off at the token limit is an answer then, an honest one."""
+        if error := finish.failure(event.native):
+            raise error
+        if not self._patience.begun:
+            if event.reason != "length":
                 raise _nothing(event.reason)
-            self._patience.ending = True
-        elif is_content(event):
             self._patience.begun = True
-            self._patience.content_at = time.monotonic()
+            found.append(Passed(content=True))
+        self._patience.ending = True
 
 
 def _nothing(reason: str) -> CallError:
@@ -209,8 +235,8 @@ async def _next(response: http.Response, patience: http.Patience) -> bytes:
         if response.content.is_eof():  # all of it is here: nothing to wait for
             return await _read(response)
         return await patience.wait(_read(response), at_most)
-    except CallError:
-        if patience.ending:
+    except CallError as error:
+        if patience.ending and error.kind == ErrorKind.TIMEOUT:
             return b""
         raise
 

@@ -50,7 +50,7 @@ def stream(target: Target, request: ChatRequest) -> AsyncGenerator[list[ClientEv
         body |= {"model": target.upstream.litellm_model, "upstream": asdict(target.upstream)}
         target = _watched(target)
     url = f"{base_url(target)}/chat/completions"
-    reader = wire.events if target.upstream is None else _events
+    reader = wire.Reader().events if target.upstream is None else _reader()
     return direct.exchange(target, url, body, reader, sorted_errors(target))
 
 
@@ -115,11 +115,17 @@ def restored(fields: Json) -> CallError:
     return errors.restored(fields, _Told)
 
 
-def _events(chunk: Json, line: str = "") -> Iterable[ClientEvent]:
-    error = chunk.get("error")
-    if isinstance(error, dict) and "kind" in error:
-        raise restored(error)
-    return wire.events(chunk, line)
+def _reader() -> direct.Reader:
+    """Reads one answer's chunks, and what our gateway process reports of a failure."""
+    read = wire.Reader().events
+
+    def events(chunk: Json, line: str = "") -> Iterable[ClientEvent]:
+        error = chunk.get("error")
+        if isinstance(error, dict) and "kind" in error:
+            raise restored(error)
+        return read(chunk, line)
+
+    return events
 
 
 @contextmanager

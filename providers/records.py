@@ -65,7 +65,7 @@ def evidence(
         epoch=epoch,
         at=timezone.now(),
         kind=kind,
-        message=attempt.error_message,
+        message=attempt.error_message if kind else "",
         retry_after=error.retry_after if error else None,
         ttft_ms=attempt.ttft_ms,
         judges=not (purpose == Purpose.PROBE and kind in PROBE_SAYS_NOTHING),

@@ -21,6 +21,7 @@ from providers.types import (
     ChatRequest,
     ClientEvent,
     Finish,
+    LateError,
     ReasoningDelta,
     RouteTaken,
     StreamEvent,
@@ -71,6 +72,8 @@ class Tally:
     characters: int = 0
     pace: metrics.Pace = field(default_factory=metrics.Pace)
     finish_reason: str = ""
+    native_reason: str = ""
+    late: LateError | None = None
     outcome: str = "ok"
     error: CallError | None = None
     began: float = field(default_factory=time.monotonic)
@@ -117,9 +120,11 @@ class Tally:
         elif isinstance(event, UsageReport):
             self.usage = event.usage
         elif isinstance(event, Finish):
-            self.finish_reason = event.reason
+            self.finish_reason, self.native_reason = event.reason, event.native
         elif isinstance(event, ToolCallDelta):
             self.calls_tools = True
+        elif isinstance(event, LateError):
+            self.late = event
 
     def _taken(self) -> RouteTaken:
         return RouteTaken(
@@ -136,8 +141,9 @@ class Tally:
         )
 
     def record(self) -> AttemptRecord:
-        """The attempt as it is stored."""
+        """The attempt as it is stored; what went wrong after a good end is noted with it."""
         error, usage = self.error, self._usage()
+        noted = error or self.late
         return AttemptRecord(
             route_id=self.route.route_id,
             method=self.route.method,
@@ -149,8 +155,8 @@ class Tally:
             position=self.position,
             ttft_ms=self.ttft_ms,
             status=error.status if error else None,
-            error_code=error.code if error else "",
-            error_message=error.message if error else "",
+            error_code=noted.code if noted else "",
+            error_message=noted.message if noted else "",
             usage=usage,
             cost=self.candidate.prices.cost(usage) if usage else None,
         )

@@ -152,9 +152,21 @@ class UsageReport(_Event):
 
 @value
 class Finish(_Event):
-    """The provider said it is done, and why: stop, length, tool_calls, content_filter."""
+    """The provider ended the answer. `reason` is OpenAI's name for why, `native` the vendor's own.
+
+    Where the vendor's means a failure there is no other name for it, and `reason` is empty.
+    """
 
     reason: str
+    native: str = field(default="", compare=False)
+
+
+@value
+class LateError(_Event):
+    """Something was wrong after the answer had ended well: worth a note, and no failure."""
+
+    code: str
+    message: str
 
 
 @value
@@ -167,10 +179,12 @@ class Passed(_Event):
     content: bool = False
 
 
-type ClientEvent = TextDelta | ReasoningDelta | ToolCallDelta | UsageReport | Finish | Passed
+type ClientEvent = (
+    TextDelta | ReasoningDelta | ToolCallDelta | UsageReport | Finish | LateError | Passed
+)
 
 
-_NO_CONTENT = (Finish, UsageReport)
+_NO_CONTENT = (Finish, UsageReport, LateError)
 
 
 def is_content(event: ClientEvent) -> bool:
@@ -239,6 +253,7 @@ class Completed:
     cost: Decimal | None
     finish_reason: str
     error: CallError | None = None
+    native_reason: str = ""  # the vendor's own finish reason
 
 
 # What router.stream yields.

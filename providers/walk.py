@@ -321,5 +321,6 @@ class Walk:
             usage=last.usage or Usage(),
             cost=last.cost,
             finish_reason=tally.finish_reason,
+            native_reason=tally.native_reason,
             error=tally.error,
         )

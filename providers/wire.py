@@ -9,11 +9,14 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta, timezone
+from operator import is_not
 from typing import Any
 
 import orjson
 
 from providers.errors import CallError, ErrorKind, classify, error_fields
+from providers.protocols import finish
+from providers.protocols.tool_calls import Numbering, full_calls
 from providers.types import (
     ChatMessage,
     ChatRequest,
@@ -48,20 +51,66 @@ def message(message: ChatMessage) -> dict[str, Any]:
     return {**message.extra, "role": message.role, **said}
 
 
-def events(chunk: Json, line: str = "") -> list[ClientEvent]:
-    """The events of one chunk, or of a whole answer; `line` is its text. Never none at all.
+class Reader:
+    """Reads one answer's chunks, or the one JSON that it is, and brings them into standard form.
 
-    Raises CallError for an error inside a good envelope.
+    What is in it already is passed on as it came: the events carry the chunk and its text.
     """
-    if chunk.get("error"):
-        raise in_band_error(chunk)
-    choices = chunk.get("choices")
+
+    def __init__(self) -> None:
+        self._calls: dict[object, Numbering] = {}
+
+    def events(self, chunk: Json, line: str = "") -> list[ClientEvent]:
+        """The events of one chunk; `line` is its text. Never none at all.
+
+        Raises CallError for an error inside a good envelope.
+        """
+        if chunk.get("error"):
+            raise in_band_error(chunk)
+        received = choices = chunk.get("choices")
+        if type(received) is list:
+            choices = [self._standard(c) if type(c) is dict else c for c in received]
+            if any(map(is_not, choices, received)):
+                chunk, line = {**chunk, "choices": choices}, ""
+        return _events(chunk, choices, received, line)
+
+    def _standard(self, choice: dict[str, Any]) -> dict[str, Any]:
+        """The choice with its tool calls numbered and its finish reason by the standard name."""
+        name = "delta" if choice.get("delta") else "message"
+        said = choice.get(name)
+        if type(said) is dict and (calls := dicts(said.get("tool_calls"))):
+            made = full_calls(calls) if name == "message" else self._numbered(choice, calls)
+            if made != said["tool_calls"]:
+                choice = {**choice, name: {**said, "tool_calls": made}}
+        reason = choice.get("finish_reason")
+        if reason is None or (type(reason) is str and reason in finish.STANDARD):
+            return choice
+        return _renamed(choice, str(reason))
+
+    def _numbered(self, choice: Json, calls: list[Json]) -> list[Json]:
+        index = choice.get("index")
+        numbering = self._calls.setdefault(index if type(index) is int else 0, Numbering())
+        return numbering.number(calls)
+
+
+def _renamed(choice: dict[str, Any], reason: str) -> dict[str, Any]:
+    """The choice with the standard name for its finish reason; the vendor's stays beside it."""
+    if not finish.is_given(reason):
+        return {**choice, "finish_reason": None}
+    standard = finish.standard(reason) or None
+    return {**choice, "finish_reason": standard, "native_finish_reason": reason}
+
+
+def _events(chunk: Json, choices: object, received: Any, line: str) -> list[ClientEvent]:
     found: list[ClientEvent] = []
     if type(choices) is list:
-        for choice in choices:
+        for choice, original in zip(choices, received, strict=True):
             # The answers beside the first one (`n`) are for callers who asked for them.
             if type(choice) is dict and choice.get("index") in (None, 0):
-                _add_choice(found, choice, chunk, line)
+                _add_delta(found, choice, chunk, line)
+                if finish.is_given(native := original.get("finish_reason")):
+                    reason = str(choice.get("finish_reason") or "")
+                    found.append(Finish(reason=reason, native=str(native), raw=chunk, line=line))
     if type(reported := chunk.get("usage")) is dict:
         found.append(UsageReport(usage=usage(reported), raw=chunk, line=line))
     return found or [Passed(raw=chunk, line=line, content=_says_something(choices))]
@@ -109,7 +158,15 @@ _decoder = json.JSONDecoder()
 
 def _says_something(choices: object) -> bool:
     deltas = (fields(c.get("delta") or c.get("message")) for c in dicts(choices))
-    return any(value for delta in deltas for name, value in delta.items() if name != "role")
+    return any(map(_has_content, deltas))
+
+
+def _has_content(delta: Json) -> bool:
+    """Whether anything is said: audio, pictures and annotations are an answer too."""
+    return any(value for name, value in delta.items() if name not in _NO_CONTENT)
+
+
+_NO_CONTENT = frozenset({"role", "name", "id", "type", "index", "object", "model"})
 
 
 def dicts(value: object) -> list[Json]:
@@ -129,7 +186,7 @@ def count(value: object) -> int:
     return max(0, int(value)) if isinstance(value, float) and math.isfinite(value) else 0
 
 
-def _add_choice(found: list[ClientEvent], choice: Json, chunk: Json, line: str) -> None:
+def _add_delta(found: list[ClientEvent], choice: Json, chunk: Json, line: str) -> None:
     delta = choice.get("delta") or choice.get("message")
     if type(delta) is dict:
         reasoning = delta.get("reasoning_content") or delta.get("reasoning")
@@ -139,10 +196,11 @@ def _add_choice(found: list[ClientEvent], choice: Json, chunk: Json, line: str) 
         if text := _text(delta.get("content") or delta.get("refusal")):
             found.append(TextDelta(text=text, raw=chunk, line=line))
         if calls := delta.get("tool_calls"):
-            for call in dicts(calls):
-                found.append(ToolCallDelta(call=call, raw=chunk, line=line))
-    if reason := choice.get("finish_reason"):
-        found.append(Finish(reason=str(reason), raw=chunk, line=line))
+            for number, call in enumerate(dicts(calls)):
+                indexed = call if "index" in call else {**call, "index": number}
+                found.append(ToolCallDelta(call=indexed, raw=chunk, line=line))
+        if not found and _has_content(delta):
+            found.append(Passed(raw=chunk, line=line, content=True))
 
 
 def _text(content: object) -> str:

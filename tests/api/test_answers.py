@@ -43,7 +43,8 @@ def streamed(events: Iterable[ClientEvent], *, usage: bool = False) -> list[dict
 
 def passed_on(*raws: dict[str, Any], usage: bool = False) -> list[dict[str, Any]]:
     """The same from a provider's own chunks."""
-    return streamed((event for raw in raws for event in wire.events(raw)), usage=usage)
+    reader = wire.Reader()
+    return streamed((event for raw in raws for event in reader.events(raw)), usage=usage)
 
 
 def test_a_chunk_goes_on_as_it_came_but_for_the_model() -> None:
@@ -99,14 +100,14 @@ def test_without_usage_an_estimate_says_so() -> None:
 
 
 def test_events_of_another_protocol_become_chunks() -> None:
-    """Each with the head that OpenAI's have; tool calls counted from 0."""
-    first, args = {"index": 1, "id": "t1", "function": {"name": "f"}}, {"arguments": "{}"}
+    """Each with the head that OpenAI's have."""
+    first, args = {"index": 0, "id": "t1", "function": {"name": "f"}}, {"arguments": "{}"}
     sent = streamed(
         [
             ReasoningDelta(text="Hm."),
             TextDelta(text="Hi"),
             ToolCallDelta(call=first),
-            ToolCallDelta(call={"index": 1, "function": args}),
+            ToolCallDelta(call={"index": 0, "function": args}),
             UsageReport(usage=Usage(input_tokens=1, output_tokens=2, cached_tokens=1)),
             Finish(reason="tool_calls"),
         ],
@@ -116,7 +117,7 @@ def test_events_of_another_protocol_become_chunks() -> None:
     assert deltas == [
         {"role": "assistant", "reasoning_content": "Hm."},
         {"content": "Hi"},
-        {"tool_calls": [first | {"index": 0}]},
+        {"tool_calls": [first]},
         {"tool_calls": [{"index": 0, "function": args}]},
         {},
     ]
@@ -152,13 +153,13 @@ def test_a_whole_answer_goes_on_as_it_came_but_for_the_model() -> None:
     choices = [{"index": n, "message": message, "finish_reason": "stop"} for n in (0, 1)]
     answer = {"id": "x", "object": "chat.completion", "created": 5, "model": "m-2026"}
     answer |= {"choices": choices, "usage": {"prompt_tokens": 1}, "service_tier": "default"}
-    assert whole(wire.events(answer)) == answer | {"model": "m"}
+    assert whole(wire.Reader().events(answer)) == answer | {"model": "m"}
 
 
 def test_a_whole_answer_is_gathered_from_events() -> None:
     """Of another protocol, or of a stream that nobody asked for."""
-    call = {"index": 2, "id": "t1", "type": "function", "function": {"name": "f", "arguments": ""}}
-    more = {"index": 2, "function": {"arguments": '{"a": 1}'}}
+    call = {"index": 0, "id": "t1", "type": "function", "function": {"name": "f", "arguments": ""}}
+    more = {"index": 0, "function": {"arguments": '{"a": 1}'}}
     answer = whole(
         [
             ReasoningDelta(text="Hm."),
@@ -196,7 +197,8 @@ def test_a_chunk_that_needs_no_change_goes_on_to_the_letter() -> None:
     chunks = Chunks("chatcmpl-1", 9, usage=True)
     chunks.begin("m")
     lines = [json.dumps(chunk({"content": text}, model="m", x="é")) for text in "ab"]
-    sent = [b"".join(map(chunks.take, wire.events(json.loads(line), line))) for line in lines]
+    reader = wire.Reader()
+    sent = [b"".join(map(chunks.take, reader.events(json.loads(line), line))) for line in lines]
     assert json.loads(sent[0].removeprefix(b"data: "))["choices"][0]["delta"]["role"]
     assert sent[1] == f"data: {lines[1]}\n\n".encode()
 
@@ -210,3 +212,51 @@ def test_what_says_nothing_we_know_goes_on() -> None:
     assert passed_on(first, second, signed) == [
         each | {"model": "m"} for each in (first, second, signed)
     ]
+
+
+TWO_CALLS = [
+    {"id": "a", "type": "function", "function": {"name": "ls", "arguments": '{"p":1}'}},
+    {"id": "b", "type": "function", "function": {"name": "cat", "arguments": '{"p":2}'}},
+]
+
+
+def calls_of(chunks: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The tool calls as a client gathers them: by index, later texts appended."""
+    calls: dict[int, dict[str, Any]] = {}
+    for piece in (p for c in chunks for p in c["choices"][0]["delta"].get("tool_calls", ())):
+        known = calls.setdefault(piece["index"], {"function": {"arguments": ""}})
+        known |= {name: piece[name] for name in ("id", "type") if name in piece}
+        function = piece["function"]
+        known["function"] |= {"name": function["name"]} if "name" in function else {}
+        known["function"]["arguments"] += function.get("arguments", "")
+    return [calls[number] for number in sorted(calls)]
+
+
+def test_two_calls_in_one_json_stay_two_where_a_stream_was_requested() -> None:
+    """They carry no index there; a stream's must."""
+    message = {"role": "assistant", "content": None, "tool_calls": TWO_CALLS}
+    choice = {"index": 0, "message": message, "finish_reason": "tool_calls"}
+    assert calls_of(passed_on({"id": "w1", "choices": [choice]})) == TWO_CALLS
+
+
+def test_two_calls_without_an_index_stay_two() -> None:
+    """In the stream that is passed on, and in the full answer that is gathered from it."""
+    raws = [chunk({"tool_calls": [call]}) for call in TWO_CALLS] + [chunk({}, "tool_calls")]
+    assert calls_of(passed_on(*raws)) == TWO_CALLS
+    reader = wire.Reader()
+    answer = whole(event for raw in raws for event in reader.events(raw))
+    assert answer["choices"][0]["message"]["tool_calls"] == TWO_CALLS
+
+
+def test_clients_get_the_standard_finish_reason_with_the_vendors_beside_it() -> None:
+    """A client that does not know `eos` would ask again."""
+    (_, last) = passed_on(chunk({"content": "a"}), chunk({}, "eos"))
+    choice = last["choices"][0]
+    assert (choice["finish_reason"], choice["native_finish_reason"]) == ("stop", "eos")
+
+
+def test_a_reason_that_is_a_failure_is_not_passed_on() -> None:
+    """What came with it is; the error follows."""
+    (sent,) = passed_on(chunk({"content": "Half"}, "network_error"))
+    assert sent["choices"][0]["finish_reason"] is None
+    assert sent["choices"][0]["delta"]["content"] == "Half"

@@ -44,7 +44,8 @@ def delta(**fields: Any) -> dict[str, Any]:
         ("max_tokens", "length"),
         ("tool_use", "tool_calls"),
         ("refusal", "content_filter"),
-        ("pause_turn", "pause_turn"),
+        ("pause_turn", "length"),
+        ("something_new", "something_new"),
     ],
 )
 def test_a_stop_reason_is_told_in_our_words(theirs: str, ours: str) -> None:
@@ -156,3 +157,35 @@ def test_a_tool_call_that_broke_off_is_sent_without_arguments() -> None:
     assert sent["messages"][0]["content"] == [
         {"type": "tool_use", "id": "c", "name": "f", "input": {}}
     ]
+
+
+def test_blocks_that_come_with_all_their_input_lose_none_of_it() -> None:
+    """Some servers send no pieces; the calls stay two, whatever index they carry."""
+    reader = anthropic_wire.Reader()
+    found: list[ClientEvent] = []
+    for wanted in ({"p": 1}, {"p": 2}):
+        block = {"type": "tool_use", "id": f"t{wanted['p']}", "name": "ls", "input": wanted}
+        found += reader.events({"type": "content_block_start", "index": 0, "content_block": block})
+        found += reader.events({"type": "content_block_stop", "index": 0})
+    calls = [event.call for event in found if isinstance(event, ToolCallDelta)]
+    assert [(call["index"], call["function"]["arguments"]) for call in calls] == [
+        (0, ""),
+        (0, '{"p": 1}'),
+        (1, ""),
+        (1, '{"p": 2}'),
+    ]
+
+
+def test_a_full_message_has_its_thoughts_and_its_calls() -> None:
+    """One JSON where a stream was requested: text is not all that a message holds."""
+    content = [
+        {"type": "thinking", "thinking": "Hm."},
+        {"type": "text", "text": "Look:"},
+        {"type": "tool_use", "id": "t1", "name": "ls", "input": {"p": 1}},
+        {"type": "tool_use", "id": "t2", "name": "ls", "input": {}},
+    ]
+    found = read({"type": "message", "content": content, "stop_reason": "tool_use"})
+    assert found[:2] == [ReasoningDelta(text="Hm."), TextDelta(text="Look:")]
+    calls = [event.call for event in found if isinstance(event, ToolCallDelta)]
+    assert [call.get("id") for call in calls] == ["t1", None, "t2"]
+    assert found[-1] == Finish(reason="tool_calls")

@@ -149,13 +149,13 @@ def test_a_used_up_plan_says_when_it_is_refilled() -> None:
 )
 def test_a_chunk_becomes_events(payload: dict[str, Any], events: list[ClientEvent]) -> None:
     """Text as string or parts, reasoning under both names, tool calls, usage, a whole body."""
-    assert list(wire.events(payload)) == events
+    assert list(wire.Reader().events(payload)) == events
 
 
 def test_an_event_keeps_its_chunk() -> None:
     """Whoever passes a stream on sends the provider's own fields."""
     payload = chunk({"content": "a"}) | {"system_fingerprint": "fp"}
-    (event,) = wire.events(payload)
+    (event,) = wire.Reader().events(payload)
     assert event.raw == payload
 
 
@@ -174,7 +174,7 @@ def test_an_error_inside_a_good_envelope_is_sorted(
 ) -> None:
     """Its code decides, and a status in the code's place counts like one."""
     with pytest.raises(CallError) as caught:
-        list(wire.events({"error": error}))
+        list(wire.Reader().events({"error": error}))
     assert (caught.value.kind, caught.value.status) == (kind, status)
     assert code is None or caught.value.code == code
 
@@ -192,7 +192,7 @@ def test_no_payload_breaks_a_reader(one: object, two: object) -> None:
     shapes = ("message_start", "content_block_start", "content_block_delta", "message_delta")
     for payload in payloads:
         with contextlib.suppress(CallError):
-            list(wire.events(payload))
+            list(wire.Reader().events(payload))
     for shape in (*shapes, "message", "error", "ping", one):
         for key in ("message", "content_block", "delta", "usage", "content", "error"):
             try:
@@ -254,12 +254,12 @@ def test_an_anthropic_stream_becomes_events() -> None:
         {"type": "message_stop"},
     ]
     events = [event for payload in payloads for event in reader.events(payload)]
-    begun = {"index": 2, "id": "t", "type": "function", "function": {"name": "f", "arguments": ""}}
+    begun = {"index": 0, "id": "t", "type": "function", "function": {"name": "f", "arguments": ""}}
     assert events == [
         ReasoningDelta(text="hm"),
         TextDelta(text="a"),
         ToolCallDelta(call=begun),
-        ToolCallDelta(call={"index": 2, "function": {"arguments": "{}"}}),
+        ToolCallDelta(call={"index": 0, "function": {"arguments": "{}"}}),
         UsageReport(usage=Usage(input_tokens=5, output_tokens=4)),
         Finish(reason="tool_calls"),
     ]

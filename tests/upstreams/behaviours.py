@@ -13,6 +13,7 @@ A name nobody knows answers like `echo`. Names with numbers in them:
 import re
 
 from tests.upstreams.faults import FAULTS, SIMPLE_FAULTS, zai
+from tests.upstreams.oddities import ODDITIES
 from tests.upstreams.plans import (
     HEAVY,
     MARKDOWN,
@@ -48,6 +49,7 @@ _ANSWERS = {
     ),
     "slugs": _list('{"models": [{"slug": "glm-5", "name": "GLM-5"}, {"slug": "echo"}]}'),
     "nothing-listed": _list('{"object": "list", "data": []}'),
+    **{n: Plan(raw=o.raw, content_type=o.content_type) for n, o in ODDITIES.items()},
     "strange-list": _list('{"catalog": {"items": []}}'),
 }
 CATALOGUE = (

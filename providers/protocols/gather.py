@@ -1,0 +1,156 @@
+"""One full answer out of a stream's events, as `POST /chat/completions` gives it. No I/O.
+
+What we do not name is kept: texts are joined, lists extended, of anything else the last one holds.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from providers.types import (
+    ClientEvent,
+    Finish,
+    Json,
+    ReasoningDelta,
+    TextDelta,
+    ToolCallDelta,
+)
+
+# Texts of a delta that are said anew, not in pieces.
+_SAID_WHOLE = frozenset({"role", "id", "type", "format", "object", "model"})
+
+
+class Gatherer:
+    """Takes a stream's events; `answer` is what they amount to.
+
+    Chunks in OpenAI's format are merged as they are, other formats by their events.
+    """
+
+    def __init__(self) -> None:
+        self._head: dict[str, Any] = {}
+        self._choices: dict[int, dict[str, Any]] = {}
+        self._last: Json | None = None
+
+    def take(self, event: ClientEvent) -> None:
+        """Adds one event; the events of one chunk share it, and it is added once."""
+        if event.raw is None:
+            self._add_event(event)
+        elif event.raw is not self._last:
+            self._last = event.raw
+            self._add_chunk(event.raw)
+
+    def answer(self) -> dict[str, Any]:
+        """The answer's JSON. Usage is in it only where a chunk carried some."""
+        choices = [_closed(self._choices[number]) for number in sorted(self._choices)]
+        return {**self._head, "object": "chat.completion", "choices": choices}
+
+    def _add_chunk(self, chunk: Json) -> None:
+        for name, value in chunk.items():
+            if name == "usage":
+                _add_usage(self._head, value)
+            elif name != "choices" and (value or name not in self._head):
+                self._head[name] = value
+        for choice in chunk.get("choices") or ():
+            if isinstance(choice, Mapping):
+                self._add_choice(choice)
+
+    def _add_choice(self, choice: Json) -> None:
+        index = choice.get("index")
+        known = self._choice(index if type(index) is int else 0)
+        for name, value in choice.items():
+            if name in ("delta", "message"):
+                _merge(known["message"], value if isinstance(value, Mapping) else {})
+            elif name == "logprobs":
+                _join(known, name, value)
+            elif name != "index" and (value or name not in known):
+                known[name] = value
+
+    def _add_event(self, event: ClientEvent) -> None:
+        choice = self._choice(0)
+        match event:
+            case TextDelta():
+                _merge(choice["message"], {"content": event.text})
+            case ReasoningDelta():
+                _merge(choice["message"], {"reasoning_content": event.text})
+            case ToolCallDelta():
+                _merge(choice["message"], {"tool_calls": [event.call]})
+            case Finish():
+                choice["finish_reason"] = event.reason
+                if event.native and event.native != event.reason:
+                    choice["native_finish_reason"] = event.native
+
+    def _choice(self, index: int) -> dict[str, Any]:
+        made = {"index": index, "message": {"role": "assistant"}, "finish_reason": None}
+        return self._choices.setdefault(index, made)
+
+
+def _merge(message: dict[str, Any], delta: Json) -> None:
+    for name, value in delta.items():
+        if name == "tool_calls":
+            _merge_calls(message, value)
+        else:
+            _join(message, name, value)
+
+
+def _merge_calls(message: dict[str, Any], pieces: object) -> None:
+    """The pieces of each call joined, by their numbers: `tool_calls.Numbering` gave them."""
+    calls: list[dict[str, Any]] = message.setdefault("tool_calls", [])
+    for piece in pieces if isinstance(pieces, list) else ():
+        number = piece.get("index", len(calls))
+        while len(calls) <= number:
+            calls.append({})
+        for name, value in piece.items():
+            if name != "index":
+                _join(calls[number], name, value)
+
+
+def _join(into: dict[str, Any], name: str, value: Any) -> None:
+    """Adds one field's value to what has been gathered of it."""
+    known = into.get(name)
+    match value:
+        case str() if name not in _SAID_WHOLE:
+            if type(known) is not _Text:
+                known = into[name] = _Text()
+            known.append(value)
+        case list():
+            if type(known) is not list:
+                known = into[name] = []
+            known.extend(value)
+        case dict():
+            if type(known) is not dict:
+                known = into[name] = {}
+            for inner, more in value.items():
+                _join(known, inner, more)
+        case _:
+            if known is None or value:
+                into[name] = value
+
+
+class _Text(list[str]):
+    """The pieces of one text: joined once, at the end."""
+
+
+def _joined(value: Any) -> Any:
+    match value:
+        case _Text():
+            return "".join(value)
+        case list():
+            return [_joined(item) for item in value]
+        case dict():
+            return {name: _joined(item) for name, item in value.items()}
+    return value
+
+
+def _add_usage(head: dict[str, Any], usage: object) -> None:
+    """The last usage that counts anything: some vendors send zeros after good figures."""
+    if isinstance(usage, Mapping) and (any(usage.values()) or "usage" not in head):
+        head["usage"] = usage
+
+
+def _closed(choice: dict[str, Any]) -> dict[str, Any]:
+    """A choice as a full answer has it: a content that is null only beside tool calls."""
+    closed: dict[str, Any] = _joined(choice)
+    message = closed["message"]
+    if not message.get("tool_calls"):
+        message.pop("tool_calls", None)
+    message["content"] = message.get("content") or (None if "tool_calls" in message else "")
+    return closed

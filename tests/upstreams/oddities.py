@@ -1,0 +1,132 @@
+"""Answers that are right in their substance and odd in their form, as vendors were seen to send.
+
+Each is what an upstream writes, byte for byte, and what must come of it over every route.
+"""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from providers.errors import ErrorKind
+
+STREAM, JSON = "text/event-stream", "application/json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Oddity:
+    """`calls` are (name, arguments) of each tool call; `kind` and `code` where it is a failure.
+
+    `note` is the code of what is noted with a good answer; `other` the fields beside its text.
+    """
+
+    raw: str
+    content_type: str = STREAM
+    text: str = ""
+    reasoning: str = ""
+    calls: tuple[tuple[str, str], ...] = ()
+    finish: str = "stop"
+    native: str = ""
+    kind: ErrorKind | None = None
+    code: str = ""
+    note: str = ""
+    other: dict[str, Any] = field(default_factory=dict)
+
+
+def _chunk(delta: dict[str, Any], reason: str | None = None, **fields: Any) -> str:
+    head = {"id": "q1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+    choice = {"index": 0, "delta": delta, "finish_reason": reason}
+    return json.dumps({**head, "choices": [choice], **fields})
+
+
+def _stream(*payloads: str, end: str = "data: [DONE]\n\n") -> str:
+    return "".join(f"data: {payload}\n\n" for payload in payloads) + end
+
+
+def _answer(message: dict[str, Any], reason: str = "stop") -> str:
+    message = {"role": "assistant", **message}
+    choice = {"index": 0, "message": message, "finish_reason": reason}
+    return json.dumps({"id": "w1", "object": "chat.completion", "model": "m", "choices": [choice]})
+
+
+def _call(name: str, arguments: str, **fields: Any) -> dict[str, Any]:
+    return {"type": "function", **fields, "function": {"name": name, "arguments": arguments}}
+
+
+def _calls(*pieces: dict[str, Any]) -> str:
+    return _chunk({"tool_calls": list(pieces)})
+
+
+_A, _B = _call("ls", '{"p":1}', id="call_a"), _call("cat", '{"p":2}', id="call_b")
+_BOTH = (("ls", '{"p":1}'), ("cat", '{"p":2}'))
+_HI, _STOP, _CALLED = _chunk({"content": "Hello"}), _chunk({}, "stop"), _chunk({}, "tool_calls")
+_USAGE = {"usage": {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}}
+_USED = json.dumps({"id": "q1", "object": "chat.completion.chunk", "choices": [], **_USAGE})
+
+
+def _calling(*payloads: str) -> Oddity:
+    return Oddity(raw=_stream(*payloads, _CALLED), calls=_BOTH, finish="tool_calls")
+
+
+def _ended(reason: str, finish: str) -> Oddity:
+    raw = _stream(_HI, _chunk({}, reason))
+    return Oddity(raw=raw, text="Hello", finish=finish, native=reason)
+
+
+def _failed(reason: str, kind: ErrorKind, code: str = "") -> Oddity:
+    return Oddity(
+        raw=_stream(_HI, _chunk({}, reason)), text="Hello", kind=kind, code=code or reason
+    )
+
+
+def _spoiled(trailer: str, note: str) -> Oddity:
+    return Oddity(raw=_stream(_HI, _STOP, _USED, end=trailer), text="Hello", note=note)
+
+
+ODDITIES = {
+    # Tool calls: two are two, whatever is missing or repeated.
+    "calls-in-one-json": Oddity(
+        raw=_answer({"content": None, "tool_calls": [_A, _B]}, "tool_calls"),
+        content_type=JSON,
+        calls=_BOTH,
+        finish="tool_calls",
+    ),
+    "calls-without-index": _calling(_calls(_A), _calls(_B)),
+    "calls-null-index": _calling(_calls({**_A, "index": None}), _calls({**_B, "index": None})),
+    "calls-same-index": _calling(_calls({**_A, "index": 0}), _calls({**_B, "index": 0})),
+    "calls-in-one-chunk": _calling(_calls(_A, _B)),
+    "calls-name-repeated": _calling(
+        _calls(_call("ls", '{"p"', index=0, id="call_a")),
+        _calls(_call("ls", ":1}", index=0, id="call_a")),
+        _calls(_call("cat", '{"p"', index=1, id="call_b")),
+        _calls(_call("cat", ":2}", index=1, id="call_b")),
+    ),
+    "calls-empty-ids": _calling(
+        _calls({**_A, "index": 0}),
+        _calls({"index": 0, "id": "", "function": {"arguments": ""}}),
+        _calls({**_B, "index": 1}),
+        _calls({"index": 1, "id": "", "function": {"arguments": ""}}),
+    ),
+    "calls-alternating": _calling(
+        _calls(_call("ls", "", id="call_a")),
+        _calls(_call("cat", "", id="call_b")),
+        _calls({"id": "call_a", "function": {"arguments": '{"p":1}'}}),
+        _calls({"id": "call_b", "function": {"arguments": '{"p":2}'}}),
+    ),
+    # Finish reasons: what is an end, what is a cut, what is a failure.
+    "ends-eos": _ended("eos", "stop"),
+    "ends-max-tokens": _ended("max_tokens", "length"),
+    "ends-pause": _ended("pause_turn", "length"),
+    "ends-sensitive": _ended("sensitive", "content_filter"),
+    "ends-unknown": _ended("brand_new", "brand_new"),
+    "ends-network-error": _failed("network_error", ErrorKind.PROVIDER),
+    "ends-error": _failed("error", ErrorKind.PROVIDER),
+    "ends-no-capacity": _failed("insufficient_system_resource", ErrorKind.OVERLOADED),
+    "ends-context-full": _failed(
+        "model_context_window_exceeded", ErrorKind.REQUEST, "context_length_exceeded"
+    ),
+    "cut-before-a-word": Oddity(raw=_stream(_chunk({"content": ""}, "length")), finish="length"),
+    # After a finish reason and usage nothing spoils the answer.
+    "late-error": _spoiled('data: {"error": {"message": "Late.", "code": "oops"}}\n\n', "oops"),
+    "late-garbage": _spoiled("data: {this is no JSON\n\n", "json"),
+    "late-finish": _spoiled(f"data: {_chunk({}, 'error')}\n\n", "error"),
+}
