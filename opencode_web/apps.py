@@ -12,8 +12,9 @@ class OpenCodeWebConfig(AppConfig):
 
     def ready(self) -> None:
         """Every process that sends a task has to know the broker, the web process too."""
-        from opencode_web import celery  # noqa: F401
+        from opencode_web import account_events, celery  # noqa: F401
 
+        account_events.connect()
         atexit.register(close_pools)
 
 

@@ -123,7 +123,8 @@ class Environment(BaseSettings):
     )
     trust_proxy: bool = Field(
         default=False,
-        description="Believe X-Forwarded-Proto. Only behind a proxy that sets it itself.",
+        description="Believe X-Forwarded-Proto, and the last address of X-Forwarded-For. Only"
+        " behind a proxy that sets both itself.",
         examples=["true"],
     )
     debug: bool = Field(

@@ -5,7 +5,10 @@ it is used and never after.
 """
 
 from datetime import timedelta
+from typing import Any
 
+from allauth.account.adapter import get_adapter
+from django.conf import settings
 from django.contrib.auth import get_user_model, login
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.forms import UserCreationForm
@@ -15,6 +18,9 @@ from django.db import connection, transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+
+from opencode_web import account_events
+from providers import passwords
 
 LINK_LIVES = timedelta(hours=24)
 _signer = TimestampSigner(salt="opencode_web.setup")
@@ -27,9 +33,14 @@ class OwnerForm(UserCreationForm[User]):
         model = User
         fields = ("username",)
 
-    def save(self, commit: bool = True) -> User:
+    def clean(self) -> dict[str, Any]:
+        """Hashes the password here, where no transaction is open yet."""
+        data = super().clean() or self.cleaned_data
         self.instance.is_staff = self.instance.is_superuser = True
-        return super().save(commit)
+        if not self.errors:
+            with passwords.hashing():
+                self.instance.set_password(data["password1"])
+        return data
 
 
 def owner_exists() -> bool:
@@ -50,7 +61,8 @@ def setup(request: HttpRequest) -> HttpResponse:
         return render(request, "setup.html", {"form": None}, status=403)
     form = OwnerForm(request.POST or None)
     if request.method == "POST" and form.is_valid() and (owner := _create(form)):
-        login(request, owner)
+        login(request, owner, settings.AUTHENTICATION_BACKENDS[0])
+        account_events.note_sign_in(owner, get_adapter().get_client_ip(request))
         return redirect("providers:index")
     return render(request, "setup.html", {"form": form}, status=422 if form.errors else 200)
 
@@ -60,7 +72,10 @@ def _create(form: OwnerForm) -> User | None:
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(hashtext('opencode_web.setup'))")
-        return None if owner_exists() else form.save()
+        if owner_exists():
+            return None
+        form.instance.save()
+        return form.instance
 
 
 def _is_good(token: str) -> bool:

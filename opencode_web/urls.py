@@ -1,22 +1,20 @@
 """The site's addresses."""
 
+from allauth.account.decorators import secure_admin_login
 from django.contrib import admin
 from django.contrib.auth import views as auth_views
 from django.urls import URLPattern, URLResolver, include, path
 from django.views.generic import RedirectView
 
-from opencode_web import failures, setup
+from opencode_web import accounts, failures, setup
 from providers.views import activity, exposition, gateways, model
 from providers.views import settings as settings_page
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", RedirectView.as_view(pattern_name="chat:index"), name="home"),
     path("setup/", setup.setup, name="setup"),
-    path(
-        "sign-in/",
-        auth_views.LoginView.as_view(redirect_authenticated_user=True),
-        name="sign-in",
-    ),
+    path("sign-in/", accounts.SignIn.as_view(), name="sign-in"),
+    path("sign-in/", accounts.SignIn.as_view(), name="account_login"),  # as allauth calls it
     path("sign-out/", auth_views.LogoutView.as_view(), name="sign-out"),
     path("chat/", include("chat.urls")),
     path("providers/", include("providers.urls")),
@@ -27,6 +25,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("connect/", include("api.urls")),
     path("settings/", include((settings_page.urlpatterns, "settings"))),
     path("metrics", exposition.metrics, name="metrics"),
+    # The admin's own pages for this would check and hash passwords without the throttle.
+    path("admin/login/", secure_admin_login(admin.site.login)),
+    path("admin/password_change/", RedirectView.as_view(pattern_name="settings:password")),
     path("admin/", admin.site.urls),
 ]
 

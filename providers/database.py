@@ -11,6 +11,13 @@ from asgiref.sync import sync_to_async
 from django.db import connections
 
 
+def release() -> None:
+    """Give this thread's connections back before slow work; inside of a transaction they stay."""
+    for connection in connections.all(initialized_only=True):
+        if not connection.in_atomic_block:
+            connection.close()
+
+
 async def run[**P, T](function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Calls `function`, which may use the ORM, in a worker thread and returns what it returns."""
     return await run_in(None, function, *args, **kwargs)

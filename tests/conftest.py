@@ -18,7 +18,7 @@ from django.db import connection, transaction
 from django.test import Client, TransactionTestCase
 
 from health import liveness
-from providers.models import LanguageModel, Provider
+from providers.models import AuditEvent, LanguageModel, Provider
 
 # Made with the tables, and as much a part of the schema.
 KEPT = frozenset({"django_content_type", "auth_permission", "django_migrations"})
@@ -73,13 +73,19 @@ def _empty() -> None:
 @pytest.fixture
 def owner(db: None) -> User:
     """Alice, who runs the instance."""
-    return User.objects.create_superuser("alice", password="a-long-pass-phrase")
+    return _unnoted(User.objects.create_superuser("alice", password="a-long-pass-phrase"))
 
 
 @pytest.fixture
 def stranger(db: None) -> User:
     """Charlie, who has an account and no business with Alice's things."""
-    return User.objects.create_user("charlie", password="a-long-pass-phrase")
+    return _unnoted(User.objects.create_user("charlie", password="a-long-pass-phrase"))
+
+
+def _unnoted(user: User) -> User:
+    """The user, without the audit event of their making: what a test does comes first."""
+    AuditEvent.objects.filter(kind="user", subject=user.username).delete()
+    return user
 
 
 @pytest.fixture

@@ -3,7 +3,10 @@
 from typing import Any
 
 from django import forms
+from django.contrib.auth.models import User
 
+from providers import passwords
+from providers.forms.password import password_field
 from providers.forms.secret import Unseen
 from providers.importing.entries import LARGEST
 
@@ -66,6 +69,8 @@ class ImportForm(forms.Form):
 
 
 class ExportForm(forms.Form):
+    """Keys leave only with the password of who exports them: an open browser is not enough."""
+
     way = forms.ChoiceField(label="As", choices=_WAYS, initial="own", widget=forms.RadioSelect)
     passphrase = forms.CharField(
         label="Passphrase",
@@ -81,6 +86,11 @@ class ExportForm(forms.Form):
         strip=False,
         widget=forms.PasswordInput(attrs=_OFF),
     )
+    password = password_field("The one you sign in with. Needed only for an export with secrets.")
+
+    def __init__(self, user: User, *args: Any) -> None:
+        self.user = user
+        super().__init__(*args)
 
     def clean(self) -> dict[str, Any]:
         data = super().clean() or self.cleaned_data
@@ -90,4 +100,12 @@ class ExportForm(forms.Form):
             self.add_error("passphrase", "Twelve characters at least.")
         elif data["passphrase"] != data.get("again"):
             self.add_error("again", "This is not the same.")
+        if not self.errors:
+            self._confirm(data.get("password") or "")
         return data
+
+    def _confirm(self, password: str) -> None:
+        try:
+            passwords.confirm(self.user, password)
+        except forms.ValidationError as error:
+            self.add_error("password", error)

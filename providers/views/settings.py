@@ -6,7 +6,6 @@ from http import HTTPStatus
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import update_session_auth_hash
-from django.contrib.auth.forms import PasswordChangeForm
 from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -16,6 +15,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from providers import audit, flags
 from providers.flags import Flag
+from providers.forms.password import PasswordForm
 from providers.models import FlagSetting, Provider, ProviderType, read_flags
 from providers.views import transfer
 from providers.views.access import Request, staff_only
@@ -75,11 +75,9 @@ def switch(request: Request, name: str) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def password(request: Request) -> HttpResponse:
     """The reader's own: they stay signed in here and are signed out everywhere else."""
-    form = PasswordChangeForm(request.user, request.POST or None)
+    form = PasswordForm(request.user, request.POST or None)
     if request.method == "POST" and form.is_valid():
-        with transaction.atomic():
-            form.save()
-            audit.note(request.user, "changed", request.user, {"password": ["stored", "replaced"]})
+        form.user.save()
         update_session_auth_hash(request, form.user)
         messages.success(request, "Your password is changed.")
         return redirect("settings:index")

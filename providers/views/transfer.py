@@ -150,7 +150,7 @@ def _typed(request: Request, name: str, clean: Callable[[str], str], errors: dic
 @require_http_methods(["GET", "POST"])
 @staff_only
 def export(request: Request) -> HttpResponse:
-    form = ExportForm(request.POST or None)
+    form = ExportForm(request.user, request.POST or None)
     if request.method == "POST" and form.is_valid():
         way = form.cleaned_data["way"]
         audit.note(request.user, "exported", f"all providers ({way})", kind="provider")

@@ -13,7 +13,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from opencode_web import setup
+from opencode_web import setup, throttle
 from providers.models import Provider
 from tests import fakes
 from tests.e2e import past
@@ -62,6 +62,30 @@ def test_signed_out(chromium: Browser, site: Site, style: tuple[str, int]) -> No
     look(page, "setup", *style)
     page.goto("/sign-in/")
     look(page, "sign-in", *style)
+    context.close()
+
+
+def test_too_many_wrong_passwords(chromium: Browser, site: Site, style: tuple[str, int]) -> None:
+    """The page says how long to wait and counts it down; the name stays."""
+    name = f"someone-{style[0]}-{style[1]}"
+    context = chromium.new_context(base_url=site.url, **options(style))  # type: ignore[arg-type]
+    page = context.new_page()
+    page.goto("/sign-in/")
+    page.get_by_label("Username").fill(name)
+    page.get_by_label("Password").fill("wrong-wrong")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("alert")).to_contain_text("is wrong")
+    look(page, "sign-in-wrong", *style)
+    # From elsewhere: this address is one for all tests.
+    for number in range(throttle.PER_ACCOUNT - 1):
+        throttle.begin(name, f"198.51.100.{number}")
+    page.get_by_label("Password").fill("wrong-wrong")
+    page.get_by_role("button", name="Sign in").click()
+    timer = page.get_by_role("timer")
+    first = timer.inner_text()
+    expect(timer).not_to_have_text(first)
+    expect(page.get_by_label("Username")).to_have_value(name)
+    look(page, "sign-in-wait", *style)
     context.close()
 
 

@@ -172,7 +172,7 @@ def test_a_sealed_export_brings_everything_back(
     make_provider(api_key="secret-0123456789", provider_type="hybrid", prefer_direct=False)
     typed = {"way": "sealed", "passphrase": "correct horse battery"}
     assert owner_client.post("/settings/export/", typed).status_code == 422
-    again = typed | {"again": typed["passphrase"]}
+    again = typed | {"again": typed["passphrase"], "password": "a-long-pass-phrase"}
     sealed = owner_client.post("/settings/export/", again).content
     assert b"secret" not in sealed
     Provider.objects.all().delete()

@@ -1,0 +1,178 @@
+"""Limit wrong passwords: so many for an account, so many from an address, counted before hashing.
+
+Each process counts for itself, and all together in Redis; the higher count holds. So a Redis that
+is away neither stops a sign-in nor opens the door. A name or an address is stored as a keyed hash.
+"""
+
+import ipaddress
+import logging
+import time
+from dataclasses import dataclass
+from threading import Lock
+
+import redis
+from django.conf import settings
+from django.utils.crypto import salted_hmac
+from redis.exceptions import RedisError
+
+log = logging.getLogger(__name__)
+
+WINDOW_SECONDS = 300
+PER_ACCOUNT = 5  # wrong passwords in a window
+PER_ADDRESS = 20  # the same, of all accounts: an office may share one address
+MAX_KEPT = 10_000  # counts of one process; the oldest windows are forgotten first
+AWAY_SECONDS = 5.0  # in which a Redis that failed is not asked again
+_TIMEOUT = 0.5  # seconds that a sign-in may lose to a Redis that does not answer
+
+
+class Throttled(Exception):
+    """No password is checked now. `seconds`: until one is; `first`: the first refusal since."""
+
+    def __init__(self, seconds: int, *, account: bool, first: bool) -> None:
+        super().__init__()
+        self.seconds, self.account, self.first = seconds, account, first
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """Attempts in the current window, and the seconds until it ends."""
+
+    attempts: int
+    seconds: float
+
+
+class Attempt:
+    """One password to be checked, counted as wrong until `succeeded`."""
+
+    def __init__(self, *keys: str) -> None:
+        self._keys = keys
+
+    def succeeded(self) -> None:
+        """A right password does not count."""
+        for key in self._keys:
+            _give_back(key)
+
+
+def begin(account: str, address: str) -> Attempt:
+    """Count an attempt for an account from an address. Raises Throttled."""
+    by_address = _key("address", _network(address))
+    by_account = _key("account", account.casefold())
+    _take(by_address, PER_ADDRESS, account=False)
+    try:
+        _take(by_account, PER_ACCOUNT, account=True)
+    except Throttled:
+        # Nothing was tried: others behind the same address are not to pay for it.
+        _give_back(by_address)
+        raise
+    return Attempt(by_address, by_account)
+
+
+def _take(key: str, limit: int, *, account: bool) -> None:
+    here = _local.add(key)
+    shared = _shared.add(key)
+    count = max(here, shared or here, key=lambda each: (each.attempts, each.seconds))
+    if count.attempts > limit:
+        seconds = max(1, round(count.seconds))
+        raise Throttled(seconds, account=account, first=count.attempts == limit + 1)
+
+
+def _give_back(key: str) -> None:
+    _local.subtract(key)
+    _shared.subtract(key)
+
+
+def _key(kind: str, value: str) -> str:
+    digest = salted_hmac("opencode_web.throttle", value, algorithm="sha256").hexdigest()
+    return f"throttle:{kind}:{digest}"
+
+
+def _network(address: str) -> str:
+    """An IPv6 address as its /64: that much is one customer's."""
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped:
+        return str(ip.ipv4_mapped)
+    return str(ipaddress.ip_network(f"{ip}/64", strict=False)) if ip.version == 6 else str(ip)
+
+
+class Local:
+    """The counts of this process. `now`: the monotonic clock."""
+
+    def __init__(self) -> None:
+        self._windows: dict[str, tuple[int, float]] = {}  # attempts, end of the window
+        self._lock = Lock()
+
+    def add(self, key: str, now: float | None = None) -> Count:
+        now = time.monotonic() if now is None else now
+        with self._lock:
+            attempts, ends = self._windows.get(key, (0, 0.0))
+            if ends <= now:
+                attempts, ends = 0, now + WINDOW_SECONDS
+                self._windows.pop(key, None)  # windows stay in the order of their ends
+                self._prune(now)
+            self._windows[key] = (attempts + 1, ends)
+            return Count(attempts + 1, ends - now)
+
+    def subtract(self, key: str) -> None:
+        with self._lock:
+            if key in self._windows:
+                attempts, ends = self._windows[key]
+                self._windows[key] = (max(0, attempts - 1), ends)
+
+    def clear(self) -> None:
+        with self._lock:
+            self._windows.clear()
+
+    def _prune(self, now: float) -> None:
+        while self._windows:
+            oldest = next(iter(self._windows))
+            if self._windows[oldest][1] > now and len(self._windows) < MAX_KEPT:
+                return
+            del self._windows[oldest]
+
+
+class Shared:
+    """The counts of all processes, in Redis; None where it is away."""
+
+    def __init__(self) -> None:
+        self._away_until = 0.0
+
+    def add(self, key: str) -> Count | None:
+        if time.monotonic() < self._away_until:
+            return None
+        try:
+            with self._client() as client, client.pipeline() as commands:
+                commands.set(key, 0, ex=WINDOW_SECONDS, nx=True).incr(key).ttl(key)
+                _, attempts, seconds = commands.execute()
+        except RedisError as exc:
+            self._failed(exc)
+            return None
+        return Count(attempts, max(1.0, seconds))
+
+    def subtract(self, key: str) -> None:
+        if time.monotonic() < self._away_until:
+            return
+        try:
+            with self._client() as client:
+                # A window that ended meanwhile must not come back without an end.
+                client.eval(
+                    "return redis.call('exists', KEYS[1]) == 1 and redis.call('decr', KEYS[1])",
+                    1,
+                    key,
+                )
+        except RedisError as exc:
+            self._failed(exc)
+
+    def _client(self) -> redis.Redis:
+        return redis.Redis.from_url(
+            settings.REDIS_URL, socket_timeout=_TIMEOUT, socket_connect_timeout=_TIMEOUT
+        )
+
+    def _failed(self, exc: RedisError) -> None:
+        self._away_until = time.monotonic() + AWAY_SECONDS
+        log.warning("throttle_without_redis problem=%s", type(exc).__name__)
+
+
+_local, _shared = Local(), Shared()

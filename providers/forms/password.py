@@ -1,0 +1,34 @@
+"""Forms that take the password of who is signed in: checked under the throttle of the sign-in."""
+
+from typing import Any
+
+from django import forms
+from django.contrib.auth.forms import PasswordChangeForm
+
+from providers import passwords
+
+
+class PasswordForm(PasswordChangeForm):
+    """The reader's own password, the old one first."""
+
+    def clean_old_password(self) -> str:
+        old: str = self.cleaned_data["old_password"]
+        passwords.confirm(self.user, old)
+        return old
+
+    def clean(self) -> dict[str, Any]:
+        """Hashes the new one here; `user` is saved by the caller."""
+        data = super().clean() or self.cleaned_data
+        if not self.errors:
+            with passwords.hashing():
+                self.user.set_password(data["new_password1"])
+        return data
+
+
+def password_field(hint: str) -> forms.CharField:
+    """A field for the reader's own password; whether it is required is the form's to say."""
+    attrs = {"autocomplete": "current-password"}
+    widget = forms.PasswordInput(attrs=attrs)
+    return forms.CharField(
+        label="Your password", required=False, strip=False, help_text=hint, widget=widget
+    )
