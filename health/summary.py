@@ -38,7 +38,7 @@ RANGES = (
     Range(slug="24h", words="24 hours", span=DAY, bucket=HOUR, label="%H:%M"),
     Range(slug="7d", words="7 days", span=7 * DAY, bucket=6 * HOUR),
     Range(slug="30d", words="30 days", span=30 * DAY, bucket=DAY, label="%a %d %b"),
-    Range(slug="90d", words="90 days", span=90 * DAY, bucket=2 * DAY, label="%a %d %b"),
+    Range(slug="90d", words="90 days", span=90 * DAY, bucket=DAY, label="%a %d %b"),
 )
 USUAL = RANGES[1]
 

@@ -14,7 +14,7 @@ from health import history, summary
 from health.bars import Row
 from health.models import Incident
 from providers import routing
-from providers.models import Provider
+from providers.models import HealthStatus, Provider
 from providers.values import value
 from providers.views.cards import card
 
@@ -84,9 +84,15 @@ def _incidents(
     rows = rows.select_related("provider").order_by(*newest)[:MOST_INCIDENTS]
     found = [_told(each, now) for each in rows]
     return {
-        "open": [each for each in found if each.incident.closed_at is None],
-        "past": [each for each in found if each.incident.closed_at],
+        "open": [each for each in found if _is_open(each.incident)],
+        "past": [each for each in found if not _is_open(each.incident)],
     }
+
+
+def _is_open(incident: Incident) -> bool:
+    """An incident is closed a moment after its provider recovers, or later where no worker runs:
+    what the page says of the provider beside it counts."""
+    return incident.closed_at is None and incident.provider.health_status != HealthStatus.HEALTHY
 
 
 def _told(incident: Incident, now: datetime) -> Told:

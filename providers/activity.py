@@ -22,6 +22,7 @@ PAGE = 50
 OWN = (Purpose.CHAT, Purpose.API)  # what people ask for; the rest is the site's own doing
 FAILED = "failed"  # an outcome to look for: any failure
 NO_ROUTE = "none"  # a method to look for: every route rested
+ANY_PURPOSE = "any"  # probes included, which are left out otherwise
 _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 _SECRETS = ("provider__api_key", "provider__extra_headers", "provider__gateway_api_key")
 
@@ -124,7 +125,6 @@ def _conditions(filters: Filters) -> Q:
         "request_id": filters.request_id,
         "user_id": filters.user_id,
         "client_key": filters.client_key,
-        "purpose": filters.purpose,
         # `***=` is plain text for a regular expression; unlike UPPER() LIKE, its matches among the
         # commonest models are known to the planner, which then reads the index on time.
         "model_id__iregex": f"***={filters.model}" if filters.model else "",
@@ -132,6 +132,7 @@ def _conditions(filters: Filters) -> Q:
         "started_at__lte": filters.until,
     }
     wanted = Q(**{name: value for name, value in plain.items() if value})
+    wanted &= _of_purpose(filters)
     if filters.method:
         wanted &= Q(method="" if filters.method == NO_ROUTE else filters.method)
     if filters.outcome == FAILED:
@@ -141,6 +142,13 @@ def _conditions(filters: Filters) -> Q:
     if filters.provider_id:
         wanted &= _tried(filters.provider_id)
     return wanted & _FELL_BACK if filters.fell_back else wanted
+
+
+def _of_purpose(filters: Filters) -> Q:
+    """Probes would bury what people asked; a request that is looked for by its id is found."""
+    if filters.purpose == ANY_PURPOSE or filters.request_id:
+        return Q()
+    return Q(purpose=filters.purpose) if filters.purpose else ~Q(purpose=Purpose.PROBE)
 
 
 def _tried(provider_id: int) -> Q:

@@ -129,7 +129,9 @@ def _not_reached(e: Evidence) -> bool:
 
 
 def _is_container_itself(e: Evidence) -> bool:
-    return e.in_container and addresses.is_local(e.address)
+    """Nothing listens there. Who resets a connection has accepted it first, so something does."""
+    refused = e.code in ("connect_refused", "unreachable")
+    return refused and e.in_container and addresses.is_local(e.address)
 
 
 def _needs_key(e: Evidence) -> bool:
@@ -156,6 +158,7 @@ def _is_untidy(e: Evidence) -> bool:
     return e.error.kind not in _OTHERWISE and tidied.lower() != e.address.lower().rstrip("/")
 
 
+_BROKEN_OFF = ("reset", "cut")
 _UNREADABLE = frozenset({"invalid_url", "bad_header", "invalid_header"})
 _NO_SUCH_MODEL = frozenset({"model_not_found", "1211"})
 
@@ -195,7 +198,11 @@ _RULES: tuple[tuple[Condition, Words], ...] = (
     (_is(ErrorKind.QUOTA), answered.quota),
     (_is(ErrorKind.RATE_LIMIT), answered.rate_limit),
     (_is(ErrorKind.OVERLOADED), answered.overloaded),
-    (_all(_is(ErrorKind.NETWORK), lambda e: addresses.is_local(e.address)), unreached.local),
+    (
+        _all(_is(ErrorKind.NETWORK, "connect_refused"), lambda e: addresses.is_local(e.address)),
+        unreached.local,
+    ),
+    (_is(ErrorKind.NETWORK, *_BROKEN_OFF), unreached.broken_off),
     (_is(ErrorKind.NETWORK), unreached.network),
     (_is(ErrorKind.TIMEOUT, "connect_timeout"), unreached.unreached),
     (_is(ErrorKind.TIMEOUT), answered.first_token),

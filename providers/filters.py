@@ -11,7 +11,7 @@ from django import forms
 from django.contrib.auth.models import User
 from django.utils import timezone
 
-from providers.activity import FAILED, NO_ROUTE, OWN, Filters
+from providers.activity import ANY_PURPOSE, FAILED, NO_ROUTE, OWN, Filters
 from providers.models import Provider, Purpose
 from providers.trace import OUTCOMES, SETTLED
 
@@ -29,8 +29,17 @@ NO_REQUEST_ID = (
 LARGEST_KEY = 2**63 - 1
 
 
-def _choice(label: str, choices: list[tuple[str, str]]) -> forms.ChoiceField:
-    return forms.ChoiceField(label=label, required=False, choices=[("", "Any"), *choices])
+def _choice(label: str, choices: list[tuple[str, str]], first: str = "Any") -> forms.ChoiceField:
+    return forms.ChoiceField(label=label, required=False, choices=[("", first), *choices])
+
+
+def _purposes(viewer: User) -> forms.ChoiceField:
+    """Operators may look for everything; the rest is only theirs to see."""
+    seen = list(Purpose) if viewer.is_staff else OWN
+    choices = [(purpose.value, str(purpose.label)) for purpose in seen]
+    if not viewer.is_staff:
+        return _choice("For", choices)
+    return _choice("For", [*choices, (ANY_PURPOSE, "Everything")], "All but probes")
 
 
 def _moment(label: str) -> forms.DateTimeField:
@@ -78,9 +87,7 @@ class FilterForm(forms.Form):
         self._providers = {slug: pk for pk, slug, _ in rows}
         providers = [(slug, name) for _, slug, name in rows]
         self.fields["provider"] = _choice("Provider", providers)
-        seen = list(Purpose) if viewer.is_staff else OWN
-        purposes = [(purpose.value, str(purpose.label)) for purpose in seen]
-        self.fields["purpose"] = _choice("For", purposes)
+        self.fields["purpose"] = _purposes(viewer)
         if not viewer.is_staff:
             del self.fields["person"]
 

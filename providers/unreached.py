@@ -155,6 +155,16 @@ def local(e: Evidence) -> Diagnosis:
     )
 
 
+def broken_off(e: Evidence) -> Diagnosis:
+    return Diagnosis(
+        title=NETWORK,
+        cause=f"{addresses.host(e.address)} accepted the connection and closed it without an"
+        f" answer: {said(e)}",
+        advice="Check that the address and port belong to the API, whether it expects https, and"
+        " the server's own log.",
+    )
+
+
 def network(e: Evidence) -> Diagnosis:
     return Diagnosis(
         title=NETWORK,

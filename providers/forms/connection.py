@@ -4,6 +4,7 @@ Secrets are write-only: a field for one is always empty on the page, blank keeps
 removing it is said in so many words.
 """
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, cast
 
 from django import forms
@@ -134,7 +135,10 @@ class ConnectionForm(_ModelForm):
             del self.fields["remove_gateway_key"]
         if self.header_names:
             names = ", ".join(self.header_names)
-            self.fields["extra_headers"].help_text += f" Stored: {names}. Leave empty to keep them."
+            replaced = _replaced_key(self.header_names)
+            self.fields[
+                "extra_headers"
+            ].help_text += f" Stored: {names}. Leave empty to keep them. {replaced}".rstrip()
         else:
             del self.fields["remove_headers"]
 
@@ -161,7 +165,10 @@ class ConnectionForm(_ModelForm):
         return secret.clean_key(self.cleaned_data["gateway_api_key"])
 
     def clean_extra_headers(self) -> dict[str, str]:
-        return secret.clean_headers(self.cleaned_data["extra_headers"])
+        headers = secret.clean_headers(self.cleaned_data["extra_headers"])
+        if replaced := _replaced_key(headers):
+            self.changes["extra_headers"] = (replaced,)
+        return headers
 
     def clean(self) -> dict[str, Any]:
         data = super().clean() or self.cleaned_data
@@ -236,6 +243,12 @@ class ConnectionForm(_ModelForm):
             return empty
         stored = getattr(self.instance, name)
         return stored if stored or isinstance(stored, Sealed | SealedHeaders) else empty
+
+
+def _replaced_key(names: Iterable[str]) -> str:
+    """A warning where a header of these names is sent in place of the key."""
+    found = [name for name in names if name.lower() in secret.CREDENTIALS]
+    return f"Your own {found[0]} header is sent in place of the API key." if found else ""
 
 
 def _told_of_key(stored: Provider) -> str:

@@ -13,6 +13,8 @@ from providers.presets import HeaderTemplate
 _HEADER_NAME = re.compile(r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")  # RFC 9110, token
 # Set by the HTTP client itself, for each call.
 _OWN_HEADERS = frozenset({"host", "content-length", "transfer-encoding", "connection"})
+# Headers that carry a key: one of these replaces the key of its own field.
+CREDENTIALS = frozenset({"authorization", "x-api-key", "api-key"})
 _PRINTABLE = re.compile(r"^[\x21-\x7e]*$")
 SEALED = (
     "A key is stored that ENCRYPTION_KEYS cannot open: bring the old encryption key back, or enter"

@@ -56,6 +56,12 @@ class Attempt(models.Model):
             models.Index(fields=("provider", "-started_at"), name="attempt_recent"),
             # the activity page without a filter, roll-ups and pruning, which go by time alone
             models.Index(fields=("-started_at",), name="attempt_time"),
+            # the activity page as it opens: without probes, which are most of a quiet log
+            models.Index(
+                fields=("-started_at",),
+                name="attempt_unprobed",
+                condition=~models.Q(purpose=Purpose.PROBE),
+            ),
             # a person's own activity
             models.Index(
                 fields=("user", "-started_at"),

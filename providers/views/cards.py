@@ -3,6 +3,7 @@
 However many providers there are, a page takes the same few queries.
 """
 
+from datetime import datetime
 from typing import Any
 
 from django.conf import settings
@@ -37,6 +38,11 @@ class Card:
     models_on: int = 0
     models_all: int = 0
     priced: int = 0  # of the models in use: how many have a price
+
+    @property
+    def last_used_at(self) -> datetime | None:
+        """The last result of any route: what the bars do not count yet."""
+        return max(filter(None, (line.last_outcome_at for line in self.lines)), default=None)
 
     @property
     def status(self) -> str:

@@ -13,7 +13,7 @@ from django_htmx.http import HttpResponseClientRedirect
 
 from providers import audit, outlook, presets, routing, snapshot
 from providers.forms import ProviderForm
-from providers.models import Provider
+from providers.models import LanguageModel, Provider
 from providers.views import catalogue
 from providers.views.access import Request, in_background, require_staff, staff_only
 from providers.views.cards import card
@@ -85,8 +85,10 @@ def detail_context(
 
 def _health(provider: Provider) -> dict[str, Any]:
     attempts = provider.attempts.order_by("-started_at")[:RECENT_ATTEMPTS]
+    usable = LanguageModel.objects.usable().filter(provider=provider).order_by("name")
     return {
         "provider": provider,
+        "chat_model": usable.values_list("pk", flat=True).first(),
         "card": card(provider),
         "prospects": _prospects(provider),
         "attempts": attempts,

@@ -82,7 +82,7 @@ def _typed(form: ProviderForm, provider: Provider | None) -> Draft:
     for name in _ADDRESSES:
         form.cleaned_data.setdefault(name, str(form[name].value() or "").strip())
     typed = form.connection()
-    changes = form.changes.get("base_url", ())
+    changes = (*form.changes.get("base_url", ()), *form.changes.get("extra_headers", ()))
     if provider is None:
         return Draft(connection=typed, changes=changes)
     stored = Provider.objects.get(pk=provider.pk)

@@ -176,3 +176,17 @@ def test_strangers_sign_in_first(client: Client) -> None:
     """Addresses of providers are nobody else's business."""
     for name, args in (("health:status", []), ("health:provider", ["acme"])):
         assert client.get(reverse(name, args=args)).status_code == 302
+
+
+def test_no_open_incident_beside_a_healthy_provider(
+    owner_client: Client, make_provider: Callable[..., Provider]
+) -> None:
+    """It is closed by the next tick; until then the page does not contradict itself."""
+    provider = make_provider(health_status="healthy")
+    Incident.objects.create(provider=provider, status="failing", worst="failing", sentence="Down.")
+    page = owner_client.get("/status/").content.decode()
+    assert 'id="open-incidents"' not in page
+    assert "just over" in page
+    Provider.objects.update(health_status="failing")
+    page = owner_client.get("/status/").content.decode()
+    assert 'id="open-incidents"' in page

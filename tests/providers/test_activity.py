@@ -117,13 +117,21 @@ def test_people_see_their_own_requests_alone(
     probe = attempt(acme, purpose="probe")
     tested = attempt(acme, purpose="test", user=stranger)
     every = {str(each.request_id) for each in (mine, others, probe, tested)}
-    assert set(shown(page_of(owner_client))) == every
+    assert set(shown(page_of(owner_client, purpose="any"))) == every
     assert shown(page_of(stranger_client)) == [str(mine.request_id)]
     assert shown(page_of(stranger_client, request=str(others.request_id))) == []
     assert stranger_client.get(trace_url(mine.request_id)).status_code == 200
     for hidden in (others, probe, tested):
         assert stranger_client.get(trace_url(hidden.request_id)).status_code == 404
         assert owner_client.get(trace_url(hidden.request_id)).status_code == 200
+
+
+def test_the_log_opens_without_probes(owner_client: Client, acme: Provider) -> None:
+    """They are most of a quiet log; by purpose, or by its id, one is found."""
+    chat, probe = attempt(acme), attempt(acme, purpose="probe")
+    assert shown(page_of(owner_client)) == [str(chat.request_id)]
+    assert shown(page_of(owner_client, purpose="probe")) == [str(probe.request_id)]
+    assert shown(page_of(owner_client, request=str(probe.request_id))) == [str(probe.request_id)]
 
 
 def test_a_hidden_trace_looks_like_one_that_is_not_there(

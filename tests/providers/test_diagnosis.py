@@ -162,8 +162,23 @@ def test_localhost_seen_from_a_container_is_the_container() -> None:
     )
     assert found.fix is not None
     assert found.fix.value == "http://host.docker.internal:11434/v1"
-    outside = explained(ErrorKind.NETWORK, base_url="http://localhost:11434/v1")
+    outside = explained(
+        ErrorKind.NETWORK, code="connect_refused", base_url="http://localhost:11434/v1"
+    )
     assert "Start the program" in outside.advice
+
+
+@pytest.mark.parametrize("code", ["reset", "cut"])
+@pytest.mark.parametrize("in_container", [True, False])
+def test_a_connection_that_was_accepted_and_closed_is_not_a_missing_server(
+    code: str, in_container: bool
+) -> None:
+    """Something listens there, in a container too: another address would be the wrong advice."""
+    found = explained(
+        ErrorKind.NETWORK, code=code, base_url="http://localhost:1/v1", in_container=in_container
+    )
+    assert found.fix is None
+    assert "accepted the connection" in found.cause
 
 
 def test_https_on_a_local_plain_server_offers_http() -> None:

@@ -104,6 +104,18 @@ def test_what_is_wrong_is_told_beside_its_field(
     assert told in found[field][0]
 
 
+@pytest.mark.parametrize("name", ["Authorization", "x-api-key", "API-Key"])
+def test_a_header_that_replaces_the_key_is_warned_of(owner: User, name: str) -> None:
+    """As it is typed, and for as long as it is stored; its value is not shown."""
+    form = ProviderForm(values(api_key=SECRET, extra_headers=f"{name}: Basic c2VjcmV0"))
+    assert form.is_valid()
+    assert "in place of the API key" in form.changes["extra_headers"][0]
+    stored = ProviderForm(instance=form.store(owner))
+    hint = str(stored.fields["extra_headers"].help_text)
+    assert f"Your own {name} header is sent in place of the API key." in hint
+    assert "c2VjcmV0" not in hint
+
+
 def test_a_header_cannot_smuggle_a_second_one(db: None) -> None:
     """A carriage return ends the line."""
     found = errors(extra_headers="X-A: 1\rEvil")

@@ -1,0 +1,28 @@
+"""Forms of the site: a person who cannot see colours gets to the first wrong field."""
+
+from django import forms
+
+
+class Two(forms.Form):
+    hidden = forms.CharField(widget=forms.HiddenInput, required=False)
+    first = forms.CharField()
+    second = forms.IntegerField()
+
+
+def focused(form: forms.Form) -> list[str]:
+    """The fields that ask for the focus."""
+    return [field.name for field in form if "autofocus" in str(field)]
+
+
+def test_the_first_wrong_field_alone_asks_for_the_focus() -> None:
+    """And every wrong one is marked."""
+    form = Two({"first": "", "second": "x"})
+    assert focused(form) == ["first"]
+    assert all('aria-invalid="true"' in str(form[name]) for name in ("first", "second"))
+    assert focused(Two({"first": "a", "second": "x"})) == ["second"]
+
+
+def test_a_good_or_empty_form_leaves_the_focus_alone() -> None:
+    """Nothing to look at."""
+    assert focused(Two()) == []
+    assert focused(Two({"first": "a", "second": "1"})) == []
