@@ -3,7 +3,6 @@
 A stream ends well only with a finish reason. Closing the generator closes the socket.
 """
 
-import json
 import math
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
@@ -13,9 +12,10 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from providers import anthropic_wire, http, listing, sse, wire
-from providers.errors import CallError, ErrorKind, TruncatedError, classify, error_fields
+from providers.errors import CallError, ErrorKind, TruncatedError, classify
 from providers.http_errors import mapped_errors
 from providers.protocols import finish
+from providers.protocols.error_body import ErrorBody, read_error
 from providers.redaction import redact_error, redacted_errors, secrets_of
 from providers.types import (
     ChatRequest,
@@ -306,17 +306,21 @@ def failure(status: int, headers: Mapping[str, str], text: str) -> CallError:
     if 300 <= status < 400:
         message = "The address sends elsewhere (a redirect), which is not followed."
         return CallError(ErrorKind.REQUEST, message, status=status, code="redirect")
-    try:
-        parsed = json.loads(text)
-    except (ValueError, RecursionError):
-        code, words = "", text
-    else:
-        # Google wraps its error into a list of one.
-        code, words = error_fields(parsed[0] if isinstance(parsed, list) and parsed else parsed)
-    code = "" if code == str(status) else code
+    return refusal(status, headers, read_error(text))
+
+
+def refusal(status: int, headers: Mapping[str, str], said: ErrorBody) -> CallError:
+    """The CallError of what an error body says."""
+    code = "" if said.code == str(status) else said.code
     kind = classify(status, code)
-    wait = asked_wait(headers, kind, words)
-    return CallError(kind, wire.sentence(kind, words), status=status, code=code, retry_after=wait)
+    return CallError(
+        kind,
+        wire.sentence(kind, said.message),
+        status=status,
+        code=code,
+        param=said.param,
+        retry_after=asked_wait(headers, kind, said.message),
+    )
 
 
 def asked_wait(headers: Mapping[str, str], kind: ErrorKind, words: str = "") -> float | None:

@@ -202,28 +202,3 @@ def classify(status: int | None, code: str = "") -> ErrorKind:
     if status in _BY_STATUS:
         return _BY_STATUS[status]
     return ErrorKind.REQUEST if status < 500 else ErrorKind.PROVIDER
-
-
-def error_fields(body: object) -> tuple[str, str]:
-    """`(code, message)` of an error body in OpenAI's, Anthropic's, Z.ai's or Ollama's shape."""
-    if not isinstance(body, Mapping):
-        return "", ""
-    error: Any = body.get("error", body)
-    if isinstance(error, str):
-        return "", error
-    if not isinstance(error, Mapping):
-        return "", ""
-    if _is_moderation(error.get("metadata")):
-        return MODERATED, str(error.get("message") or "")
-    code, named = str(error.get("code") or ""), str(error.get("type") or "")
-    # LiteLLM and OpenRouter repeat the status as the code: then the type says more, if it is there.
-    if not code or (named and code.isdigit() and 400 <= int(code) < 600):
-        code = named
-    return code, str(error.get("message") or "")
-
-
-def _is_moderation(metadata: object) -> bool:
-    """Whether an error's metadata is that of OpenRouter's moderation."""
-    return isinstance(metadata, Mapping) and bool(
-        metadata.get("flagged_input") or metadata.get("reasons")
-    )

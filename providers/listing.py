@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from providers.errors import CallError, ErrorKind
+from providers.protocols.error_body import is_error
 from providers.types import FoundModel, Json
 from providers.wire import in_band_error
 
@@ -27,7 +28,7 @@ def found_models(payload: object) -> list[FoundModel]:
     """
     rows: object = payload
     if isinstance(payload, Mapping):
-        if payload.get("error"):
+        if payload.get("error") or ("models" not in payload and is_error(payload)):
             raise in_band_error(payload)
         rows = payload.get("data", payload.get("models"))
     if not isinstance(rows, list):

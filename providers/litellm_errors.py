@@ -4,12 +4,15 @@ LiteLLM calls every failed connection a 500 of the provider; what it was stands 
 causes. Nothing here imports LiteLLM: an exception is known by its attributes.
 """
 
+import logging
 from collections.abc import Iterator, Mapping
 
 from providers import direct
-from providers.errors import CallError, GatewayError, classify, error_fields
+from providers.errors import CallError, GatewayError
 from providers.http_errors import network_error
-from providers.wire import sentence
+from providers.protocols.error_body import ErrorBody, read_error
+
+log = logging.getLogger(__name__)
 
 # What LiteLLM refuses by itself, before any provider was asked: the other road may take it.
 _OWN = frozenset({"LiteLLMUnknownProvider", "UnsupportedParamsError", "BudgetExceededError"})
@@ -29,16 +32,13 @@ def call_error(exc: BaseException) -> CallError:
     status = _status(exc)
     if status is None or type(exc).__name__ in _OWN:
         # No answer of a provider has this shape: a bug, or an option LiteLLM does not know.
-        said = f"LiteLLM failed ({type(exc).__name__})."
-        return GatewayError(said, status=500, code="litellm_failed")
-    body = next((found for link in _chain(exc) if (found := _body(link))), None)
-    code, words = error_fields(body)
-    words = words or _plain(exc)
-    if direct.is_html(words):
-        code, words = "html", direct.HTML_SENTENCE
-    kind = classify(status, code)
-    wait = direct.asked_wait(_headers(exc), kind, words)
-    return CallError(kind, sentence(kind, words), status=status, code=code, retry_after=wait)
+        log.warning("litellm_failed problem=%s", type(exc).__name__)
+        return GatewayError("LiteLLM could not make this call.", status=500, code="litellm_failed")
+    body = next((found for link in _chain(exc) if (found := getattr(link, "body", None))), None)
+    said_by = read_error(body or _plain(exc))
+    if direct.is_html(said_by.message):
+        said_by = ErrorBody(code="html", message=direct.HTML_SENTENCE)
+    return direct.refusal(status, _headers(exc), said_by)
 
 
 def _chain(exc: BaseException) -> Iterator[BaseException]:
@@ -65,13 +65,6 @@ def _missing_package(exc: BaseException) -> str | None:
 def _status(exc: BaseException) -> int | None:
     status = str(getattr(exc, "status_code", None) or "")
     return int(status) if status.isdigit() else None
-
-
-def _body(exc: BaseException) -> object:
-    body = getattr(exc, "body", None)
-    if isinstance(body, dict):
-        return body if "error" in body else {"error": body}
-    return body
 
 
 def _plain(exc: BaseException) -> str:

@@ -12,13 +12,13 @@ import json
 import logging
 import os
 import re
+import zlib
 from collections.abc import AsyncGenerator, Awaitable, Iterator
-from contextlib import aclosing, asynccontextmanager, contextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from importlib import metadata
 from typing import Any
 
 import aiohttp
-from aiohttp.base_protocol import BaseProtocol
 from aiohttp.connector import Connection
 from django.conf import settings
 from starlette.applications import Starlette
@@ -54,28 +54,29 @@ _ENVIRONMENT = {
 }
 
 
-class Brief(aiohttp.ClientResponse):
-    """A response whose error page ends after 64 KB, and that leads nowhere else: LiteLLM would read
-    whatever comes, and follow a redirect with the key in its hand."""
+class UpstreamResponse(aiohttp.ClientResponse):
+    """A response whose failure is read here, as over the direct route: LiteLLM would read whatever
+    comes, follow a redirect with the key in its hand, and call once more after a 422."""
 
     async def start(self, connection: Connection) -> aiohttp.ClientResponse:
         await super().start(connection)
-        if 300 <= self.status < 400:
-            raise direct.failure(self.status, self.headers, "")
-        if not self.ok:
-            self.content = await self._beginning(connection)
+        if not self.ok or 300 <= self.status < 400:
+            raise direct.failure(self.status, self.headers, await self._beginning())
         return self
 
-    async def _beginning(self, connection: Connection) -> aiohttp.StreamReader:
-        limit, read = direct.ERROR_BODY_LIMIT, b""
-        while len(read) < limit and (chunk := await self.content.readany()):
-            read += chunk
-        if not self.content.at_eof():
-            connection.close()
-        page = aiohttp.StreamReader(BaseProtocol(asyncio.get_running_loop()), limit)
-        page.feed_data(read[:limit])
-        page.feed_eof()
-        return page
+    async def _beginning(self) -> str:
+        """The first 64 KB of an error's body. LiteLLM asks for no compression; some send it."""
+        read = b""
+        with suppress(aiohttp.ClientError):
+            while len(read) < direct.ERROR_BODY_LIMIT and (chunk := await self.content.readany()):
+                read += chunk
+        if self.headers.get("content-encoding") in ("gzip", "deflate"):
+            with suppress(zlib.error):
+                read = zlib.decompressobj(_GZIP_OR_ZLIB).decompress(read, direct.ERROR_BODY_LIMIT)
+        return read[: direct.ERROR_BODY_LIMIT].decode("utf-8", "replace")
+
+
+_GZIP_OR_ZLIB = zlib.MAX_WBITS | 32  # https://docs.python.org/3/library/zlib.html#zlib.decompress
 
 
 class Sdk:
@@ -95,12 +96,12 @@ class Sdk:
         """Imports litellm in a thread: it takes seconds of CPU."""
         try:
             self.module = await asyncio.to_thread(_imported)
-        except Exception as exc:
+        except Exception:
             self.failed = True
-            self.problem = f"LiteLLM could not be imported ({type(exc).__name__})."
+            self.problem = "LiteLLM could not be imported. The gateway process's log says why."
             log.exception("litellm_import_failed")
             return
-        self.session = http.session(response_class=Brief)
+        self.session = http.session(response_class=UpstreamResponse)
         handlers = self.module.llms.custom_httpx.http_handler
         self.handler = handlers.AsyncHTTPHandler(shared_session=self.session)
         self.version = metadata.version("litellm")
@@ -246,9 +247,9 @@ async def _whole(body: dict[str, Any]) -> Json:
 
     with _mapped_errors():
         answer = await _asked(body, {"logger_fn": note})
-    if received and set(_FINISHES.findall(received[-1])) == {"null"}:
-        raise TruncatedError
-    fields: Json = answer.model_dump(exclude_none=True)
+        if received and set(_FINISHES.findall(received[-1])) == {"null"}:
+            raise TruncatedError
+        fields: Json = answer.model_dump(exclude_none=True)
     return fields
 
 
@@ -312,7 +313,7 @@ def _arguments(body: dict[str, Any]) -> dict[str, Any]:
         "api_base": _litellm_base(upstream),
         # Never empty: LiteLLM would take a key from the environment and send it there.
         "api_key": upstream["api_key"] or "none",
-        "extra_headers": upstream.get("headers") or {},
+        "extra_headers": {"Accept-Encoding": "identity"} | (upstream.get("headers") or {}),
         "shared_session": sdk.session,
         # LiteLLM's own MCP gateway is no part of this, and needs a package that is not here.
         "_skip_mcp_handler": True,

@@ -14,8 +14,9 @@ from typing import Any
 
 import orjson
 
-from providers.errors import CallError, ErrorKind, classify, error_fields
+from providers.errors import CallError, ErrorKind, classify
 from providers.protocols import finish
+from providers.protocols.error_body import is_error, read_error
 from providers.protocols.tool_calls import Numbering, full_calls
 from providers.types import (
     ChatMessage,
@@ -65,9 +66,9 @@ class Reader:
 
         Raises CallError for an error inside a good envelope.
         """
-        if chunk.get("error"):
-            raise in_band_error(chunk)
         received = choices = chunk.get("choices")
+        if chunk.get("error") or (choices is None and is_error(chunk)):
+            raise in_band_error(chunk)
         if type(received) is list:
             choices = [self._standard(c) if type(c) is dict else c for c in received]
             if any(map(is_not, choices, received)):
@@ -214,11 +215,17 @@ def _text(content: object) -> str:
 
 def in_band_error(payload: Json) -> CallError:
     """The error that a chunk or a 200 answer carries; a status in its code counts like one."""
-    code, text = error_fields(payload)
+    said = read_error(payload)
     number = str(fields(payload.get("error")).get("code") or "")
     status = int(number) if re.fullmatch("[45][0-9][0-9]", number) else None
-    kind = classify(status, code)
-    return CallError(kind, sentence(kind, text), status=status, code=code or "in_band_error")
+    kind = classify(status, said.code)
+    return CallError(
+        kind,
+        sentence(kind, said.message),
+        status=status,
+        code=said.code or "in_band_error",
+        param=said.param,
+    )
 
 
 _RESET = re.compile(r"reset at (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)")

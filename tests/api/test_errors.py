@@ -52,6 +52,15 @@ def test_what_passes_by_itself_is_tried_again(kind: ErrorKind) -> None:
     assert refusal(CallError(kind, "Later."), "Acme").status in RETRIED
 
 
+def test_the_field_that_the_provider_refused_is_named() -> None:
+    """As it named it; null where it named none."""
+    error = CallError(ErrorKind.REQUEST, "Too large.", status=422, param="messages[0].content")
+    failed = refusal(PlanFailed(error, ()), "Acme")
+    assert (failed.status, failed.param) == (422, "messages[0].content")
+    body = json.loads(refusal(CallError(ErrorKind.REQUEST, "No."), "").body())
+    assert body["error"]["param"] is None
+
+
 def test_the_providers_refused_key_is_not_the_callers() -> None:
     """401 is kept for the key that was shown to us."""
     error = CallError(ErrorKind.AUTH, "Incorrect API key.", status=401, code="invalid_api_key")

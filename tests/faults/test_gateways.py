@@ -235,7 +235,10 @@ async def test_one_killed_in_mid_answer_is_no_failure_of_the_provider(
 @pytest.mark.parametrize(
     ("code", "problem"),
     [
-        ("raise ImportError('no such thing')", "LiteLLM could not be imported (ImportError)."),
+        (
+            "raise ImportError('no such thing')",
+            "LiteLLM could not be imported. The gateway process's log says why.",
+        ),
         ("import time; time.sleep(60)", "LiteLLM is still loading."),
     ],
 )

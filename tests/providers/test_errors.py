@@ -10,7 +10,7 @@ import httpx
 import pytest
 from aiohttp import http_exceptions
 
-from providers.errors import MODERATED, CallError, ErrorKind, classify, error_fields
+from providers.errors import MODERATED, CallError, ErrorKind, classify
 from providers.http_errors import FOREIGN, map_error, mapped_errors
 
 
@@ -174,31 +174,3 @@ def test_nothing_of_the_exception_is_repeated() -> None:
 def test_status_and_code_decide(status: int | None, code: str, kind: ErrorKind) -> None:
     """The body's code narrows what a status leaves open; Z.ai says everything in a 429."""
     assert classify(status, code) == kind
-
-
-@pytest.mark.parametrize(
-    ("body", "fields"),
-    [
-        ({"error": {"code": "c", "message": "m", "type": "t"}}, ("c", "m")),
-        ({"type": "error", "error": {"type": "t", "message": "m"}}, ("t", "m")),
-        ({"error": {"code": 1113, "message": "m"}}, ("1113", "m")),
-        ({"error": "plain"}, ("", "plain")),
-        ({"code": 1113, "message": "m"}, ("1113", "m")),
-        ({"error": None}, ("", "")),
-        ({"error": [1]}, ("", "")),
-        ([], ("", "")),
-        (None, ("", "")),
-    ],
-)
-def test_error_bodies_of_every_shape_are_read(body: object, fields: tuple[str, str]) -> None:
-    """OpenAI's, Anthropic's, Z.ai's, Ollama's, and what is none."""
-    assert error_fields(body) == fields
-
-
-def test_a_moderated_prompt_is_known_by_the_shape_of_its_error() -> None:
-    """OpenRouter repeats the status as the code: its metadata is all there is to go by."""
-    metadata = {"reasons": ["violence"], "flagged_input": "...", "provider_name": "OpenAI"}
-    error = {"code": 403, "message": "Your input was flagged.", "metadata": metadata}
-    assert error_fields({"error": error}) == (MODERATED, "Your input was flagged.")
-    forbidden = error | {"metadata": {"provider_name": "OpenAI"}}
-    assert error_fields({"error": forbidden}) == ("403", "Your input was flagged.")

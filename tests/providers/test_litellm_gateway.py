@@ -1,8 +1,10 @@
 """Our own gateway process, started as it runs, in front of the fake upstream."""
 
 import asyncio
+import gzip
 import json
 import os
+import re
 import subprocess
 import time
 from contextlib import aclosing
@@ -356,7 +358,7 @@ print(json.dumps([own, found]))
 # What LiteLLM may raise of its own making, by name: one that is new fails the test below.
 KINDS = {
     "AuthenticationError": ErrorKind.AUTH,
-    "PermissionDeniedError": ErrorKind.AUTH,
+    "PermissionDeniedError": ErrorKind.PERMISSION,
     "RateLimitError": ErrorKind.RATE_LIMIT,
     "PaymentRequiredError": ErrorKind.QUOTA,
     "Timeout": ErrorKind.TIMEOUT,
@@ -475,6 +477,39 @@ def test_without_a_token_the_process_does_not_start() -> None:
     assert refused.returncode != 0
     assert "GATEWAY_TOKEN is not set" in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+DETAIL = '{"detail":[{"loc":["body","messages"],"msg":"field required","type":"value_error"}]}'
+ZIPPED = gzip.compress(DETAIL.encode()).decode("latin-1")
+
+
+@pytest.mark.parametrize("prefix", ["openai", "anthropic", "deepseek"])
+@pytest.mark.parametrize("body", [DETAIL, ZIPPED])
+async def test_a_422_keeps_its_words_and_is_sent_once(
+    target: Target, prefix: str, body: str
+) -> None:
+    """LiteLLM would drop parameters, call again, and end without an answer."""
+    calls: list[str] = []
+    packed = "Content-Encoding: gzip\r\n" if body == ZIPPED else ""
+    head = f"HTTP/1.1 422 Unprocessable Content\r\n{packed}Content-Length: {len(body)}\r\n\r\n"
+    async with answering(head + body, calls) as url:
+        asked = asking(target, "m", prefix, base_url=url)
+        with pytest.raises(CallError) as caught:
+            await events(asked)
+        error = caught.value
+        assert (error.kind, error.status) == (ErrorKind.REQUEST, 422)
+        assert (error.message, error.param) == ("messages: field required", "messages")
+        assert (await whole(asked))["error"]["message"] == "messages: field required"
+    assert len(calls) == 2
+    assert all("gzip" not in call for call in calls)
+
+
+async def test_what_litellm_fails_at_by_itself_names_no_exception(target: Target) -> None:
+    """A caller can do nothing with a class of Python's; the process's log has it."""
+    answer = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nnull"
+    async with answering(answer) as url:
+        told = (await whole(asking(target, "m", base_url=url)))["error"]
+    assert not re.search("Error|Exception|NoneType", f"{told['message']} {told['code']}")
 
 
 @pytest.mark.parametrize("prefix", ["openai", "anthropic"])

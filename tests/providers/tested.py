@@ -1,6 +1,7 @@
 """A test of a provider run to its end, for the tests of what it tells."""
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
@@ -56,13 +57,17 @@ async def diagnosed(draft: Draft) -> Diagnosis:
 
 
 @asynccontextmanager
-async def answering(answer: str) -> AsyncGenerator[str]:
-    """A server that says the same to everybody; yields its base URL."""
+async def answering(answer: str, heads: list[str] | None = None) -> AsyncGenerator[str]:
+    """A server that says the same to everybody; yields its base URL, keeps the requests' heads."""
 
     async def handled(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            await reader.readuntil(b"\r\n\r\n")
-            writer.write(answer.encode())
+            head = await reader.readuntil(b"\r\n\r\n")
+            if heads is not None:
+                heads.append(head.decode().lower())
+            length = re.search(rb"content-length: (\d+)", head.lower())
+            await reader.readexactly(int(length[1]) if length else 0)
+            writer.write(answer.encode("latin-1"))
             await writer.drain()
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
