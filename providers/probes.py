@@ -21,7 +21,7 @@ from providers.values import value
 @value
 class Probe:
     """One provider's check: the routes to ask. `chat` is the candidate with the model that may be
-    asked for one token; None where no chat may be sent."""
+    sent a short chat; None where no chat may be sent."""
 
     candidate: Candidate
     routes: tuple[RouteState, ...]

@@ -1,8 +1,8 @@
 """The probe that keeps health true: a synthetic call over each road that would tell something.
 
 It takes the roads that real traffic takes and ends in `records.record_all`. A probe is `GET
-/models`, which is free and allowed by every vendor's terms; a chat of one token follows only where
-the operator pays for it.
+/models`, which is free and allowed by every vendor's terms; a short chat follows only where the
+operator pays for it.
 """
 
 import asyncio
@@ -22,8 +22,9 @@ from providers.routes import RouteState
 from providers.tally import Tally
 from providers.types import AttemptRecord, ChatMessage, ChatRequest, FoundModel, Method, Target
 
-PROBE_REQUEST = ChatRequest(
-    messages=(ChatMessage(role="user", content="Say OK."),), options={"max_tokens": 1}
+# 16 tokens are the least that OpenAI takes; a smaller limit is refused there with 400.
+SHORT_CHAT = ChatRequest(
+    messages=(ChatMessage(role="user", content="Say OK."),), options={"max_tokens": 16}
 )
 PROBE_SECONDS = 15.0  # a probe's total: a provider that lists its models slower than this is ill
 
@@ -51,14 +52,18 @@ async def ask(probe: Probe) -> list[records.Result]:
 async def _ask_route(probe: Probe, route: RouteState) -> records.Result:
     began = time.monotonic()
     _, error = await catalogue(probe.candidate.target(route))
+    listed = result(probe.candidate, route, Purpose.PROBE, ended(route, began, error), error)
     # Some list no models and chat all the same.
     if probe.chat and (error is None or error.kind == ErrorKind.REQUEST):
-        return await _chat(probe.chat, route)
-    return result(probe.candidate, route, Purpose.PROBE, ended(route, began, error), error)
+        chat, refused = await _chat(probe.chat, route)
+        # A chat that this model does not take as it is says nothing of the route; the list does.
+        return listed if refused and error is None else chat
+    return listed
 
 
-async def _chat(candidate: snapshot.Candidate, route: RouteState) -> records.Result:
-    """Asks for one token, to the end: what it cost is in its last event."""
+async def _chat(candidate: snapshot.Candidate, route: RouteState) -> tuple[records.Result, bool]:
+    """Asks for a few tokens, to the end: what it cost is in its last event. And whether the request
+    was refused for what it asks."""
     tally = Tally(
         candidate=candidate,
         route=route,
@@ -66,15 +71,16 @@ async def _chat(candidate: snapshot.Candidate, route: RouteState) -> records.Res
         reason=f"{route.method}: {Purpose.PROBE}",
         fallback=False,
         position=1,
-        request=PROBE_REQUEST,
+        request=SHORT_CHAT,
     )
     try:
-        async with aclosing(router.client(tally.target, PROBE_REQUEST)) as events:
+        async with aclosing(router.client(tally.target, SHORT_CHAT)) as events:
             async for event in events:
                 tally.take([event])
     except CallError as exc:
-        tally.error = None if exc.code == "empty" else exc  # one token may be no word yet
-    return result(candidate, route, Purpose.PROBE, tally.record(), tally.error)
+        tally.error = None if exc.code == "empty" else exc  # a model may think for longer than that
+    refused = tally.error is not None and tally.error.kind == ErrorKind.REQUEST
+    return result(candidate, route, Purpose.PROBE, tally.record(), tally.error), refused
 
 
 def hurried(target: Target) -> Target:

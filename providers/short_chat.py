@@ -10,11 +10,11 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 
 from providers import router
-from providers.errors import CallError
+from providers.errors import CallError, ErrorKind
+from providers.probing import SHORT_CHAT
 from providers.redaction import secrets_of
 from providers.transcript import Exchange, Recorder
 from providers.types import (
-    ChatMessage,
     ChatRequest,
     ClientEvent,
     ReasoningDelta,
@@ -25,11 +25,8 @@ from providers.types import (
     is_content,
 )
 
-REQUEST = ChatRequest(
-    messages=(ChatMessage(role="user", content="Say OK."),), options={"max_tokens": 16}
-)
 ENOUGH = 200  # pieces of content: who ignores the limit is not listened to for longer
-# What OpenAI's reasoning models say to `max_tokens`; others have no code for it.
+# What OpenAI's reasoning models say to `max_tokens`.
 _UNSUPPORTED = frozenset({"unsupported_parameter", "unsupported_value"})
 
 
@@ -67,16 +64,22 @@ class Answer:
 
 async def ask(
     target: Target,
-    request: ChatRequest = REQUEST,
+    request: ChatRequest = SHORT_CHAT,
     on_first: Callable[[Answer], object] = lambda _: None,
 ) -> Answer:
     """The answer to its end; `on_first` is called when its first content is here."""
     answer = await once(target, request, on_first)
-    if answer.error and answer.error.code in _UNSUPPORTED and "max_tokens" in request.options:
+    if answer.error and "max_tokens" in request.options and _is_about_limit(answer.error):
         kept = {name: value for name, value in request.options.items() if name != "max_tokens"}
         answer = await once(target, replace(request, options=kept), on_first)
         answer.limited = False
     return answer
+
+
+def _is_about_limit(error: CallError) -> bool:
+    """Others have no code for it: a limit that is too small for them is named in the message."""
+    named = "max_tokens" in error.message or "max_completion_tokens" in error.message
+    return error.kind == ErrorKind.REQUEST and (error.code in _UNSUPPORTED or named)
 
 
 async def once(

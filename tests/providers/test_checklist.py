@@ -177,9 +177,12 @@ async def test_a_plan_that_allows_one_call_gets_one_at_a_time(fake: fakes.Upstre
     assert agents == {"OpenCode-LiteLLM-Gateway/1.0"}
 
 
-async def test_a_limit_that_a_model_does_not_take_is_left_out(fake: fakes.Upstream) -> None:
-    """OpenAI's reasoning models refuse `max_tokens`; real traffic would not send it either."""
-    stages = await checked(draft(fake.url, model_id="no-limit"))
+@pytest.mark.parametrize("model_id", ["no-limit", "wants-64"])
+async def test_a_limit_that_a_model_does_not_take_is_left_out(
+    fake: fakes.Upstream, model_id: str
+) -> None:
+    """OpenAI's reasoning models refuse `max_tokens`, others one that is too small for them."""
+    stages = await checked(draft(fake.url, model_id=model_id))
     assert ended(stages)["chat"] == "ok"
 
 

@@ -97,7 +97,7 @@ async def test_a_resting_route_is_left_alone(
 CHATTY = {"routing_method": "direct", "fallback_enabled": False, "chat_probe": True}
 
 
-async def test_a_chat_of_one_token_follows_where_it_is_paid_for(
+async def test_a_short_chat_follows_where_it_is_paid_for(
     make_provider: MakeProvider, fake: fakes.Upstream
 ) -> None:
     """Of the cheapest model that chats; the attempt tells time, tokens and cost."""
@@ -110,11 +110,24 @@ async def test_a_chat_of_one_token_follows_where_it_is_paid_for(
     await models.acreate(model_id="unpriced", name="u")
     await probed(provider)
     assert [request.path for request in fake.requests] == ["/v1/models", "/v1/chat/completions"]
-    assert fake.requests[1].body["max_tokens"] == 1
+    assert fake.requests[1].body["max_tokens"] == 16
     attempt = await Attempt.objects.aget(provider=provider)
     assert (attempt.purpose, attempt.outcome, attempt.model_id) == ("probe", "ok", "echo")
     assert attempt.ttft_ms is not None
     assert attempt.cost
+
+
+@pytest.mark.parametrize("model_id", ["wants-16", "wants-64"])
+async def test_a_chat_that_a_model_does_not_take_says_nothing_of_its_route(
+    make_provider: MakeProvider, fake: fakes.Upstream, model_id: str
+) -> None:
+    """Some refuse a small limit with 400: the list was given, so the provider is healthy."""
+    provider = await sync_to_async(make_provider)(
+        base_url=fake.url, api_key=fakes.KEY, model_id=model_id, **CHATTY
+    )
+    provider = await probed(provider)
+    assert provider.health_status == "healthy"
+    assert (await Attempt.objects.aget(provider=provider)).outcome == "ok"
 
 
 async def test_the_days_cap_ends_chats_and_not_probes(

@@ -43,6 +43,8 @@ _ANSWERS = {
     "thinks-aloud": Plan(text=words("<think> Let me see. </think> OK")),
     "plain": Plan(text=words("OK"), refuses=("tools", "reasoning_effort"), limits=True),
     "no-limit": Plan(text=words("OK"), refuses=("max_tokens",)),
+    "wants-16": Plan(text=words("OK"), least_tokens=16),
+    "wants-64": Plan(text=words("OK"), least_tokens=64),
     "marked": Plan(
         raw='\ufeff{"choices": [{"message": {"content": "OK"}, "finish_reason": "stop"}]}',
         content_type="application/json",

@@ -70,6 +70,7 @@ class Plan:
     retry_after: float | None = None
     retry_as: Literal["seconds", "date", "ms", "nonsense"] = "seconds"
     refuses: tuple[str, ...] = ()  # fields of the body that it does not take
+    least_tokens: int = 0  # a smaller `max_tokens` is refused
     limits: bool = False  # whether it tells its rate limits in headers
     resets_in: float = 3600.0  # seconds, for a message with `{reset}` in it
     page: int = 0  # or a web page of that many bytes

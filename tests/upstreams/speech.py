@@ -55,6 +55,9 @@ def _wait(plan: Plan) -> dict[str, str]:
     return {"Retry-After": f"{plan.retry_after:g}"}
 
 
+_CUT_SHORT = "Could not finish the message because max_tokens or model output limit was reached."
+
+
 class Answer:
     """One answer on its way to one reader; what is written of it is counted in the record."""
 
@@ -81,6 +84,8 @@ class Answer:
             return refusal(
                 self._spoken, Plan(status=400, code="unsupported_parameter", message=message)
             )
+        if int(self._body.get("max_tokens", plan.least_tokens)) < plan.least_tokens:
+            return refusal(self._spoken, Plan(status=400, bare=True, message=_CUT_SHORT))
         if plan.begin == "nothing":
             return web.Response()
         if plan.raw:
