@@ -4,43 +4,33 @@ A stream ends well only with a finish reason. Closing the generator closes the s
 """
 
 import math
-import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from providers import anthropic_wire, http, listing, sse, wire
-from providers.errors import CallError, ErrorKind, TruncatedError, classify
+from providers import anthropic_wire, http, listing, wire
+from providers.answer_reader import HTML_SENTENCE, AnswerReader, Reader, is_html, json_values
+from providers.errors import CallError, ErrorKind, classify
 from providers.http_errors import mapped_errors
-from providers.protocols import finish
 from providers.protocols.error_body import ErrorBody, read_error
-from providers.redaction import redact_error, redacted_errors, secrets_of
+from providers.protocols.framing import LARGEST_BODY, not_json
+from providers.redaction import redacted_errors
 from providers.types import (
     ChatRequest,
     ClientEvent,
-    Finish,
     FoundModel,
-    Json,
     Kind,
-    LateError,
-    Passed,
     Target,
-    is_content,
 )
 
-LARGEST_BODY = 16 * 1024 * 1024  # bytes of a whole answer or a catalogue; OpenRouter's has 0.5 MB
-LARGEST_EVENT = 4 * 1024 * 1024  # characters of one event
 ERROR_BODY_LIMIT = 64 * 1024  # bytes of an error answer that are read
 TRAILER_SECONDS = 2.0  # how long usage may come after the finish reason
 LONGEST_WAIT = 30 * 24 * 3600.0  # seconds; no plan rests for longer than a month
 ANTHROPIC_VERSION = "2023-06-01"  # https://docs.anthropic.com/en/api/versioning
 
-_BOM = b"\xef\xbb\xbf"  # some servers begin their JSON with it
 _AS_IT_IS = nullcontext()
-
-type Reader = Callable[[Json, str], Iterable[ClientEvent]]
 
 
 def stream(target: Target, request: ChatRequest) -> AsyncGenerator[list[ClientEvent]]:
@@ -96,7 +86,7 @@ async def exchange(
     `within`: what is to be made of its errors.
     """
     patience = http.Patience(target.timeouts, whole=not body.get("stream"))
-    answer = _Answer(reader, patience, target)
+    answer = AnswerReader(reader, patience, target)
     with within, redacted_errors(target):
         async with http.opened(
             "POST", url, headers=headers(target), body=body, patience=patience
@@ -119,115 +109,6 @@ async def exchange(
                 raise answer.error
 
 
-class _Answer:
-    """An answer's bytes to its events, however they are cut: a stream's, or those of one JSON.
-
-    What it is shows in its first character; the content type is often wrong. It ends well only with
-    a finish reason; what is wrong after that is noted and spoils nothing. `error` is why it ends
-    badly: what came before it is yielded before it.
-    """
-
-    def __init__(self, reader: Reader, patience: http.Patience, target: Target) -> None:
-        self._target = target
-        self._reader = reader
-        self._patience = patience
-        self._parser = sse.Parser()
-        self._begun = False
-        self._whole: bytearray | None = None
-        self.done = False
-        self.error: CallError | None = None
-
-    def feed(self, chunk: bytes) -> list[ClientEvent]:
-        """The events that these bytes complete."""
-        if not self._begun:
-            chunk = chunk.removeprefix(_BOM)
-        if not self._begun and (begins := chunk.lstrip()[:1]):
-            self._begun = True
-            self._whole = bytearray() if begins in b"{[<" else None
-        if self._whole is None:
-            return self._read_all(sent.data for sent in self._parser.feed(chunk))
-        self._whole += chunk
-        if len(self._whole) > LARGEST_BODY:
-            return self.fail(_not_json())
-        return []
-
-    def end(self) -> list[ClientEvent]:
-        """What is left once the bytes have ended; without a finish reason it was cut."""
-        if self.error:
-            return []
-        if self._whole is not None:
-            found = self._read_all([self._whole.decode("utf-8", "replace")])
-        elif not self.done:
-            found = self._read_all(sent.data for sent in self._parser.end())
-            # What stood at the end without an empty line after it may have been cut.
-            if self.error and self.error.code == "json":
-                self.error = TruncatedError()
-        else:
-            found = []
-        if not self._patience.ending and not self.error:
-            self.error = TruncatedError()
-        return found
-
-    def _read_all(self, texts: Iterable[str]) -> list[ClientEvent]:
-        found: list[ClientEvent] = []
-        try:
-            for text in texts:
-                self._read(text, found)
-                if self.done:
-                    return found
-            if self._parser.waiting > LARGEST_EVENT:
-                raise _not_json()
-        except CallError as error:
-            found += self.fail(error)
-        return found
-
-    def fail(self, error: CallError) -> list[ClientEvent]:
-        """Ends the answer: badly, or with a note where it had ended well already."""
-        self.done = True
-        if self._patience.ending:
-            redact_error(error, secrets_of(self._target))
-            message = f"After the answer had ended: {error.message}"
-            return [LateError(code=error.code, message=message)]
-        self.error = error
-        return []
-
-    def _read(self, text: str, found: list[ClientEvent]) -> None:
-        if not text or text == "[DONE]":
-            self.done = self.done or bool(text)
-            return
-        values = _values(text)
-        line = text if len(values) == 1 and "\n" not in text else ""
-        for value in values:
-            if not isinstance(value, dict):
-                raise _not_json()
-            for event in self._reader(value, line):
-                if isinstance(event, Finish):
-                    self._end(event, found)
-                elif is_content(event):
-                    self._patience.begun = True
-                    self._patience.content_at = time.monotonic()
-                found.append(event)
-
-    def _end(self, event: Finish, found: list[ClientEvent]) -> None:
-        """The provider ended it. Raises CallError where its reason is a failure, and where nothing
-        was said: only to be cut off at the token limit is an answer then, an honest one."""
-        if error := finish.failure(event.native):
-            raise error
-        if not self._patience.begun:
-            if event.reason != "length":
-                raise _nothing(event.reason)
-            self._patience.begun = True
-            found.append(Passed(content=True))
-        self._patience.ending = True
-
-
-def _nothing(reason: str) -> CallError:
-    if reason == "content_filter":
-        message = "The provider's content filter stopped the answer."
-        return CallError(ErrorKind.REQUEST, message, code="content_filter")
-    return CallError(ErrorKind.PROVIDER, "The answer was empty.", code="empty")
-
-
 async def _next(response: http.Response, patience: http.Patience) -> bytes:
     """The next bytes; none at the end, and where nothing more comes after a finish reason."""
     at_most = TRAILER_SECONDS if patience.ending else None
@@ -248,7 +129,7 @@ async def _read(response: http.Response) -> bytes:
 
 async def read_json(response: http.Response, patience: http.Patience) -> Any:
     """The whole body as JSON. Raises CallError where it is none."""
-    return _json(await patience.wait(_rest(b"", response)))
+    return json_values(await patience.wait(_rest(b"", response)))[0]
 
 
 async def _rest(begun: bytes, response: http.Response) -> str:
@@ -256,37 +137,12 @@ async def _rest(begun: bytes, response: http.Response) -> str:
     while chunk := await _read(response):
         whole += chunk
         if len(whole) > LARGEST_BODY:
-            raise _not_json()
+            raise not_json()
     return whole.decode("utf-8", "replace")
-
-
-def _json(text: str) -> Any:
-    return _values(text)[0]
-
-
-def _values(text: str) -> list[object]:
-    """The JSON values of a text. Raises CallError."""
-    try:
-        return wire.payloads(text)
-    except (ValueError, RecursionError) as exc:
-        if is_html(text):
-            raise CallError(ErrorKind.PROVIDER, HTML_SENTENCE, status=200, code="html") from exc
-        raise _not_json() from exc
-
-
-def _not_json() -> CallError:
-    return CallError(ErrorKind.PROVIDER, "The answer was not the JSON it should be.", code="json")
-
-
-HTML_SENTENCE = "A web page came back instead of an API's answer."
 
 
 # Statuses that a proxy in between sends as a page and means; any other page is a wrong address.
 _PAGES = frozenset({401, 402, 429, 503, 529})
-
-
-def is_html(text: str) -> bool:
-    return text.lstrip()[:200].lower().startswith(("<!doctype", "<html", "<head", "<body"))
 
 
 async def refuse_failure(response: http.Response, patience: http.Patience) -> None:

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import Any
 
-from providers import direct, errors, http, listing, wire
+from providers import anthropic_wire, direct, errors, http, listing, wire
+from providers.answer_reader import Reader
 from providers.errors import CallError, ErrorKind, GatewayError
 from providers.redaction import redacted_errors
 from providers.types import ChatRequest, ClientEvent, FoundModel, Json, Kind, Target, Upstream
@@ -99,6 +100,10 @@ def upstream_target(target: Target, fields: Json) -> Target:
     )
 
 
+# The fields by which a failure that our process reports is known from an error of a provider.
+_REPORTED = frozenset({"kind", "message", "status", "code", "retry_after"})
+
+
 class _Told(CallError):
     """What our gateway process told of the provider behind it: its kind is already right."""
 
@@ -115,15 +120,20 @@ def restored(fields: Json) -> CallError:
     return errors.restored(fields, _Told)
 
 
-def _reader() -> direct.Reader:
-    """Reads one answer's chunks, and what our gateway process reports of a failure."""
-    read = wire.Reader().events
+def _reader() -> Reader:
+    """Reads what our gateway process passes on as it received it, and the failures it reports."""
+    openai, anthropic = wire.Reader(), anthropic_wire.Reader()
 
     def events(chunk: Json, line: str = "") -> Iterable[ClientEvent]:
         error = chunk.get("error")
-        if isinstance(error, dict) and "kind" in error:
+        if isinstance(error, dict) and error.keys() >= _REPORTED:
             raise restored(error)
-        return read(chunk, line)
+        reader = openai if "choices" in chunk or "type" not in chunk else anthropic
+        try:
+            return list(reader.events(chunk, line))
+        except CallError as exc:
+            # Whatever its status, it is the provider's.
+            raise errors.restored(errors.told(exc), _Told) from exc
 
     return events
 
@@ -156,7 +166,8 @@ def _own(error: CallError, target: Target) -> GatewayError | None:
         # Not the request's fault: the direct road may know the model.
         message = "The gateway does not serve this model."
         return GatewayError(message, status=404, code="model_not_found")
-    if status in _OWN_STATUSES or status >= 500 or error.code == "html":
+    page = error.code == "html" and target.upstream is None  # ours passes on what it received
+    if status in _OWN_STATUSES or status >= 500 or page:
         return GatewayError(f"The gateway failed: {error.message}", status=status, code=error.code)
     return None
 

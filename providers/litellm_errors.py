@@ -8,6 +8,7 @@ import logging
 from collections.abc import Iterator, Mapping
 
 from providers import direct
+from providers.answer_reader import HTML_SENTENCE, is_html
 from providers.errors import CallError, GatewayError
 from providers.http_errors import network_error
 from providers.protocols.error_body import ErrorBody, read_error
@@ -36,8 +37,8 @@ def call_error(exc: BaseException) -> CallError:
         return GatewayError("LiteLLM could not make this call.", status=500, code="litellm_failed")
     body = next((found for link in _chain(exc) if (found := getattr(link, "body", None))), None)
     said_by = read_error(body or _plain(exc))
-    if direct.is_html(said_by.message):
-        said_by = ErrorBody(code="html", message=direct.HTML_SENTENCE)
+    if is_html(said_by.message):
+        said_by = ErrorBody(code="html", message=HTML_SENTENCE)
     return direct.refusal(status, _headers(exc), said_by)
 
 

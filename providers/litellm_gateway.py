@@ -2,7 +2,8 @@
 
 The only module that imports litellm, and it does so in the background: the process answers from
 its first moment, and a litellm that hangs, leaks or is missing takes this one road down. Every
-error is told with its kind, and a stream without a finish reason is told as truncated, for LiteLLM
+error is reported with its kind. What the provider sent in a format that we read is passed on as it
+was received; of any other, a stream without a finish reason is reported as truncated, for LiteLLM
 would invent a `stop`.
 """
 
@@ -12,23 +13,22 @@ import json
 import logging
 import os
 import re
-import zlib
 from collections.abc import AsyncGenerator, Awaitable, Iterator
-from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from importlib import metadata
 from typing import Any
 
 import aiohttp
-from aiohttp.connector import Connection
 from django.conf import settings
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from providers import direct, gateway, http, sse
+from providers import direct, gateway, http, received, sse
 from providers.errors import CallError, GatewayError, TruncatedError
 from providers.litellm_errors import call_error
+from providers.received import ReceivedAnswer
 from providers.types import Json, Kind, Method, Target, Timeouts
 
 log = logging.getLogger(__name__)
@@ -54,31 +54,6 @@ _ENVIRONMENT = {
 }
 
 
-class UpstreamResponse(aiohttp.ClientResponse):
-    """A response whose failure is read here, as over the direct route: LiteLLM would read whatever
-    comes, follow a redirect with the key in its hand, and call once more after a 422."""
-
-    async def start(self, connection: Connection) -> aiohttp.ClientResponse:
-        await super().start(connection)
-        if not self.ok or 300 <= self.status < 400:
-            raise direct.failure(self.status, self.headers, await self._beginning())
-        return self
-
-    async def _beginning(self) -> str:
-        """The first 64 KB of an error's body. LiteLLM asks for no compression; some send it."""
-        read = b""
-        with suppress(aiohttp.ClientError):
-            while len(read) < direct.ERROR_BODY_LIMIT and (chunk := await self.content.readany()):
-                read += chunk
-        if self.headers.get("content-encoding") in ("gzip", "deflate"):
-            with suppress(zlib.error):
-                read = zlib.decompressobj(_GZIP_OR_ZLIB).decompress(read, direct.ERROR_BODY_LIMIT)
-        return read[: direct.ERROR_BODY_LIMIT].decode("utf-8", "replace")
-
-
-_GZIP_OR_ZLIB = zlib.MAX_WBITS | 32  # https://docs.python.org/3/library/zlib.html#zlib.decompress
-
-
 class Sdk:
     """LiteLLM, once it is imported; `problem` says why it is not. `session` is what it calls with:
     ours, so that the address guard holds on this road too, and no redirect is followed."""
@@ -101,7 +76,7 @@ class Sdk:
             self.problem = "LiteLLM could not be imported. The gateway process's log says why."
             log.exception("litellm_import_failed")
             return
-        self.session = http.session(response_class=UpstreamResponse)
+        self.session = http.session(response_class=received.Response)
         handlers = self.module.llms.custom_httpx.http_handler
         self.handler = handlers.AsyncHTTPHandler(shared_session=self.session)
         self.version = metadata.version("litellm")
@@ -162,17 +137,17 @@ async def models(request: Request) -> Response:
     return _json(_catalogue((await request.json())["upstream"]))
 
 
-def _json(making: Awaitable[Json]) -> Response:
-    """JSON that is still being made. Its headers go at once: so they tell that this process lives,
-    however slow the provider is. An error is told in the body."""
+def _json(making: Awaitable[bytes]) -> Response:
+    """A body that is still being made. Its headers go at once: they show that this process lives,
+    however slow the provider is. An error is reported in the body."""
 
     async def made() -> AsyncGenerator[bytes]:
-        yield b" "
+        yield b"\n"  # nothing yet, in JSON and in an event stream alike
         try:
             found = await making
         except CallError as error:
-            found = {"error": gateway.told(error)}
-        yield _dumped(found)
+            found = _dumped({"error": gateway.told(error)})
+        yield found
 
     return StreamingResponse(made(), media_type="application/json")
 
@@ -181,10 +156,10 @@ def _dumped(found: Json) -> bytes:
     return json.dumps(found, separators=(",", ":"), default=str).encode()
 
 
-async def _catalogue(upstream: Json) -> Json:
+async def _catalogue(upstream: Json) -> bytes:
     found = await direct.list_models(gateway.upstream_target(_BLANK, upstream))
     rows = [{"id": m.model_id, "name": m.name, "context_length": m.context} for m in found]
-    return {"object": "list", "data": rows}
+    return _dumped({"object": "list", "data": rows})
 
 
 # Filled in from the request; the caller's own patience ends the call before these do.
@@ -212,45 +187,62 @@ def _refused() -> Response:
 async def _stream(body: dict[str, Any]) -> AsyncGenerator[bytes]:
     yield sse.comment()
     try:
-        async with aclosing(_chunks(body)) as chunks:
-            async for chunk in chunks:
-                yield sse.encode(_dumped(chunk).decode())
+        async with aclosing(_pieces(body)) as pieces:
+            async for piece in pieces:
+                yield piece
     except CallError as error:
         yield sse.encode(json.dumps({"error": gateway.told(error)}))
-    else:
-        yield sse.encode("[DONE]")
 
 
-async def _chunks(body: dict[str, Any]) -> AsyncGenerator[Json]:
-    """LiteLLM's chunks as they are, until one claims a finish reason that nobody sent."""
-    answer = None
+async def _pieces(body: dict[str, Any]) -> AsyncGenerator[bytes]:
+    """The answer as it was received, where it is in a format that we read; else LiteLLM's chunks,
+    until one claims a finish reason that nobody sent."""
+    answer, kept = None, ReceivedAnswer(streams=True)
     try:
-        with _mapped_errors():
+        with _mapped_errors(), kept.listening():
             answer = await _asked(body, STREAMED)
-            async for chunk in answer:
-                fields = chunk.model_dump(exclude_none=True)
-                if _claims_finish(fields) and not _was_received(answer):
-                    raise TruncatedError
-                yield fields
+        made = kept.pieces() if kept.is_readable else _chunks(answer)
+        async with aclosing(made) as pieces:
+            async for piece in pieces:
+                yield piece
     finally:
+        kept.close()
         if answer is not None:
             await _close(answer)
 
 
-async def _whole(body: dict[str, Any]) -> Json:
-    """LiteLLM's answer as it is, unless it claims a finish reason that nobody sent."""
-    received: list[str] = []
-
-    def note(details: Json) -> None:
-        if isinstance(raw := details.get("original_response"), str):
-            received.append(raw)
-
+async def _chunks(answer: Any) -> AsyncGenerator[bytes]:
     with _mapped_errors():
-        answer = await _asked(body, {"logger_fn": note})
-        if received and set(_FINISHES.findall(received[-1])) == {"null"}:
-            raise TruncatedError
-        fields: Json = answer.model_dump(exclude_none=True)
-    return fields
+        async for chunk in answer:
+            fields = chunk.model_dump(exclude_none=True)
+            if _claims_finish(fields) and not _was_received(answer):
+                raise TruncatedError
+            yield sse.encode(_dumped(fields).decode())
+    yield sse.encode("[DONE]")
+
+
+async def _whole(body: dict[str, Any]) -> bytes:
+    """The same of an answer in one piece; where it was received, LiteLLM's trouble with it is of no
+    consequence."""
+    details: list[str] = []
+    kept = ReceivedAnswer(streams=False)
+
+    def note(given: Json) -> None:
+        if isinstance(raw := given.get("original_response"), str):
+            details.append(raw)
+
+    try:
+        with _mapped_errors(), kept.listening():
+            answer = await _asked(body, {"logger_fn": note})
+    except CallError:
+        if kept.body is None:
+            raise
+    if kept.body is not None:
+        return kept.body
+    if details and set(_FINISHES.findall(details[-1])) == {"null"}:
+        raise TruncatedError
+    with _mapped_errors():
+        return _dumped(answer.model_dump(exclude_none=True))
 
 
 # How a whole answer's finish reasons begin, in OpenAI's, Anthropic's or Bedrock's words: a text, or

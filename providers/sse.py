@@ -74,6 +74,9 @@ class Parser:
             self._event = value
         elif name == "id" and "\0" not in value:
             self._id = value
+        elif line[0] == "{":  # beyond the standard: some servers forget the field's name
+            self._data.append(line)
+            self._size += len(line) + 1
         return None
 
     def _dispatch(self) -> ServerEvent | None:

@@ -151,10 +151,12 @@ def _glued(text: str) -> Iterable[object]:
     while at < len(text):
         value, at = _decoder.raw_decode(text, at)
         yield value
-        at += len(text[at:]) - len(text[at:].lstrip())
+        at = _BETWEEN.match(text, at).end()  # type: ignore[union-attr] # it matches nothing too
 
 
 _decoder = json.JSONDecoder()
+# Between two values: nothing, blanks, a second field's name, the end mark.
+_BETWEEN = re.compile(r"(?:\s|data:|\[DONE\])*")
 
 
 def _says_something(choices: object) -> bool:

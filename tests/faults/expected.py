@@ -1,8 +1,8 @@
 """What must come of each fault, as a table: the design's table of errors, applied.
 
-`DIRECT` is the provider's own API. Behind a gateway the same is expected but for the rows that are
-repeated: our gateway process cannot tell a page or garbage from an ordinary failure, so that it is
-tried twice; a LiteLLM proxy invents a `stop` for what was cut short, and calls every break a 500.
+`DIRECT` is the provider's own API, and the same is expected over our gateway process. A LiteLLM
+proxy does not distinguish a page or garbage from an ordinary failure, so that it is tried twice,
+invents a `stop` for what was cut short, and calls every break a 500.
 """
 
 from dataclasses import dataclass, replace
@@ -88,8 +88,9 @@ WHOLE = DIRECT | {
     "garbled-40": _FAILED_ONCE,
     **dict.fromkeys(("error-40", "eof-40", "truncated-40"), _FAILED_TWICE),
 }
-PROCESS = DIRECT | dict.fromkeys(("html", "garbage"), _FAILED_TWICE)
+PROCESS = DIRECT
 PROXY = PROCESS | {
+    **dict.fromkeys(("html", "garbage"), _FAILED_TWICE),
     **dict.fromkeys(("eof-40", "truncated-40"), replace(_WHOLE, words=40)),
     "cut-40": replace(_FAILED_ONCE, words=40, lossy=True),
     "401": replace(DIRECT["401"], code=""),

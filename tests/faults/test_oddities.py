@@ -2,10 +2,11 @@
 
 import json
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
+from pytest_django import Settings
 
 from providers import http, walk
 from providers.errors import CallError
@@ -19,9 +20,11 @@ from providers.types import (
     Target,
     TextDelta,
     Timeouts,
+    Upstream,
 )
 from tests import fakes
 from tests.faults.asking import QUESTION
+from tests.upstreams.fixtures import GatewayProcess
 from tests.upstreams.oddities import ODDITIES, Oddity
 
 
@@ -58,10 +61,10 @@ class Received:
         return calls
 
 
-async def received(target: Target) -> Received:
+async def received(target: Target, *, whole: bool) -> Received:
     found = Received()
     try:
-        async with aclosing(walk.client(target, QUESTION)) as events:
+        async with aclosing(walk.client(target, replace(QUESTION, whole=whole))) as events:
             async for event in events:
                 found.gatherer.take(event)
                 match event:
@@ -98,7 +101,34 @@ def compare(found: Received, expected: Oddity) -> None:
     assert json.dumps(told, sort_keys=True) == json.dumps(expected.other, sort_keys=True)
 
 
-@pytest.mark.parametrize("name", ODDITIES)
-async def test_direct(fake: fakes.Upstream, name: str) -> None:
-    """The provider's own API."""
-    compare(await received(target(fake, name)), ODDITIES[name])
+WHOLE = pytest.mark.parametrize("whole", [False, True], ids=["streamed", "in-one-piece"])
+NAMES = pytest.mark.parametrize("name", ODDITIES)
+
+
+@WHOLE
+@NAMES
+async def test_direct(fake: fakes.Upstream, name: str, whole: bool) -> None:
+    """The provider's own API, whether a stream was requested or one JSON."""
+    compare(await received(target(fake, name), whole=whole), ODDITIES[name])
+
+
+@WHOLE
+@NAMES
+async def test_over_our_gateway_process(
+    fake: fakes.Upstream,
+    warm_process: GatewayProcess,
+    settings: Settings,
+    name: str,
+    whole: bool,
+) -> None:
+    """The same, to the letter, with the real LiteLLM in between."""
+    settings.GATEWAY_URL, settings.GATEWAY_TOKEN = warm_process.url, warm_process.token
+    upstream = Upstream(litellm_model=f"openai/{name}", base_url=fake.url, api_key=fakes.KEY)
+    over = replace(
+        target(fake, name),
+        method=Method.GATEWAY,
+        base_url=warm_process.url,
+        api_key=warm_process.token,
+        upstream=upstream,
+    )
+    compare(await received(over, whole=whole), ODDITIES[name])

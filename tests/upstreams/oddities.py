@@ -62,6 +62,10 @@ _HI, _STOP, _CALLED = _chunk({"content": "Hello"}), _chunk({}, "stop"), _chunk({
 _USAGE = {"usage": {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}}
 _USED = json.dumps({"id": "q1", "object": "chat.completion.chunk", "choices": [], **_USAGE})
 
+_CITED = [{"type": "url_citation", "url_citation": {"url": "https://example.org", "title": "E"}}]
+_PICTURE = [{"type": "image_url", "image_url": {"url": "data:image/png;base64,QUJD"}}]
+_AUDIO = {"id": "audio_1", "data": "QUJD", "transcript": "", "expires_at": 9}
+
 
 def _calling(*payloads: str) -> Oddity:
     return Oddity(raw=_stream(*payloads, _CALLED), calls=_BOTH, finish="tool_calls")
@@ -129,4 +133,44 @@ ODDITIES = {
     "late-error": _spoiled('data: {"error": {"message": "Late.", "code": "oops"}}\n\n', "oops"),
     "late-garbage": _spoiled("data: {this is no JSON\n\n", "json"),
     "late-finish": _spoiled(f"data: {_chunk({}, 'error')}\n\n", "error"),
+    # An answer need not be a text.
+    "refusal": Oddity(
+        raw=_stream(_chunk({"refusal": "I can't help."}), _STOP),
+        text="I can't help.",
+        other={"refusal": "I can't help."},
+    ),
+    "only-annotations": Oddity(
+        raw=_stream(_chunk({"content": None, "annotations": _CITED}, "stop")),
+        other={"annotations": _CITED},
+    ),
+    "only-images": Oddity(
+        raw=_stream(_chunk({"images": _PICTURE}), _STOP), other={"images": _PICTURE}
+    ),
+    "only-audio": Oddity(
+        raw=_answer({"content": None, "audio": _AUDIO}),
+        content_type=JSON,
+        other={"audio": _AUDIO},
+    ),
+    # Forms of a stream: two objects where one is due, and events with nothing in them.
+    "two-objects": Oddity(raw=_stream(_HI + _STOP), text="Hello"),
+    "two-data-on-a-line": Oddity(raw=_stream(f"{_HI}data: {_STOP}"), text="Hello"),
+    "two-data-lines": Oddity(raw=_stream(f"{_HI}\ndata: {_STOP}"), text="Hello"),
+    "done-on-the-line": Oddity(raw=_stream(f"{_HI}{_STOP}data: [DONE]", end=""), text="Hello"),
+    "events-without-data": Oddity(
+        raw=f"event: ping\n\n: hello\n\nid: 7\n\nevent: x\ndata:\n\n{_stream(_HI, _STOP)}",
+        text="Hello",
+    ),
+    "no-field-name": Oddity(raw=f"data: {_HI}\n\n{_STOP}\n\ndata: [DONE]\n\n", text="Hello"),
+    "lines-of-json": Oddity(raw=f"{_HI}\n{_STOP}\n", content_type=JSON, text="Hello"),
+    "json-as-a-stream": Oddity(raw=_answer({"content": "Hello"}), text="Hello"),
+    "stream-as-json": Oddity(raw=_stream(_HI, _STOP), content_type=JSON, text="Hello"),
+    "page": Oddity(
+        raw="<!DOCTYPE html><html></html>",
+        content_type="text/html",
+        kind=ErrorKind.PROVIDER,
+        code="html",
+    ),
+    "error-with-a-status": Oddity(
+        raw=_stream('{"error": {"message": "No.", "code": 401}}'), kind=ErrorKind.AUTH, code="401"
+    ),
 }
