@@ -30,7 +30,7 @@ class Weight(StrEnum):
 
     COUNTS = "counts"
     HALF = "half"
-    RESTS = "rests"  # waits for Retry-After, is no sign of a broken route
+    RESTS = "rests"  # waits as long as the provider states, else changes nothing: limits.Gate waits
     SET_ASIDE = "set_aside"  # dead until its key or address is edited, or its reset time comes
     NOTHING = "nothing"
 
@@ -128,9 +128,11 @@ def on_failure(
     if weight == Weight.SET_ASIDE:
         until = _after(now, failure.retry_after) if failure.retry_after else None
         return _opened(breaker, failure.kind, now, until)
-    rest = rest_seconds(breaker, now, rules, jitter)
     if weight == Weight.RESTS:
-        return _opened(breaker, failure.kind, now, _after(now, failure.retry_after or rest))
+        if not failure.retry_after:
+            return _freed(breaker, now)
+        return _opened(breaker, failure.kind, now, _after(now, failure.retry_after))
+    rest = rest_seconds(breaker, now, rules, jitter)
     failures = breaker.failures + (0.5 if weight == Weight.HALF else 1)
     counted = replace(breaker, failures=failures, last_kind=failure.kind)
     if breaker.state == State.CLOSED and not _trips(counted, failure, rules):

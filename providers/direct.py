@@ -3,11 +3,9 @@
 A stream ends well only with a finish reason. Closing the generator closes the socket.
 """
 
-import math
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 from providers import anthropic_wire, http, listing, wire
@@ -16,6 +14,7 @@ from providers.errors import CallError, ErrorKind, classify
 from providers.http_errors import mapped_errors
 from providers.protocols.error_body import ErrorBody, read_error
 from providers.protocols.framing import LARGEST_BODY, not_json
+from providers.protocols.retry_after import stated_wait
 from providers.redaction import redacted_errors
 from providers.types import (
     ChatRequest,
@@ -27,7 +26,6 @@ from providers.types import (
 
 ERROR_BODY_LIMIT = 64 * 1024  # bytes of an error answer that are read
 TRAILER_SECONDS = 2.0  # how long usage may come after the finish reason
-LONGEST_WAIT = 30 * 24 * 3600.0  # seconds; no plan rests for longer than a month
 ANTHROPIC_VERSION = "2023-06-01"  # https://docs.anthropic.com/en/api/versioning
 
 _AS_IT_IS = nullcontext()
@@ -157,7 +155,7 @@ def failure(status: int, headers: Mapping[str, str], text: str) -> CallError:
     """The CallError of a refused request, by its status, its body's code and its shape."""
     if is_html(text):
         kind = classify(status) if status in _PAGES else ErrorKind.PROVIDER
-        wait = asked_wait(headers, kind)
+        wait = stated_wait(headers, kind, "", datetime.now(UTC))
         return CallError(kind, HTML_SENTENCE, status=status, code="html", retry_after=wait)
     if 300 <= status < 400:
         message = "The address sends elsewhere (a redirect), which is not followed."
@@ -175,21 +173,8 @@ def refusal(status: int, headers: Mapping[str, str], said: ErrorBody) -> CallErr
         status=status,
         code=code,
         param=said.param,
-        retry_after=asked_wait(headers, kind, said.message),
+        retry_after=stated_wait(headers, kind, said.message, datetime.now(UTC)),
     )
-
-
-def asked_wait(headers: Mapping[str, str], kind: ErrorKind, words: str = "") -> float | None:
-    """For how many seconds the provider asks to be left alone, in a header or in its own words.
-
-    OpenAI also tells milliseconds; a LiteLLM proxy puts a prefix before the name.
-    """
-    for prefix in ("", "llm_provider-"):
-        if (found := seconds(headers.get(f"{prefix}retry-after-ms", ""))) is not None:
-            return found / 1000
-        if (found := seconds(headers.get(f"{prefix}retry-after", ""))) is not None:
-            return found
-    return wire.reset_after(words, datetime.now(UTC)) if kind == ErrorKind.QUOTA else None
 
 
 async def _limited(response: http.Response) -> str:
@@ -201,15 +186,3 @@ async def _limited(response: http.Response) -> str:
     except CallError:
         pass
     return read[:ERROR_BODY_LIMIT].decode("utf-8", "replace")
-
-
-def seconds(value: str) -> float | None:
-    """Retry-After as seconds from now: a number, or an HTTP date (RFC 9110, section 10.2.3)."""
-    try:
-        wait = float(value)
-    except ValueError:
-        try:
-            wait = (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
-        except (ValueError, TypeError, OverflowError):
-            return None
-    return min(max(0.0, wait), LONGEST_WAIT) if math.isfinite(wait) else None

@@ -249,6 +249,9 @@ _STEADY = frozenset(
     {"connect_refused", "dns", "tls", "tls_certificate", "unreachable", "html", "json"}
 )
 
+# Refusals of the key's own queue, where the request has waited its time already.
+_WAITED = frozenset({"too_many_at_once", "rate_limited"})
+
 
 def repeats_first(error: CallError) -> bool:
     """Whether the same route is tried again before any other: the request never went out."""
@@ -260,7 +263,7 @@ def repeat_after(error: CallError, rules: Rules = RULES) -> float | None:
 
     None: never. An overload and a limit are waited for as long as they say, if that is short.
     """
-    if error.code in _STEADY or error.code == "too_many_at_once":  # it has waited its time already
+    if error.code in _STEADY or error.code in _WAITED:
         return None
     if error.kind == ErrorKind.PROVIDER or repeats_first(error):
         return 0.0

@@ -43,6 +43,9 @@ class Rules:
     # Calls at once with one key
     concurrency: int = 256  # where neither provider nor preset says less
     shrink: float = 0.5  # after a 429; the limit then grows back by one for each full round
+    pause: float = 0.5  # after a 429 that names no wait; twice as long each time in a row
+    longest_pause: float = 8  # of these
+    throttles: int = 5  # 429s in a row that a request waits through; then waiting is hopeless
     queue: int = 100  # callers that wait for their turn; the next one is told to come back
     queue_patience: float = 30  # a caller's own time-out is rarely shorter
 

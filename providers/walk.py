@@ -20,6 +20,7 @@ from django.utils import timezone
 from providers import breaker, direct, gateway, metrics, records, routing, targets
 from providers.board import Board
 from providers.errors import CallError, ErrorKind, PlanFailed
+from providers.limits import Gate
 from providers.models import Purpose
 from providers.routes import Evidence, RouteState
 from providers.routing import PlannedRoute
@@ -80,7 +81,10 @@ class Walk:
         self.left: list[PlannedRoute] = []
         self.attempts: list[AttemptRecord] = []
         self.errors: list[CallError] = []
+        self.waited = 0.0  # seconds in queues
+        self.throttled = 0  # attempts that got a 429 without a stated wait
         self.failed: PlannedRoute | None = None
+        self.gate: Gate | None = None
         self.tally: Tally | None = None
         self.answered = False
 
@@ -118,7 +122,7 @@ class Walk:
 
     async def _next(self) -> PlannedRoute | None:
         """The same, its trial claimed where its breaker is open."""
-        if len(self.attempts) >= self.rules.max_attempts:
+        if self._tried >= self.rules.max_attempts:
             return None
         first = bool(self.errors) and routing.repeats_first(self.errors[-1])
         if first and (same := await self._again()):
@@ -133,6 +137,11 @@ class Walk:
                 return claimed
         return await self._repeated() if self.attempts else await self._last_resort()
 
+    @property
+    def _tried(self) -> int:
+        """Attempts, but for those that only met a rate limit and wait for their turn again."""
+        return len(self.attempts) - self.throttled
+
     async def _claimed(self, step: PlannedRoute) -> PlannedRoute | None:
         if not step.trial:
             return step
@@ -141,12 +150,28 @@ class Walk:
 
     async def _repeated(self) -> PlannedRoute | None:
         """The same route once more, where no other one can help: a moment later."""
+        if self._is_throttled:
+            return await self._queued_again()
         wait = routing.repeat_after(self.errors[-1], self.rules)
         if wait is None or wait >= self._remaining() or not self._may_repeat():
             return None
         jitter = random.uniform(0, self.rules.repeat_within)  # noqa: S311 - not a secret
         await asyncio.sleep(wait + jitter)
         return await self._again()
+
+    @property
+    def _is_throttled(self) -> bool:
+        """Whether the last call got a 429 that names no wait: its turn comes again."""
+        error = self.errors[-1]
+        return error.kind == ErrorKind.RATE_LIMIT and error.sent and not error.retry_after
+
+    async def _queued_again(self) -> PlannedRoute | None:
+        """The same route, for which the request waits in the queue of its key; None where that is
+        hopeless. What paces these is the queue, so they cost no retry."""
+        gate = self.gate
+        if gate is None or gate.is_hopeless or gate.pause_left > self._queue_seconds():
+            return None
+        return await self._route_again()
 
     def _may_repeat(self) -> bool:
         """Whether the route that failed was tried only once, and there is a retry to spend."""
@@ -157,11 +182,16 @@ class Walk:
 
     async def _again(self) -> PlannedRoute | None:
         """The route that failed, as it is now: it may be resting, or due for a trial."""
+        return await self._route_again(paid=True) if self._may_repeat() else None
+
+    async def _route_again(self, *, paid: bool = False) -> PlannedRoute | None:
         failed = self.failed
-        if failed is None or not self._may_repeat():
+        if failed is None:
             return None
         route = self.board.route(failed.route.route_id) or failed.route
-        if not breaker.admits(route.breaker, timezone.now()) or not self.board.budget.spend():
+        if not breaker.admits(route.breaker, timezone.now()):
+            return None
+        if paid and not self.board.budget.spend():
             return None
         trial = route.breaker.state != breaker.State.CLOSED
         return await self._claimed(replace(failed, route=route, trial=trial))
@@ -209,9 +239,11 @@ class Walk:
         """One call over one route; whatever its end, it is recorded."""
         tally = self.tally = self._tally(step)
         kept: list[StreamEvent] = []  # of a whole answer, which nobody sees before it is whole
-        gate = self.board.gate(tally.candidate, tally.target)
+        gate = self.gate = self.board.gate(tally.candidate, tally.target)
+        turn, queued_at = 0, time.monotonic()
         try:
-            async with gate.entered(self._remaining()):
+            async with gate.entered(self._queue_seconds(), self._pause_seconds(step)) as turn:
+                self.waited += time.monotonic() - queued_at
                 tally.start(self.began, self.attempts)
                 async with aclosing(road(tally.target, self.request)) as reads:
                     async for events in reads:
@@ -224,15 +256,16 @@ class Walk:
                                 self._prove(tally)
         except CallError as error:
             tally.error = error
-            if error.kind == ErrorKind.RATE_LIMIT:
-                gate.shrink()
+            if error.kind == ErrorKind.RATE_LIMIT and tally.called:
+                gate.on_throttled(turn, error.retry_after)
+                self.throttled += not error.retry_after
         except BaseException:
             # The reader left, pressed Stop, or the process ends: no verdict on the route.
             tally.outcome = ErrorKind.STOPPED
             self._keep(tally)
             raise
         else:
-            gate.grow()
+            gate.on_success(turn)
         self.answered = tally.told or tally.error is None
         self._keep(tally)
         if self.answered:
@@ -280,6 +313,19 @@ class Walk:
     def _remaining(self) -> float:
         return max(0.0, self.deadline - time.monotonic())
 
+    def _queue_seconds(self) -> float:
+        """How long the request may still wait for its turn, all its waits together."""
+        return min(self._remaining(), max(0.0, self.rules.queue_patience - self.waited))
+
+    def _pause_seconds(self, step: PlannedRoute) -> float:
+        """How long a pause of the route's key is waited for: not for long where another key is."""
+        elsewhere = any(
+            other.route.provider_id != step.route.provider_id
+            or other.route.own_key != step.route.own_key
+            for other in self.left
+        )
+        return self.rules.repeat_within if elsewhere else self._queue_seconds()
+
     def count(self) -> None:
         """The request is over, however it ended: what is told to those who watch the whole."""
         answered = self.tally if self.tally and (self.answered or self.tally.told) else None
@@ -300,7 +346,7 @@ class Walk:
             candidate=candidate,
             route=step.route,
             target=self._target(candidate, step.route),
-            reason=routing.fallback_reason(step, earlier[-1]) if earlier else step.reason,
+            reason=self._reason(step, earlier),
             fallback=step.route.method != self.plan.preferred or bool(self.errors),
             position=len(self.attempts) + 1,
             request=self.request,
@@ -308,9 +354,16 @@ class Walk:
             judged=not step.trial and step.route.breaker.state != breaker.State.CLOSED,
         )
 
+    def _reason(self, step: PlannedRoute, earlier: list[AttemptRecord]) -> str:
+        if earlier:
+            return routing.fallback_reason(step, earlier[-1])
+        if not self.errors:
+            return step.reason
+        return f"{step.route.method}: tried again after a {routing.words(self.errors[-1].kind)}"
+
     def _target(self, candidate: Candidate, route: RouteState) -> Target:
         """Where this attempt goes, and how patiently; the first one has all the time there is."""
-        last = not self.left or len(self.attempts) + 1 >= self.rules.max_attempts
+        last = not self.left or self._tried + 1 >= self.rules.max_attempts
         target = candidate.target(route, last=last)
         return targets.within(target, max(1.0, self._remaining())) if self.attempts else target
 

@@ -8,7 +8,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime
 from operator import is_not
 from typing import Any
 
@@ -17,6 +17,7 @@ import orjson
 from providers.errors import CallError, ErrorKind, classify
 from providers.protocols import finish
 from providers.protocols.error_body import is_error, read_error
+from providers.protocols.retry_after import stated_wait
 from providers.protocols.tool_calls import Numbering, full_calls
 from providers.types import (
     ChatMessage,
@@ -227,22 +228,8 @@ def in_band_error(payload: Json) -> CallError:
         status=status,
         code=said.code or "in_band_error",
         param=said.param,
+        retry_after=stated_wait({}, kind, said.message, datetime.now(UTC)),
     )
-
-
-_RESET = re.compile(r"reset at (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)")
-_BEIJING = timezone(timedelta(hours=8))
-
-
-def reset_after(text: str, now: datetime) -> float | None:
-    """Seconds until the time at which a used-up plan is refilled, where Z.ai's words name it.
-
-    "Your limit will reset at 2026-01-02 03:04:05" (codes 1308, 1310), in China's time.
-    """
-    if not (found := _RESET.search(text)):
-        return None
-    at = datetime.fromisoformat(found[1]).replace(tzinfo=_BEIJING)
-    return max(0.0, (at - now).total_seconds())
 
 
 def sentence(kind: ErrorKind, text: str) -> str:

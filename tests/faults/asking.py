@@ -69,6 +69,13 @@ async def asked(provider: Provider, model: str, request: ChatRequest = QUESTION)
     return answer
 
 
+async def listen(provider: Provider, model: str, request: ChatRequest = QUESTION) -> Answer:
+    """Asks once, beside others: nothing is closed, and the rows are written later."""
+    answer = Answer(attempts=[], routes={})
+    await _listen(called(provider, model), request, answer)
+    return answer
+
+
 async def _listen(call: Call, request: ChatRequest, answer: Answer) -> None:
     async with aclosing(router.stream(call, request)) as events:
         try:

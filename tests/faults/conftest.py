@@ -25,7 +25,7 @@ def impatient(settings: Settings) -> Settings:
     settings.TIMEOUT_FIRST_TOKEN = 1.0
     settings.TIMEOUT_FIRST_TOKEN_LAST = 30.0
     settings.TIMEOUT_SILENCE = 5.0
-    settings.ROUTING_RULES = replace(settings.ROUTING_RULES, repeat_within=0.02)
+    settings.ROUTING_RULES = replace(settings.ROUTING_RULES, repeat_within=0.02, pause=0.02)
     return settings
 
 

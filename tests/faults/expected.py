@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from providers.breaker import State
 from providers.errors import ErrorKind
+from providers.rules import RULES
 
 NETWORK, TIMEOUT, PROVIDER = ErrorKind.NETWORK, ErrorKind.TIMEOUT, ErrorKind.PROVIDER
 OVERLOADED, RATE_LIMIT, REQUEST = ErrorKind.OVERLOADED, ErrorKind.RATE_LIMIT, ErrorKind.REQUEST
@@ -43,6 +44,7 @@ _FAILED_TWICE = Expected(kind=PROVIDER, calls=2, failures=2)
 _FAILED_ONCE = Expected(kind=PROVIDER, failures=1)
 _LOADED_TWICE = Expected(kind=OVERLOADED, calls=2, failures=1)  # an overload counts half
 _LIMITED = Expected(kind=RATE_LIMIT, state=State.OPEN)  # rests, and counts nothing
+_THROTTLED = Expected(kind=RATE_LIMIT, calls=RULES.throttles)
 _REFUSED = Expected(kind=REQUEST)
 _SET_ASIDE = Expected(state=State.OPEN)
 
@@ -61,7 +63,9 @@ DIRECT = {
     "529": _LOADED_TWICE,
     "429-date": replace(_LIMITED, calls=2, waits=0.5),
     "429-ms": replace(_LIMITED, calls=2, waits=0.3),
-    **dict.fromkeys(("429-nonsense", "429-silent", "429-long"), _LIMITED),
+    # No wait is stated: its turn comes again in the queue, and the breaker has nothing to do.
+    **dict.fromkeys(("429-nonsense", "429-silent"), _THROTTLED),
+    "429-long": _LIMITED,
     # No answer: nothing is repeated that might have been worked on, or will be so an instant later.
     "reset": Expected(kind=NETWORK, failures=1),
     "stall-headers": Expected(kind=TIMEOUT, failures=1),
@@ -100,7 +104,7 @@ del PROXY["10-mb"]  # it reads all of it, and answers nobody for seconds
 _BY_KIND = {
     ErrorKind.AUTH: replace(_SET_ASIDE, kind=ErrorKind.AUTH),
     ErrorKind.QUOTA: replace(_SET_ASIDE, kind=ErrorKind.QUOTA),
-    RATE_LIMIT: _LIMITED,
+    RATE_LIMIT: _THROTTLED,
     OVERLOADED: _LOADED_TWICE,
     REQUEST: _REFUSED,
 }

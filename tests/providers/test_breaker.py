@@ -41,7 +41,7 @@ def test_every_kind_of_error_has_a_weight() -> None:
         (PROVEN, ErrorKind.TIMEOUT, 5, State.OPEN),
         (PROVEN, ErrorKind.OVERLOADED, 9, State.CLOSED),
         (PROVEN, ErrorKind.OVERLOADED, 10, State.OPEN),
-        (PROVEN, ErrorKind.RATE_LIMIT, 1, State.OPEN),
+        (PROVEN, ErrorKind.RATE_LIMIT, 50, State.CLOSED),
         (PROVEN, ErrorKind.AUTH, 1, State.OPEN),
         (PROVEN, ErrorKind.QUOTA, 1, State.OPEN),
         (PROVEN, ErrorKind.PERMISSION, 50, State.CLOSED),
@@ -53,7 +53,8 @@ def test_every_kind_of_error_has_a_weight() -> None:
 def test_failures_open_it_by_their_weight(
     start: Breaker, kind: ErrorKind, times: int, state: State
 ) -> None:
-    """Five that count, two connects without a success before, one limit, balance or key."""
+    """Five that count, two connects without a success before, one balance or key; a limit that
+    states no wait is waited for in the queue of its key."""
     assert fail(start, kind, times).state == state
 
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -91,14 +90,6 @@ def test_what_is_cut_is_no_json() -> None:
     """Also behind a value that is whole."""
     with pytest.raises(ValueError, match="Expecting"):
         wire.payloads('{"a": 1}{"b":')
-
-
-def test_a_used_up_plan_says_when_it_is_refilled() -> None:
-    """Z.ai tells it in words, in China's time."""
-    now = datetime(2026, 1, 2, 0, 0, 0, tzinfo=UTC)
-    words = "Usage limit reached for 5 hour. Your limit will reset at 2026-01-02 09:00:00"
-    assert wire.reset_after(words, now) == 3600
-    assert wire.reset_after("Usage limit reached.", now) is None
 
 
 @pytest.mark.parametrize(
