@@ -5,10 +5,10 @@ another format is said in this one. Specification:
 https://platform.openai.com/docs/api-reference/chat-streaming. No I/O.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 from providers.protocols.gather import Gatherer
+from providers.protocols.usage import openai_usage
 from providers.types import (
     ClientEvent,
     Completed,
@@ -17,7 +17,6 @@ from providers.types import (
     ReasoningDelta,
     TextDelta,
     ToolCallDelta,
-    Usage,
     UsageReport,
 )
 from providers.wire import encoded
@@ -36,7 +35,7 @@ class Chunks:
             "model": "",
         }
         self._usage_asked = usage
-        self._usage: Json | None = None
+        self._reported: Json | None = None
         self._last: Json | None = None
         self._begun = False
 
@@ -47,6 +46,8 @@ class Chunks:
     def take(self, event: ClientEvent) -> bytes:
         """The event's chunk as sent; empty where there is nothing new to say."""
         raw = event.raw
+        if isinstance(event, UsageReport):
+            self._reported = event.reported or self._reported
         if raw is None or not _is_chunk(raw):
             return self._said(event)
         if raw is self._last:  # one chunk may be several events
@@ -71,15 +72,14 @@ class Chunks:
         """The last chunk, with the usage where it was asked for, and the end mark."""
         if not self._usage_asked:
             return DONE
-        usage = self._usage or usage_fields(completed.usage)
+        usage = openai_usage(completed.usage, self._reported)
         return _event({**self._head, "choices": [], "usage": usage}) + DONE
 
     def _passed_on(self, raw: Json) -> bytes:
         """A provider's own chunk. Usage is kept for the end, where every client looks for it."""
-        if usage := raw.get("usage"):
-            self._usage = usage if isinstance(usage, Mapping) else self._usage
-            if not raw.get("choices"):
-                return b""
+        usage = raw.get("usage")
+        if usage and not raw.get("choices"):
+            return b""
         chunk = self._completed(raw)
         if usage:
             del chunk["usage"]
@@ -111,9 +111,6 @@ class Chunks:
                 delta = {"tool_calls": [event.call]}
             case Finish():
                 delta, reason = {}, event.reason
-            case UsageReport():
-                self._usage = usage_fields(event.usage)
-                return b""
             case _:
                 return b""
         choice = {"index": 0, "delta": delta, "finish_reason": reason}
@@ -132,7 +129,7 @@ class Whole:
         self._model = ""
         self._raw: Json | None = None
         self._gathered = Gatherer()
-        self._usage: Usage | None = None
+        self._reported: Json | None = None
 
     def begin(self, model: str, earlier: str = "") -> None:
         """Content comes, of this model; or of another time, which is then said beside it."""
@@ -141,32 +138,19 @@ class Whole:
 
     def take(self, event: ClientEvent) -> bytes:
         """Keeps what the event says; nothing is sent before all is there."""
+        if isinstance(event, UsageReport):
+            self._reported = event.reported or self._reported
         if event.raw is not None and _is_whole(event.raw):
             self._raw = event.raw
             return b""
-        if isinstance(event, UsageReport):
-            self._usage = event.usage
         self._gathered.take(event)
         return b""
 
     def end(self, completed: Completed) -> bytes:
-        """The answer's JSON; with an estimate of the tokens where the provider sent none."""
+        """The answer's JSON, with the tokens: estimated where the provider sent none."""
         answer = {**self._head, **(self._raw or self._gathered.answer()), "model": self._model}
-        if not isinstance(answer.get("usage"), Mapping):
-            answer["usage"] = usage_fields(self._usage or completed.usage)
+        answer["usage"] = openai_usage(completed.usage, self._reported)
         return encoded(answer)
-
-
-def usage_fields(usage: Usage) -> dict[str, Any]:
-    """Token counts by OpenAI's names; `estimated` where the provider sent none."""
-    fields: dict[str, Any] = {
-        "prompt_tokens": usage.input_tokens,
-        "completion_tokens": usage.output_tokens,
-        "total_tokens": usage.input_tokens + usage.output_tokens,
-        "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
-        "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
-    }
-    return fields | ({"estimated": True} if usage.estimated else {})
 
 
 def _marked(earlier: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 from providers import wire
 from providers.protocols import finish
 from providers.protocols.tool_calls import Numbering
+from providers.protocols.usage import merge_usage, read_usage
 from providers.types import (
     ChatMessage,
     ChatRequest,
@@ -109,11 +110,11 @@ def _plain(message: ChatMessage) -> str:
 
 
 class Reader:
-    """Turns the stream's events into ours; remembers the input tokens told at its beginning."""
+    """Turns the stream's events into ours; remembers the tokens reported at its beginning."""
 
     def __init__(self) -> None:
-        self._input = 0
-        self._cached = 0
+        self._usage: Usage | None = None
+        self._reported: dict[str, Any] = {}
         self._calls = Numbering()
         self._inputs: dict[object, str] = {}  # of blocks that came with it, while no piece follows
 
@@ -135,10 +136,10 @@ class Reader:
             case "message":
                 yield from self._whole(payload)
 
-    def _keep(self, usage: Json) -> None:
-        self._cached = wire.count(usage.get("cache_read_input_tokens"))
-        written = wire.count(usage.get("cache_creation_input_tokens"))
-        self._input = wire.count(usage.get("input_tokens")) + self._cached + written
+    def _keep(self, reported: Json) -> None:
+        """Counts come at the beginning and at the end; the later ones lack some of the earlier."""
+        self._reported = {**self._reported, **reported}
+        self._usage = merge_usage(self._usage, read_usage(reported))
 
     def _started(self, payload: Json) -> Iterable[ClientEvent]:
         """What a block begins with: usually nothing, but some servers send all of it at once."""
@@ -181,21 +182,14 @@ class Reader:
     def _ended(self, payload: Json) -> Iterable[ClientEvent]:
         for index in list(self._inputs):  # their blocks were never closed
             yield from self._stopped(index)
-        if counted := wire.fields(payload.get("usage")):
-            yield UsageReport(usage=self._usage(counted))
+        self._keep(wire.fields(payload.get("usage")))
+        if self._usage and payload.get("usage"):
+            yield UsageReport(usage=self._usage, reported=self._reported)
         if reason := str(wire.fields(payload.get("delta")).get("stop_reason") or ""):
             yield Finish(reason=finish.standard(reason), native=reason)
 
     def _whole(self, payload: Json) -> Iterable[ClientEvent]:
-        self._keep(wire.fields(payload.get("usage")))
         for index, block in enumerate(wire.dicts(payload.get("content"))):
             yield from self._started({"index": index, "content_block": block})
             yield from self._stopped(index)
         yield from self._ended({"usage": payload.get("usage"), "delta": payload})
-
-    def _usage(self, fields: Json) -> Usage:
-        return Usage(
-            input_tokens=self._input,
-            output_tokens=wire.count(fields.get("output_tokens")),
-            cached_tokens=self._cached,
-        )

@@ -217,6 +217,8 @@ async def _chunks(answer: Any) -> AsyncGenerator[bytes]:
             fields = chunk.model_dump(exclude_none=True)
             if _claims_finish(fields) and not _was_received(answer):
                 raise TruncatedError
+            if fields.get("usage") and not _has_usage(answer):
+                fields["usage"]["estimated"] = True
             yield sse.encode(_dumped(fields).decode())
     yield sse.encode("[DONE]")
 
@@ -268,6 +270,15 @@ def _mapped_errors() -> Iterator[None]:
 
 def _claims_finish(chunk: Json) -> bool:
     return any(choice.get("finish_reason") for choice in chunk.get("choices") or ())
+
+
+def _has_usage(answer: Any) -> bool:
+    """Whether the provider reported usage: where it did not, LiteLLM counts tokens by itself."""
+    chunks = getattr(answer, "chunks", None) or ()
+    hidden = (getattr(chunk, "_hidden_params", None) or {} for chunk in chunks)
+    return any(getattr(chunk, "usage", None) for chunk in chunks) or any(
+        params.get("usage") for params in hidden
+    )
 
 
 def _was_received(answer: Any) -> bool:

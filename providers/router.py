@@ -10,10 +10,9 @@ from contextlib import aclosing
 
 from django.utils import timezone
 
-from providers import board, earlier, metrics
+from providers import board, earlier, estimates, metrics
 from providers.earlier import Earlier
 from providers.errors import ErrorKind, PlanFailed
-from providers.tally import estimated_usage
 from providers.types import (
     ChatRequest,
     Completed,
@@ -21,6 +20,7 @@ from providers.types import (
     RouteTaken,
     StreamEvent,
     TextDelta,
+    Usage,
 )
 from providers.walk import Call, Walk, client
 
@@ -101,7 +101,7 @@ def _repeat(walk: Walk, said: Earlier) -> list[StreamEvent]:
     )
     ended = Completed(
         attempts=tuple(walk.attempts),
-        usage=estimated_usage(0, len(said.text)),
+        usage=Usage(output_tokens=estimates.tokens(len(said.text)), estimated=True),
         cost=None,
         finish_reason=said.finish_reason,
     )

@@ -3,7 +3,6 @@
 It also keeps back what comes before the first content: until then nothing may reach the caller.
 """
 
-import math
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -12,8 +11,9 @@ from typing import TypedDict
 
 from django.utils import timezone
 
-from providers import flags, metrics
+from providers import estimates, flags, metrics
 from providers.errors import CallError
+from providers.protocols.usage import merge_usage
 from providers.routes import RouteState
 from providers.snapshot import Candidate
 from providers.types import (
@@ -118,11 +118,12 @@ class Tally:
             if self.keeps and isinstance(event, TextDelta):
                 self.text.append(event.text)
         elif isinstance(event, UsageReport):
-            self.usage = event.usage
+            self.usage = merge_usage(self.usage, event.usage)
         elif isinstance(event, Finish):
             self.finish_reason, self.native_reason = event.reason, event.native
         elif isinstance(event, ToolCallDelta):
             self.calls_tools = True
+            self.characters += estimates.characters_of_call(event.call)
         elif isinstance(event, LateError):
             self.late = event
 
@@ -176,21 +177,12 @@ class Tally:
         }
 
     def _usage(self) -> Usage | None:
-        """What the provider reported, else an estimate where anything was answered at all."""
-        if self.usage or self.ttft_ms is None:
+        """What the provider reported; estimated where it left something out of what it answered."""
+        if self.ttft_ms is None:
             return self.usage
-        asked = sum(len(str(message.content)) for message in self.request.messages)
-        return estimated_usage(asked, self.characters)
+        if self.usage and self.usage.input_tokens and self.usage.output_tokens:
+            return self.usage
+        return estimates.completed(self.usage or Usage(), self.request, self.characters)
 
     def _elapsed_ms(self) -> int:
         return round((time.monotonic() - self.began) * 1000)
-
-
-def estimated_usage(characters_in: int, characters_out: int) -> Usage:
-    """Usage where the provider sent none: about four characters a token (OpenAI's rule of thumb,
-    https://help.openai.com/en/articles/4936856)."""
-    return Usage(
-        input_tokens=math.ceil(characters_in / 4),
-        output_tokens=math.ceil(characters_out / 4),
-        estimated=True,
-    )

@@ -109,11 +109,16 @@ class Target:
 
 @value
 class Usage:
-    """Tokens. `estimated` where the provider sent none and we counted."""
+    """Tokens. `estimated` where the provider sent none and we counted.
+
+    `cached_tokens` were read from a cache and `cache_write_tokens` written to one: parts of the
+    input; `reasoning_tokens` are a part of the output.
+    """
 
     input_tokens: int = 0
     output_tokens: int = 0
     cached_tokens: int = 0
+    cache_write_tokens: int = 0
     reasoning_tokens: int = 0
     estimated: bool = False
 
@@ -147,7 +152,10 @@ class ToolCallDelta(_Event):
 
 @value
 class UsageReport(_Event):
+    """`reported` are the vendor's own fields."""
+
     usage: Usage
+    reported: Json | None = field(default=None, compare=False, repr=False)
 
 
 @value

@@ -5,7 +5,6 @@ https://platform.openai.com/docs/api-reference/chat and .../chat-streaming.
 """
 
 import json
-import math
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -19,6 +18,7 @@ from providers.protocols import finish
 from providers.protocols.error_body import is_error, read_error
 from providers.protocols.retry_after import stated_wait
 from providers.protocols.tool_calls import Numbering, full_calls
+from providers.protocols.usage import find_usage, read_usage
 from providers.types import (
     ChatMessage,
     ChatRequest,
@@ -29,7 +29,6 @@ from providers.types import (
     ReasoningDelta,
     TextDelta,
     ToolCallDelta,
-    Usage,
     UsageReport,
 )
 
@@ -113,8 +112,9 @@ def _events(chunk: Json, choices: object, received: Any, line: str) -> list[Clie
                 if finish.is_given(native := original.get("finish_reason")):
                     reason = str(choice.get("finish_reason") or "")
                     found.append(Finish(reason=reason, native=str(native), raw=chunk, line=line))
-    if type(reported := chunk.get("usage")) is dict:
-        found.append(UsageReport(usage=usage(reported), raw=chunk, line=line))
+    if reported := find_usage(chunk):
+        counted = read_usage(reported)
+        found.append(UsageReport(usage=counted, reported=reported, raw=chunk, line=line))
     return found or [Passed(raw=chunk, line=line, content=_says_something(choices))]
 
 
@@ -183,13 +183,6 @@ def fields(value: object) -> Json:
     return value if isinstance(value, Mapping) else {}
 
 
-def count(value: object) -> int:
-    """A number of tokens; zero for null, and for what is no number."""
-    if type(value) is int:  # nearly always
-        return max(0, value)
-    return max(0, int(value)) if isinstance(value, float) and math.isfinite(value) else 0
-
-
 def _add_delta(found: list[ClientEvent], choice: Json, chunk: Json, line: str) -> None:
     delta = choice.get("delta") or choice.get("message")
     if type(delta) is dict:
@@ -235,15 +228,3 @@ def in_band_error(payload: Json) -> CallError:
 def sentence(kind: ErrorKind, text: str) -> str:
     """A provider's own message on one line; ours where it sent none. `redaction` cuts it."""
     return " ".join(text.split()) or f"The provider answered with an error ({kind})."
-
-
-def usage(reported: Json) -> Usage:
-    """Token counts; null and missing are zero."""
-    return Usage(
-        input_tokens=count(reported.get("prompt_tokens")),
-        output_tokens=count(reported.get("completion_tokens")),
-        cached_tokens=count(fields(reported.get("prompt_tokens_details")).get("cached_tokens")),
-        reasoning_tokens=count(
-            fields(reported.get("completion_tokens_details")).get("reasoning_tokens")
-        ),
-    )

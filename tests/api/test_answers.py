@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from api.answers import DONE, Chunks, Whole
 from providers import wire
+from providers.protocols.usage import merge_usage, openai_usage
 from providers.types import (
     ClientEvent,
     Completed,
@@ -31,11 +33,21 @@ def chunk(delta: dict[str, Any], reason: str | None = None, **fields: Any) -> di
     return head | {"choices": [choice]} | fields
 
 
+def ended(events: Iterable[ClientEvent]) -> Completed:
+    """How the router ends it: with what was reported, else an estimate."""
+    usage = None
+    for event in events:
+        if isinstance(event, UsageReport):
+            usage = merge_usage(usage, event.usage)
+    return replace(ENDED, usage=usage or ENDED.usage)
+
+
 def streamed(events: Iterable[ClientEvent], *, usage: bool = False) -> list[dict[str, Any]]:
     """What is sent of these events, up to the end mark."""
     chunks = Chunks("chatcmpl-1", 9, usage=usage)
     chunks.begin("m")
-    sent = b"".join([*map(chunks.take, events), chunks.end(ENDED)])
+    events = list(events)
+    sent = b"".join([*map(chunks.take, events), chunks.end(ended(events))])
     assert sent.endswith(DONE)
     lines = sent.removesuffix(DONE).decode().split("\n\n")
     return [json.loads(line.removeprefix("data: ")) for line in lines if line]
@@ -73,14 +85,19 @@ def test_what_clients_rely_on_is_made_up_for() -> None:
 
 
 def test_usage_comes_last_where_it_was_asked_for() -> None:
-    """On a chunk of its own, as the provider said it, wherever the provider said it."""
+    """On a chunk of its own, with every field, wherever the provider reported it."""
     said = {"prompt_tokens": 3, "completion_tokens": 4, "cost": 0.1}
     for raws in (
         [chunk({"content": "a"}, "stop", usage=said)],
         [chunk({"content": "a"}, "stop"), chunk({}) | {"choices": [], "usage": said}],
     ):
         *content, last = passed_on(*raws, usage=True)
-        assert (last["choices"], last["usage"], last["model"]) == ([], said, "m")
+        assert (last["choices"], last["model"]) == ([], "m")
+        assert last["usage"] == said | {
+            "total_tokens": 7,
+            "prompt_tokens_details": {"cached_tokens": 0},
+            "completion_tokens_details": {"reasoning_tokens": 0},
+        }
         assert all("usage" not in each for each in content)
 
 
@@ -141,9 +158,10 @@ def test_one_json_where_a_stream_was_asked_for_is_streamed() -> None:
 def whole(events: Iterable[ClientEvent]) -> dict[str, Any]:
     form = Whole("chatcmpl-1", 9)
     form.begin("m")
+    events = list(events)
     said = b"".join(form.take(event) for event in events)
     assert said == b""
-    answer: dict[str, Any] = json.loads(form.end(ENDED))
+    answer: dict[str, Any] = json.loads(form.end(ended(events)))
     return answer
 
 
@@ -152,7 +170,8 @@ def test_a_whole_answer_goes_on_as_it_came_but_for_the_model() -> None:
     message = {"role": "assistant", "content": "Hi", "annotations": []}
     choices = [{"index": n, "message": message, "finish_reason": "stop"} for n in (0, 1)]
     answer = {"id": "x", "object": "chat.completion", "created": 5, "model": "m-2026"}
-    answer |= {"choices": choices, "usage": {"prompt_tokens": 1}, "service_tier": "default"}
+    usage = openai_usage(Usage(input_tokens=1, output_tokens=2), {"cost": 0.1})
+    answer |= {"choices": choices, "usage": usage, "service_tier": "default"}
     assert whole(wire.Reader().events(answer)) == answer | {"model": "m"}
 
 

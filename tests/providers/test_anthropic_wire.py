@@ -73,7 +73,9 @@ def test_cached_tokens_count_as_input() -> None:
         {"type": "message_delta", "delta": {}, "usage": {"output_tokens": 3}},
     )
     assert events == [
-        UsageReport(usage=Usage(input_tokens=125, output_tokens=3, cached_tokens=100))
+        UsageReport(
+            usage=Usage(input_tokens=125, output_tokens=3, cached_tokens=100, cache_write_tokens=20)
+        )
     ]
 
 

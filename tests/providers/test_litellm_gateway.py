@@ -508,6 +508,44 @@ async def test_a_422_keeps_its_words_and_is_sent_once(
     assert all("gzip" not in call for call in calls)
 
 
+CHOICE = {"index": 0, "delta": {"role": "assistant", "content": "Hi"}, "finish_reason": None}
+IN_CHOICE = {"prompt_tokens": 19, "completion_tokens": 13, "cached_tokens": 5}
+
+
+def sse_answer(*choices: dict[str, Any], packed: bool = False, **last: Any) -> str:
+    chunks = [{"id": "q", "choices": [each]} for each in choices] + ([last] if last else [])
+    lines = "".join(f"data: {json.dumps(each)}\n\n" for each in chunks) + "data: [DONE]\n\n"
+    body = gzip.compress(lines.encode()).decode("latin-1") if packed else lines
+    encoding = "Content-Encoding: gzip\r\n" if packed else ""
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n{encoding}"
+    return f"{head}Content-Length: {len(body)}\r\n\r\n{body}"
+
+
+STOP = {"index": 0, "delta": {}, "finish_reason": "stop"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "estimated"),
+    [
+        (sse_answer(CHOICE, STOP | {"usage": IN_CHOICE}), False),
+        (sse_answer(CHOICE, STOP, id="q", choices=[], usage=IN_CHOICE), False),
+        # LiteLLM reads what is compressed, and counts for itself where it finds no usage.
+        (sse_answer(CHOICE, STOP, packed=True, id="q", choices=[], usage=IN_CHOICE), False),
+        (sse_answer(CHOICE, STOP, packed=True), True),
+    ],
+)
+async def test_a_vendors_usage_comes_through_and_litellms_own_is_marked(
+    target: Target, answer: str, estimated: bool
+) -> None:
+    """An estimate is never taken for a count."""
+    async with answering(answer) as url:
+        found = await events(asking(target, "m", base_url=url))
+    used = [event.usage for event in found if isinstance(event, UsageReport)][-1]
+    assert used.estimated is estimated
+    if not estimated:
+        assert (used.input_tokens, used.output_tokens) == (19, 13)
+
+
 async def test_what_litellm_fails_at_by_itself_names_no_exception(target: Target) -> None:
     """A caller can do nothing with a class of Python's; the process's log has it."""
     # In an encoding that is not read here LiteLLM has the answer to itself.
