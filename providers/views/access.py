@@ -1,4 +1,4 @@
-"""Who may do what here: everybody reads, staff change."""
+"""What every view needs of a request: who may do what (everybody reads, staff change), a search."""
 
 import logging
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from typing import Any, cast
 from celery import current_app
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django_htmx.middleware import HtmxDetails
 from kombu.exceptions import OperationalError
 
@@ -54,3 +54,8 @@ def in_background(task: str, provider_id: int) -> bool:
         log.warning("task_not_sent task=%s provider=%s", task, provider_id)
         return False
     return True
+
+
+def searched_text(given: QueryDict) -> str:
+    """What is searched for, without a NUL: the database has no text with one."""
+    return given.get("q", "").replace("\0", "").strip()

@@ -19,7 +19,7 @@ from providers import presets, snapshot, summary
 from providers.models import HealthStatus, LanguageModel, Provider
 from providers.models.provider import ProviderQuerySet
 from providers.values import value
-from providers.views.access import Request
+from providers.views.access import Request, searched_text
 
 PAGE = 24
 PAUSED = "paused"
@@ -93,7 +93,7 @@ def cards_alone(request: Request, asked: QueryDict) -> HttpResponse:
 
 def _listed(asked: QueryDict) -> dict[str, Any]:
     """One page of what matches."""
-    query, status = asked.get("q", "").strip()[:100], asked.get("status", "")
+    query, status = searched_text(asked)[:100], asked.get("status", "")
     found = _matching(query, status)
     page = Paginator(found.prefetch_related("routes"), PAGE).get_page(asked.get("page"))
     filters = urlencode({"q": query, "status": status}) if query or status else ""

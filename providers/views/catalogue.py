@@ -16,7 +16,7 @@ from django.views.decorators.http import require_GET, require_POST
 from providers import audit, changes
 from providers.forms import AddModelForm
 from providers.models import LanguageModel, Provider
-from providers.views.access import Request, in_background, staff_only
+from providers.views.access import Request, in_background, searched_text, staff_only
 
 PAGE = 50
 REFRESH_PATIENCE = timedelta(seconds=45)  # the section asks again for this long
@@ -33,7 +33,7 @@ def section(request: HttpRequest, provider: Provider, added: str = "") -> dict[s
 
     A model that was just `added` is searched for, so that it is seen.
     """
-    query = added or request.GET.get("q", "").strip()
+    query = added or searched_text(request.GET)
     shown = "" if added else request.GET.get("show", "")
     found = _matching(provider, query, shown)
     page = Paginator(found, PAGE).get_page(request.GET.get("page"))
@@ -116,7 +116,7 @@ def toggle(request: Request, slug: str, pk: int) -> HttpResponse:
 def toggle_all(request: Request, slug: str) -> HttpResponse:
     """Switches everything that the search shows."""
     provider = get_object_or_404(Provider, slug=slug)
-    found = _matching(provider, request.GET.get("q", "").strip(), request.GET.get("show", ""))
+    found = _matching(provider, searched_text(request.GET), request.GET.get("show", ""))
     verb = "enabled" if request.POST.get("enabled") == "on" else "disabled"
     count = found.update(enabled=verb == "enabled")
     audit.note(request.user, verb, provider, {"models": ["", f"{count} that were found"]})
