@@ -119,7 +119,7 @@ class _Visit:
         return (bearer.strip() or self._headers.get(b"x-api-key", b"").strip()).decode("latin-1")
 
     async def _model(self, name: str) -> None:
-        known = await board.current().ready()
+        known = await board.current().ready_for(name)
         found = model_list.find_model(known.models, name)
         if found is None:
             raise naming.unknown(name, (model.full_name for model in known.models))

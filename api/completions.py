@@ -54,7 +54,7 @@ class Question:
 async def telling(question: Question) -> "Telling":
     """How the question will be answered. Raises Refused where no model of that name is known,
     and django.db.Error where the providers were never read."""
-    known = await board.current().ready()
+    known = await board.current().ready_for(question.asked.model)
     return Telling(question, known, naming.served(known, question.asked.model))
 
 

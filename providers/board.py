@@ -75,6 +75,15 @@ class Board:
             metrics.retry_budget(self.budget.left)
         return known
 
+    async def ready_for(self, name: str) -> Snapshot:
+        """The providers and models; read anew where no model has this name, at most each second:
+        another process may have stored it a moment ago.
+
+        Raises django.db.Error where they were never read.
+        """
+        known = await self.ready()
+        return known if known.named(name) else await self._providers.reread()
+
     @property
     def stale(self) -> bool:
         """Whether the database could not be read when that was last tried."""

@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 CHANNEL = "changes"
 AWAY_FOR = 5.0  # seconds in which a Redis that failed is not asked again
 CHECK_EVERY = 1.5  # seconds between two looks where nobody told of a change
+REREAD_EVERY = 1.0  # seconds between two readings for what was missing: unknown names cost no more
+REREAD_SHARE = 10  # nor sooner than so many times the CPU of the last reading
 MOST_OF_A_CPU = 50  # a copy is checked no sooner than so many times the CPU of the last reading
 MOST_OF_THE_DATABASE = 4  # nor sooner than so many times what it took in all, waiting included
 
@@ -89,6 +91,8 @@ class Mirror[T]:
         self._took = 0.0  # of the quicker of the last two: one that hung in an outage is no measure
         self._worked = 0.0  # of this process's CPU in the last one
         self._changed = asyncio.Event()
+        self._rereading: asyncio.Task[None] | None = None
+        self._may_reread = 0.0  # on the monotonic clock
         self._task: asyncio.Task[None] | None = None
         self.stale = False
 
@@ -106,6 +110,27 @@ class Mirror[T]:
     def look(self) -> None:
         """Has the copy read anew soon: something here shows that it is behind."""
         self._changed.set()
+
+    async def reread(self) -> T:
+        """The copy, read anew because something is missing in it: at most once in REREAD_EVERY
+        seconds, unless a change was announced. All who come meanwhile share that reading.
+
+        A database that is away leaves the copy as it is.
+        """
+        if self._rereading is None or self._rereading.done():
+            now = time.monotonic()
+            is_behind = self._changed.is_set() or self._guard.locked()
+            if now < self._may_reread and not is_behind:
+                return await self.get()
+            self._may_reread = now + max(REREAD_EVERY, REREAD_SHARE * self._worked)
+            self._rereading = asyncio.create_task(self._read_quietly())
+        # Who leaves meanwhile must not end the reading of the others.
+        await asyncio.shield(self._rereading)
+        return await self.get()
+
+    async def _read_quietly(self) -> None:
+        with suppress(django.db.Error):
+            await self.read()
 
     async def close(self) -> None:
         if self._task:

@@ -50,6 +50,16 @@ def test_a_session_is_no_key(door: Door) -> None:
     assert answer.status_code == 401
 
 
+def test_a_model_of_a_moment_ago_is_known_at_once(door: Door) -> None:
+    """Though nobody announced it: what is missing is looked for before it is refused."""
+    with door.raw() as client:
+        assert client.get("/models").json()["data"] == []
+        (provider,) = Provider.objects.bulk_create([Provider(slug="new", name="New")])
+        rows = [LanguageModel(provider=provider, model_id="m", name="m")]
+        LanguageModel.objects.bulk_create(rows)
+        assert client.get("/models/new/m").status_code == 200
+
+
 def test_a_key_is_revoked_everywhere_within_two_seconds(door: Door) -> None:
     """The door hears of it; it does not ask."""
     with door.raw() as client:

@@ -122,3 +122,49 @@ def test_a_redis_that_is_away_costs_a_request_next_to_nothing(settings: Settings
     for _ in range(100):
         teller.tell("providers")
     assert time.monotonic() - began < 0.5
+
+
+async def test_what_is_missing_is_looked_for_once_a_second(
+    make_provider: Callable[..., Provider], settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many miss something at once, and however often."""
+    settings.REDIS_URL = NOWHERE
+    monkeypatch.setattr(changes, "CHECK_EVERY", 600)
+    clock = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    read: list[int] = []
+
+    def load() -> list[str]:
+        read.append(1)
+        return names()
+
+    mirror = Mirror(load, {"providers"})
+    assert await mirror.get() == []
+    await sync_to_async(make_provider)()
+    clock[0] += 60
+    found = await asyncio.gather(*(mirror.reread() for _ in range(200)))
+    assert found == [["Acme"]] * 200
+    assert len(read) == 2
+    for _ in range(50):
+        await mirror.reread()
+    assert len(read) == 2
+    clock[0] += 60
+    await mirror.reread()
+    assert len(read) == 3
+    await mirror.close()
+
+
+async def test_a_look_for_what_is_missing_survives_a_database_that_is_away() -> None:
+    """The copy serves on."""
+    away = False
+
+    def load() -> int:
+        if away:
+            raise django.db.OperationalError("away")
+        return 7
+
+    mirror = Mirror(load, {"providers"})
+    await mirror.get()
+    away = True
+    assert await mirror.reread() == 7
+    await mirror.close()
