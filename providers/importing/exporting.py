@@ -67,19 +67,20 @@ def _is_described(row: LanguageModel) -> bool:
 
 def opencode(found: Sequence[Entry]) -> dict[str, Any]:
     """An opencode.json that calls these providers without this program; keys by name alone."""
+    variables = own.Variables()
     return {
         "$schema": "https://opencode.ai/config.json",
         "disabled_providers": [each.slug for each in found if not each.settings.get("enabled")],
-        "provider": {each.slug: _opencode_provider(each) for each in found},
+        "provider": {each.slug: _opencode_provider(each, variables) for each in found},
     }
 
 
-def _opencode_provider(entry: Entry) -> dict[str, Any]:
+def _opencode_provider(entry: Entry, variables: own.Variables) -> dict[str, Any]:
     options: dict[str, Any] = {"baseURL": entry.base_url}
     if entry.api_key:
-        options["apiKey"] = own.variable(entry.slug, "api_key")
+        options["apiKey"] = variables.name(entry.slug, "api_key")
     if entry.headers:
-        options["headers"] = {name: own.variable(entry.slug, name) for name in entry.headers}
+        options["headers"] = {name: variables.name(entry.slug, name) for name in entry.headers}
     listed = {model.model_id: _opencode_model(model) for model in entry.models}
     return {
         "npm": _PACKAGES[entry.kind],

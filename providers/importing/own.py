@@ -6,8 +6,10 @@ format. Its costs are fixed, so that no file can ask for a year of work.
 """
 
 import base64
+import itertools
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -49,22 +51,36 @@ _ABILITIES = ("vision", "tools", "reasoning", "streaming", "json_output", "enabl
 
 def document(entries: Sequence[Entry], *, secrets: bool) -> dict[str, Any]:
     """All of them as one JSON document."""
+    variables = Variables()
     return {
         "format": FORMAT,
         "version": VERSION,
-        "providers": [_written(entry, secrets=secrets) for entry in entries],
+        "providers": [_written(entry, variables, secrets=secrets) for entry in entries],
     }
 
 
-def variable(slug: str, what: str) -> str:
-    """What stands for a secret in a plain export."""
-    name = f"{slug}_{what}".upper()
-    return f"{{env:{''.join(each if each.isalnum() else '_' for each in name)}}}"
+class Variables:
+    """The environment variables that a plain export names in place of its secrets.
+
+    Every name can be set by a shell (POSIX, 8.1 Name) and belongs to one secret.
+    """
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+
+    def name(self, slug: str, what: str) -> str:
+        """A placeholder for one secret of a provider."""
+        plain = re.sub(r"[^A-Z0-9_]", "_", f"{slug}_{what}".upper())
+        first = plain if not plain[0].isdigit() else f"_{plain}"
+        numbered = (f"{first}_{number}" for number in itertools.count(2))
+        free = next(each for each in itertools.chain([first], numbered) if each not in self._taken)
+        self._taken.add(free)
+        return f"{{env:{free}}}"
 
 
-def _written(entry: Entry, *, secrets: bool) -> dict[str, Any]:
+def _written(entry: Entry, variables: Variables, *, secrets: bool) -> dict[str, Any]:
     def secret(value: str | None, what: str) -> str:
-        return "" if not value else value if secrets else variable(entry.slug, what)
+        return "" if not value else value if secrets else variables.name(entry.slug, what)
 
     headers = {name: secret(value, name) for name, value in (entry.headers or {}).items()}
     return {

@@ -1,6 +1,7 @@
 """Files of other programs, and our own: what is read of them, and how bad ones are refused."""
 
 import json
+import re
 from decimal import Decimal
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from providers.importing import jsonc, own, plan, reading
+from providers.importing import exporting, jsonc, own, plan, reading
 from providers.importing.entries import Entry, Malformed, ModelEntry, Parsed, nobody
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -164,3 +165,33 @@ def test_a_plain_export_holds_no_secret_and_names_each() -> None:
     assert "secret" not in sealed
     with pytest.raises(Malformed, match="passphrase is wrong"):
         reading.opened(sealed, "another pass phrase")
+
+
+SLUGS = st.lists(
+    st.text("abc-_0129\u00e9\u0436", min_size=1, max_size=4), unique=True, min_size=1, max_size=6
+)
+
+
+@given(SLUGS, st.lists(st.text("aA-_.~!1", min_size=1, max_size=3), unique=True, max_size=6))
+def test_exports_name_variables_that_a_shell_can_set(slugs: list[str], headers: list[str]) -> None:
+    """Each for one secret alone."""
+    entries = [
+        Entry(
+            slug=slug,
+            name=slug,
+            kind="openai",
+            base_url="https://a.example/v1",
+            api_key="k",
+            headers=dict.fromkeys(headers, "v"),
+            gateway_api_key="g",
+            settings={"enabled": True},
+        )
+        for slug in slugs
+    ]
+    for document, each in (
+        (own.document(entries, secrets=False), 2),
+        (exporting.opencode(entries), 1),
+    ):
+        named = re.findall(r"\{env:([^}]*)\}", json.dumps(document, ensure_ascii=False))
+        assert len(named) == len(set(named)) == len(slugs) * (each + len(headers))
+        assert all(re.fullmatch(r"[A-Z_][A-Z0-9_]*", name) for name in named)
