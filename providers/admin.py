@@ -159,6 +159,7 @@ class ProviderAdmin(Audited, _ProviderAdmin):
         "next_check_at",
         "models_refreshed_at",
         "models_error",
+        "models_unread",
         "created_at",
     )
     actions = ("pause", "resume", "remove", "test", "refresh_models")

@@ -19,6 +19,7 @@ _BOOKKEEPING = frozenset(
     {
         *("id", "health_status", "health_reason", "last_health_check", "consecutive_failures"),
         *("next_check_at", "switched_at", "flaps", "models_refreshed_at", "models_error"),
+        "models_unread",
         *("created_at", "created_by", "key_set_at", "key_set_by", "first_seen", "last_seen"),
         *("missing_since", "hash", "last_used_at"),
     }

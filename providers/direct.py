@@ -19,7 +19,6 @@ from providers.redaction import redacted_errors
 from providers.types import (
     ChatRequest,
     ClientEvent,
-    FoundModel,
     Kind,
     Target,
 )
@@ -44,12 +43,12 @@ def stream(target: Target, request: ChatRequest) -> AsyncGenerator[list[ClientEv
     return exchange(target, f"{base}/chat/completions", body, wire.Reader().events)
 
 
-async def list_models(target: Target) -> list[FoundModel]:
+async def list_models(target: Target) -> listing.ModelList:
     """The provider's catalogue, `GET /models`."""
     return await fetch_models(target, f"{target.base_url.rstrip('/')}/models")
 
 
-async def fetch_models(target: Target, url: str) -> list[FoundModel]:
+async def fetch_models(target: Target, url: str) -> listing.ModelList:
     """The catalogue at an address, with the target's key."""
     patience = http.Patience(target.timeouts)
     if target.kind == Kind.ANTHROPIC:

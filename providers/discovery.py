@@ -22,14 +22,14 @@ from providers import (
     facts,
     flights,
     gateway,
+    listing,
     presets,
-    probes,
     probing,
     routing,
     snapshot,
 )
 from providers.errors import CallError, ErrorKind
-from providers.models import LanguageModel, ModelSource, Provider
+from providers.models import LanguageModel, ModelKind, ModelSource, Provider
 from providers.types import ABILITIES, FoundModel, Method, Target
 from providers.values import value
 
@@ -41,6 +41,7 @@ _MAY_BE_MISSING = frozenset({ErrorKind.REQUEST, ErrorKind.PROVIDER})
 
 _REFRESHED = (
     "name",
+    "kind",
     *facts.LIMITS,
     *ABILITIES,
     *facts.PRICES,
@@ -54,11 +55,15 @@ _REFRESHED = (
 
 @value
 class Listing:
-    """What one road listed: the models, and what a LiteLLM proxy tells of them beyond their ids."""
+    """What one road listed: the models, and what a LiteLLM proxy tells of them beyond their ids.
+
+    `unread` counts the entries that could not be read.
+    """
 
     models: Sequence[FoundModel] = ()
     teller: str = facts.PROVIDER
     details: Mapping[str, FoundModel] = field(default_factory=dict)
+    unread: int = 0
 
 
 @value
@@ -111,18 +116,21 @@ async def _listed(candidate: snapshot.Candidate) -> tuple[Listing, CallError | N
     """The first listing that has a model in it, else the first road's error: none where any road
     listed nothing, which says more than that another one is away."""
     errors: list[CallError | None] = []
+    unread = 0
     for target in _targets(candidate):
         try:
-            if found := await probing.list_models(target):
+            found = await probing.list_models(target)
+            if found:
                 return await _described(candidate, target, found), None
+            unread = max(unread, found.unread)
             errors.append(None)
         except CallError as exc:
             errors.append(exc)
-    return Listing(), errors[0] if all(errors) and errors else None
+    return Listing(unread=unread), errors[0] if all(errors) and errors else None
 
 
 async def _described(
-    candidate: snapshot.Candidate, target: Target, found: list[FoundModel]
+    candidate: snapshot.Candidate, target: Target, found: listing.ModelList
 ) -> Listing:
     """With what a LiteLLM proxy tells of its models; many do not let every key ask that."""
     through = target.method == Method.GATEWAY and target.upstream is None
@@ -132,7 +140,8 @@ async def _described(
         with suppress(CallError):
             url = f"{gateway.base_url(target)}/model/info"
             details = await direct.fetch_models(target, url)
-    return Listing(models=found, teller=teller, details={each.model_id: each for each in details})
+    described = {each.model_id: each for each in details}
+    return Listing(models=found, teller=teller, details=described, unread=found.unread)
 
 
 def _keep(provider_id: int, found: Listing, error: CallError | None) -> None:
@@ -150,7 +159,9 @@ def _keep(provider_id: int, found: Listing, error: CallError | None) -> None:
             _stand_in(provider, known, now)
         problem = _sentence(error, stands_in)
     _describe_manual(provider, known, now)
-    Provider.objects.filter(pk=provider_id).update(models_refreshed_at=now, models_error=problem)
+    Provider.objects.filter(pk=provider_id).update(
+        models_refreshed_at=now, models_error=problem, models_unread=found.unread
+    )
     changes.announce("providers")
 
 
@@ -224,7 +235,7 @@ def _rows(
     rows: dict[str, LanguageModel] = {}
     for model in found.models:
         model_id = model.model_id
-        if 0 < len(model_id) <= 200 and "\0" not in model_id:
+        if listing.is_storable(model_id):
             told = [
                 facts.told_by(facts.HAND, stored.get(model_id)),
                 (found.teller, model),
@@ -234,10 +245,11 @@ def _rows(
             ]
             merged, sources = facts.merged(told)
             merged["name"] = merged["name"] or model_id
+            merged["kind"] = merged["kind"] or listing.guess_kind(model_id)
             rows[model_id] = LanguageModel(
                 provider=provider,
                 model_id=model_id,
-                enabled=probes.chats(model_id),
+                enabled=merged["kind"] == ModelKind.CHAT,
                 first_seen=now,
                 last_seen=now,
                 source=source,

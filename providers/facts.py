@@ -19,7 +19,7 @@ LITELLM = "litellm"
 
 LIMITS = ("context", "output_limit")
 PRICES = ("input_price", "output_price")
-TOLD = ("name", *LIMITS, *ABILITIES, *PRICES)  # what a person or a file may tell
+TOLD = ("name", "kind", *LIMITS, *ABILITIES, *PRICES)  # what a person or a file may tell
 _LARGEST = 2_147_483_647  # of a PositiveIntegerField
 
 type Told = tuple[str, FoundModel | None]  # a source, and what it says
@@ -28,7 +28,7 @@ type Told = tuple[str, FoundModel | None]  # a source, and what it says
 def merged(told: Iterable[Told]) -> tuple[dict[str, Any], dict[str, str]]:
     """The facts as columns of a model, and the source of each one that somebody told."""
     known = [(source, model) for source, model in told if model is not None]
-    facts: dict[str, Any] = {"name": "", "takes": None}
+    facts: dict[str, Any] = {"name": "", "kind": "", "takes": None}
     facts |= dict.fromkeys((*LIMITS, *PRICES)) | dict.fromkeys(ABILITIES, False)
     sources: dict[str, str] = {}
     for source, model in known:
@@ -50,6 +50,7 @@ def told_by(teller: str, model: Mapping[str, Any] | None) -> Told:
 def _said(model: FoundModel) -> dict[str, Any]:
     """What this one says: a pair of prices only whole."""
     said: dict[str, Any] = {"name": model.name.replace("\0", "")[:200]} if model.name else {}
+    said |= {"kind": model.kind} if model.kind else {}
     said |= {name: value for name in LIMITS if (value := _limit(getattr(model, name)))}
     said |= {name: value for name in ABILITIES if (value := getattr(model, name)) is not None}
     if model.input_price is not None and model.output_price is not None:

@@ -14,7 +14,7 @@ from providers import anthropic_wire, direct, errors, http, listing, wire
 from providers.answer_reader import Reader
 from providers.errors import CallError, ErrorKind, GatewayError
 from providers.redaction import redacted_errors
-from providers.types import ChatRequest, ClientEvent, FoundModel, Json, Kind, Target, Upstream
+from providers.types import ChatRequest, ClientEvent, Json, Kind, Target, Upstream
 
 # Failures of the connection to the gateway itself: before it said a word, and in the middle.
 _NOT_REACHED = frozenset(
@@ -55,7 +55,7 @@ def stream(target: Target, request: ChatRequest) -> AsyncGenerator[list[ClientEv
     return direct.exchange(target, url, body, reader, sorted_errors(target))
 
 
-async def list_models(target: Target) -> list[FoundModel]:
+async def list_models(target: Target) -> listing.ModelList:
     """What the gateway serves; our own process asks the provider behind it."""
     url = f"{base_url(target)}/models"
     with sorted_errors(target):
@@ -64,7 +64,7 @@ async def list_models(target: Target) -> list[FoundModel]:
         return await _upstream_models(_watched(target), target.upstream, url)
 
 
-async def _upstream_models(target: Target, upstream: Upstream, url: str) -> list[FoundModel]:
+async def _upstream_models(target: Target, upstream: Upstream, url: str) -> listing.ModelList:
     patience = http.Patience(target.timeouts)
     body = {"upstream": asdict(upstream)}
     with redacted_errors(target):

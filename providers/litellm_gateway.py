@@ -159,7 +159,7 @@ def _dumped(found: Json) -> bytes:
 async def _catalogue(upstream: Json) -> bytes:
     found = await direct.list_models(gateway.upstream_target(_BLANK, upstream))
     rows = [{"id": m.model_id, "name": m.name, "context_length": m.context} for m in found]
-    return _dumped({"object": "list", "data": rows})
+    return _dumped({"object": "list", "data": rows, "unread": found.unread})
 
 
 # Filled in from the request; the caller's own patience ends the call before these do.

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from django.db.models import F, Sum
 from django.utils import timezone
 
-from providers import breaker, flags, presets, records, routing, snapshot
+from providers import breaker, flags, listing, presets, records, routing, snapshot
 from providers.models import Attempt, LanguageModel, Provider, Purpose
 from providers.routes import RouteState
 from providers.snapshot import Candidate, Prices
@@ -114,13 +114,6 @@ def _cheapest(provider_ids: Iterable[int]) -> dict[int, tuple[str, Prices]]:
     return found
 
 
-# Vendors list all they serve and do not say what chats; these words in an id say what does not.
-_NO_CHAT = (
-    *("embed", "whisper", "tts", "dall-e", "image", "moderation", "audio", "realtime"),
-    *("transcribe", "rerank", "sora", "davinci", "babbage", "guard", "ocr", "veo"),
-)
-
-
 def chats(model_id: str) -> bool:
     """Whether a model's id looks like one that chats."""
-    return not any(word in model_id.lower() for word in _NO_CHAT)
+    return listing.guess_kind(model_id) == "chat"

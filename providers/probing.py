@@ -14,7 +14,7 @@ from datetime import timedelta
 
 from django.utils import timezone
 
-from providers import database, direct, gateway, probes, records, router, snapshot
+from providers import database, direct, gateway, listing, probes, records, router, snapshot
 from providers.errors import CallError, ErrorKind
 from providers.models import Provider, Purpose
 from providers.probes import Probe
@@ -29,7 +29,7 @@ SHORT_CHAT = ChatRequest(
 PROBE_SECONDS = 15.0  # a probe's total: a provider that lists its models slower than this is ill
 
 
-async def list_models(target: Target) -> list[FoundModel]:
+async def list_models(target: Target) -> listing.ModelList:
     """The catalogue over a target's road."""
     if target.method == Method.DIRECT:
         return await direct.list_models(target)

@@ -283,10 +283,11 @@ def known_abilities(model: Mapping[str, Any]) -> dict[str, Any]:
 @value
 class FoundModel:
     """One model as somebody tells of it; None where they do not say. Prices in USD per million
-    tokens; `takes` names the parameters it accepts."""
+    tokens; `takes` names the parameters it accepts; `kind` is one of models.ModelKind, or empty."""
 
     model_id: str
     name: str = ""
+    kind: str = ""
     context: int | None = None
     output_limit: int | None = None
     vision: bool | None = None

@@ -4,7 +4,7 @@ from providers.models.attempt import Attempt, Purpose
 from providers.models.audit import AuditEvent
 from providers.models.flag import FlagSetting, read_flags
 from providers.models.gateway import Gateway, GatewayCheck
-from providers.models.language_model import LanguageModel, ModelSource
+from providers.models.language_model import LanguageModel, ModelKind, ModelSource
 from providers.models.preferences import (
     BulkChange,
     CatalogueVisit,
@@ -26,6 +26,7 @@ __all__ = [
     "GatewayCheck",
     "HealthStatus",
     "LanguageModel",
+    "ModelKind",
     "ModelSource",
     "ParameterPreset",
     "Provider",

@@ -17,6 +17,19 @@ class ModelSource(models.TextChoices):
     MANUAL = "manual", "Added by hand"
 
 
+class ModelKind(models.TextChoices):
+    """What a model is for. Only those that chat are in use here unless an operator says so."""
+
+    CHAT = "chat", "Chat"
+    EMBEDDING = "embedding", "Embedding"
+    IMAGE = "image", "Image"
+    SPEECH = "speech", "Speech"
+    TRANSCRIPTION = "transcription", "Transcription"
+    RERANK = "rerank", "Reranking"
+    MODERATION = "moderation", "Moderation"
+    OTHER = "other", "Other"
+
+
 class LanguageModelQuerySet(models.QuerySet["LanguageModel"]):
     def present(self) -> LanguageModelQuerySet:
         """Those whose provider is not removed."""
@@ -41,6 +54,7 @@ class LanguageModel(Announced):
     provider = models.ForeignKey(Provider, on_delete=models.CASCADE, related_name="language_models")
     model_id = models.CharField(max_length=200)
     name = models.CharField(max_length=200)
+    kind = models.CharField(max_length=15, choices=ModelKind, default=ModelKind.CHAT)
     context = models.PositiveIntegerField(null=True, blank=True)
     output_limit = models.PositiveIntegerField(null=True, blank=True)
     vision = models.BooleanField(default=False)

@@ -126,6 +126,9 @@ class Provider(Announced):
     next_check_at = models.DateTimeField(default=timezone.now)
     models_refreshed_at = models.DateTimeField(null=True, blank=True)
     models_error = models.CharField(max_length=300, blank=True, default="")
+    models_unread = models.PositiveIntegerField(
+        default=0, help_text="Entries of the last list of models that could not be read."
+    )
     alternatives = models.ManyToManyField(
         "self",
         symmetrical=False,

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries, Settings
 
@@ -55,6 +56,35 @@ async def test_it_works(provider: Provider, fake: fakes.Upstream) -> None:
     assert await sync_to_async(ids)(provider) == {*fake.models, "m"}
     gone = await provider.language_models.aget(model_id="m")
     assert gone.missing_since is not None
+
+
+async def test_one_odd_entry_spoils_no_list(provider: Provider, fake: fakes.Upstream) -> None:
+    """It is counted, and the page says so; with the next good list that is gone."""
+    fake.models = [*fake.models, "half\ud800", "nul\0"]
+    provider = await refreshed(provider)
+    assert (provider.models_error, provider.models_unread) == ("", 2)
+    assert await sync_to_async(ids)(provider) == {*fake.models[:-2], "m"}
+    fake.models = fake.models[:-2]
+    assert (await refreshed(provider)).models_unread == 0
+
+
+def test_the_page_says_how_many_entries_could_not_be_read(
+    owner_client: Client, make_provider: MakeProvider
+) -> None:
+    make_provider(models_unread=3)
+    page = owner_client.get("/providers/acme/").content.decode()
+    assert "3 entries could not be read." in page
+
+
+async def test_what_does_not_chat_is_kept_with_its_kind_and_not_in_use(
+    provider: Provider, fake: fakes.Upstream
+) -> None:
+    """By the word of the list, else by the id."""
+    fake.models = ["text-embedding-3-small", "glm-4.7"]
+    await refreshed(provider)
+    found = provider.language_models.filter(missing_since=None).order_by("model_id")
+    kinds = [(row.kind, row.enabled) async for row in found]
+    assert kinds == [("chat", True), ("embedding", False)]
 
 
 async def test_a_real_proxy_tells_more_of_a_model_than_its_name(

@@ -118,3 +118,79 @@ def test_what_is_no_price_is_not_known(price: object) -> None:
     """OpenRouter's -1 means that it depends."""
     (model,) = listing.found_models([{"id": "auto", "pricing": {"prompt": price}}])
     assert model.input_price is None
+
+
+def test_lm_studios_words_are_understood() -> None:
+    """Its first API has `type` and a list of capabilities, its native one `key` and an object."""
+    first = {
+        "data": [
+            {
+                "id": "sees",
+                "type": "vlm",
+                "max_context_length": 32768,
+                "capabilities": ["tool_use"],
+            },
+            {"id": "reads", "type": "llm"},
+            {"id": "nomic", "type": "embeddings"},
+        ]
+    }
+    sees, reads, nomic = listing.found_models(first)
+    assert (sees.vision, sees.tools, sees.kind, sees.context) == (True, True, "chat", 32768)
+    assert (reads.vision, reads.tools, reads.kind) == (False, None, "chat")
+    assert nomic.kind == "embedding"
+    native = {
+        "models": [
+            {
+                "type": "llm",
+                "key": "google/gemma-3-4b",
+                "display_name": "Gemma 3 4B",
+                "max_context_length": 131072,
+                "capabilities": {"vision": True, "trained_for_tool_use": True},
+            }
+        ]
+    }
+    (model,) = listing.found_models(native)
+    assert (model.model_id, model.name, model.context) == (
+        "google/gemma-3-4b",
+        "Gemma 3 4B",
+        131072,
+    )
+    assert (model.vision, model.tools, model.kind) == (True, True, "chat")
+
+
+@pytest.mark.parametrize("odd", ["\ud800", "a\ud800b", "a\0b", "x" * 201, "", None, 7, [], {}])
+def test_an_odd_entry_is_left_out_and_counted(odd: object) -> None:
+    """It never spoils the others."""
+    for row in ({"id": odd}, odd):
+        models = listing.found_models({"data": [{"id": "a"}, row, {"id": "b"}]})
+        assert [model.model_id for model in models] == ["a", "b"]
+        assert models.unread == 1
+
+
+@given(st.text(st.characters(), max_size=20), st.text(st.characters(), max_size=20))
+def test_what_is_found_can_be_stored(model_id: str, name: str) -> None:
+    """Whatever characters a server sends."""
+    for model in listing.found_models([{"id": model_id, "name": name, "display_name": name}]):
+        for kept in (model.model_id, model.name):
+            assert "\0" not in kept.encode().decode()
+
+
+@pytest.mark.parametrize(
+    ("row", "kind"),
+    [
+        ({"id": "text-embedding-3-small"}, ""),
+        ({"id": "flux", "architecture": {"output_modalities": ["image"]}}, "image"),
+        ({"id": "both", "architecture": {"output_modalities": ["image", "text"]}}, ""),
+        ({"model_name": "w", "model_info": {"mode": "audio_transcription"}}, "transcription"),
+        ({"id": "r", "type": "rerank"}, "rerank"),
+        ({"id": "m", "type": "no word we know"}, ""),
+    ],
+)
+def test_a_list_says_what_a_model_is_for(row: object, kind: str) -> None:
+    (model,) = listing.found_models([row])
+    assert model.kind == kind
+
+
+def test_an_id_says_it_where_the_list_does_not() -> None:
+    said = {"text-embedding-3-small": "embedding", "whisper-1": "transcription", "glm-4.7": "chat"}
+    assert {name: listing.guess_kind(name) for name in said} == said
