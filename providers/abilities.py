@@ -60,6 +60,7 @@ class ModelTest(Walked):
 
     async def walk(self) -> None:
         """The chat, then one more for each parameter."""
+        await self._wait_for_process("chat", self._target)
         self._tell("chat", "running", self.draft.model_id)
         answer = self.answer = await short_chat.ask(self._target)
         self.error, self.ms = answer.error, answer.ms

@@ -166,9 +166,14 @@ gateway_token = static(
     " never asked.",
     "Restart the site and its gateway together.",
 )
+gateway_loading = static(
+    "The gateway process is starting",
+    "LiteLLM is still loading, which takes up to half a minute after a start.",
+    "Wait a moment, then test again.",
+)
 litellm_missing = static(
     "The gateway process cannot work",
-    "LiteLLM is not installed where the gateway process runs.",
+    "LiteLLM could not be imported where the gateway process runs.",
     "Install the requirements again: ./dev up does it. The direct road works without it.",
 )
 rate_limit = static(

@@ -174,6 +174,7 @@ _RULES: tuple[tuple[Condition, Words], ...] = (
         answered.gateway_refuses,
     ),
     (_all(_is(ErrorKind.GATEWAY), _status(401)), answered.gateway_token),
+    (_code("gateway_loading"), answered.gateway_loading),
     (_code("litellm_missing"), answered.litellm_missing),
     (_all(_not_reached, _code("dns")), unreached.dns),
     (_all(_not_reached, _code("tls_certificate")), unreached.certificate),

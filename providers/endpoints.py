@@ -24,6 +24,9 @@ from providers.values import value
 log = logging.getLogger(__name__)
 
 PATIENCE = 5.0  # seconds for each of its answers
+START_SECONDS = 5.0  # that a test waits for our own process to listen
+LOAD_SECONDS = 60.0  # and for LiteLLM in it
+LOOK_PAUSE = 0.2
 CHECK_FRESH = timedelta(minutes=5)  # how long what a gateway said is believed
 LONGEST_VERSION = 50  # characters
 LISTED = 200  # models of a gateway that are kept by name
@@ -227,6 +230,20 @@ async def _process(began: float) -> Look:
         version=str(told.get("version") or ""),
         vendors=tuple(str(each) for each in told.get("vendors") or ()),
     )
+
+
+async def wait_for_process() -> None:
+    """Waits while our own gateway process starts and loads LiteLLM; what is wrong with it shows in
+    the call that follows."""
+    began = time.monotonic()
+    while settings.GATEWAY_TOKEN and time.monotonic() - began < LOAD_SECONDS:
+        try:
+            if (await _process(began)).state != GatewayCheck.Liveness.STARTING:
+                return
+        except CallError:
+            if time.monotonic() - began > START_SECONDS:
+                return
+        await asyncio.sleep(LOOK_PAUSE)
 
 
 async def _json(url: str, headers: dict[str, str]) -> Json:

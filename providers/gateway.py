@@ -4,9 +4,11 @@ What is the gateway's own failure is a GatewayError, so that it counts against t
 alone; what the provider behind it said keeps its kind.
 """
 
+import asyncio
 import re
-from collections.abc import AsyncGenerator, Iterable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from contextlib import aclosing, contextmanager
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -27,6 +29,10 @@ _BROKE_OFF = frozenset({"cut", "headers_timeout"})
 # Seconds in which our own process sends its headers, for it does so before it calls the provider:
 # one that is stopped or stuck is left for the other road long before the first token is due.
 OWN_HEADERS = 2.0
+# Seconds in which our own process begins to listen after its start, and the pause between two
+# calls meanwhile. Where no other route can answer, a call waits so long.
+START_SECONDS = 10.0
+START_PAUSE = 0.2
 # A proxy marks what it passes on from a provider with this; what lacks it is the proxy's own word.
 _PASSED_ON = "litellm."
 # LiteLLM's class names before a provider's sentence, and its remark on its own fallbacks after it.
@@ -49,10 +55,33 @@ def stream(target: Target, request: ChatRequest) -> AsyncGenerator[list[ClientEv
     body = wire.body(request, target.model)
     if target.upstream is not None:
         body |= {"model": target.upstream.litellm_model, "upstream": asdict(target.upstream)}
+        body |= {"load_wait": target.timeouts.start}
         target = _watched(target)
     url = f"{base_url(target)}/chat/completions"
-    reader = wire.Reader().events if target.upstream is None else _reader()
-    return direct.exchange(target, url, body, reader, sorted_errors(target))
+
+    def call() -> AsyncGenerator[list[ClientEvent]]:
+        reader = wire.Reader().events if target.upstream is None else _reader()
+        return direct.exchange(target, url, body, reader, sorted_errors(target))
+
+    waits = target.upstream is not None and target.timeouts.start > 0
+    return _when_listening(call, min(START_SECONDS, target.timeouts.start)) if waits else call()
+
+
+async def _when_listening(
+    call: Callable[[], AsyncGenerator[list[ClientEvent]]], seconds: float
+) -> AsyncGenerator[list[ClientEvent]]:
+    """Calls again while the connection is refused, for so long."""
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            async with aclosing(call()) as reads:
+                async for events in reads:
+                    yield events
+            return
+        except GatewayError as error:
+            if error.code != "connect_refused" or time.monotonic() >= until:
+                raise
+        await asyncio.sleep(START_PAUSE)
 
 
 async def list_models(target: Target) -> listing.ModelList:
@@ -79,7 +108,8 @@ async def _upstream_models(target: Target, upstream: Upstream, url: str) -> list
 
 
 def _watched(target: Target) -> Target:
-    return replace(target, timeouts=replace(target.timeouts, headers=OWN_HEADERS))
+    limit = START_SECONDS if target.timeouts.start else OWN_HEADERS
+    return replace(target, timeouts=replace(target.timeouts, headers=limit))
 
 
 def base_url(target: Target) -> str:

@@ -14,7 +14,7 @@ import logging
 import os
 import re
 from collections.abc import AsyncGenerator, Awaitable, Iterator
-from contextlib import aclosing, asynccontextmanager, contextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from importlib import metadata
 from typing import Any
 
@@ -44,7 +44,7 @@ PARAMETERS = frozenset(
     }
 )
 STREAMED = {"stream": True, "stream_options": {"include_usage": True}}
-_OURS = frozenset({"model", "messages", "stream", "stream_options", "upstream"})
+_OURS = frozenset({"model", "messages", "stream", "stream_options", "upstream", "load_wait"})
 
 # Read by litellm at import: no price list from the network, no .env file, no debugging prints.
 _ENVIRONMENT = {
@@ -64,11 +64,26 @@ class Sdk:
         self.handler: Any = None  # the session as LiteLLM's Anthropic code wants it
         self.problem = "LiteLLM is still loading."
         self.failed = False
+        self.ended = asyncio.Event()
         self.version = ""
         self.vendors: list[str] = []
 
     async def load(self) -> None:
         """Imports litellm in a thread: it takes seconds of CPU."""
+        try:
+            await self._load()
+        finally:
+            self.ended.set()
+
+    async def wait(self, seconds: float) -> None:
+        """Raises GatewayError where LiteLLM cannot be called within so long."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.ended.wait(), seconds)
+        if self.session is None:
+            code = "litellm_missing" if self.failed else "gateway_loading"
+            raise GatewayError(self.problem, code=code)
+
+    async def _load(self) -> None:
         try:
             self.module = await asyncio.to_thread(_imported)
         except Exception:
@@ -254,7 +269,7 @@ _FINISHES = re.compile(r'"(?:finish|stop|done)_?reason"\s*:\s*("|null)', re.I)
 
 async def _asked(body: dict[str, Any], more: dict[str, Any]) -> Any:
     if sdk.session is None:
-        raise GatewayError(sdk.problem, code="litellm_missing")
+        await sdk.wait(float(body.get("load_wait") or 0))
     return await sdk.module.acompletion(**_arguments(body), **more)
 
 

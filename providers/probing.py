@@ -85,8 +85,9 @@ async def _chat(candidate: snapshot.Candidate, route: RouteState) -> tuple[recor
 
 def hurried(target: Target) -> Target:
     """With a probe's patience."""
-    times = target.timeouts
-    return replace(target, timeouts=replace(times, first_token=PROBE_SECONDS, total=PROBE_SECONDS))
+    limit = PROBE_SECONDS
+    times = replace(target.timeouts, first_token=limit, total=limit, start=limit)
+    return replace(target, timeouts=times)
 
 
 def ended(

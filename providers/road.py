@@ -56,6 +56,7 @@ class Road(Walked):
         """All stages, as far as they can be had."""
         if not self._address():
             return self._skip_rest("The address has to be mended first.")
+        await self._wait_for_process("dns", self._target)
         self._begins()
         if not await self._reach():
             return self._skip_rest("The server could not be reached.")

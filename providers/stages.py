@@ -8,7 +8,7 @@ from typing import Literal
 
 from django.utils import timezone
 
-from providers import addresses, presets, probing, targets
+from providers import addresses, endpoints, presets, probing, targets
 from providers.errors import CallError, ErrorKind
 from providers.short_chat import Answer
 from providers.snapshot import Candidate
@@ -139,6 +139,12 @@ class Walked:
         if stage.state != "running" and stage.name in self._open:
             self._open.remove(stage.name)
         self._say(stage)
+
+    async def _wait_for_process(self, name: StageName, target: Target) -> None:
+        """Says so while the program's own gateway process is still starting."""
+        if target.upstream:
+            self._tell(name, "running", "Waiting until the gateway process is ready")
+            await endpoints.wait_for_process()
 
     def _skip_rest(self, why: str) -> None:
         for name in tuple(self._open):

@@ -114,7 +114,7 @@ def patient(target: Target) -> Target:
     """The target with the patience for a route after which no other one follows."""
     times = target.timeouts
     first = max(times.first_token, settings.TIMEOUT_FIRST_TOKEN_LAST)
-    return replace(target, timeouts=replace(times, first_token=first))
+    return replace(target, timeouts=replace(times, first_token=first, start=first))
 
 
 def within(target: Target, remaining: float) -> Target:

@@ -59,7 +59,8 @@ class Timeouts:
 
     `whole` is how long an answer that is not streamed may take, as nobody can tell work from
     silence, and how long a stream may show signs of life without a word of the answer. `headers`
-    is for a server that sends its headers at once.
+    is for a server that sends its headers at once. `start` is how long our own gateway process may
+    take to start and to load LiteLLM, within `first_token`; 0 where another route can answer.
     """
 
     connect: float
@@ -68,6 +69,7 @@ class Timeouts:
     total: float
     whole: float = 300.0
     headers: float | None = None
+    start: float = 0.0
 
 
 @value

@@ -13,16 +13,18 @@ from pathlib import Path
 
 import httpx
 import pytest
-from asgiref.sync import async_to_sync
+from asgiref.sync import async_to_sync, sync_to_async
 from pytest_django import Settings
 
-from providers import board, database, gateway, http, probes, probing, records, router
+from providers import board, checklist, database, gateway, http, probes, probing, records, router
 from providers.models import Attempt, Provider, Purpose, Route
 from providers.router import Call
 from providers.rules import RULES
-from providers.types import ChatMessage, ChatRequest, Completed, RouteTaken
+from providers.stages import Stage
+from providers.types import ChatMessage, ChatRequest, Completed, Method, RouteTaken
 from tests import fakes
 from tests.programs import PYTHON
+from tests.providers.tested import draft, ended
 from tests.upstreams.fixtures import free_port
 from tests.upstreams.tethered import tethered
 
@@ -82,20 +84,20 @@ class Process:
 
 
 @pytest.fixture(scope="module")
-def _process() -> Iterator[Process]:
+def own_process() -> Iterator[Process]:
     made = Process()
     yield made
     made.kill()
 
 
 @pytest.fixture
-def process(_process: Process) -> Process:
+def process(own_process: Process) -> Process:
     """The gateway process, ready. It is to be started by the main thread: it ends with its starter,
     and coroutine tests run in a thread that ends with them."""
-    if not _process.alive:
-        _process.start()
-    _process.wait("")
-    return _process
+    if not own_process.alive:
+        own_process.start()
+    own_process.wait("")
+    return own_process
 
 
 @pytest.fixture
@@ -233,13 +235,14 @@ async def test_one_killed_in_mid_answer_is_no_failure_of_the_provider(
 
 
 @pytest.mark.parametrize(
-    ("code", "problem"),
+    ("code", "problem", "error_code"),
     [
         (
             "raise ImportError('no such thing')",
             "LiteLLM could not be imported. The gateway process's log says why.",
+            "litellm_missing",
         ),
-        ("import time; time.sleep(60)", "LiteLLM is still loading."),
+        ("import time; time.sleep(60)", "LiteLLM is still loading.", "gateway_loading"),
     ],
 )
 def test_a_process_without_litellm_says_so_at_once(
@@ -249,6 +252,7 @@ def test_a_process_without_litellm_says_so_at_once(
     settings: Settings,
     code: str,
     problem: str,
+    error_code: str,
 ) -> None:
     """Missing, or slow to start: direct answers."""
     started = litellm(code)
@@ -257,9 +261,80 @@ def test_a_process_without_litellm_says_so_at_once(
     answers = async_to_sync(asked)(provider, 2)
     assert {method for method, _ in answers} == {"direct"}
     assert max(took for _, took in answers) < 2
-    assert async_to_sync(failures)() == {("gateway", "gateway", "litellm_missing")}
+    assert async_to_sync(failures)() == {("gateway", "gateway", error_code)}
     told = Attempt.objects.filter(method="gateway").values_list("error_message", flat=True)
     assert set(told) == {problem}
     assert async_to_sync(states)(provider) == {"direct": "closed", "gateway": "open"}
     healthz = httpx.get(f"{started.url}/healthz", timeout=1, trust_env=False).json()
     assert healthz["status"] == ("missing" if "raise" in code else "loading")
+
+
+LOADS_LATER = """
+import pathlib, sys, time
+here = pathlib.Path(__file__).parent.parent
+while not (here / "go").exists():
+    time.sleep(0.05)
+sys.path = [path for path in sys.path if path != str(here)]
+del sys.modules["litellm"]
+import litellm
+"""
+
+
+@pytest.fixture
+def loading(litellm: Callable[[str], Process], settings: Settings, impatient: None) -> Process:
+    """A gateway process that loads LiteLLM once there is a file `go` in its folder."""
+    started = litellm(LOADS_LATER)
+    settings.GATEWAY_URL = started.url
+    started.wait("LiteLLM is still loading.")
+    return started
+
+
+def test_a_request_with_no_other_route_waits_until_litellm_is_loaded(
+    loading: Process, provider: Provider, tmp_path: Path
+) -> None:
+    """It is answered late instead of refused, and nothing is counted against the gateway."""
+    Provider.objects.filter(pk=provider.pk).update(routing_method="gateway", fallback_enabled=False)
+
+    async def run() -> list[tuple[str, float]]:
+        asyncio.get_running_loop().call_later(0.5, (tmp_path / "go").touch)
+        return await asked(provider)
+
+    assert [method for method, _ in async_to_sync(run)()] == ["gateway"]
+    assert async_to_sync(failures)() == set()
+
+
+def test_a_request_with_no_other_route_waits_until_the_process_listens(
+    own_process: Process, provider: Provider, impatient: None, settings: Settings
+) -> None:
+    """As in the first seconds of `./dev up`, or while a killed one is started again."""
+    Provider.objects.filter(pk=provider.pk).update(routing_method="gateway", fallback_enabled=False)
+    settings.GATEWAY_URL = own_process.url
+    own_process.kill()
+
+    async def run() -> list[tuple[str, float]]:
+        asking = asyncio.create_task(asked(provider))
+        await asyncio.sleep(0.3)
+        await sync_to_async(own_process.start)()  # in the main thread, with which it ends
+        return await asking
+
+    assert [method for method, _ in async_to_sync(run)()] == ["gateway"]
+    assert async_to_sync(failures)() == set()
+
+
+def test_the_connection_test_waits_until_litellm_is_loaded(
+    loading: Process, fake: fakes.Upstream, tmp_path: Path
+) -> None:
+    """It says what it waits for, and then tests the gateway like any other."""
+
+    async def run() -> list[Stage]:
+        found: list[Stage] = []
+        async for stage in checklist.check(draft(fake.url, gateway_endpoint="")):
+            found.append(stage)
+            if "gateway process is ready" in stage.detail:
+                (tmp_path / "go").touch()
+        await http.close()
+        return found
+
+    stages = async_to_sync(run)()
+    assert (tmp_path / "go").exists()
+    assert ended(stages, Method.GATEWAY)["chat"] == "ok"

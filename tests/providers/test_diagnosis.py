@@ -195,6 +195,7 @@ def test_https_on_a_local_plain_server_offers_http() -> None:
         (GatewayError("Refused."), "", "The gateway process does not answer"),
         (GatewayError("No.", status=401), "http://proxy:4000", causes.AUTH),
         (GatewayError("No.", status=401, code="gateway_key"), "", causes.AUTH),
+        (GatewayError("No.", code="gateway_loading"), "", "The gateway process is starting"),
         (GatewayError("No.", code="litellm_missing"), "", "The gateway process cannot work"),
         (GatewayError("No.", status=500), "http://proxy:4000", "The gateway failed"),
     ],
