@@ -1,8 +1,11 @@
 """Which method works: what is remembered of it, and when the preferred one comes back. No I/O.
 
 Breakers decide about one request; this decides about the next day. The preferred method is left
-when it trips while another one answers, and returns only after several good results in a row and a
-hold-down, which doubles each time it came back and failed again.
+when it opens while another one answers. It returns once its breaker is closed by good results in a
+row and a hold-down is over, which doubles only where it failed again soon after a return:
+
+    left for the first time, or after a return that held for `flap_within`    `hold_down`
+    left again within `flap_within` of a return                               twice the last one
 """
 
 from collections.abc import Iterable
@@ -11,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Literal, cast
 
 from providers.breaker import State
-from providers.errors import CallError
+from providers.errors import CallError, ErrorKind
 from providers.routes import RouteState
 from providers.rules import RULES, Rules
 from providers.types import Method
@@ -31,7 +34,7 @@ class Learned:
 
 
 def hold_down(flaps: int, rules: Rules = RULES) -> timedelta:
-    """How long after a switch the next one has to wait."""
+    """How long after it went down the preferred method may return."""
     return timedelta(seconds=min(rules.longest_hold_down, rules.hold_down * 2 ** min(flaps, 16)))
 
 
@@ -48,7 +51,7 @@ def learn(
     others = [state for state in routes if state.method != preferred]
     if known.method is None:
         return _left(known, ours, others, now, rules)
-    if _is_back(ours, rules) and _rested(known, now, rules):
+    if _is_back(ours, rules) and _hold_down_is_over(known, now, rules):
         return Learned(switched_at=now, flaps=known.flaps)
     in_use = [state for state in others if _answered_after(state, known.at)]
     if in_use and known.at and now - known.at >= REMEMBER_EVERY:
@@ -91,19 +94,27 @@ def _left(
     now: datetime,
     rules: Rules,
 ) -> Learned:
-    """The preferred method is down and another one answers: that one is remembered."""
-    down = bool(ours) and all(state.breaker.state != State.CLOSED for state in ours)
+    """Remembers a method that answers while the preferred one is down."""
+    down = bool(ours) and all(_is_down(state) for state in ours)
     since = max((s.breaker.opened_at for s in ours if s.breaker.opened_at), default=None)
     answering = [state for state in others if since and _answered_after(state, since)]
-    if not (down and answering and _rested(replace(known, flaps=0), now, rules)):
+    if not (down and answering):
         return known
     again = known.switched_at and (now - known.switched_at).total_seconds() < rules.flap_within
     return Learned(
         method=answering[0].method,
         at=now,
-        switched_at=now,
+        switched_at=since,
         flaps=known.flaps + 1 if again else 0,
     )
+
+
+# What an account may not or must not do now says nothing about the method that carries it.
+_OF_THE_ACCOUNT = frozenset({ErrorKind.RATE_LIMIT, ErrorKind.QUOTA, ErrorKind.AUTH})
+
+
+def _is_down(state: RouteState) -> bool:
+    return state.breaker.state != State.CLOSED and state.breaker.last_kind not in _OF_THE_ACCOUNT
 
 
 def _answered_after(state: RouteState, moment: datetime | None) -> bool:
@@ -118,5 +129,5 @@ def _is_back(ours: list[RouteState], rules: Rules) -> bool:
     )
 
 
-def _rested(known: Learned, now: datetime, rules: Rules) -> bool:
+def _hold_down_is_over(known: Learned, now: datetime, rules: Rules) -> bool:
     return known.switched_at is None or now - known.switched_at >= hold_down(known.flaps, rules)

@@ -112,8 +112,17 @@ def in_order(
 
 
 def _first(policy: Policy, routes: Sequence[RouteState], now: datetime, fresh: timedelta) -> Method:
-    best = _learned(policy, routes, now, fresh)
-    return best.method if best else wanted(policy)
+    """The learned method, but for the request that is the preferred one's half-open probe."""
+    best, preferred = _learned(policy, routes, now, fresh), wanted(policy)
+    ours = [route for route in routes if route.method == preferred]
+    probe = policy.fallback_enabled and any(_is_due(route, now) for route in ours)
+    return preferred if best is None or probe else best.method
+
+
+def _is_due(route: RouteState, now: datetime) -> bool:
+    """Whether a half-open probe would show that the route is back; fallbacks wait."""
+    closed = route.breaker.state == State.CLOSED
+    return not (route.spare or closed) and admits(route.breaker, now)
 
 
 def _learned(
@@ -161,6 +170,8 @@ def wanted(policy: Policy) -> Method:
 
 
 def _reason(route: RouteState, why: str, resting: list[RouteState], now: datetime) -> str:
+    if _is_due(route, now):
+        return f"{route.method}: half-open probe after a {words(route.breaker.last_kind)}"
     others = "; ".join(resting_reason(other, now) for other in resting)
     return f"{route.method}: {others}" if others else f"{route.method}: {why}"
 

@@ -50,10 +50,10 @@ class Rules:
     queue_patience: float = 30  # a caller's own time-out is rarely shorter
 
     # Learning the method that works
-    good_to_return: int = 5  # good results in a row before the preferred method comes back
-    hold_down: float = 600  # between two switches; doubles with each flap
-    longest_hold_down: float = 6 * 3600
-    flap_within: float = 3600  # a return that fails again within it is a flap
+    good_to_return: int = 2  # as many good results in a row as close its breaker
+    hold_down: float = 30  # from leaving the preferred method to its return; doubles with each flap
+    longest_hold_down: float = 600
+    flap_within: float = 600  # seconds of a return; left again within them, it flaps
 
     # Health
     degraded_share: float = 0.05  # of failed results

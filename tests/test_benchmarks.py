@@ -16,12 +16,14 @@ LITTLE = {
     "streams": "--requests 32 --rounds 1 --streams 5 --chunks 5 --apart 5",
     "plan": "--providers 20 --calls 10 --rounds 1",
     "models": "--models 200 --providers 3 --rounds 1",
+    "failover": "--requests 40 --scale 80 --start 1",
 }
 ROWS = {
     "completions": ("upstream", "bare proxy", "/v1"),
     "streams": ("upstream", "bare proxy", "/v1"),
     "plan": ("routing.plan", "board.candidate"),
     "models": ("everything", "one word", "no match"),
+    "failover": ("failed requests", "upstream calls a request", "p99, s", "outage", "4 s flaps"),
 }
 
 

@@ -256,6 +256,26 @@ def test_health_follows_from_the_routes(direct: Breaker, gateway: Breaker, expec
     assert condition.health(Policy(), routes, NOW, DAY).word == expected
 
 
+def test_the_preferred_routes_probe_goes_before_the_learned_one() -> None:
+    """So that its return is seen; whoever does not get the probe goes where it was learned."""
+    learned = replace(GATEWAY, learned_at=NOW - timedelta(minutes=2))
+    due = replace(DIRECT, breaker=DUE)
+    plan = routing.plan(Policy(), (due, learned), NOW, DAY)
+    assert [(step.route.method, step.trial) for step in plan.routes] == [
+        (Method.DIRECT, True),
+        (Method.GATEWAY, False),
+    ]
+    assert plan.routes[0].reason == "direct: half-open probe after a network error"
+    assert plan.routes[1].reason.startswith("gateway: worked 2 min ago")
+
+
+def test_where_nothing_falls_back_no_request_is_risked_for_a_probe() -> None:
+    """Checks alone show there that the preferred route is back."""
+    learned = replace(GATEWAY, learned_at=NOW)
+    policy = Policy(fallback_enabled=False)
+    assert methods(policy, replace(DIRECT, breaker=DUE), learned) == ["gateway"]
+
+
 def test_a_learned_detour_is_degraded() -> None:
     """Answers come, but the road the operator wanted is closed."""
     learned = replace(GATEWAY, learned_at=NOW)
