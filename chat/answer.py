@@ -20,6 +20,7 @@ from providers.types import (
     RouteTaken,
     StreamEvent,
     TextDelta,
+    TextWasReasoning,
 )
 
 SURROGATES = re.compile("[\ud800-\udfff]")
@@ -40,6 +41,7 @@ class Answer:
         self._route: RouteTaken | None = None
         self._route_html = ""
         self._new_route = False
+        self._anew = False  # readers need the answer from its beginning
         self._completed: Completed | None = None
         self._failure: dict[str, Any] | None = None
         self.saved_at = 0.0  # when the columns were last stored; the runner keeps it
@@ -60,12 +62,20 @@ class Answer:
                 self._new_text.append(text)
             case ReasoningDelta(text=text):
                 self._new_reasoning.append(text)
+            case TextWasReasoning():
+                self._retract_text()
             case RouteTaken():
                 self._route, self._new_route = event, True
                 self._route_html = self._route_parts(event)
                 self._grown = True
             case Completed():
                 self._completed = event
+
+    def _retract_text(self) -> None:
+        """All text so far was reasoning: what readers have of the answer is begun anew."""
+        self._new_reasoning = [*self._text, *self._new_text, *self._new_reasoning]
+        self._text, self._new_text, self._blocks = [], [], []
+        self._splitter, self._code, self._anew = Splitter(), False, True
 
     def recover(self, text: str, reasoning: str) -> None:
         """What an earlier runner had got."""
@@ -79,6 +89,7 @@ class Answer:
     def events(self, *, whole: bool) -> list[Event]:
         """What is to be added to the log; with `whole`, the one event that begins it anew."""
         events = self._drain()
+        whole, self._anew = whole or self._anew, False
         return [self._reset()] if whole else events
 
     def _drain(self, *, last: bool = False) -> list[Event]:

@@ -40,7 +40,8 @@ def stream(target: Target, request: ChatRequest) -> AsyncGenerator[list[ClientEv
         body = anthropic_wire.body(request, target.model)
         return exchange(target, f"{base}/messages", body, anthropic_wire.Reader().events)
     body = wire.body(request, target.model)
-    return exchange(target, f"{base}/chat/completions", body, wire.Reader().events)
+    reader = wire.Reader(splits=target.splits_reasoning)
+    return exchange(target, f"{base}/chat/completions", body, reader.events)
 
 
 async def list_models(target: Target) -> listing.ModelList:

@@ -60,7 +60,8 @@ def stream(target: Target, request: ChatRequest) -> AsyncGenerator[list[ClientEv
     url = f"{base_url(target)}/chat/completions"
 
     def call() -> AsyncGenerator[list[ClientEvent]]:
-        reader = wire.Reader().events if target.upstream is None else _reader()
+        openai = wire.Reader(splits=target.splits_reasoning)
+        reader = openai.events if target.upstream is None else _reader(openai)
         return direct.exchange(target, url, body, reader, sorted_errors(target))
 
     waits = target.upstream is not None and target.timeouts.start > 0
@@ -150,9 +151,9 @@ def restored(fields: Json) -> CallError:
     return errors.restored(fields, _Told)
 
 
-def _reader() -> Reader:
+def _reader(openai: wire.Reader) -> Reader:
     """Reads what our gateway process passes on as it received it, and the failures it reports."""
-    openai, anthropic = wire.Reader(), anthropic_wire.Reader()
+    anthropic = anthropic_wire.Reader()
 
     def events(chunk: Json, line: str = "") -> Iterable[ClientEvent]:
         error = chunk.get("error")

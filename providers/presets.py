@@ -34,7 +34,9 @@ class Preset:
     `catalogue` is the vendor's id in the offline catalogue, empty where it has none;
     `key_env` is the environment variable in which people keep its key;
     `codes` says what its own error codes mean, by kind (errors.py reads them too); `headers` go
-    with every call; `probe_chat_allowed` is false where the vendor's terms forbid synthetic chats.
+    with every call; `splits_reasoning`: its models may write reasoning into the text of an answer,
+    and programs get it apart; `probe_chat_allowed` is false where the vendor's terms forbid
+    synthetic chats.
     """
 
     slug: str
@@ -56,6 +58,7 @@ class Preset:
     first_token: float | None = None
     silence: float | None = None
     concurrency: int | None = None
+    splits_reasoning: bool = True
     health_check_interval: int = 60
     probe_chat_allowed: bool = True
     codes: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -108,6 +111,7 @@ def _from_catalogue(vendor: catalogue.Vendor) -> Iterator[Preset]:
         docs_url=vendor.docs_url,
         litellm_prefix=kind.value,
         catalogue=vendor.vendor_id,
+        splits_reasoning=vendor.vendor_id not in rows.KEEPS_REASONING,
     )
 
 

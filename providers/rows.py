@@ -8,4 +8,5 @@ from typing import Any
 _DATA = tomllib.loads(resources.files("providers").joinpath("presets.toml").read_text("utf-8"))
 
 PRESETS: tuple[Mapping[str, Any], ...] = tuple(_DATA["preset"])
+KEEPS_REASONING: frozenset[str] = frozenset(_DATA["keeps_reasoning"])
 LEFT_OUT: frozenset[str] = frozenset(_DATA["left_out"])

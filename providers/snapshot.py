@@ -46,6 +46,7 @@ class Candidate:
     policy: routing.Policy
     check_interval: timedelta
     concurrency: int | None = None
+    splits_reasoning: bool = False
     alternatives: tuple[int, ...] = ()
     routes: tuple[RouteState, ...] = ()
     model_id: str = ""
@@ -73,6 +74,7 @@ class Candidate:
         if found := self._targets.get((route.route_id, last)):
             return found
         made = targets.target(self.connection, route.method, self.model_id, route.endpoint)
+        made = replace(made, splits_reasoning=self.splits_reasoning)
         made = targets.patient(made) if last else made
         self._targets[route.route_id, last] = made
         return made
@@ -195,6 +197,7 @@ def candidate(provider: Provider, spares: Mapping[str, str]) -> Candidate:
         policy=policy(provider),
         check_interval=timedelta(seconds=provider.health_check_interval),
         concurrency=provider.concurrency,
+        splits_reasoning=provider.splits_reasoning,
         alternatives=tuple(other.pk for other in provider.alternatives.all()),
     )
 

@@ -27,6 +27,7 @@ from providers.types import (
     StreamEvent,
     Target,
     TextDelta,
+    TextWasReasoning,
     ToolCallDelta,
     Usage,
     UsageReport,
@@ -124,6 +125,8 @@ class Tally:
         elif isinstance(event, ToolCallDelta):
             self.calls_tools = True
             self.characters += estimates.characters_of_call(event.call)
+        elif isinstance(event, TextWasReasoning):
+            self.text.clear()
         elif isinstance(event, LateError):
             self.late = event
 

@@ -86,7 +86,8 @@ class Upstream:
 class Target:
     """One attempt's destination: where, how, with which key, for which model, how patiently.
 
-    `upstream` is set only where the destination is our own gateway process. `account_secrets` are
+    `splits_reasoning`: reasoning within the text of an answer is separated from it. `upstream` is
+    set only where the destination is our own gateway process. `account_secrets` are
     the provider's other keys: they are not sent, but a gateway may hold and repeat them.
     """
 
@@ -98,6 +99,7 @@ class Target:
     timeouts: Timeouts
     headers: Json = field(default_factory=dict, repr=False)
     upstream: Upstream | None = None
+    splits_reasoning: bool = False
     account_secrets: tuple[str, ...] = field(default=(), repr=False)
 
     @property
@@ -148,6 +150,11 @@ class ReasoningDelta(_Event):
 
 
 @value
+class TextWasReasoning(_Event):
+    """All text so far was reasoning: its closing tag came, and there never was an opening one."""
+
+
+@value
 class ToolCallDelta(_Event):
     call: Json
 
@@ -190,11 +197,18 @@ class Passed(_Event):
 
 
 type ClientEvent = (
-    TextDelta | ReasoningDelta | ToolCallDelta | UsageReport | Finish | LateError | Passed
+    TextDelta
+    | ReasoningDelta
+    | TextWasReasoning
+    | ToolCallDelta
+    | UsageReport
+    | Finish
+    | LateError
+    | Passed
 )
 
 
-_NO_CONTENT = (Finish, UsageReport, LateError)
+_NO_CONTENT = (Finish, UsageReport, LateError, TextWasReasoning)
 
 
 def is_content(event: ClientEvent) -> bool:

@@ -365,6 +365,8 @@ class Walk:
         """Where this attempt goes, and how patiently; the first one has all the time there is."""
         last = not self.left or self._tried + 1 >= self.rules.max_attempts
         target = candidate.target(route, last=last)
+        if self.call.purpose == Purpose.CHAT:  # a page shows reasoning apart, whoever sent it
+            target = replace(target, splits_reasoning=True)
         return targets.within(target, max(1.0, self._remaining())) if self.attempts else target
 
     def _completed(self, tally: Tally) -> Completed:

@@ -14,8 +14,8 @@ from typing import Any
 import orjson
 
 from providers.errors import CallError, ErrorKind, classify
-from providers.protocols import finish
-from providers.protocols.error_body import is_error, read_error
+from providers.protocols import finish, reasoning
+from providers.protocols.error_body import read_error
 from providers.protocols.retry_after import stated_wait
 from providers.protocols.tool_calls import Numbering, full_calls
 from providers.protocols.usage import find_usage, read_usage
@@ -28,6 +28,7 @@ from providers.types import (
     Passed,
     ReasoningDelta,
     TextDelta,
+    TextWasReasoning,
     ToolCallDelta,
     UsageReport,
 )
@@ -56,42 +57,106 @@ class Reader:
     """Reads one answer's chunks, or the one JSON that it is, and brings them into standard form.
 
     What is in it already is passed on as it came: the events carry the chunk and its text.
+    `splits`: reasoning within the text of an answer is separated from it.
     """
 
-    def __init__(self) -> None:
-        self._calls: dict[object, Numbering] = {}
+    def __init__(self, *, splits: bool = False) -> None:
+        self._choices: dict[object, _Choice] = {}
+        self._splits = splits
 
     def events(self, chunk: Json, line: str = "") -> list[ClientEvent]:
         """The events of one chunk; `line` is its text. Never none at all.
 
         Raises CallError for an error inside a good envelope.
         """
-        received = choices = chunk.get("choices")
-        if chunk.get("error") or (choices is None and is_error(chunk)):
+        if chunk.get("error"):
             raise in_band_error(chunk)
+        received = choices = chunk.get("choices")
         if type(received) is list:
             choices = [self._standard(c) if type(c) is dict else c for c in received]
             if any(map(is_not, choices, received)):
                 chunk, line = {**chunk, "choices": choices}, ""
-        return _events(chunk, choices, received, line)
+        found = _events(chunk, choices, received, line)
+        if self._splits and (first := self._choices.get(0)) and first.retracts:
+            first.retracts = False
+            return [TextWasReasoning(raw=chunk), *found]
+        return found
 
     def _standard(self, choice: dict[str, Any]) -> dict[str, Any]:
-        """The choice with its tool calls numbered and its finish reason by the standard name."""
-        name = "delta" if choice.get("delta") else "message"
-        said = choice.get(name)
-        if type(said) is dict and (calls := dicts(said.get("tool_calls"))):
-            made = full_calls(calls) if name == "message" else self._numbered(choice, calls)
-            if made != said["tool_calls"]:
-                choice = {**choice, name: {**said, "tool_calls": made}}
+        """The choice with its tool calls numbered, its reasoning apart, its finish reason by the
+        standard name."""
         reason = choice.get("finish_reason")
+        if choice.get("delta") or type(choice.get("message")) is not dict:
+            choice = self._standard_delta(choice, ends=reason is not None)
+        else:
+            choice = _changed(choice, "message", full_message(choice["message"], self._splits))
         if reason is None or (type(reason) is str and reason in finish.STANDARD):
             return choice
         return _renamed(choice, str(reason))
 
-    def _numbered(self, choice: Json, calls: list[Json]) -> list[Json]:
+    def _standard_delta(self, choice: dict[str, Any], *, ends: bool) -> dict[str, Any]:
+        delta = choice.get("delta")
+        if type(delta) is not dict:
+            return choice
+        calls = dicts(delta.get("tool_calls"))
+        if not calls and not self._splits:
+            return choice
         index = choice.get("index")
-        numbering = self._calls.setdefault(index if type(index) is int else 0, Numbering())
-        return numbering.number(calls)
+        state = self._choices.setdefault(index if type(index) is int else 0, _Choice())
+        made = delta
+        if calls:
+            made = _changed(made, "tool_calls", state.calls.number(calls))
+        if self._splits and (type(delta.get("content")) is list or not state.splitter.is_over):
+            made = state.split(made, ends=ends)
+        return _changed(choice, "delta", made)
+
+
+class _Choice:
+    """What is remembered of one choice from chunk to chunk."""
+
+    def __init__(self) -> None:
+        self.calls = Numbering()
+        self.splitter = reasoning.Splitter()
+        self.retracts = False
+
+    def split(self, delta: dict[str, Any], *, ends: bool) -> dict[str, Any]:
+        """The delta with its reasoning apart; `ends`: nothing follows it."""
+        content = delta.get("content")
+        found = reasoning.Split()
+        if type(content) is list:
+            found = reasoning.content_parts(content)
+            content = found.text
+        if type(content) is str and content:
+            text = self.splitter.feed(content)
+            self.retracts |= text.retracts
+            found = reasoning.Split(reasoning=found.reasoning + text.reasoning, text=text.text)
+        if ends:
+            found = reasoning.joined(found, self.splitter.end())
+        return with_split(delta, found)
+
+
+def full_message(message: dict[str, Any], splits: bool) -> dict[str, Any]:
+    """The message of a full answer in standard form."""
+    if calls := dicts(message.get("tool_calls")):
+        message = _changed(message, "tool_calls", full_calls(calls))
+    return with_split(message, reasoning.split(message.get("content"))) if splits else message
+
+
+def with_split(said: dict[str, Any], found: "reasoning.Split") -> dict[str, Any]:
+    """A delta or message with its reasoning in the field for it, and the rest as a text."""
+    content = said.get("content")
+    if found.text == (content or "") and not found.reasoning:
+        return said
+    made = {**said, "content": found.text}
+    if found.reasoning:
+        made["reasoning_content"] = (said.get("reasoning_content") or "") + found.reasoning
+    return made
+
+
+def _changed(fields: dict[str, Any], name: str, value: Any) -> dict[str, Any]:
+    """The fields with another value in one of them; themselves where it is the same."""
+    known = fields[name]
+    return fields if value is known or value == known else {**fields, name: value}
 
 
 def _renamed(choice: dict[str, Any], reason: str) -> dict[str, Any]:
@@ -186,9 +251,9 @@ def fields(value: object) -> Json:
 def _add_delta(found: list[ClientEvent], choice: Json, chunk: Json, line: str) -> None:
     delta = choice.get("delta") or choice.get("message")
     if type(delta) is dict:
-        reasoning = delta.get("reasoning_content") or delta.get("reasoning")
-        if reasoning and isinstance(reasoning, str):
-            found.append(ReasoningDelta(text=reasoning, raw=chunk, line=line))
+        thought = delta.get("reasoning_content") or delta.get("reasoning")
+        if thought and isinstance(thought, str):
+            found.append(ReasoningDelta(text=thought, raw=chunk, line=line))
         # A refusal stands where the answer would.
         if text := _text(delta.get("content") or delta.get("refusal")):
             found.append(TextDelta(text=text, raw=chunk, line=line))

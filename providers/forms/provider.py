@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from providers import changes, flags, presets, roster, snapshot
 from providers.forms.connection import ConnectionForm
-from providers.models import Provider, ProviderType, read_flags
+from providers.models import Provider, ProviderType, ReasoningTags, read_flags
 from providers.models.provider import NO_OBJECT
 from providers.targets import Connection
 
@@ -43,6 +43,7 @@ class ProviderForm(ConnectionForm):
             "health_check_interval",
             "concurrency",
             "parameters",
+            "reasoning_tags",
             "chat_probe",
             "chat_probe_cap",
             "enabled",
@@ -56,6 +57,7 @@ class ProviderForm(ConnectionForm):
             "health_check_interval": "Seconds between checks",
             "concurrency": "Calls at once",
             "parameters": "Parameters of its chats",
+            "reasoning_tags": "Reasoning in the answer text",
             "chat_probe": "Check with a short chat",
             "chat_probe_cap": "Dollars a day for such checks",
             "enabled": "In use",
@@ -74,6 +76,8 @@ class ProviderForm(ConnectionForm):
             " out while real requests tell enough.",
             "parameters": "Sent with every chat here, such as temperature; a model's own win."
             " Programs that come through /v1 send theirs.",
+            "reasoning_tags": "For models that write &lt;think&gt;...&lt;/think&gt; before their"
+            " answer. Applies to programs; the chat always shows reasoning apart.",
             "concurrency": "Further calls wait; empty takes what is known of the vendor.",
             "chat_probe": "One token, which the provider charges for.",
             "chat_probe_cap": "Beyond it no more are sent until tomorrow.",
@@ -101,6 +105,13 @@ class ProviderForm(ConnectionForm):
         if not self.preset.probe_chat_allowed:
             self.fields["chat_probe"].disabled = True
             self.fields["chat_probe"].help_text = "Its terms forbid chats that nobody asked for."
+        default = "move it" if self.preset.splits_reasoning else "leave it"
+        tags = cast(forms.ChoiceField, self.fields["reasoning_tags"])
+        tags.required = False
+        tags.choices = [
+            (value, f"{label} ({default})" if value == ReasoningTags.DEFAULT else label)
+            for value, label in ReasoningTags.choices
+        ]
         if known := self.preset.concurrency:
             self.fields["concurrency"].widget.attrs["placeholder"] = str(known)
 
@@ -145,6 +156,9 @@ class ProviderForm(ConnectionForm):
         if typed == 0:
             raise forms.ValidationError("At least one, or no call would ever go out.")
         return typed
+
+    def clean_reasoning_tags(self) -> str:
+        return self.cleaned_data["reasoning_tags"] or self.instance.reasoning_tags
 
     def clean_chat_probe_cap(self) -> Decimal:
         typed: Decimal | None = self.cleaned_data["chat_probe_cap"]

@@ -42,6 +42,7 @@ _ABOUT = b"opencode-web export 1"
 CHOICES: Mapping[str, frozenset[str]] = {
     "provider_type": frozenset({"direct-api", "gateway-required", "hybrid", "legacy"}),
     "routing_method": frozenset({"auto", "direct", "gateway"}),
+    "reasoning_tags": frozenset({"default", "split", "keep"}),
 }
 SWITCHES = ("prefer_direct", "fallback_enabled", "enabled", "chat_probe")
 _NUMBERS = {"health_check_interval": (5, 86_400), "concurrency": (1, 1000)}

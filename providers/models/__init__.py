@@ -11,7 +11,13 @@ from providers.models.preferences import (
     Favourite,
     ParameterPreset,
 )
-from providers.models.provider import HealthStatus, Provider, ProviderType, RoutingMethod
+from providers.models.provider import (
+    HealthStatus,
+    Provider,
+    ProviderType,
+    ReasoningTags,
+    RoutingMethod,
+)
 from providers.models.route import FORGOTTEN, Route, breaker_columns, route_columns
 
 __all__ = [
@@ -32,6 +38,7 @@ __all__ = [
     "Provider",
     "ProviderType",
     "Purpose",
+    "ReasoningTags",
     "Route",
     "RoutingMethod",
     "breaker_columns",

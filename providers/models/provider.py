@@ -12,7 +12,7 @@ from django.core.validators import MinValueValidator
 from django.db import connection, models
 from django.utils import timezone
 
-from providers import changes, flags
+from providers import changes, flags, presets
 from providers.fields import EncryptedJSONField, EncryptedTextField, mask
 from providers.models.announced import Announced
 from providers.models.gateway import Gateway
@@ -43,6 +43,14 @@ class HealthStatus(models.TextChoices):
     DEGRADED = "degraded", "Degraded"
     FAILING = "failing", "Failing"
     UNKNOWN = "unknown", "Unknown"
+
+
+class ReasoningTags(models.TextChoices):
+    """What /v1 does with reasoning that a model writes into the text of its answer."""
+
+    DEFAULT = "default", "The vendor's default"
+    SPLIT = "split", "Move it to reasoning_content"
+    KEEP = "keep", "Leave it in the text"
 
 
 class ProviderQuerySet(models.QuerySet["Provider"]):
@@ -140,6 +148,9 @@ class Provider(Announced):
     concurrency = models.PositiveSmallIntegerField(
         null=True, blank=True, help_text="Most calls at once with this key; the preset's if empty."
     )
+    reasoning_tags = models.CharField(
+        max_length=10, choices=ReasoningTags, default=ReasoningTags.DEFAULT
+    )
     chat_probe = models.BooleanField(
         default=False, help_text="Checks also send one short chat, which the provider charges for."
     )
@@ -186,6 +197,13 @@ class Provider(Announced):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def splits_reasoning(self) -> bool:
+        """Whether /v1 moves reasoning out of the text of this provider's answers."""
+        if self.reasoning_tags == ReasoningTags.DEFAULT:
+            return presets.get(self.preset).splits_reasoning
+        return self.reasoning_tags == ReasoningTags.SPLIT
 
     @property
     def masked_key(self) -> str:

@@ -12,6 +12,7 @@ from providers.types import (
     Json,
     ReasoningDelta,
     TextDelta,
+    TextWasReasoning,
     ToolCallDelta,
 )
 
@@ -32,6 +33,8 @@ class Gatherer:
 
     def take(self, event: ClientEvent) -> None:
         """Adds one event; the events of one chunk share it, and it is added once."""
+        if isinstance(event, TextWasReasoning):
+            _retract(self._choice(0)["message"])
         if event.raw is None:
             self._add_event(event)
         elif event.raw is not self._last:
@@ -81,6 +84,12 @@ class Gatherer:
     def _choice(self, index: int) -> dict[str, Any]:
         made = {"index": index, "message": {"role": "assistant"}, "finish_reason": None}
         return self._choices.setdefault(index, made)
+
+
+def _retract(message: dict[str, Any]) -> None:
+    """All text so far was reasoning."""
+    if text := message.pop("content", None):
+        _join(message, "reasoning_content", "".join(text))
 
 
 def _merge(message: dict[str, Any], delta: Json) -> None:

@@ -111,6 +111,34 @@ def test_reasoning(door: Door, fake: fakes.Upstream) -> None:
     assert "".join(delta.get("reasoning_content", "") for delta in deltas) == REASONING
 
 
+@pytest.mark.parametrize(
+    ("preset", "setting", "moves"),
+    [
+        ("custom", "default", True),
+        ("custom", "keep", False),
+        ("openai", "default", False),
+        ("openai", "split", True),
+        ("mistral", "default", True),
+    ],
+)
+def test_reasoning_in_the_text_is_moved_as_the_provider_says(
+    door: Door, fake: fakes.Upstream, preset: str, setting: str, moves: bool
+) -> None:
+    """By the vendor's default, or against it; streamed or not."""
+    fields = {"preset": preset, "reasoning_tags": setting, "base_url": fake.url}
+    door.serve("think-tags-cut", **fields)
+    create = door.client().chat.completions.create
+    message = create(model="acme/think-tags-cut", messages=HELLO).choices[0].message
+    with create(model="acme/think-tags-cut", messages=HELLO, stream=True) as stream:
+        deltas = [chunk.choices[0].delta for chunk in stream]
+    told = [message.model_dump(), *(delta.model_dump() for delta in deltas)]
+    for said in (told[:1], told[1:]):
+        text = "".join(each.get("content") or "" for each in said)
+        reasoning = "".join(each.get("reasoning_content") or "" for each in said)
+        assert text == ("Hello" if moves else "<think>I muse.</think>\n\nHello")
+        assert reasoning == ("I muse." if moves else "")
+
+
 def test_what_we_do_not_know_passes_through(
     door: Door, acme: Provider, fake: fakes.Upstream
 ) -> None:

@@ -4,7 +4,14 @@ from chat.answer import Answer
 from chat.events import Event, Kind, answer
 from chat.models import Status
 from providers.errors import CallError, ErrorKind
-from providers.types import AttemptRecord, Completed, ReasoningDelta, TextDelta, Usage
+from providers.types import (
+    AttemptRecord,
+    Completed,
+    ReasoningDelta,
+    TextDelta,
+    TextWasReasoning,
+    Usage,
+)
 from tests.chat.conftest import DONE, ROUTE
 
 
@@ -48,6 +55,20 @@ def test_a_log_that_begins_anew_begins_with_everything() -> None:
     [reset] = taken.events(whole=True)
     assert (reset.html, reset.tail, reset.code) == ("<p>One.</p>\n", "```py\nx", True)
     assert answer([reset]) == ("One.\n\n```py\nx", "")
+
+
+def test_text_that_was_reasoning_is_taken_back() -> None:
+    """Readers get the answer from its beginning: their text becomes reasoning."""
+    taken, _ = growing("I muse.\n\n", "Still.")
+    taken.take(TextWasReasoning())
+    taken.take(ReasoningDelta(text=" Done."))
+    taken.take(TextDelta(text="Hello"))
+    [reset] = taken.events(whole=False)
+    assert answer([reset]) == ("Hello", "I muse.\n\nStill. Done.")
+    assert (reset.html, reset.tail) == ("", "Hello")
+    taken.take(TextDelta(text="!"))
+    assert taken.events(whole=False) == [Event(kind=Kind.TAIL, text="!")]
+    assert taken.last_columns(stopped=False)["text"] == "Hello!"
 
 
 def test_a_good_end() -> None:

@@ -35,6 +35,7 @@ def target(fake: fakes.Upstream, model: str) -> Target:
         base_url=fake.url,
         api_key=fakes.KEY,
         model=model,
+        splits_reasoning=True,
         timeouts=Timeouts(connect=5, first_token=20, silence=20, total=60),
     )
 

@@ -24,6 +24,7 @@ EDITED = {
     "routing_method": "auto",
     "health_check_interval": "60",
     "chat_probe_cap": "0.05",
+    "reasoning_tags": "default",
     "prefer_direct": "on",
     "fallback_enabled": "on",
     "enabled": "on",

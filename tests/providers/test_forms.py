@@ -294,6 +294,7 @@ def test_what_limits_calls_and_who_stands_in_is_stored(
         concurrency="3",
         chat_probe="on",
         chat_probe_cap="0.20",
+        reasoning_tags="keep",
     )
     form = ProviderForm(typed, instance=provider)
     assert form.is_valid(), form.errors
@@ -301,6 +302,7 @@ def test_what_limits_calls_and_who_stands_in_is_stored(
     stored = Provider.objects.get(pk=provider.pk)
     assert list(stored.alternatives.all()) == [spare]
     assert (stored.concurrency, stored.chat_probe) == (3, True)
+    assert (stored.reasoning_tags, stored.splits_reasoning) == ("keep", False)
     assert stored.chat_probe_cap == Decimal("0.20")
     assert not form.is_new_road
     own = ProviderForm(values(alternatives=[provider.pk]), instance=provider)

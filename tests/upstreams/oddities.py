@@ -66,6 +66,9 @@ _CITED = [{"type": "url_citation", "url_citation": {"url": "https://example.org"
 _PICTURE = [{"type": "image_url", "image_url": {"url": "data:image/png;base64,QUJD"}}]
 _AUDIO = {"id": "audio_1", "data": "QUJD", "transcript": "", "expires_at": 9}
 
+_MUSING = {"type": "text", "text": "I muse."}
+_FENCED = "Write:\n\n```\n<think>x</think>\n```\n"
+
 
 def _calling(*payloads: str) -> Oddity:
     return Oddity(raw=_stream(*payloads, _CALLED), calls=_BOTH, finish="tool_calls")
@@ -172,5 +175,37 @@ ODDITIES = {
     ),
     "error-with-a-status": Oddity(
         raw=_stream('{"error": {"message": "No.", "code": 401}}'), kind=ErrorKind.AUTH, code="401"
+    ),
+    # Reasoning within the text.
+    "think-tags": Oddity(
+        raw=_stream(_chunk({"content": "<think>I muse.</think>\n\nHello"}), _STOP),
+        text="Hello",
+        reasoning="I muse.",
+    ),
+    "think-tags-cut": Oddity(
+        raw=_stream(*(_chunk({"content": c}) for c in "<think>I muse.</think>\n\nHello"), _STOP),
+        text="Hello",
+        reasoning="I muse.",
+    ),
+    "thinking-never-closed": Oddity(
+        raw=_stream(_chunk({"content": "<thinking>I muse."}), _STOP), reasoning="I muse."
+    ),
+    "think-closed-alone": Oddity(
+        raw=_answer({"content": "I muse.\n</think>\n\nHello"}),
+        content_type=JSON,
+        text="Hello",
+        reasoning="I muse.",
+    ),
+    "content-list": Oddity(
+        raw=_stream(
+            _chunk({"content": [{"type": "thinking", "thinking": [_MUSING]}]}),
+            _chunk({"content": [{"type": "text", "text": "Hello"}]}, "stop"),
+        ),
+        text="Hello",
+        reasoning="I muse.",
+    ),
+    "tags-in-code": Oddity(
+        raw=_stream(_chunk({"content": _FENCED}), _STOP),
+        text=_FENCED,
     ),
 }
