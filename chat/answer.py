@@ -10,6 +10,7 @@ from typing import Any
 
 from chat import failure
 from chat.events import Event, Kind
+from chat.markdown import document, has_footnotes
 from chat.models import Status
 from chat.render import Splitter
 from providers.errors import CallError
@@ -29,8 +30,10 @@ SURROGATES = re.compile("[\ud800-\udfff]")
 class Answer:
     """Text and reasoning so far, the road they came over, and how it ended."""
 
-    def __init__(self, route_parts: Callable[[RouteTaken], str]) -> None:
+    def __init__(self, route_parts: Callable[[RouteTaken], str], name: str = "") -> None:
+        """`name` is unique among the answers of a page."""
         self._route_parts = route_parts
+        self._name = name
         self._text: list[str] = []
         self._reasoning: list[str] = []
         self._blocks: list[str] = []
@@ -139,7 +142,7 @@ class Answer:
         """What is saved at the end, whatever the end was."""
         self._drain(last=True)
         columns = self.columns()
-        columns["html"] = "".join(self._blocks) + self._splitter.close().html
+        columns["html"] = self._html(columns["text"])
         if self._completed:
             columns |= completed_columns(self._completed)
         columns["error"] = self._failure or columns.get("error")
@@ -147,6 +150,12 @@ class Answer:
             columns["error"] = failure.lost()
         columns["status"] = self._status(columns["error"] is not None, stopped)
         return columns
+
+    def _html(self, text: str) -> str:
+        """The blocks, each rendered once; only an answer with footnotes is rendered anew."""
+        if has_footnotes(text):
+            return document(text, self._name)
+        return "".join(self._blocks) + self._splitter.close().html
 
     def _status(self, broken: bool, stopped: bool) -> Status:
         if stopped:

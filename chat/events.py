@@ -135,7 +135,7 @@ def _parts(turn_id: int, change: Change) -> list[str]:
 
 def open_block(turn_id: int, escaped: str, code: bool) -> str:
     shape = ' data-kind="code"' if code else ""
-    return f'<div class="tail" id="tail-{turn_id}"{shape}>{escaped}</div>'
+    return f'<div class="tail" dir="auto" id="tail-{turn_id}"{shape}>{escaped}</div>'
 
 
 def _part(target: str, replace: bool, html: str) -> str:

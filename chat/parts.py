@@ -6,8 +6,8 @@ from django.template.loader import render_to_string
 from django.utils.safestring import mark_safe
 
 from chat.answer import route_columns
+from chat.markdown import document
 from chat.models import Message, Role
-from chat.render import document
 from chat.stream import Stored
 from providers.models import Attempt
 from providers.types import RouteTaken
@@ -31,7 +31,7 @@ def html_of(message: Message) -> str:
     """The runner's rendering; of what is under way, the part that is saved."""
     if message.role == Role.USER:
         return ""
-    return message.html if not message.is_active else document(message.text)
+    return message.html if not message.is_active else document(message.text, str(message.pk))
 
 
 def finished(message: Message) -> str:
@@ -55,5 +55,5 @@ def stored(turn_id: int) -> Stored:
             end=f'<hx-partial hx-target="#message-{turn_id}" hx-swap="delete"></hx-partial>'
         )
     if turn.is_active:
-        return Stored(html=document(turn.text), reasoning=turn.reasoning)
+        return Stored(html=document(turn.text, str(turn_id)), reasoning=turn.reasoning)
     return Stored(end=finished(turn))

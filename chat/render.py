@@ -5,48 +5,17 @@ it; what is left is the open tail. How the text was cut into pieces makes no dif
 """
 
 import re
-from html import escape
 from typing import Any
 
-import nh3
-from markdown_it import MarkdownIt
-from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
-from pygments import highlight
-from pygments.formatters import HtmlFormatter
-from pygments.lexers import get_lexer_by_name
-from pygments.util import ClassNotFound
 
+from chat.markdown import BLOCKS, document, to_html
 from providers.values import value
 
-HIGHLIGHT_UP_TO = 50_000  # characters; beyond it colours cost more than they help
+__all__ = ["Fed", "Splitter", "document"]
+
 GROWTH = 1.25  # an open block is looked at again when it has grown by a quarter: linear in all
 
-_TAGS = {
-    *("a", "blockquote", "br", "button", "code", "del", "div", "em", "figcaption", "figure"),
-    *("h3", "h4", "h5", "h6", "hr", "li", "ol", "p", "pre", "s", "span", "strong"),
-    *("table", "tbody", "td", "th", "thead", "tr", "ul"),
-}
-_ATTRIBUTES = {
-    "a": {"href", "title", "target"},
-    "button": {"class", "type", "data-copy"},
-    "code": {"class"},
-    "div": {"class", "tabindex"},
-    "figure": {"class"},
-    "ol": {"start"},
-    "pre": {"tabindex"},
-    "span": {"class"},
-    "td": {"class"},
-    "th": {"class"},
-}
-_CLEANER = nh3.Cleaner(
-    tags=_TAGS,
-    attributes=_ATTRIBUTES,
-    url_schemes={"http", "https", "mailto"},
-    link_rel="noopener noreferrer nofollow",
-    set_tag_attribute_values={"a": {"target": "_blank"}},
-)
-_FORMATTER: HtmlFormatter[str] = HtmlFormatter(nowrap=True)
 _MARKER = re.compile(r"^ {0,3}(?:[-+*]|\d{1,9}[.)])(?:\s|$)")
 _FENCE_END = re.compile(r"^ {0,3}(`{3,}|~{3,})[ \t]*$")
 
@@ -92,7 +61,7 @@ class Splitter:
         """The answer is over: what is open is rendered as it stands."""
         rest = self.tail
         self._lines, self._partial, self._size, self._seen, self._fence = [], "", 0, 0, ""
-        return Fed(html=_html(rest, self._env), tail="", code=False)
+        return Fed(html=to_html(rest, self._env), tail="", code=False)
 
     def _end_line(self, line: str) -> str:
         self._lines.append(line)
@@ -106,7 +75,7 @@ class Splitter:
         self._cuts += 1
         done, self._lines = "".join(self._lines[:finished]), self._lines[finished:]
         self._seen = self._size = self._size - len(done)
-        return _html(done, self._env)
+        return to_html(done, self._env)
 
     def _may_end(self, line: str) -> bool:
         """Whether parsing is worth its cost now; only when, never what, is decided here."""
@@ -120,18 +89,13 @@ class Splitter:
         return after_blank and not line[0].isspace() and not _MARKER.match(line)
 
 
-def document(text: str) -> str:
-    """A whole text's HTML, as a Splitter's blocks would be when joined."""
-    return _html(text.replace("\r", ""), {})
-
-
 def _finished(lines: list[str]) -> tuple[int, str]:
     """How many lines belong to finished blocks, and the marker of a code block left open.
 
     Every block is finished once another has begun after it. The last one is, when it is of a kind
     that an end marker or a blank line closes for good (a list may go on after one).
     """
-    blocks = [t for t in _BLOCKS.parse("".join(lines)) if t.level == 0 and t.nesting >= 0 and t.map]
+    blocks = [t for t in BLOCKS.parse("".join(lines)) if t.level == 0 and t.nesting >= 0 and t.map]
     if not blocks:
         return 0, ""
     last = blocks[-1]
@@ -166,81 +130,3 @@ def _blank(line: str) -> bool:
 def _closes(line: str, fence: str) -> bool:
     match = _FENCE_END.match(line)
     return match is not None and match[1].startswith(fence)
-
-
-def _html(text: str, env: dict[str, Any]) -> str:
-    return _CLEANER.clean(_MARKDOWN.render(text, env)) if text.strip() else ""
-
-
-def _fence(
-    renderer: RendererHTML, tokens: list[Token], index: int, options: object, env: object
-) -> str:
-    """A code block with its language and a copy button; the script finds it by `data-copy`."""
-    token = tokens[index]
-    language = token.info.split(maxsplit=1)[0] if token.info.strip() else ""
-    return (
-        '<figure class="code"><figcaption>'
-        f'<span class="code-lang">{escape(language) or "text"}</span>'
-        '<button type="button" class="button quiet small" data-copy>Copy</button></figcaption>'
-        f'<pre tabindex="0"><code class="highlight">{_coloured(token.content, language)}</code>'
-        "</pre></figure>\n"
-    )
-
-
-def _coloured(code: str, language: str) -> str:
-    if not language or len(code) > HIGHLIGHT_UP_TO:
-        return escape(code)
-    try:
-        lexer = get_lexer_by_name(language, stripnl=False, ensurenl=False)
-    except ClassNotFound:
-        return escape(code)
-    return highlight(code, lexer, _FORMATTER)
-
-
-def _image(renderer: RendererHTML, tokens: list[Token], index: int, options: Any, env: Any) -> str:
-    """A link in its place: showing it would tell a stranger's server who reads, and when."""
-    token = tokens[index]
-    label = renderer.renderInlineAsText(token.children, options, env) or "image"
-    return f'<a href="{escape(str(token.attrs["src"]))}">{escape(label)}</a>'
-
-
-def _table(renderer: RendererHTML, tokens: list[Token], index: int, options: Any, env: Any) -> str:
-    """Wide tables scroll inside their frame; a keyboard can reach it."""
-    opening = tokens[index].nesting > 0
-    return '<div class="scroll-x" tabindex="0"><table>\n' if opening else "</table></div>\n"
-
-
-def _heading(
-    renderer: RendererHTML, tokens: list[Token], index: int, options: Any, env: Any
-) -> str:
-    """Two levels down: the page has its own first heading, and each message its own second."""
-    token = tokens[index]
-    tag = f"h{min(6, int(token.tag[1]) + 2)}"
-    return f"<{tag}>" if token.nesting > 0 else f"</{tag}>\n"
-
-
-def _cell(renderer: RendererHTML, tokens: list[Token], index: int, options: Any, env: Any) -> str:
-    """Alignment as a class: the page's policy allows no style attributes."""
-    token = tokens[index]
-    style = str(token.attrs.get("style", ""))
-    side = style.removeprefix("text-align:")
-    return f'<{token.tag} class="{escape(side)}">' if side else f"<{token.tag}>"
-
-
-def _markdown() -> MarkdownIt:
-    markdown = MarkdownIt("commonmark", {"html": False, "linkify": True})
-    markdown.enable(["table", "strikethrough", "linkify"])
-    if markdown.linkify is not None:
-        markdown.linkify.set({"fuzzy_link": False, "fuzzy_email": False})
-    rules = (
-        ("fence", _fence), ("code_block", _fence), ("image", _image), ("table_open", _table),
-        ("table_close", _table), ("th_open", _cell), ("td_open", _cell),
-        ("heading_open", _heading), ("heading_close", _heading),
-    )  # fmt: skip
-    for name, rule in rules:
-        markdown.add_render_rule(name, rule)
-    return markdown
-
-
-_MARKDOWN = _markdown()
-_BLOCKS = _markdown().disable(["inline", "linkify", "text_join"])  # finds blocks, renders nothing

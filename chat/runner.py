@@ -50,7 +50,7 @@ class Turn:
     def __init__(self, claimed: work.Work) -> None:
         self.id = claimed.turn_id
         self.work = claimed
-        self.answer = Answer(partial(parts.route, claimed.turn_id))
+        self.answer = Answer(partial(parts.route, self.id), name=str(self.id))
         self.task: asyncio.Task[None] | None = None
         self.answering = True  # until the end is being stored
         self.stopping = False

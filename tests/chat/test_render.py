@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chat import render
+from chat.markdown import BLOCKS
 from chat.render import Splitter, document
 
 ANSWER = """# Title
@@ -74,6 +74,7 @@ PIECES = [
         "&amp;",
     ),
     "\r\n",
+    *("\\[", "\\]", "\\(x", "\\)", "$$", "$a_1$", "\\begin{a}", "\\end{a}", "[^1]", "- [ ] do\n"),
 ]
 texts = st.lists(st.sampled_from(PIECES), max_size=40).map("".join)
 
@@ -214,7 +215,7 @@ def test_the_work_grows_with_the_text_and_not_with_its_square(
     line: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Eight times the text is about eight times as much to parse, in one open block too."""
-    parse = render._BLOCKS.parse
+    parse = BLOCKS.parse
     parsed = 0
 
     def counting(text: str, *rest: Any) -> Any:
@@ -222,7 +223,7 @@ def test_the_work_grows_with_the_text_and_not_with_its_square(
         parsed += len(text)
         return parse(text, *rest)
 
-    monkeypatch.setattr(render._BLOCKS, "parse", counting)
+    monkeypatch.setattr(BLOCKS, "parse", counting)
 
     def work(count: int) -> int:
         nonlocal parsed

@@ -14,6 +14,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from opencode_web import setup, throttle
+from providers import roster
 from providers.models import Provider
 from tests import fakes
 from tests.e2e import past
@@ -36,7 +37,11 @@ def picture(page: Page, name: str, scheme: str, width: int) -> None:
 def look(page: Page, name: str, scheme: str, width: int) -> None:
     """No sideways scrolling; no violation; a picture where one is asked for."""
     picture(page, name, scheme, width)
-    wider = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+    for _ in range(20):  # parts are swapped in one after the other
+        wider = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+        if wider <= 0:
+            break
+        page.wait_for_timeout(100)
     assert wider <= 0, f"{name} is {wider} px too wide at {width}"
     result = Axe().run(page, options=RULES)
     assert result.violations_count == 0, result.generate_report()
@@ -303,14 +308,17 @@ def test_chat(
     fake: fakes.Upstream,
     style: tuple[str, int],
 ) -> None:
-    """Idle, streaming, finished with code and a table, failed."""
-    connect(fake.url, fake.url, models=("markdown", "slow-100-50", "500"))
+    """Idle, streaming, finished with code and a table, with formulas and footnotes, failed."""
+    connect(fake.url, fake.url, models=("markdown", "rich", "slow-100-50", "500"))
     page = new_context(**options(style)).new_page()
     page.goto("/chat/new/")
     look(page, "chat-idle", *style)
     ask(page, "How do I sort in Python? Show me code and a table.", "markdown")
     wait_status(page, "done")
     look(page, "chat-finished", *style)
+    ask_again(page, "Explain the quadratic formula.", "rich")
+    wait_status(page, "done")
+    look(page, "chat-rich", *style)
     ask_again(page, "Count slowly, please.", "slow-100-50")
     expect(page.locator(".transcript")).to_contain_text("w9 ")
     look(page, "chat-streaming", *style)
@@ -319,6 +327,33 @@ def test_chat(
     ask_again(page, "And now something that fails.", "500")
     wait_status(page, "failed")
     look(page, "chat-failed", *style)
+
+
+def test_the_chat_in_need_of_a_decision(
+    site: Site,
+    new_context: Callable[..., BrowserContext],
+    fake: fakes.Upstream,
+    style: tuple[str, int],
+) -> None:
+    """A text over the limit, a provider that is paused, the palette."""
+    provider = connect(fake.url, fake.url)
+    page = new_context(**options(style)).new_page()
+    ask(page, "Hello")
+    wait_status(page, "done")
+    connect(fake.url, fake.url, name="Beta", slug="beta", models=("other",))
+    page.evaluate("document.querySelector('#prompt').dataset.limit = 100")
+    page.fill("#prompt", "word " * 50)
+    page.press("#prompt", "Enter")
+    expect(page.locator("#composer-errors")).to_contain_text("250 characters")
+    look(page, "chat-too-long", *style)
+    page.fill("#prompt", "")
+    roster.pause(provider)
+    page.reload()
+    expect(page.locator("#composer-pick")).to_be_visible()
+    look(page, "chat-pick", *style)
+    page.keyboard.press("Control+k")
+    expect(page.locator("#palette-found li")).to_have_count(1)
+    look(page, "palette", *style)
 
 
 def ask_again(page: Page, text: str, model: str) -> None:

@@ -18,6 +18,7 @@ from tests.upstreams.plans import (
     HEAVY,
     MARKDOWN,
     REASONING,
+    RICH,
     SIXTY,
     Plan,
     cut,
@@ -36,6 +37,7 @@ def _list(raw: str) -> Plan:
 
 _ANSWERS = {
     "markdown": Plan(text=cut(MARKDOWN, 5), pause=0.005),
+    "rich": Plan(text=cut(RICH, 5)),
     "long": Plan(text=words(long_text())),
     "sixty": Plan(text=words(SIXTY)),
     "no-done": Plan(text=words(SIXTY), end="no-done"),

@@ -4,6 +4,31 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+RICH = """\
+# The quadratic formula
+
+## Where it comes from
+
+### Completing the square
+
+#### A note
+
+For $a \\neq 0$ and \\(b_1, c_1\\) the roots of \\(ax^2 + b_1 x + c_1\\) are[^1]
+
+\\[
+x_{1,2} = \\frac{-b_1 \\pm \\sqrt{b_1^2 - 4 a c_1}}{2a} \\\\
+- 1 \\le x
+\\]
+
+- [x] Divide by *a*
+- [ ] Complete the square
+
+It costs $5 or $10. \u05e9\u05dc\u05d5\u05dd \u05e2\u05d5\u05dc\u05dd.
+
+\u05d6\u05d5 \u05e9\u05d5\u05e8\u05d4 \u05d1\u05e2\u05d1\u05e8\u05d9\u05ea.
+
+[^1]: Known since **Babylon**, see <https://example.com/roots>.
+"""
 MARKDOWN = """\
 # Reading a file, line by line
 
