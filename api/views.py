@@ -14,11 +14,12 @@ from api.forms import KeyForm
 from api.models import ClientKey
 from api.snippets import Offered, snippets
 from providers import audit
+from providers.facts import PRICES
 from providers.models import LanguageModel
 from providers.protocols.opencode_config import ModelFacts
 from providers.types import ABILITIES, known_abilities
 
-_FACTS = ("name", "context", "output_limit", "takes", "input_price", "output_price")
+_FACTS = ("name", "context", "output_limit", "takes", *PRICES)
 
 
 @require_safe

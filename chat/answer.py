@@ -181,6 +181,9 @@ def completed_columns(completed: Completed) -> dict[str, Any]:
     return {
         "input_tokens": usage.input_tokens,
         "output_tokens": usage.output_tokens,
+        "cached_tokens": usage.cached_tokens,
+        "cache_write_tokens": usage.cache_write_tokens,
+        "reasoning_tokens": usage.reasoning_tokens,
         "usage_estimated": usage.estimated,
         "cost": completed.cost,
         "finish_reason": (completed.native_reason or completed.finish_reason)[:30],

@@ -156,6 +156,9 @@ class Message(models.Model):
     duration_ms = models.PositiveIntegerField(null=True, blank=True)
     input_tokens = models.PositiveIntegerField(null=True, blank=True)
     output_tokens = models.PositiveIntegerField(null=True, blank=True)
+    cached_tokens = models.PositiveIntegerField(null=True, blank=True)  # of the input
+    cache_write_tokens = models.PositiveIntegerField(null=True, blank=True)  # of the input
+    reasoning_tokens = models.PositiveIntegerField(null=True, blank=True)  # of the output
     usage_estimated = models.BooleanField(default=False)
     cost = models.DecimalField(max_digits=14, decimal_places=8, null=True, blank=True)
     finish_reason = models.CharField(max_length=30, blank=True, default="")

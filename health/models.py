@@ -64,6 +64,9 @@ class HealthRollup(models.Model):
     ttft_p95_ms = models.PositiveIntegerField(null=True, blank=True)
     input_tokens = models.PositiveBigIntegerField(default=0)
     output_tokens = models.PositiveBigIntegerField(default=0)
+    cached_tokens = models.PositiveBigIntegerField(default=0, db_default=0)
+    cache_write_tokens = models.PositiveBigIntegerField(default=0, db_default=0)
+    reasoning_tokens = models.PositiveBigIntegerField(default=0, db_default=0)
     cost = models.DecimalField(max_digits=16, decimal_places=8, default=0)
     estimated_cost = models.DecimalField(
         max_digits=16, decimal_places=8, default=0, help_text="The part of it that is estimated."

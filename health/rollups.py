@@ -19,8 +19,10 @@ AT_ONCE = timedelta(days=1)  # in one statement, when there is a lot to catch up
 KEY = ("provider_id", "method", "endpoint", "hour")
 FIGURES = (
     *("good", "bad", "stopped", "rescued", "ttft_p50_ms", "ttft_p95_ms"),
-    *("input_tokens", "output_tokens", "cost", "estimated_cost"),
+    *("input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens", "reasoning_tokens"),
+    *("cost", "estimated_cost"),
 )
+TOKENS = tuple(name for name in FIGURES if name.endswith("_tokens"))
 
 
 class Percentile(Aggregate):
@@ -86,7 +88,7 @@ def _counted(which: Q) -> tuple[str, Sequence[Any]]:
         rescued=Count("pk", filter=RESCUED),
         ttft_p50_ms=Percentile("ttft_ms", 0.5),
         ttft_p95_ms=Percentile("ttft_ms", 0.95),
-        **{name: Coalesce(Sum(name), 0) for name in ("input_tokens", "output_tokens")},
+        **{name: Coalesce(Sum(name), 0) for name in TOKENS},
         estimated_cost=Sum("cost", filter=Q(usage_estimated=True), default=Decimal(0)),
         cost=Sum("cost", default=Decimal(0)),
     ).query

@@ -106,6 +106,8 @@ def _known(model_id: str, row: Mapping[str, Any]) -> FoundModel:
         json_output=bool(row.get("structured_output")),
         input_price=_price(cost.get("input")),
         output_price=_price(cost.get("output")),
+        cache_read_price=_price(cost.get("cache_read")),
+        cache_write_price=_price(cost.get("cache_write")),
         takes=(
             *(_SAMPLING if row.get("temperature", True) else ()),
             *_ALWAYS,

@@ -18,7 +18,8 @@ MODELS_DEV = "models.dev"
 LITELLM = "litellm"
 
 LIMITS = ("context", "output_limit")
-PRICES = ("input_price", "output_price")
+CACHE_PRICES = ("cache_read_price", "cache_write_price")
+PRICES = ("input_price", "output_price", *CACHE_PRICES)
 TOLD = ("name", "kind", *LIMITS, *ABILITIES, *PRICES)  # what a person or a file may tell
 _LARGEST = 2_147_483_647  # of a PositiveIntegerField
 
@@ -35,6 +36,10 @@ def merged(told: Iterable[Told]) -> tuple[dict[str, Any], dict[str, str]]:
         for name, value in _said(model).items():
             if name not in sources:
                 facts[name], sources[name] = value, source
+    for name in CACHE_PRICES:  # of the same list of prices, or they would be nobody's
+        if sources.get(name) != sources.get("input_price"):
+            facts[name] = None
+            sources.pop(name, None)
     return facts, sources
 
 
@@ -55,6 +60,7 @@ def _said(model: FoundModel) -> dict[str, Any]:
     said |= {name: value for name in ABILITIES if (value := getattr(model, name)) is not None}
     if model.input_price is not None and model.output_price is not None:
         said |= {"input_price": model.input_price, "output_price": model.output_price}
+    said |= {name: value for name in CACHE_PRICES if (value := getattr(model, name)) is not None}
     return said | ({} if model.takes is None else {"takes": list(model.takes)})
 
 

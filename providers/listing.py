@@ -133,7 +133,7 @@ def _found_model(row: object) -> FoundModel:
     info = _part(row, "model_info")
     if info:
         return described(model_id, info)
-    into, out = _prices(_part(row, "pricing"))
+    into, out, read, written = _prices(_part(row, "pricing"))
     return FoundModel(
         model_id=model_id,
         name=text(row.get("display_name") or row.get("displayName") or row.get("name")),
@@ -146,6 +146,8 @@ def _found_model(row: object) -> FoundModel:
         json_output=_can(row, ("structured_outputs",), "structured_outputs"),
         input_price=into,
         output_price=out,
+        cache_read_price=read,
+        cache_write_price=written,
         takes=_texts(row.get("supported_parameters")),
     )
 
@@ -163,6 +165,8 @@ def described(model_id: str, info: Json) -> FoundModel:
         json_output=_told(info, "supports_response_schema"),
         input_price=_price(info.get("input_cost_per_token"), MILLION),
         output_price=_price(info.get("output_cost_per_token"), MILLION),
+        cache_read_price=_price(info.get("cache_read_input_token_cost"), MILLION),
+        cache_write_price=_price(info.get("cache_creation_input_token_cost"), MILLION),
         takes=_texts(info.get("supported_openai_params")),
     )
 
@@ -206,11 +210,13 @@ def _has(row: Json, capabilities: Iterable[str]) -> bool | None:
     return next((each for each in switches if each is not None), None)
 
 
-def _prices(pricing: Json) -> tuple[Decimal | None, Decimal | None]:
-    """OpenRouter's are for one token, as text; Together's for a million, as numbers."""
+def _prices(pricing: Json) -> tuple[Decimal | None, ...]:
+    """In, out, read from a cache, written to one. OpenRouter's are for one token, as text;
+    Together's for a million, as numbers."""
     if "prompt" in pricing or "completion" in pricing:
-        return _price(pricing.get("prompt"), MILLION), _price(pricing.get("completion"), MILLION)
-    return _price(pricing.get("input")), _price(pricing.get("output"))
+        names = ("prompt", "completion", "input_cache_read", "input_cache_write")
+        return tuple(_price(pricing.get(name), MILLION) for name in names)
+    return tuple(_price(pricing.get(name)) for name in ("input", "output", "cached_input", ""))
 
 
 def _price(value: object, factor: int = 1) -> Decimal | None:

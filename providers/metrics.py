@@ -30,7 +30,7 @@ from prometheus_client import (
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from providers.breaker import State
-from providers.types import AttemptRecord
+from providers.types import AttemptRecord, Usage
 
 MOST_PROVIDERS = 100  # that keep their name, of each process
 MOST_MODELS = 300  # likewise, all providers together: one takes about 10 KB of file
@@ -95,6 +95,11 @@ _TOKENS_USED = _histogram(
     _TOKENS,
     *_CALL,
     "gen_ai_token_type",
+)
+_TOKEN_PARTS = _counter(
+    "opencode_web_tokens",
+    "Tokens read from a cache or written to one, of the input; and of reasoning, of the output.",
+    *("provider", "gen_ai_request_model", "gen_ai_token_type"),
 )
 _ATTEMPTS = _counter(
     "opencode_web_attempts",
@@ -180,6 +185,18 @@ def attempt(provider: str, model: str, purpose: str, record: AttemptRecord) -> N
     if usage := record.usage:
         _note(_TOKENS_USED, usage.input_tokens, *call, "input")
         _note(_TOKENS_USED, usage.output_tokens, *call, "output")
+        for part, tokens in _parts(usage):
+            _note(_TOKEN_PARTS, tokens, slug, model, part)
+
+
+def _parts(usage: Usage) -> Iterator[tuple[str, int]]:
+    """The counts within input and output that have a price or a meaning of their own."""
+    if usage.cached_tokens:
+        yield "cache_read", usage.cached_tokens
+    if usage.cache_write_tokens:
+        yield "cache_write", usage.cache_write_tokens
+    if usage.reasoning_tokens:
+        yield "reasoning", usage.reasoning_tokens
 
 
 _later: deque[Callable[[], None]] = deque()

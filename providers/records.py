@@ -195,8 +195,8 @@ _COLUMNS = (
     "uuid",
     *("request_id", "position", "user_id", "client_key", "route_id", "provider_id", "method"),
     *("endpoint", "model_id", "purpose", "outcome", "status", "error_code", "error_message"),
-    *("reason", "ttft_ms", "duration_ms", "input_tokens", "output_tokens", "usage_estimated"),
-    *("cost", "started_at"),
+    *("reason", "ttft_ms", "duration_ms", "input_tokens", "output_tokens", "cached_tokens"),
+    *("cache_write_tokens", "reasoning_tokens", "usage_estimated", "cost", "started_at"),
 )
 
 
@@ -245,6 +245,9 @@ def _row(result: Result, routes: set[int], gone: set[int]) -> tuple[object, ...]
         attempt.duration_ms,
         usage.input_tokens if usage else None,
         usage.output_tokens if usage else None,
+        usage.cached_tokens if usage else None,
+        usage.cache_write_tokens if usage else None,
+        usage.reasoning_tokens if usage else None,
         usage.estimated if usage else False,
         attempt.cost,
         attempt.started_at,

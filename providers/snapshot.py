@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import cast
+from typing import Any, Self, cast
 
 from django.conf import settings
 
@@ -23,16 +23,33 @@ from providers.values import value
 
 @value
 class Prices:
-    """USD per million tokens; None where unknown."""
+    """USD per million tokens; None where unknown. Cached tokens whose price is unknown cost as much
+    as others."""
 
     input: Decimal | None = None
     output: Decimal | None = None
+    cache_read: Decimal | None = None
+    cache_write: Decimal | None = None
+
+    @classmethod
+    def of(cls, model: Mapping[str, Any]) -> Self:
+        """Those of a stored model's columns."""
+        return cls(
+            input=model["input_price"],
+            output=model["output_price"],
+            cache_read=model["cache_read_price"],
+            cache_write=model["cache_write_price"],
+        )
 
     def cost(self, usage: Usage) -> Decimal | None:
         """USD of one call."""
         if self.input is None or self.output is None:
             return None
-        return (self.input * usage.input_tokens + self.output * usage.output_tokens) / 1_000_000
+        read, written = usage.cached_tokens, usage.cache_write_tokens
+        cost = self.input * max(0, usage.input_tokens - read - written)
+        cost += (self.input if self.cache_read is None else self.cache_read) * read
+        cost += (self.input if self.cache_write is None else self.cache_write) * written
+        return (cost + self.output * usage.output_tokens) / 1_000_000
 
 
 @value
@@ -178,7 +195,7 @@ def load_one(provider_id: int, model_id: str = "") -> Candidate | None:
     if not found:
         return None
     model = LanguageModel.objects.filter(provider=provider_id, model_id=model_id).first()
-    prices = Prices(input=model.input_price, output=model.output_price) if model else Prices()
+    prices = Prices.of(vars(model)) if model else Prices()
     return replace(found[0], model_id=model_id, prices=prices)
 
 
@@ -244,7 +261,7 @@ def _make_roads(provider: Provider, gateways: tuple[str, ...]) -> None:
         provider.refresh_from_db(from_queryset=Provider.objects.prefetch_related("routes"))
 
 
-_PRICES = ("input_price", "output_price")
+_PRICES = ("input_price", "output_price", "cache_read_price", "cache_write_price")
 _FACTS = ("model_id", "name", "alias", "context", "output_limit", "first_seen")
 
 
@@ -256,7 +273,7 @@ def _served(candidates: Mapping[int, Candidate]) -> Iterable[Served]:
                 provider_id=provider.provider_id,
                 provider_slug=provider.slug,
                 provider_name=provider.name,
-                prices=Prices(input=row["input_price"], output=row["output_price"]),
+                prices=Prices.of(row),
                 takes=None if row["takes"] is None else tuple(row["takes"]),
                 **{name: row[name] for name in _FACTS},
                 **known_abilities(row),

@@ -119,6 +119,14 @@ class Request:
         return _sum([a.output_tokens for a in self.attempts])
 
     @property
+    def cached_tokens(self) -> int | None:
+        return _sum([a.cached_tokens for a in self.attempts])
+
+    @property
+    def reasoning_tokens(self) -> int | None:
+        return _sum([a.reasoning_tokens for a in self.attempts])
+
+    @property
     def estimated(self) -> bool:
         return any(a.usage_estimated for a in self.attempts)
 

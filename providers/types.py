@@ -312,4 +312,6 @@ class FoundModel:
     json_output: bool | None = None
     input_price: Decimal | None = None
     output_price: Decimal | None = None
+    cache_read_price: Decimal | None = None
+    cache_write_price: Decimal | None = None
     takes: tuple[str, ...] | None = None

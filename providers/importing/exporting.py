@@ -18,7 +18,8 @@ _SETTINGS = (
 )
 _FACTS = (
     *("name", "context", "output_limit", "vision", "tools", "reasoning", "streaming"),
-    *("json_output", "input_price", "output_price", "enabled", "parameters", "alias"),
+    *("json_output", "input_price", "output_price", "cache_read_price"),
+    *("cache_write_price", "enabled", "parameters", "alias"),
 )
 _PACKAGES = {"openai": "@ai-sdk/openai-compatible", "anthropic": "@ai-sdk/anthropic"}
 
@@ -109,4 +110,7 @@ def _opencode_model(model: ModelEntry) -> dict[str, Any]:
             "input": float(facts["input_price"]),
             "output": float(facts["output_price"]),
         }
+        for key in ("cache_read", "cache_write"):
+            if facts.get(f"{key}_price") is not None:
+                said["cost"][key] = float(facts[f"{key}_price"])
     return said

@@ -118,10 +118,17 @@ def _model(place: str, said: Mapping[str, Any]) -> ModelEntry:
     if None not in costs:
         prices = [_million(cost, place) for cost in costs]
         facts |= {"input_price": prices[0], "output_price": prices[1]}
+        for column, key in _CACHE_COSTS:
+            if (cost := params.get(key, info.get(key))) is not None:
+                facts[column] = _million(cost, place)
     return ModelEntry(model_id=model_id, facts=facts)
 
 
 _COSTS = ("input_cost_per_token", "output_cost_per_token")
+_CACHE_COSTS = (
+    ("cache_read_price", "cache_read_input_token_cost"),
+    ("cache_write_price", "cache_creation_input_token_cost"),
+)
 
 
 def _million(cost: Any, place: str) -> Decimal:

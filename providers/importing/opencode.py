@@ -171,6 +171,9 @@ def _facts(said: Mapping[str, Any], name: str, place: str) -> dict[str, Any]:
     if cost.get("input") is not None and cost.get("output") is not None:
         facts["input_price"] = price(cost["input"], f"{place}.cost.input")
         facts["output_price"] = price(cost["output"], f"{place}.cost.output")
+    for column, key in (("cache_read_price", "cache_read"), ("cache_write_price", "cache_write")):
+        if cost.get(key) is not None:
+            facts[column] = price(cost[key], f"{place}.cost.{key}")
     for column, key in (("tools", "tool_call"), ("reasoning", "reasoning")):
         if said.get(key) is not None:
             facts[column] = expect(said[key], bool, f"{place}.{key}")

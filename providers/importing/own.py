@@ -46,7 +46,8 @@ CHOICES: Mapping[str, frozenset[str]] = {
 }
 SWITCHES = ("prefer_direct", "fallback_enabled", "enabled", "chat_probe")
 _NUMBERS = {"health_check_interval": (5, 86_400), "concurrency": (1, 1000)}
-_LIMITS, _PRICES = ("context", "output_limit"), ("input_price", "output_price")
+_LIMITS = ("context", "output_limit")
+_PRICES = ("input_price", "output_price", "cache_read_price", "cache_write_price")
 _ABILITIES = ("vision", "tools", "reasoning", "streaming", "json_output", "enabled")
 
 

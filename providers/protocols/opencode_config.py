@@ -26,6 +26,8 @@ class ModelFacts:
     takes: Sequence[str] | None = None
     input_price: Decimal | None = None
     output_price: Decimal | None = None
+    cache_read_price: Decimal | None = None
+    cache_write_price: Decimal | None = None
 
 
 def describe_model(facts: ModelFacts) -> dict[str, Any]:
@@ -43,7 +45,12 @@ def describe_model(facts: ModelFacts) -> dict[str, Any]:
     if facts.context or facts.output_limit:
         described["limit"] = {"context": facts.context or 0, "output": facts.output_limit or 0}
     if facts.input_price is not None and facts.output_price is not None:
-        described["cost"] = {"input": float(facts.input_price), "output": float(facts.output_price)}
+        cached = {"cache_read": facts.cache_read_price, "cache_write": facts.cache_write_price}
+        described["cost"] = {
+            "input": float(facts.input_price),
+            "output": float(facts.output_price),
+            **{name: float(price) for name, price in cached.items() if price is not None},
+        }
     return described
 
 

@@ -27,6 +27,8 @@ _FACTS = (
     ("output_limit", "Longest answer"),
     ("input_price", "Price in, per 1M tokens"),
     ("output_price", "Price out, per 1M tokens"),
+    ("cache_read_price", "Price of cached input, per 1M tokens"),
+    ("cache_write_price", "Price of writing to the cache, per 1M tokens"),
     ("vision", "Vision"),
     ("tools", "Tools"),
     ("reasoning", "Reasoning"),

@@ -78,7 +78,7 @@ def _sheet(model: LanguageModel, candidate: Candidate | None, method: Method) ->
 def _page(model: LanguageModel, candidate: Candidate | None, method: Method) -> dict[str, object]:
     connection = snapshot.connection(model.provider)
     asked = abilities.asked_with(connection.preset, connection.kind)
-    price = Prices(input=model.input_price, output=model.output_price).cost(_LARGEST)
+    price = Prices.of(vars(model)).cost(_LARGEST)
     return {
         "model": model,
         "provider": model.provider,

@@ -24,7 +24,8 @@ def test_an_hour_of_a_route(make_provider: MakeProvider, tried: Tried) -> None:
     provider = make_provider()
     for number, outcome in enumerate(("ok", "ok", "ok", "network", "rate_limit", "stopped")):
         figures = {"input_tokens": 10, "output_tokens": 2, "cost": Decimal("0.5")}
-        tried(provider, outcome, at=NOW, ttft_ms=100 * (number + 1), **figures)
+        parts = {"cached_tokens": 8, "cache_write_tokens": 1, "reasoning_tokens": 2}
+        tried(provider, outcome, at=NOW, ttft_ms=100 * (number + 1), **figures, **parts)
     tried(provider, "request", at=NOW)
     for outcome in ("auth", "quota", "rate_limit", "request"):
         tried(provider, outcome, at=NOW, purpose="probe")
@@ -36,7 +37,10 @@ def test_an_hour_of_a_route(make_provider: MakeProvider, tried: Tried) -> None:
     assert (direct.good, direct.bad, direct.stopped, direct.rescued) == (3, 3, 1, 0)
     assert (direct.ttft_p50_ms, direct.ttft_p95_ms) == (300, 600)
     assert (direct.input_tokens, direct.output_tokens, direct.cost) == (60, 12, Decimal(3))
+    kept = (direct.cached_tokens, direct.cache_write_tokens, direct.reasoning_tokens)
+    assert kept == (48, 6, 12)
     assert (gateway.good, gateway.bad, gateway.rescued) == (1, 0, 1)
+    assert gateway.cached_tokens == 0
 
 
 def test_it_may_be_made_again(make_provider: MakeProvider, tried: Tried) -> None:

@@ -29,6 +29,28 @@ def test_prices_come_as_a_pair() -> None:
     assert sources["input_price"] == "litellm"
 
 
+def test_cache_prices_belong_to_their_pair() -> None:
+    """A free model has no price for its cache that another list gives a paid one."""
+    free = FoundModel(model_id="x", input_price=Decimal(0), output_price=Decimal(0))
+    paid = FoundModel(
+        model_id="x",
+        input_price=Decimal(3),
+        output_price=Decimal(15),
+        cache_read_price=Decimal("0.3"),
+    )
+    columns, sources = facts.merged([("provider", free), ("models.dev", paid)])
+    assert (columns["input_price"], columns["cache_read_price"]) == (0, None)
+    assert "cache_read_price" not in sources
+    columns, _ = facts.merged([("models.dev", paid), ("provider", free)])
+    assert columns["cache_read_price"] == Decimal("0.3")
+
+
+def test_the_offline_catalogues_know_cache_prices() -> None:
+    """Of Anthropic's models both do."""
+    for known in (catalogue.models("anthropic"), catalogue.priced("anthropic")):
+        assert any(model.cache_read_price and model.cache_write_price for model in known.values())
+
+
 def test_nobody_knows_anything() -> None:
     """Then no ability is claimed and no source named."""
     columns, sources = facts.merged([("provider", FoundModel(model_id="x")), ("litellm", None)])

@@ -194,3 +194,20 @@ def test_a_list_says_what_a_model_is_for(row: object, kind: str) -> None:
 def test_an_id_says_it_where_the_list_does_not() -> None:
     said = {"text-embedding-3-small": "embedding", "whisper-1": "transcription", "glm-4.7": "chat"}
     assert {name: listing.guess_kind(name) for name in said} == said
+
+
+def test_prices_of_cached_tokens_are_read() -> None:
+    """OpenRouter's for one token, a LiteLLM proxy's beside its other facts."""
+    pricing = {"prompt": "0.000003", "completion": "0.000015", "input_cache_read": "0.0000003"}
+    info = {"input_cost_per_token": 3e-6, "cache_creation_input_token_cost": 3.75e-6}
+    rows = [
+        {"id": "a", "pricing": pricing},
+        {"model_name": "b", "model_info": info},
+        {"id": "c", "pricing": {"input": 1, "output": 2, "cached_input": 0.5}},
+    ]
+    found = listing.found_models({"data": rows})
+    assert [(m.cache_read_price, m.cache_write_price) for m in found] == [
+        (Decimal("0.3"), None),
+        (None, Decimal("3.75")),
+        (Decimal("0.5"), None),
+    ]

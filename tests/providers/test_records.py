@@ -13,7 +13,7 @@ from pytest_django import DjangoAssertNumQueries, Settings
 from providers import records, targets
 from providers.errors import ErrorKind
 from providers.models import Attempt, Provider, Purpose
-from providers.types import AttemptRecord, Kind, Method
+from providers.types import AttemptRecord, Kind, Method, Usage
 
 MakeProvider = Callable[..., Provider]
 
@@ -116,3 +116,36 @@ def shown(provider: Provider, kind: ErrorKind | None) -> records.Result:
         request_id=uuid4(),
         evidence=records.evidence(attempt, state.breaker.epoch, Purpose.CHAT),
     )
+
+
+def test_the_parts_of_a_calls_tokens_are_kept(make_provider: MakeProvider) -> None:
+    """What was cached, written to a cache, and spent on reasoning."""
+    provider = make_provider()
+    used = Usage(
+        input_tokens=1000,
+        output_tokens=100,
+        cached_tokens=900,
+        cache_write_tokens=90,
+        reasoning_tokens=40,
+    )
+    attempt = AttemptRecord(
+        route_id=0,
+        method=None,
+        endpoint="",
+        outcome="ok",
+        reason="",
+        started_at=timezone.now(),
+        duration_ms=1,
+        usage=used,
+    )
+    result = records.Result(
+        provider_id=provider.pk,
+        model_id="m",
+        attempt=attempt,
+        purpose=Purpose.API,
+        request_id=uuid4(),
+        evidence=None,
+    )
+    records.record_all([result])
+    row = Attempt.objects.get()
+    assert (row.cached_tokens, row.cache_write_tokens, row.reasoning_tokens) == (900, 90, 40)

@@ -1,12 +1,15 @@
 """What a model's name means, and what calls know of providers."""
 
 from collections.abc import Callable
+from decimal import Decimal
 
+import pytest
 from pytest_django import DjangoAssertNumQueries
 
 from providers import snapshot
 from providers.models import Gateway, LanguageModel, Provider
-from providers.types import Method
+from providers.snapshot import Prices
+from providers.types import Method, Usage
 
 MakeProvider = Callable[..., Provider]
 
@@ -88,3 +91,42 @@ def test_further_gateways_stand_in_with_their_own_keys(make_provider: MakeProvid
     )
     assert "sk-b" not in repr(candidate)
     assert "sk-b" not in repr(target)
+
+
+USED = Usage(input_tokens=1000, output_tokens=100, cached_tokens=900, cache_write_tokens=90)
+
+
+@pytest.mark.parametrize(
+    ("prices", "millionths"),
+    [
+        ({"input": 3, "output": 15}, 3 * 1000 + 15 * 100),
+        ({"input": 3, "output": 15, "cache_read": "0.3"}, 3 * 100 + 270 + 15 * 100),
+        (
+            {"input": 3, "output": 15, "cache_read": "0.3", "cache_write": "3.75"},
+            3 * 10 + 270 + Decimal("337.5") + 15 * 100,
+        ),
+        ({"input": 3, "output": 15, "cache_read": 0, "cache_write": 0}, 3 * 10 + 15 * 100),
+        ({"cache_read": 1}, None),
+    ],
+)
+def test_cached_tokens_have_their_own_price(
+    prices: dict[str, str], millionths: Decimal | None
+) -> None:
+    """At the price of others where theirs is not known; a call without prices has no cost."""
+    known = Prices(**{name: Decimal(price) for name, price in prices.items()})
+    expected = None if millionths is None else Decimal(millionths) / 1_000_000
+    assert known.cost(USED) == expected
+
+
+def test_a_models_cache_prices_reach_its_calls(make_provider: MakeProvider) -> None:
+    """From the row to the snapshot, and to one that is loaded alone."""
+    provider = make_provider()
+    stored = {"input_price": 3, "output_price": 15, "cache_read_price": Decimal("0.3")}
+    provider.language_models.update(**stored, cache_write_price=4)
+    expected = Prices(
+        input=Decimal(3), output=Decimal(15), cache_read=Decimal("0.3"), cache_write=Decimal(4)
+    )
+    (model,) = snapshot.load().named("acme/m")
+    alone = snapshot.load_one(provider.pk, "m")
+    assert alone is not None
+    assert model.prices == alone.prices == expected
