@@ -5,13 +5,16 @@ from django.db.models import Q
 from providers.errors import ErrorKind
 from providers.models import Purpose
 from providers.records import PROBE_SAYS_NOTHING
+from providers.types import STALE_CONNECTION
 
 GOOD = Q(outcome="ok")
 STOPPED = Q(outcome=ErrorKind.STOPPED)
 # A wrong request is the caller's doing, a 403 is about one model or prompt, and a probe may be
 # refused where a chat is not.
-SAYS_NOTHING = Q(outcome__in=[ErrorKind.REQUEST, ErrorKind.PERMISSION]) | Q(
-    purpose=Purpose.PROBE, outcome__in=sorted(PROBE_SAYS_NOTHING)
+SAYS_NOTHING = (
+    Q(outcome__in=[ErrorKind.REQUEST, ErrorKind.PERMISSION])
+    | Q(purpose=Purpose.PROBE, outcome__in=sorted(PROBE_SAYS_NOTHING))
+    | Q(error_code=STALE_CONNECTION)
 )
 BAD = ~(GOOD | STOPPED | SAYS_NOTHING)
 RESCUED = Q(outcome="ok", position__gt=1)

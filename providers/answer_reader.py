@@ -26,6 +26,7 @@ class AnswerReader:
         self._framing = Framing()
         self.done = False
         self.error: CallError | None = None
+        self._notes: list[ClientEvent] = []
 
     def feed(self, chunk: bytes) -> list[ClientEvent]:
         """The events that these bytes complete."""
@@ -34,7 +35,7 @@ class AnswerReader:
             try:
                 self._framing.check()
             except CallError as error:
-                found += self.fail(error)
+                self.fail(error)
         return found
 
     def end(self) -> list[ClientEvent]:
@@ -49,17 +50,17 @@ class AnswerReader:
                 self.error = TruncatedError()
         if not self._patience.ending and not self.error:
             self.error = TruncatedError()
-        return found
+        return found + self._notes
 
-    def fail(self, error: CallError) -> list[ClientEvent]:
+    def fail(self, error: CallError) -> None:
         """Ends the answer: badly, or with a note where it had ended well already."""
         self.done = True
         if self._patience.ending:
             redact_error(error, secrets_of(self._target))
             message = f"After the answer had ended: {error.message}"
-            return [LateError(code=error.code, message=message)]
-        self.error = error
-        return []
+            self._notes.append(LateError(code=error.code, message=message))
+        else:
+            self.error = error
 
     def _read_all(self, texts: Iterable[str]) -> list[ClientEvent]:
         found: list[ClientEvent] = []
@@ -69,7 +70,7 @@ class AnswerReader:
                 if self.done:
                     break
         except CallError as error:
-            found += self.fail(error)
+            self.fail(error)
         return found
 
     def _read(self, text: str, found: list[ClientEvent]) -> None:

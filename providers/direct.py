@@ -3,6 +3,7 @@
 A stream ends well only with a finish reason. Closing the generator closes the socket.
 """
 
+import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from providers.types import (
     ChatRequest,
     ClientEvent,
     Kind,
+    Resent,
     Target,
 )
 
@@ -85,39 +87,44 @@ async def exchange(
     """
     patience = http.Patience(target.timeouts, whole=not body.get("stream"))
     answer = AnswerReader(reader, patience, target)
+    call = http.opened("POST", url, headers=headers(target), body=body, patience=patience)
+    reported = False
     with within, redacted_errors(target):
-        async with http.opened(
-            "POST", url, headers=headers(target), body=body, patience=patience
-        ) as response:
-            await refuse_failure(response, patience)
-            while not answer.done:
-                try:
-                    chunk = await _next(response, patience)
-                except CallError as error:
-                    if found := answer.fail(error):
+        try:
+            async with call as response:
+                if call.died_at:
+                    reported = True
+                    yield [_resent(call)]
+                await refuse_failure(response, patience)
+                while not answer.done and (chunk := await _next(response, patience, answer)):
+                    if found := answer.feed(chunk):
                         yield found
-                    break
-                if not chunk:
-                    break
-                if found := answer.feed(chunk):
+                if found := answer.end():
                     yield found
-            if found := answer.end():
-                yield found
-            if answer.error:
-                raise answer.error
+                if answer.error:
+                    raise answer.error
+        except CallError:
+            if call.died_at and not reported:
+                yield [_resent(call)]
+            raise
 
 
-async def _next(response: http.Response, patience: http.Patience) -> bytes:
-    """The next bytes; none at the end, and where nothing more comes after a finish reason."""
+def _resent(call: http.opened) -> Resent:
+    return Resent(seconds_ago=time.monotonic() - call.died_at)
+
+
+async def _next(response: http.Response, patience: http.Patience, answer: AnswerReader) -> bytes:
+    """The next bytes; none at the end, where they break off, and where nothing more comes after a
+    finish reason."""
     at_most = TRAILER_SECONDS if patience.ending else None
     try:
         if response.content.is_eof():  # all of it is here: nothing to wait for
             return await _read(response)
         return await patience.wait(_read(response), at_most)
     except CallError as error:
-        if patience.ending and error.kind == ErrorKind.TIMEOUT:
-            return b""
-        raise
+        if not patience.ending or error.kind != ErrorKind.TIMEOUT:
+            answer.fail(error)
+        return b""
 
 
 async def _read(response: http.Response) -> bytes:

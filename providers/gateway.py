@@ -16,7 +16,7 @@ from providers import anthropic_wire, direct, errors, http, listing, wire
 from providers.answer_reader import Reader
 from providers.errors import CallError, ErrorKind, GatewayError
 from providers.redaction import redacted_errors
-from providers.types import ChatRequest, ClientEvent, Json, Kind, Target, Upstream
+from providers.types import ChatRequest, ClientEvent, Json, Kind, Resent, Target, Upstream
 
 # Failures of the connection to the gateway itself: before it said a word, and in the middle.
 _NOT_REACHED = frozenset(
@@ -135,6 +135,10 @@ def upstream_target(target: Target, fields: Json) -> Target:
 _REPORTED = frozenset({"kind", "message", "status", "code", "retry_after"})
 
 
+# What our process says of a request that it sent twice: its only field.
+RESENT = "resent_on_a_new_connection"
+
+
 class _Told(CallError):
     """What our gateway process told of the provider behind it: its kind is already right."""
 
@@ -159,6 +163,8 @@ def _reader(openai: wire.Reader) -> Reader:
         error = chunk.get("error")
         if isinstance(error, dict) and error.keys() >= _REPORTED:
             raise restored(error)
+        if chunk.get(RESENT) is True:
+            return [Resent()]
         reader = openai if "choices" in chunk or "type" not in chunk else anthropic
         try:
             return list(reader.events(chunk, line))

@@ -11,7 +11,8 @@ import re
 import socket
 import ssl
 import time
-from collections.abc import AsyncGenerator, Awaitable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
@@ -36,7 +37,28 @@ KEEPALIVE_SECONDS = 30.0
 
 Response = aiohttp.ClientResponse
 
-_under_way: ContextVar["_Sending | None"] = ContextVar("under_way", default=None)
+_under_way: ContextVar["_Sending | WatchedConnection | None"] = ContextVar(
+    "under_way", default=None
+)
+
+
+class WatchedConnection:
+    """What the calls of a block went over. `reuses`: connections that were there before."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.reuses = True
+
+
+@contextmanager
+def watch_connection() -> Iterator[WatchedConnection]:
+    """For calls that others make with a session of ours."""
+    watched = WatchedConnection()
+    token = _under_way.set(watched)
+    try:
+        yield watched
+    finally:
+        _under_way.reset(token)
 
 
 @value
@@ -145,7 +167,8 @@ class opened:
     """A response whose body is still to be read; leaving before its end closes its socket at once.
 
     A request on a kept connection that dies before a byte of the answer is sent once more: the
-    server had closed the connection before it saw the request.
+    server had closed the connection before it saw the request. `died_at` is when, on the monotonic
+    clock; 0 where it did not.
     """
 
     def __init__(
@@ -159,6 +182,7 @@ class opened:
     ) -> None:
         self._sending = _Sending(method, url, headers, body, patience.timeout())
         self._patience = patience
+        self.died_at = 0.0
         if recorder := transcript.recording.get():
             recorder.sent(method, url, headers, body)
 
@@ -179,6 +203,7 @@ class opened:
         except CallError as error:
             if error.code != "reset" or not self._sending.reuses:
                 raise
+            self.died_at = time.monotonic()
             return await self._patience.headers(self._sending.over(door.fresh))
 
     async def __aexit__(

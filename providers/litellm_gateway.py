@@ -12,11 +12,10 @@ import hmac
 import json
 import logging
 import os
-import re
 from collections.abc import AsyncGenerator, Awaitable, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from importlib import metadata
-from typing import Any
+from typing import Any, NamedTuple
 
 import aiohttp
 from django.conf import settings
@@ -25,7 +24,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from providers import direct, gateway, http, received, sse
+from providers import direct, gateway, http, litellm_answers, received, sse
 from providers.errors import CallError, GatewayError, TruncatedError
 from providers.litellm_errors import call_error
 from providers.received import ReceivedAnswer
@@ -61,7 +60,8 @@ class Sdk:
     def __init__(self) -> None:
         self.module: Any = None
         self.session: aiohttp.ClientSession | None = None
-        self.handler: Any = None  # the session as LiteLLM's Anthropic code wants it
+        self.kept: Any = None  # a _Door, once there is one
+        self.fresh: Any = None
         self.problem = "LiteLLM is still loading."
         self.failed = False
         self.ended = asyncio.Event()
@@ -92,16 +92,29 @@ class Sdk:
             log.exception("litellm_import_failed")
             return
         self.session = http.session(response_class=received.Response)
-        handlers = self.module.llms.custom_httpx.http_handler
-        self.handler = handlers.AsyncHTTPHandler(shared_session=self.session)
+        self.kept, self.fresh = (
+            self._door(self.session),
+            self._door(http.session(response_class=received.Response, force_close=True)),
+        )
         self.version = metadata.version("litellm")
         self.vendors = sorted(str(getattr(v, "value", v)) for v in self.module.provider_list)
         self.problem = ""
         log.info("litellm_ready")
 
+    def _door(self, session: aiohttp.ClientSession) -> "_Door":
+        handlers = self.module.llms.custom_httpx.http_handler
+        return _Door(session, handlers.AsyncHTTPHandler(shared_session=session))
+
     async def close(self) -> None:
-        if self.session:
-            await self.session.close()
+        for door in filter(None, (self.kept, self.fresh)):
+            await door.session.close()
+
+
+class _Door(NamedTuple):
+    """A session that LiteLLM calls with, and the same as its Anthropic code wants it."""
+
+    session: aiohttp.ClientSession
+    handler: Any
 
 
 def _imported() -> Any:
@@ -215,24 +228,30 @@ async def _pieces(body: dict[str, Any]) -> AsyncGenerator[bytes]:
     answer, kept = None, ReceivedAnswer(streams=True)
     try:
         with _mapped_errors(), kept.listening():
-            answer = await _asked(body, STREAMED)
+            answer = await _call(body, STREAMED, kept)
+        if kept.resent:
+            yield _RESENT
         made = kept.pieces() if kept.is_readable else _chunks(answer)
         async with aclosing(made) as pieces:
             async for piece in pieces:
                 yield piece
+    except CallError:
+        if kept.resent and answer is None:
+            yield _RESENT
+        raise
     finally:
         kept.close()
         if answer is not None:
-            await _close(answer)
+            await litellm_answers.close(answer)
 
 
 async def _chunks(answer: Any) -> AsyncGenerator[bytes]:
     with _mapped_errors():
         async for chunk in answer:
             fields = chunk.model_dump(exclude_none=True)
-            if _claims_finish(fields) and not _was_received(answer):
+            if litellm_answers.claims_finish(fields) and not litellm_answers.was_received(answer):
                 raise TruncatedError
-            if fields.get("usage") and not _has_usage(answer):
+            if fields.get("usage") and not litellm_answers.has_usage(answer):
                 fields["usage"]["estimated"] = True
             yield sse.encode(_dumped(fields).decode())
     yield sse.encode("[DONE]")
@@ -250,27 +269,34 @@ async def _whole(body: dict[str, Any]) -> bytes:
 
     try:
         with _mapped_errors(), kept.listening():
-            answer = await _asked(body, {"logger_fn": note})
+            answer = await _call(body, {"logger_fn": note}, kept)
     except CallError:
         if kept.body is None:
             raise
     if kept.body is not None:
-        return kept.body
-    if details and set(_FINISHES.findall(details[-1])) == {"null"}:
+        return _RESENT + b"".join(kept.events()) if kept.resent else kept.body
+    if details and litellm_answers.is_unfinished(details[-1]):
         raise TruncatedError
     with _mapped_errors():
         return _dumped(answer.model_dump(exclude_none=True))
 
 
-# How a whole answer's finish reasons begin, in OpenAI's, Anthropic's or Bedrock's words: a text, or
-# null. Within the answer's own text the quotes would be escaped.
-_FINISHES = re.compile(r'"(?:finish|stop|done)_?reason"\s*:\s*("|null)', re.I)
+_RESENT = sse.encode(json.dumps({gateway.RESENT: True}))
 
 
-async def _asked(body: dict[str, Any], more: dict[str, Any]) -> Any:
+async def _call(body: dict[str, Any], more: dict[str, Any], kept: ReceivedAnswer) -> Any:
+    """LiteLLM's answer. A request that dies with a kept connection is sent once more, as over the
+    direct route."""
     if sdk.session is None:
         await sdk.wait(float(body.get("load_wait") or 0))
-    return await sdk.module.acompletion(**_arguments(body), **more)
+    with http.watch_connection() as connection:
+        try:
+            return await sdk.module.acompletion(**_arguments(body, sdk.kept), **more)
+        except Exception as exc:
+            if not connection.reuses or call_error(exc).code != "reset":
+                raise
+    kept.resent = True
+    return await sdk.module.acompletion(**_arguments(body, sdk.fresh), **more)
 
 
 @contextmanager
@@ -283,42 +309,7 @@ def _mapped_errors() -> Iterator[None]:
         raise call_error(exc) from exc
 
 
-def _claims_finish(chunk: Json) -> bool:
-    return any(choice.get("finish_reason") for choice in chunk.get("choices") or ())
-
-
-def _has_usage(answer: Any) -> bool:
-    """Whether the provider reported usage: where it did not, LiteLLM counts tokens by itself."""
-    chunks = getattr(answer, "chunks", None) or ()
-    hidden = (getattr(chunk, "_hidden_params", None) or {} for chunk in chunks)
-    return any(getattr(chunk, "usage", None) for chunk in chunks) or any(
-        params.get("usage") for params in hidden
-    )
-
-
-def _was_received(answer: Any) -> bool:
-    """Whether the provider sent a finish reason: the stream wrapper keeps what it received."""
-    if not hasattr(answer, "received_finish_reason"):
-        return True
-    return bool(
-        answer.received_finish_reason or getattr(answer, "intermittent_finish_reason", None)
-    )
-
-
-async def _close(answer: Any) -> None:
-    """Closes the upstream's response, which LiteLLM leaves to the garbage collector."""
-    for stream in (getattr(answer, "completion_stream", None), answer):
-        for name in ("aclose", "close"):
-            close = getattr(stream, name, None)
-            if close is None:
-                continue
-            closing = close()
-            if asyncio.iscoroutine(closing):
-                await asyncio.shield(closing)
-            break
-
-
-def _arguments(body: dict[str, Any]) -> dict[str, Any]:
+def _arguments(body: dict[str, Any], door: _Door) -> dict[str, Any]:
     """acompletion's arguments: one attempt, always with this provider's own key and address."""
     upstream = body["upstream"]
     options = {name: value for name, value in body.items() if name in PARAMETERS}
@@ -332,10 +323,10 @@ def _arguments(body: dict[str, Any]) -> dict[str, Any]:
         # Never empty: LiteLLM would take a key from the environment and send it there.
         "api_key": upstream["api_key"] or "none",
         "extra_headers": {"Accept-Encoding": "identity"} | (upstream.get("headers") or {}),
-        "shared_session": sdk.session,
+        "shared_session": door.session,
         # LiteLLM's own MCP gateway is no part of this, and needs a package that is not here.
         "_skip_mcp_handler": True,
-        **({"client": sdk.handler} if _is_anthropic(upstream) else {}),
+        **({"client": door.handler} if _is_anthropic(upstream) else {}),
         "max_retries": 0,
         "num_retries": 0,
         **({"allowed_openai_params": ["max_retries"]} if _is_openai_like(upstream) else {}),

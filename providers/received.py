@@ -30,6 +30,7 @@ class ReceivedAnswer:
         self._streams = streams
         self._response: aiohttp.ClientResponse | None = None
         self.body: bytes | None = None  # of a call that does not stream
+        self.resent = False  # on a new connection, where a kept one had been closed
 
     @property
     def is_readable(self) -> bool:
@@ -59,6 +60,11 @@ class ReceivedAnswer:
         # What came without an empty line after it may have been cut: it gets none here either.
         for text in framing.end():
             yield sse.encode(text).removesuffix(b"\n\n")
+
+    def events(self) -> Iterator[bytes]:
+        """The body as events, in whatever form it came."""
+        framing = Framing()
+        yield from map(sse.encode, [*framing.feed(self.body or b""), *framing.end()])
 
     @contextmanager
     def listening(self) -> Iterator[None]:

@@ -6,23 +6,25 @@ It also keeps back what comes before the first content: until then nothing may r
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypedDict
 
 from django.utils import timezone
 
 from providers import estimates, flags, metrics
-from providers.errors import CallError
+from providers.errors import CallError, ErrorKind
 from providers.protocols.usage import merge_usage
 from providers.routes import RouteState
 from providers.snapshot import Candidate
 from providers.types import (
+    STALE_CONNECTION,
     AttemptRecord,
     ChatRequest,
     ClientEvent,
     Finish,
     LateError,
     ReasoningDelta,
+    Resent,
     RouteTaken,
     StreamEvent,
     Target,
@@ -75,6 +77,7 @@ class Tally:
     finish_reason: str = ""
     native_reason: str = ""
     late: LateError | None = None
+    lost: list[AttemptRecord] = field(default_factory=list)  # that died with a kept connection
     outcome: str = "ok"
     error: CallError | None = None
     began: float = field(default_factory=time.monotonic)
@@ -129,6 +132,30 @@ class Tally:
             self.text.clear()
         elif isinstance(event, LateError):
             self.late = event
+        elif isinstance(event, Resent):
+            self._resend(event)
+
+    def _resend(self, event: Resent) -> None:
+        """The call that died is an attempt of its own, and this one begins anew."""
+        now = time.monotonic() - event.seconds_ago
+        lasted = max(0.0, now - self.began)
+        self.lost.append(
+            AttemptRecord(
+                route_id=self.route.route_id,
+                method=self.route.method,
+                endpoint=self.route.endpoint,
+                outcome=ErrorKind.NETWORK,
+                reason=self.reason,
+                started_at=self.started_at,
+                duration_ms=round(lasted * 1000),
+                position=self.position,
+                error_code=STALE_CONNECTION,
+                error_message="The server had closed the kept connection; the request was resent.",
+            )
+        )
+        self.position += 1
+        self.began, self.started_at = now, self.started_at + timedelta(seconds=lasted)
+        self.reason = "sent again on a new connection"
 
     def _taken(self) -> RouteTaken:
         return RouteTaken(

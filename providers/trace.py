@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from providers import diagnosis, routing, summary
 from providers.causes import Diagnosis, Evidence
 from providers.errors import CallError, ErrorKind
-from providers.types import Kind, Method
+from providers.types import STALE_CONNECTION, Kind, Method
 from providers.values import value
 
 if TYPE_CHECKING:
@@ -196,6 +196,8 @@ def _step(attempt: Attempt, first: Attempt, whole: int, in_container: bool) -> S
 def cause(attempt: Attempt, *, in_container: bool) -> Diagnosis | None:
     """Why an attempt failed, in plain words; None where it did not, or where nothing was sent."""
     if not attempt.method or attempt.outcome in SETTLED or attempt.outcome not in OUTCOMES:
+        return None
+    if attempt.error_code == STALE_CONNECTION:  # nothing is wrong with anything
         return None
     provider = attempt.provider
     error = CallError(

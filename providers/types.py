@@ -178,6 +178,18 @@ class Finish(_Event):
     native: str = field(default="", compare=False)
 
 
+STALE_CONNECTION = "stale_connection"
+"""The code of an attempt that died with a kept connection, before the server saw it."""
+
+
+@value
+class Resent(_Event):
+    """The request went out a second time: the server had closed the kept connection that the first
+    one was sent on, so many seconds ago."""
+
+    seconds_ago: float = 0.0
+
+
 @value
 class LateError(_Event):
     """Something was wrong after the answer had ended well: worth a note, and no failure."""
@@ -204,11 +216,12 @@ type ClientEvent = (
     | UsageReport
     | Finish
     | LateError
+    | Resent
     | Passed
 )
 
 
-_NO_CONTENT = (Finish, UsageReport, LateError, TextWasReasoning)
+_NO_CONTENT = (Finish, UsageReport, LateError, Resent, TextWasReasoning)
 
 
 def is_content(event: ClientEvent) -> bool:

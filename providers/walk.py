@@ -27,6 +27,7 @@ from providers.routing import PlannedRoute
 from providers.snapshot import Candidate
 from providers.tally import Tally
 from providers.types import (
+    STALE_CONNECTION,
     AttemptRecord,
     ChatRequest,
     ClientEvent,
@@ -177,7 +178,8 @@ class Walk:
         """Whether the route that failed was tried only once, and there is a retry to spend."""
         if self.failed is None or self.failed.trial:
             return False
-        tried = sum(a.route_id == self.failed.route.route_id for a in self.attempts)
+        route = self.failed.route.route_id
+        tried = sum(a.route_id == route and a.error_code != STALE_CONNECTION for a in self.attempts)
         return tried < 2 and self.board.budget.left >= 1
 
     async def _again(self) -> PlannedRoute | None:
@@ -280,6 +282,9 @@ class Walk:
         tally.judged = True
 
     def _keep(self, tally: Tally) -> None:
+        for lost in tally.lost:
+            self.attempts.append(lost)
+            self._settle(lost, tally)
         record = tally.record()
         self.attempts.append(record)
         if tally.error:
@@ -288,7 +293,8 @@ class Walk:
 
     def _settle(self, record: AttemptRecord, tally: Tally | None) -> None:
         call = self.call
-        seen = self._shown(record, tally) if tally and not tally.judged else None
+        judges = tally and not tally.judged and record not in tally.lost
+        seen = self._shown(record, tally) if tally and judges else None
         self.board.settle(
             records.Result(
                 provider_id=tally.candidate.provider_id if tally else call.provider_id,
