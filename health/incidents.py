@@ -120,13 +120,12 @@ def _worse(one: str, other: str) -> str:
 
 
 def _cause(found: Difference, now: datetime) -> tuple[str, str]:
-    """The kind and the words of the last failure; where there was none, it is slow."""
+    """The kind of the last failure, and what all may read of it; without one it is slow."""
     failed = Attempt.objects.filter(
         BAD, provider=found.provider_id, started_at__gt=now - COUNT_AFTER
     )
-    last = failed.order_by("-started_at").values_list("outcome", "error_message").first()
-    kind, words = last or ("", "")
-    return kind, words or found.reason
+    last = failed.order_by("-started_at").first()
+    return (last.outcome, last.public_message) if last else ("", found.reason)
 
 
 def count(now: datetime) -> None:

@@ -6,6 +6,7 @@ all; everybody else sees what they asked themselves, and neither probes nor test
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -107,9 +108,27 @@ def page(
     )
 
 
+def redact(viewer: User, attempts: Iterable[Attempt]) -> list[Attempt]:
+    """The attempts as this person may read them, never to be saved.
+
+    An upstream may repeat a prompt in its error. So of other people's attempts the message is left
+    out, and the reason that older rows made of one; kind, status and code stay.
+    """
+    found = list(attempts)
+    for each in found:
+        if each.user_id != viewer.pk and each.purpose in OWN:
+            each.error_message = ""
+            each.reason = _FAILED_WITH.sub("failed", each.reason)
+            each.redacted = each.outcome not in SETTLED
+    return found
+
+
+_FAILED_WITH = re.compile(r"failed \(.*", re.DOTALL)
+
+
 def request(viewer: User, request_id: UUID) -> Request | None:
     """One request; None where there is none, not yet, or none that this person may see."""
-    attempts = _attempts(viewer, [request_id])
+    attempts = redact(viewer, _attempts(viewer, [request_id]))
     return Request(attempts=tuple(attempts)) if attempts else None
 
 
@@ -185,7 +204,7 @@ def _marks(ordered: QuerySet[Attempt]) -> list[tuple[UUID, Mark]]:
 def _gathered(viewer: User, request_ids: list[UUID]) -> list[Request]:
     """The requests with all their attempts, newest first by when they were asked."""
     attempts: defaultdict[UUID, list[Attempt]] = defaultdict(list)
-    for attempt in _attempts(viewer, request_ids).defer(*_SECRETS):
+    for attempt in redact(viewer, _attempts(viewer, request_ids).defer(*_SECRETS)):
         attempts[attempt.request_id].append(attempt)
     found = [Request(attempts=tuple(each)) for each in attempts.values()]
     return sorted(found, key=lambda each: (each.first.started_at, each.first.pk), reverse=True)

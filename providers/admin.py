@@ -310,6 +310,8 @@ class AttemptAdmin(ReadOnly, _AttemptAdmin):
         "provider",
     )
     list_select_related = ("provider",)
+    # An upstream may repeat a prompt in its message; `reason` was made of one in older rows.
+    exclude = ("error_message", "reason")
     search_fields = ("model_id",)  # shows the field; what it finds is said below
     search_help_text = "A request's id, or a model's id or an error's code in full."
     paginator = Estimated

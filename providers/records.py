@@ -21,7 +21,15 @@ from django.utils import timezone
 
 from providers import breaker, changes, condition, learning, metrics, routing, snapshot
 from providers.errors import CallError, ErrorKind
-from providers.models import Attempt, Provider, Purpose, Route, RoutingMethod, route_columns
+from providers.models import (
+    SYNTHETIC,
+    Attempt,
+    Provider,
+    Purpose,
+    Route,
+    RoutingMethod,
+    route_columns,
+)
 from providers.routes import Evidence, RouteState, after
 from providers.types import AttemptRecord, Method
 from providers.values import value
@@ -65,13 +73,20 @@ def evidence(
         epoch=epoch,
         at=timezone.now(),
         kind=kind,
-        message=attempt.error_message if kind else "",
+        message=_public_message(attempt, purpose) if kind else "",
         retry_after=error.retry_after if error else None,
         ttft_ms=attempt.ttft_ms,
         judges=not (purpose == Purpose.PROBE and kind in PROBE_SAYS_NOTHING),
         # A person's test on an open route is its own good trial.
         resets=purpose == Purpose.TEST,
     )
+
+
+def _public_message(attempt: AttemptRecord, purpose: Purpose) -> str:
+    """What a route keeps of a failure, for everybody: an upstream may repeat a person's prompt."""
+    if purpose in SYNTHETIC:
+        return attempt.error_message
+    return routing.failure_words(attempt.outcome, attempt.status, attempt.error_code)
 
 
 def let_go(route_id: int, epoch: int) -> Evidence:

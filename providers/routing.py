@@ -5,6 +5,7 @@ gateway process, then other providers of the same model. The plan is never empty
 where every route rests, one that is not dead by key is named as the last resort.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
@@ -230,8 +231,11 @@ def _all_rest(resting: list[RouteState], now: datetime) -> CallError:
 
 
 def fallback_reason(planned: PlannedRoute, failed: AttemptRecord) -> str:
-    """Why this route answers: what happened on the one before it, a moment ago."""
-    problem = failed.error_message.rstrip(".") or words(ErrorKind(failed.outcome))
+    """Why this route answers: what happened on the one before it, a moment ago.
+
+    Without the upstream's message, in which a prompt may be repeated: others read this as well.
+    """
+    problem = failure_words(failed.outcome, failed.status, failed.error_code)
     return f"{planned.route.method}: {failed.method} failed ({problem})"
 
 
@@ -322,6 +326,17 @@ _WORDS = {
 
 def words(kind: ErrorKind | None) -> str:
     return _WORDS[kind] if kind else "failure"
+
+
+# An upstream's code is shown where it looks like one, and not like a sentence.
+_CODE = re.compile(r"[A-Za-z0-9_.:-]{1,60}")
+
+
+def failure_words(outcome: str, status: int | None, code: str) -> str:
+    """A failure as anybody may read it: its kind, HTTP status and code, never its message."""
+    kind = words(ErrorKind(outcome)) if outcome in ErrorKind else outcome
+    known = [kind, f"HTTP {status}" if status else "", code if _CODE.fullmatch(code) else ""]
+    return ", ".join(filter(None, known))
 
 
 def elapsed(now: datetime, then: datetime | None) -> str:

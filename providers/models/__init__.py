@@ -1,6 +1,6 @@
 """Whom we can call and how, as rows: providers, their routes, their models, and every attempt."""
 
-from providers.models.attempt import Attempt, Purpose
+from providers.models.attempt import SYNTHETIC, Attempt, Purpose
 from providers.models.audit import AuditEvent
 from providers.models.flag import FlagSetting, read_flags
 from providers.models.gateway import Gateway, GatewayCheck
@@ -22,6 +22,7 @@ from providers.models.route import FORGOTTEN, Route, breaker_columns, route_colu
 
 __all__ = [
     "FORGOTTEN",
+    "SYNTHETIC",
     "Attempt",
     "AuditEvent",
     "BulkChange",

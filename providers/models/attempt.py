@@ -4,6 +4,7 @@ from django.conf import settings
 from django.db import models
 from django.utils import timezone
 
+from providers import routing
 from providers.models.provider import Provider
 from providers.models.route import Route
 
@@ -13,6 +14,9 @@ class Purpose(models.TextChoices):
     API = "api", "API"
     TEST = "test", "Test"
     PROBE = "probe", "Probe"
+
+
+SYNTHETIC = (Purpose.TEST, Purpose.PROBE)  # their prompts are the program's own
 
 
 class Attempt(models.Model):
@@ -53,6 +57,8 @@ class Attempt(models.Model):
     cost = models.DecimalField(max_digits=14, decimal_places=8, null=True, blank=True)
     started_at = models.DateTimeField(default=timezone.now)
 
+    redacted = False  # whether its message was left out for who reads it; providers/activity.py
+
     class Meta:
         ordering = ("-started_at",)
         indexes = (
@@ -82,3 +88,13 @@ class Attempt(models.Model):
 
     def __str__(self) -> str:
         return f"{self.method} {self.outcome}"
+
+    @property
+    def failure(self) -> str:
+        """Kind, HTTP status and code of a failure: what everybody may read of it."""
+        return routing.failure_words(self.outcome, self.status, self.error_code)
+
+    @property
+    def public_message(self) -> str:
+        """The message where it cannot repeat a person's prompt, else `failure`."""
+        return self.error_message if self.purpose in SYNTHETIC else self.failure

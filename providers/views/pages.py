@@ -1,8 +1,9 @@
 """The providers' pages: a new one, one in detail. Each renders from storage alone."""
 
-from typing import Any
+from typing import Any, cast
 
 from django.contrib import messages
+from django.contrib.auth.models import User
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
 from django.shortcuts import get_object_or_404, redirect, render
@@ -11,7 +12,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from django_htmx.http import HttpResponseClientRedirect
 
-from providers import audit, outlook, presets, routing, snapshot
+from providers import activity, audit, outlook, presets, routing, snapshot
 from providers.forms import ProviderForm
 from providers.models import LanguageModel, Provider
 from providers.views import catalogue
@@ -79,19 +80,19 @@ def form_context(form: ProviderForm) -> dict[str, Any]:
 def detail_context(
     request: HttpRequest, provider: Provider, form: ProviderForm | None
 ) -> dict[str, Any]:
-    context = catalogue.section(request, provider) | _health(provider)
+    context = catalogue.section(request, provider) | _health(request, provider)
     return context | form_context(form) if form else context
 
 
-def _health(provider: Provider) -> dict[str, Any]:
-    attempts = provider.attempts.order_by("-started_at")[:RECENT_ATTEMPTS]
+def _health(request: HttpRequest, provider: Provider) -> dict[str, Any]:
+    recent = provider.attempts.order_by("-started_at")[:RECENT_ATTEMPTS]
     usable = LanguageModel.objects.usable().filter(provider=provider).order_by("name")
     return {
         "provider": provider,
         "chat_model": usable.values_list("pk", flat=True).first(),
         "card": card(provider),
         "prospects": _prospects(provider),
-        "attempts": attempts,
+        "attempts": activity.redact(cast(User, request.user), recent),
     }
 
 
@@ -115,7 +116,7 @@ def _prospects(provider: Provider) -> tuple[outlook.Prospect, ...]:
 def health(request: HttpRequest, slug: str) -> HttpResponse:
     """The health section of the detail page, which asks for it again by itself."""
     provider = get_object_or_404(Provider, slug=slug)
-    return render(request, "providers/health.html", _health(provider))
+    return render(request, "providers/health.html", _health(request, provider))
 
 
 def _saved(request: Request, form: ProviderForm) -> HttpResponse:

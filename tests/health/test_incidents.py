@@ -41,7 +41,7 @@ def test_a_failing_provider_opens_one_with_its_cause(
     becomes(provider, "failing", health_reason="direct failed 5 times")
     [incident] = look()
     assert (incident.status, incident.worst, incident.closed_at) == ("failing", "failing", None)
-    assert (incident.cause, incident.sentence) == ("network", "Connection refused.")
+    assert (incident.cause, incident.sentence) == ("network", "network error")
     assert incident.affected_models == ["m"]
 
 
@@ -60,10 +60,10 @@ def test_it_gets_worse_and_better_and_keeps_the_worst(
     provider = make_provider()
     becomes(provider, "degraded", health_reason="direct is slow")
     look()
-    tried(provider, "timeout", error_message="No answer began.")
+    tried(provider, "timeout", error_message="No answer began.", status=504)
     becomes(provider, "failing")
     [incident] = look()
-    told = ("failing", "failing", "timeout", "No answer began.")
+    told = ("failing", "failing", "timeout", "time-out, HTTP 504")
     assert (incident.status, incident.worst, incident.cause, incident.sentence) == told
     becomes(provider, "degraded")
     [incident] = look()

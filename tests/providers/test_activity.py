@@ -325,10 +325,13 @@ def test_a_page_link_keeps_the_filters(owner_client: Client, acme: Provider) -> 
 
 
 def test_a_trace_tells_the_whole_story(
-    owner_client: Client, acme: Provider, django_assert_max_num_queries: DjangoAssertNumQueries
+    owner_client: Client,
+    owner: User,
+    acme: Provider,
+    django_assert_max_num_queries: DjangoAssertNumQueries,
 ) -> None:
     """Decision, each attempt with host, words, cause and reason, figures, the call again."""
-    request_id = fallback(acme, model_id="glm-4.7")
+    request_id = fallback(acme, model_id="glm-4.7", user=owner)
     with django_assert_max_num_queries(4):
         html = owner_client.get(trace_url(request_id)).content.decode()
     for words in (

@@ -217,7 +217,7 @@ def test_the_most_useful_error_is_the_one_somebody_can_mend() -> None:
 
 
 def test_a_fallback_says_what_happened_before_it() -> None:
-    """In the failed attempt's own words."""
+    """By kind and code; a message may repeat a prompt."""
     failed = AttemptRecord(
         route_id=1,
         method=Method.DIRECT,
@@ -226,11 +226,12 @@ def test_a_fallback_says_what_happened_before_it() -> None:
         reason="direct: preferred",
         started_at=NOW,
         duration_ms=3,
+        error_code="refused",
         error_message="The connection was refused.",
     )
     plan = routing.plan(Policy(), (DIRECT, GATEWAY), NOW, DAY)
     sentence = routing.fallback_reason(plan.routes[1], failed)
-    assert sentence == "gateway: direct failed (The connection was refused)"
+    assert sentence == "gateway: direct failed (network error, refused)"
 
 
 SHAKY = Breaker(proven=True, failures=1, last_kind=ErrorKind.NETWORK)

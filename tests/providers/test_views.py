@@ -267,7 +267,7 @@ def test_recent_attempts_are_listed(owner_client: Client, provider: Provider) ->
         provider=provider,
         request_id=uuid4(),
         method="direct",
-        purpose="chat",
+        purpose="probe",
         outcome="network",
         error_message="The connection was refused.",
     )
