@@ -11,6 +11,7 @@ import re
 import time
 import uuid
 from contextlib import aclosing
+from functools import cache
 from typing import Any
 
 import django.db
@@ -18,6 +19,7 @@ from django.conf import settings
 
 from api import completions, keys, model_list, naming
 from api.asked import asked
+from api.bodies import Body, BodyRefused, Budget
 from api.completions import Head, Question, Telling
 from api.errors import Refused, bad_request, unavailable
 from api.keys import Caller
@@ -131,9 +133,7 @@ class _Visit:
     # Completions
 
     async def _complete(self, caller: Caller) -> None:
-        body = await self._body()
-        if body is None:
-            return
+        body = await self._body(caller)
         self._arrived = time.monotonic()  # a slow upload is not our overhead
         question = Question(
             asked=asked(body),
@@ -157,21 +157,18 @@ class _Visit:
             raise bad_request("`Idempotency-Key` must be 1 to 255 printable characters.")
         return given.decode("ascii")
 
-    async def _body(self) -> bytes | None:
-        """The request's body; None where its sender left. Raises Refused (413)."""
-        declared = self._headers.get(b"content-length", b"")
-        if declared.isdigit() and int(declared) > settings.API_LARGEST_BODY:
-            raise _too_large()
-        body = bytearray()
-        while True:
-            message = await self._receive()
-            if message["type"] == "http.disconnect":
-                return None
-            body += message.get("body", b"")
-            if len(body) > settings.API_LARGEST_BODY:
-                raise _too_large()
-            if not message.get("more_body"):
-                return bytes(body)
+    async def _body(self, caller: Caller) -> bytes:
+        """The request's body. Raises Refused where it is too large, too slow, or broken off."""
+        pieces: list[bytes] = []
+        limit = settings.API_LARGEST_BODY
+        with Body(self._receive, _budget(), caller.key_id, limit) as body:
+            try:
+                body.declare(self._headers.get(b"content-length", b"").decode("latin-1"))
+                while not body.complete:
+                    pieces.append((await body.next()).get("body", b""))
+            except BodyRefused as refused:
+                raise _body_refused(refused) from refused
+        return b"".join(pieces)
 
     async def _whole(self, telling: Telling) -> None:
         headers, body = Head().headers, b""
@@ -214,6 +211,24 @@ def _unauthorized(message: str) -> Refused:
     return Refused(401, message, code="invalid_api_key", headers={"www-authenticate": "Bearer"})
 
 
-def _too_large() -> Refused:
-    most = settings.API_LARGEST_BODY // 2**20
-    return Refused(413, f"The body is larger than {most} MB.", code="request_too_large")
+_BODY_CODES = {
+    400: "request_broken_off",
+    408: "request_timeout",
+    413: "request_too_large",
+    503: "too_many_bodies",
+}
+
+
+def _body_refused(refused: BodyRefused) -> Refused:
+    """As it is told to the caller; what is left of the body ends with the connection."""
+    headers = {"connection": "close"} | ({"retry-after": "5"} if refused.status == 503 else {})
+    code = _BODY_CODES[refused.status]
+    return Refused(refused.status, refused.message, code=code, headers=headers)
+
+
+@cache
+def _budget() -> Budget:
+    """Of this process: half of it for one key, but always enough for one body."""
+    largest = settings.API_LARGEST_BODY
+    total = max(settings.API_BODIES, largest)
+    return Budget(total=total, share=max(total // 2, largest))

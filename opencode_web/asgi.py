@@ -28,6 +28,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send  # noqa: E402
 from api import app as v1  # noqa: E402
 from chat.app import routes as event_streams  # noqa: E402
 from health.app import routes as liveness  # noqa: E402
+from opencode_web.uploads import BoundedUploads  # noqa: E402
 from providers import board, http  # noqa: E402
 
 SWITCH = 0.0005  # seconds a thread keeps the interpreter while another one wants it
@@ -55,7 +56,7 @@ async def lifespan(_: object) -> AsyncGenerator[None]:
 lean = Router(
     routes=[*liveness, *event_streams],
     lifespan=lifespan,
-    default=cast(ASGIApp, django_application),
+    default=BoundedUploads(cast(ASGIApp, django_application)),
     redirect_slashes=False,
 )
 

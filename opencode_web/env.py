@@ -277,6 +277,14 @@ class Environment(BaseSettings):
         description="Most MB of one request to `/v1`; pictures are in it.",
         examples=["32"],
     )
+    api_bodies: int = Field(
+        default=256,
+        ge=1,
+        le=65536,
+        description="Most MB of requests to `/v1` that are still on their way in, of one web"
+        " process; one key may take half of it.",
+        examples=["256"],
+    )
     runner_concurrency: int = Field(
         default=256,
         ge=1,

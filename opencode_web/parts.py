@@ -14,6 +14,7 @@ from opencode_web.supervisor import Part, Ready
 ROOT = Path(__file__).resolve().parent.parent
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # recognised, not bound
 LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
+HEADER_TIMEOUT_MS = 15_000  # in which a request's headers have to be complete
 MANAGE = (sys.executable, "manage.py")
 
 
@@ -93,6 +94,7 @@ def web(address: Address, env: Mapping[str, str]) -> Part:
     # Open streams count as back-pressure, and would hold up a stop for ever.
     argv += ["--backlog", "4096", "--backpressure", "4096", "--workers-kill-timeout", "3"]
     argv += ["--no-ws", "--respawn-failed-workers", "--log-level", "warning"]
+    argv += ["--http1-header-read-timeout", str(HEADER_TIMEOUT_MS)]
     argv += ["opencode_web.asgi:application"]
     return Part(name="web", argv=tuple(argv), env=env, cwd=ROOT, ready=_answers(address))
 

@@ -206,6 +206,7 @@ RUNNER_CONCURRENCY = ENV.runner_concurrency
 # The API
 API_KEEP_ALIVE = ENV.api_keep_alive
 API_LARGEST_BODY = ENV.api_largest_body * 2**20
+API_BODIES = ENV.api_bodies * 2**20
 
 # Days that things are kept
 KEEP_ATTEMPTS = ENV.keep_attempts

@@ -9,6 +9,8 @@ import re
 import socket
 from urllib.parse import SplitResult, urljoin, urlsplit, urlunsplit
 
+from providers import ip_addresses
+from providers.ip_addresses import Ip
 from providers.values import value
 
 # What people paste from an example of curl, longest first.
@@ -18,19 +20,8 @@ ZAI_GENERAL = "/api/paas/v4"
 ZAI_CODING = "/api/coding/paas/v4"
 _ZAI_OTHER = {ZAI_GENERAL: ZAI_CODING, ZAI_CODING: ZAI_GENERAL}
 
-# Where clouds keep a machine's secrets outside the link-local range: AWS, Alibaba, Azure, Oracle.
-_METADATA = frozenset(
-    map(
-        ipaddress.ip_address,
-        ("fd00:ec2::254", "100.100.100.200", "168.63.129.16", "192.0.0.192"),
-    )
-)
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052: an IPv4 address in the last 32 bits
-
 # What the system's resolver takes for an IPv4 address: 2852039166, 0xa9fea9fe, 127.1 (inet_aton(3))
 _NUMBERS = re.compile(r"(?:0x[0-9a-f]+|\d+)(?:\.(?:0x[0-9a-f]+|\d+)){0,3}", re.I)
-
-type Ip = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 INVALID = "Invalid endpoint - check URL format"
 _DOUBLED = re.compile(r"(/v\d+(?:beta)?)(?:\1)+(?=/|$)")
@@ -115,7 +106,7 @@ def _problem(parts: SplitResult) -> str:
         return f"{INVALID}: there is no host name in it"
     if parts.username or parts.password:
         return "Put the key in its own field, not into the address: addresses are shown on pages."
-    if (ip := literal(host)) and is_never_called(ip):
+    if any(map(ip_addresses.is_never_called, literal(host))):
         return f"{host} is never called: such addresses hold the secrets of cloud machines."
     if doubled := _DOUBLED.search(parts.path):
         once = doubled[1]
@@ -123,34 +114,19 @@ def _problem(parts: SplitResult) -> str:
     return ""
 
 
-def literal(host: str) -> Ip | None:
-    """The IP address that a host is, however it is written; None where it is a name."""
+def literal(host: str) -> tuple[Ip, ...]:
+    """The IP addresses that a host leads to, however it is written; none where it is a name."""
     try:
         if _NUMBERS.fullmatch(host):
-            return ipaddress.IPv4Address(socket.inet_aton(host))
-        return meant(host)
+            return (ipaddress.IPv4Address(socket.inet_aton(host)),)
+        return ip_addresses.parse(host)
     except (ValueError, OSError):
-        return None
-
-
-def meant(address: str) -> Ip:
-    """The address that is really called: an IPv4 one may be wrapped into an IPv6 one."""
-    ip = ipaddress.ip_address(address.partition("%")[0])
-    if ip.version == 4:
-        return ip
-    inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF) if ip in _NAT64 else None
-    return ip.ipv4_mapped or inner or ip
-
-
-def is_never_called(ip: Ip) -> bool:
-    """Link-local addresses and the clouds' metadata, whatever the settings say."""
-    return ip.is_link_local or ip.is_multicast or ip in _METADATA
+        return ()
 
 
 def is_private(url: str) -> bool:
     """Whether the address is this machine's or, by its number, one of a network at home."""
-    ip = literal(name(url))
-    return is_local(url) or bool(ip and not ip.is_global)
+    return is_local(url) or not all(ip.is_global for ip in literal(name(url)))
 
 
 def undoubled(url: str) -> str:
@@ -202,8 +178,8 @@ def at(url: str, host: str) -> str:
 def is_local(url: str) -> bool:
     """Whether the address means this very machine, which inside a container is the container."""
     host = name(url)
-    if ip := literal(host):
-        return ip.is_loopback
+    if found := literal(host):
+        return any(ip.is_loopback for ip in found)
     return host == "localhost" or host.endswith(".localhost")
 
 

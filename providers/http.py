@@ -24,7 +24,7 @@ import aiohttp
 import httpx
 from django.conf import settings
 
-from providers import addresses, transcript
+from providers import ip_addresses, transcript
 from providers.errors import AddressRefused, CallError, ErrorKind
 from providers.http_errors import FOREIGN, AddressForbidden, map_error, mapped_errors
 from providers.types import Timeouts
@@ -157,10 +157,10 @@ def _is_ours(url: str) -> bool:
 def is_allowed(address: str, *, private: bool = False) -> bool:
     """Link-local addresses and cloud metadata never; private ones where the settings say so, or
     it is known that this one is wanted."""
-    ip = addresses.meant(address)
-    if addresses.is_never_called(ip):
+    reached = ip_addresses.parse(address)
+    if any(map(ip_addresses.is_never_called, reached)):
         return False
-    return private or settings.ALLOW_PRIVATE_ADDRESSES or ip.is_global
+    return private or settings.ALLOW_PRIVATE_ADDRESSES or all(ip.is_global for ip in reached)
 
 
 class opened:

@@ -14,6 +14,7 @@ import httpx
 from django.conf import settings
 from django.db import connection
 
+from opencode_web import parts
 from tests.programs import PYTHON
 from tests.upstreams.tethered import tethered
 
@@ -57,6 +58,7 @@ class Site:
         web = [python, "-m", "granian", "--interface", "asgi", "--loop", "uvloop", "--no-ws"]
         web += ["--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"]
         web += ["--backlog", "4096", "--backpressure", "4096", "--workers-kill-timeout", "2"]
+        web += ["--http1-header-read-timeout", str(parts.HEADER_TIMEOUT_MS)]
         return {
             "web": [*web, "opencode_web.asgi:application"],
             "runner": [python, "manage.py", "runner"],

@@ -1,6 +1,7 @@
 """The HTTP door on real sockets: where it may go, how long it waits, what it lets out."""
 
 import asyncio
+import socket
 import ssl
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -104,6 +105,28 @@ async def test_no_spelling_leads_around_the_guard(
     error = await failed(f"http://{host}:{fake.port}/v1/models")
     assert isinstance(error, AddressRefused)
     assert fake.requests == []
+
+
+@pytest.mark.parametrize("second", ["169.254.169.254", "::ffff:169.254.169.254", "::a9fe:a9fe"])
+async def test_a_name_that_leads_elsewhere_the_next_time_is_refused(
+    fake: fakes.Upstream, monkeypatch: pytest.MonkeyPatch, second: str
+) -> None:
+    """DNS rebinding: each connection is looked at by its own number, not by the name's last one."""
+    answers = iter(["127.0.0.1", second])
+
+    async def getaddrinfo(host: str, port: int, **more: object) -> object:
+        address = next(answers)
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        ends = (address, port, 0, 0) if ":" in address else (address, port)
+        return [(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ends)]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+    url = f"http://rebinding.example:{fake.port}/v1/models"
+    assert b"Incorrect" in await got(url)
+    await http.close()  # the next call makes a connection of its own, after the name's look-up
+    error = await failed(url)
+    assert isinstance(error, AddressRefused)
+    assert next(answers, None) is None
 
 
 async def test_the_instances_own_gateways_are_reached_all_the_same(
