@@ -1,5 +1,7 @@
 # One image for every process: `up` runs them all; the Procfile has the command of each alone.
-FROM python:3.13-slim
+# Pin it by digest where you build: docs/operations.md, "Images by digest".
+ARG PYTHON_IMAGE=python:3.13-slim
+FROM ${PYTHON_IMAGE}
 ENV PYTHONUNBUFFERED=1 OPENCODE_WEB_HOME=/data
 WORKDIR /app
 COPY requirements.txt .

@@ -37,6 +37,8 @@ RULES: Mapping[ErrorKind, Rule] = {
     # The provider refused the operator's key. Not 401: that is about the caller's own key, which
     # is good. Not 502: only an operator can mend it, so nobody should try again.
     ErrorKind.AUTH: Rule(403, "provider_auth_error"),
+    # The stored key cannot be decrypted here, so nothing was sent: for an operator, as above.
+    ErrorKind.UNREADABLE: Rule(403, "provider_key_unreadable"),
     # The provider refused this one model or prompt; its key works for others.
     ErrorKind.PERMISSION: Rule(403, "permission_error"),
     # The caller's doing: the provider's own 4xx where it is one that clients know, else 400.

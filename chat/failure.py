@@ -20,6 +20,8 @@ ADVICE: Mapping[ErrorKind, str] = {
     ErrorKind.REQUEST: "The provider does not accept this request. Pick another model,"
     " or shorten the conversation.",
     ErrorKind.GATEWAY: "Check the gateway's address and key on the provider's page.",
+    ErrorKind.UNREADABLE: "An operator has to restore the encryption key, or enter the provider's"
+    " API key again.",
     ErrorKind.STOPPED: "Try again.",
 }
 LOST = "The server was restarted while this answer was being written."

@@ -27,10 +27,16 @@ def start(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="./dev up", description="Starts everything.")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", default=8000, type=_port, help="port to listen on")
+    parser.add_argument(
+        "--accept-lost-keys",
+        action="store_true",
+        help="start although stored keys cannot be decrypted",
+    )
     chosen = parser.parse_args(arguments)
     prepare(home())
+    address = Address(host=chosen.host, port=chosen.port)
     with occupied(home(), "up"):
-        return asyncio.run(up(home(), Address(host=chosen.host, port=chosen.port)))
+        return asyncio.run(up(home(), address, accept_lost_keys=chosen.accept_lost_keys))
 
 
 def _port(text: str) -> int:

@@ -123,8 +123,7 @@ class Environment(BaseSettings):
     )
     trust_proxy: bool = Field(
         default=False,
-        description="Believe X-Forwarded-Proto, and the last address of X-Forwarded-For. Only"
-        " behind a proxy that sets both itself.",
+        description="Believe X-Forwarded-Proto and X-Forwarded-For, which a proxy has to set.",
         examples=["true"],
     )
     debug: bool = Field(
@@ -281,8 +280,7 @@ class Environment(BaseSettings):
         default=256,
         ge=1,
         le=65536,
-        description="Most MB of requests to `/v1` that are still on their way in, of one web"
-        " process; one key may take half of it.",
+        description="Most MB of unfinished requests to `/v1`; one key may take half of it.",
         examples=["256"],
     )
     runner_concurrency: int = Field(

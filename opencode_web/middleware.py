@@ -1,12 +1,42 @@
-"""Sign-in is required everywhere; a partial whose session ended sends the whole page to sign-in."""
+"""Sign-in is required everywhere, and no page is stored by a browser or a proxy.
 
+A partial whose session ended sends the whole page to sign-in.
+"""
+
+from collections.abc import Callable
+from inspect import iscoroutinefunction
 from typing import Any
 
 from django.contrib.auth import REDIRECT_FIELD_NAME
 from django.contrib.auth.middleware import LoginRequiredMiddleware
 from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 from django.urls import reverse
+from django.utils.decorators import sync_and_async_middleware
 from django_htmx.http import HttpResponseClientRedirect
+
+
+@sync_and_async_middleware
+def no_store(get_response: Callable[[HttpRequest], Any]) -> Callable[[HttpRequest], Any]:
+    """Every page is one person's: neither a shared cache nor the next user of a browser's history
+    gets it. Static files do not pass here."""
+    if iscoroutinefunction(get_response):
+
+        async def async_middleware(request: HttpRequest) -> HttpResponseBase:
+            return _unstored(await get_response(request))
+
+        return async_middleware
+
+    def middleware(request: HttpRequest) -> HttpResponseBase:
+        return _unstored(get_response(request))
+
+    return middleware
+
+
+def _unstored(response: HttpResponseBase) -> HttpResponseBase:
+    if "no-store" not in response.get("Cache-Control", ""):
+        response["Cache-Control"] = "no-store, private"
+    return response
 
 
 class SignInRequiredMiddleware(LoginRequiredMiddleware):

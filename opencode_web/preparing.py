@@ -23,6 +23,7 @@ LOCK = ROOT / "requirements.txt"
 MANAGE = (sys.executable, "manage.py")
 RETRY = 3.0
 """Seconds between two looks whether a database that could not be reached is back."""
+LOST = 3  # the exit code of `check_keys` where stored secrets cannot be decrypted
 REACH = 3.0
 """Seconds to wait for a connection before a server counts as unreachable."""
 
@@ -30,9 +31,9 @@ REACH = 3.0
 class Stamp:
     """Remembers in the home folder that something was done for these files as they are."""
 
-    def __init__(self, home: Path, name: str, files: Iterable[Path]) -> None:
+    def __init__(self, home: Path, name: str, files: Iterable[Path], text: str = "") -> None:
         self._path = home / "stamps" / name
-        digest = hashlib.sha256()
+        digest = hashlib.sha256(text.encode())
         for file in sorted(files):
             digest.update(f"{file.relative_to(ROOT)}\0".encode() + file.read_bytes())
         self._text = digest.hexdigest()
@@ -87,6 +88,29 @@ async def migrate_given(
             " The site starts and says so, and the database is migrated as soon as it answers."
         )
     return not problem
+
+
+async def check_keys(home: Path, env: Mapping[str, str], settings: Environment) -> int:
+    """How the check of the stored secrets ended: 0 where all can be decrypted.
+
+    It is left out where nothing has changed since it went well, or was accepted.
+    """
+    if _keys_stamp(home, settings).is_current:
+        return 0
+    code, _, _ = await manage(env, "check_keys")
+    if not code:
+        accept_keys(home, settings)
+    return code
+
+
+def accept_keys(home: Path, settings: Environment) -> None:
+    """Takes the stored secrets as they are, with these keys, from now on."""
+    _keys_stamp(home, settings).set()
+
+
+def _keys_stamp(home: Path, settings: Environment) -> Stamp:
+    secrets = [settings.database_url, *settings.encryption_keys]
+    return Stamp(home, "keys", (), text="\0".join(each.get_secret_value() for each in secrets))
 
 
 async def migrate_when_back(

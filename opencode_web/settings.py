@@ -50,6 +50,7 @@ INSTALLED_APPS = [
 
 # Each of these is async-capable; tests/test_architecture.py asserts it.
 MIDDLEWARE = [
+    "opencode_web.middleware.no_store",
     "django.middleware.security.SecurityMiddleware",
     "django.middleware.csp.ContentSecurityPolicyMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",

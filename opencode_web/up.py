@@ -49,12 +49,13 @@ class Start:
     added: Mapping[str, str]
     settings: Environment
     say: Progress
+    accept_lost_keys: bool = False
 
     def environment(self, urls: Mapping[str, str]) -> dict[str, str]:
         return environment(self.home, self.given, {**self.added, **urls})
 
 
-async def up(home: Path, address: Address) -> int:
+async def up(home: Path, address: Address, *, accept_lost_keys: bool = False) -> int:
     """Runs until SIGINT, SIGTERM or SIGHUP; the home must be occupied by the caller."""
     parts.require_free(address)
     rotate(home)
@@ -62,9 +63,20 @@ async def up(home: Path, address: Address) -> int:
     say, given = Progress(), dict(os.environ)
     if left := stop_leftovers(home):
         say(f"The last run was killed; stopped what it left behind: {', '.join(left)}.")
+    is_new = not (home / "encryption_keys").exists() and not (home / "postgres").exists()
     added = {**keep_keys(home), **parts.site_variables(address)}
     settings = check_environment(environment(home, given, {**PLACEHOLDERS, **added}))
-    start = Start(home=home, address=address, given=given, added=added, settings=settings, say=say)
+    if is_new and not is_given("DATABASE_URL", given):
+        preparing.accept_keys(home, settings)  # nothing is stored yet
+    start = Start(
+        home=home,
+        address=address,
+        given=given,
+        added=added,
+        settings=settings,
+        say=say,
+        accept_lost_keys=accept_lost_keys,
+    )
     programs = Supervisor(home, say)
     running = asyncio.create_task(_run(start, programs))
     _stop_on_signals(running, programs, say)
@@ -110,6 +122,8 @@ async def _run(start: Start, programs: Supervisor) -> None:
         async with databases(start.home, start.given, start.say) as urls:
             env = start.environment(urls)
             migrated = await _migrate(start, env)
+            if migrated:
+                await _check_keys(start, env)
             await static
             announce(start.home, "up", _joinable(env))
             try:
@@ -128,6 +142,26 @@ async def _migrate(start: Start, env: Mapping[str, str]) -> bool:
         return await preparing.migrate_given(start.home, env, start.settings, start.say)
     await preparing.migrate_ours(start.home, env, start.say)
     return True
+
+
+LOST_KEYS = (
+    "The database holds keys that cannot be decrypted: {where} is missing a key that encrypted"
+    " them, or was replaced. Restore it from your backup and start again. If it is lost for good,"
+    " start with ./dev up --accept-lost-keys and enter the keys of your providers again."
+)
+
+
+async def _check_keys(start: Start, env: Mapping[str, str]) -> None:
+    """Raises CannotStart where stored keys are lost: providers would be called without them."""
+    code = await preparing.check_keys(start.home, env, start.settings)
+    if code != preparing.LOST:
+        return
+    if not start.accept_lost_keys:
+        given = is_given("ENCRYPTION_KEYS", start.given)
+        where = "ENCRYPTION_KEYS" if given else start.home / "encryption_keys"
+        raise CannotStart(LOST_KEYS.format(where=where))
+    preparing.accept_keys(start.home, start.settings)
+    start.say("Some stored keys cannot be decrypted: enter those of your providers again.")
 
 
 async def _serve(

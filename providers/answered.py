@@ -107,6 +107,14 @@ def unauthorised(e: Evidence) -> Diagnosis:
     )
 
 
+def key_unreadable(e: Evidence) -> Diagnosis:
+    return Diagnosis(
+        title="The stored key cannot be read",
+        cause="ENCRYPTION_KEYS does not contain the key that encrypted it, so nothing was sent.",
+        advice="Restore the old encryption key and restart, or enter the API key again.",
+    )
+
+
 def quota(e: Evidence) -> Diagnosis:
     wait = e.error.retry_after
     return Diagnosis(

@@ -46,6 +46,8 @@ WEIGHTS: dict[ErrorKind, Weight] = {
     ErrorKind.PERMISSION: Weight.NOTHING,
     ErrorKind.REQUEST: Weight.NOTHING,
     ErrorKind.GATEWAY: Weight.COUNTS,
+    # Tried again now and then: the key may be readable after the next start.
+    ErrorKind.UNREADABLE: Weight.COUNTS,
     ErrorKind.STOPPED: Weight.NOTHING,
 }
 

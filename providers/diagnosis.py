@@ -163,6 +163,7 @@ _UNREADABLE = frozenset({"invalid_url", "bad_header", "invalid_header"})
 _NO_SUCH_MODEL = frozenset({"model_not_found", "1211"})
 
 _RULES: tuple[tuple[Condition, Words], ...] = (
+    (_is(ErrorKind.UNREADABLE), answered.key_unreadable),
     (_is_zai_mix_up, answered.zai_mix_up),
     (_code("address_refused"), unreached.address_refused),
     (lambda e: addresses.undoubled(e.address) != e.address, unreached.doubled),

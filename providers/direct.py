@@ -17,6 +17,7 @@ from providers.protocols.error_body import ErrorBody, read_error
 from providers.protocols.framing import LARGEST_BODY, not_json
 from providers.protocols.retry_after import stated_wait
 from providers.redaction import redacted_errors
+from providers.sealed import is_sealed
 from providers.types import (
     ChatRequest,
     ClientEvent,
@@ -64,7 +65,11 @@ async def fetch_models(target: Target, url: str) -> listing.ModelList:
 
 def headers(target: Target) -> dict[str, str]:
     """The call's headers: the protocol's key header, then the provider's extra ones, which win
-    however they are spelled."""
+    however they are spelled. Raises CallError where a secret of the call cannot be read.
+
+    Every call passes here, so that none goes out without the key that it should have.
+    """
+    require_readable(target)
     key = target.api_key.strip()  # a pasted key brings its line end with it
     sent = {"content-type": "application/json"}
     if target.kind == Kind.ANTHROPIC:
@@ -72,6 +77,20 @@ def headers(target: Target) -> dict[str, str]:
     elif key:
         sent["authorization"] = f"Bearer {key}"
     return sent | {str(name).lower(): str(value) for name, value in target.headers.items()}
+
+
+def require_readable(target: Target) -> None:
+    """Raises CallError where a stored secret that the call needs cannot be decrypted."""
+    upstream = target.upstream
+    secrets = [target.api_key, target.headers]
+    secrets += [upstream.api_key, upstream.headers] if upstream else []
+    if any(map(is_sealed, secrets)):
+        raise CallError(
+            ErrorKind.UNREADABLE,
+            "The stored key or header cannot be decrypted, so nothing was sent.",
+            code="key_unreadable",
+            sent=False,
+        )
 
 
 async def exchange(

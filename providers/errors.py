@@ -34,6 +34,7 @@ class ErrorKind(StrEnum):
     PERMISSION = "permission"
     REQUEST = "request"
     GATEWAY = "gateway"
+    UNREADABLE = "unreadable"
     STOPPED = "stopped"
 
 

@@ -14,6 +14,8 @@ from django.conf import settings
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 
+from providers.sealed import Sealed, SealedHeaders
+
 if TYPE_CHECKING:
     _TextField = models.TextField[str, str]
 else:
@@ -45,23 +47,17 @@ def _decrypted(stored: str) -> str:
     return MultiFernet([Fernet(key) for key in keys]).decrypt(token.encode()).decode()
 
 
-class Sealed(str):
-    """What is stored and cannot be opened: empty to all who look, and kept as it is by a save."""
-
-    token: str
-
-    def __new__(cls, token: str) -> "Sealed":
-        sealed = super().__new__(cls, "")
-        sealed.token = token
-        return sealed
-
-
-class SealedHeaders(dict[str, str]):
-    """The same for a JSON object."""
-
-    def __init__(self, token: str) -> None:
-        super().__init__()
-        self.token = token
+def opens(stored: str) -> bool:
+    """Whether one of ENCRYPTION_KEYS decrypts a stored value; told by its key's id where it has
+    one, so that many are looked at quickly."""
+    named, _, token = stored.rpartition(":")
+    if named:
+        return any(key_id(key) == named for key in settings.ENCRYPTION_KEYS)
+    try:
+        cipher().decrypt(token.encode())
+    except InvalidToken:
+        return False
+    return True
 
 
 def rotated(stored: str) -> str | None:

@@ -246,7 +246,13 @@ _ANY_ROUTE = frozenset(
     {ErrorKind.NETWORK, ErrorKind.TIMEOUT, ErrorKind.PROVIDER, ErrorKind.GATEWAY}
 )
 _OTHER_KEY = frozenset(
-    {ErrorKind.RATE_LIMIT, ErrorKind.QUOTA, ErrorKind.AUTH, ErrorKind.PERMISSION}
+    {
+        ErrorKind.RATE_LIMIT,
+        ErrorKind.QUOTA,
+        ErrorKind.AUTH,
+        ErrorKind.PERMISSION,
+        ErrorKind.UNREADABLE,
+    }
 )
 
 
@@ -290,6 +296,7 @@ def repeat_after(error: CallError, rules: Rules = RULES) -> float | None:
 
 
 _USEFULNESS = (
+    ErrorKind.UNREADABLE,
     ErrorKind.AUTH,
     ErrorKind.QUOTA,
     ErrorKind.PERMISSION,
@@ -320,6 +327,7 @@ _WORDS = {
     ErrorKind.PERMISSION: "missing permission",
     ErrorKind.REQUEST: "refused request",
     ErrorKind.GATEWAY: "gateway error",
+    ErrorKind.UNREADABLE: "unreadable key",
     ErrorKind.STOPPED: "stop",
 }
 

@@ -16,6 +16,7 @@ from django.conf import settings
 from providers import routing, targets
 from providers.models import Gateway, LanguageModel, Provider, read_flags
 from providers.routes import RouteState
+from providers.sealed import is_sealed
 from providers.targets import Connection
 from providers.types import ABILITIES, Kind, Method, Target, Usage, known_abilities
 from providers.values import value
@@ -227,11 +228,17 @@ def connection(provider: Provider, spares: Mapping[str, str] | None = None) -> C
         base_url=provider.base_url,
         api_key=provider.api_key,
         # An EncryptedJSONField reads as a dict; django-stubs sees the TextField below it.
-        headers=cast(dict[str, str], provider.extra_headers or {}),
+        headers=cast(dict[str, str], _headers(provider)),
         gateway_endpoint=provider.gateway_endpoint or "",
         gateway_api_key=provider.gateway_api_key,
         spares=spares or {},
     )
+
+
+def _headers(provider: Provider) -> object:
+    """Sealed headers are empty, and still not the same as none."""
+    headers = provider.extra_headers
+    return headers if headers or is_sealed(headers) else {}
 
 
 def policy(provider: Provider) -> routing.Policy:

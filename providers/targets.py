@@ -6,6 +6,7 @@ from dataclasses import field, replace
 from django.conf import settings
 
 from providers import presets
+from providers.sealed import is_sealed
 from providers.types import Json, Kind, Method, Target, Timeouts, Upstream
 from providers.values import value
 
@@ -70,8 +71,9 @@ def _secrets(reached: Connection) -> tuple[str, ...]:
 
 def _gateway_key(reached: Connection, endpoint: str) -> str:
     """Each key is for the endpoint that it was typed for, and for no other."""
-    if endpoint == reached.endpoint and reached.gateway_api_key:
-        return reached.gateway_api_key
+    own = reached.gateway_api_key
+    if endpoint == reached.endpoint and (own or is_sealed(own)):
+        return own
     if endpoint == settings.LITELLM_ENDPOINT:
         return str(settings.LITELLM_API_KEY)
     return reached.spares.get(endpoint, "")
@@ -88,7 +90,9 @@ def _upstream(reached: Connection, model_id: str) -> Upstream:
 
 
 def _headers(reached: Connection) -> Json:
-    """The preset's headers, and the operator's, which win."""
+    """The preset's headers, and the operator's, which win; sealed ones stay recognisable."""
+    if is_sealed(reached.headers):
+        return reached.headers
     return merged(presets.get(reached.preset).headers, reached.headers)
 
 

@@ -12,9 +12,9 @@ from django.conf import settings
 from django.utils import timezone
 
 from providers import addresses, presets, summary
-from providers.fields import Sealed, SealedHeaders
 from providers.forms import secret
 from providers.models import Provider
+from providers.sealed import Sealed, SealedHeaders
 from providers.targets import Connection, merged
 from providers.types import Kind
 

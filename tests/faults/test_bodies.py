@@ -114,6 +114,7 @@ def test_headers_and_bodies_that_do_not_come_are_ended(site: Site, secret: str) 
 def test_unfinished_bodies_hold_no_more_than_their_budget(site: Site, secret: str) -> None:
     """Twenty of 30 MB held a gigabyte; a short question is answered all the same."""
     before = memory(site)
+    assert before > 50 * MB
     with ExitStack() as opened:
         senders = [opened.enter_context(connect(site)) for _ in range(20)]
         begun = head("/v1/chat/completions", secret, f"Content-Length: {30 * MB}")

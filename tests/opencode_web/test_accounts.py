@@ -134,6 +134,13 @@ def test_the_admin_has_no_door_of_its_own(owner: User, stranger_client: Client) 
     assert operator.get("/admin/password_change/")["Location"] == "/settings/password/"
 
 
+def test_the_admin_shows_no_addresses_of_mail(owner_client: Client) -> None:
+    """Nothing here uses them."""
+    html = owner_client.get("/admin/").content.decode()
+    assert "/admin/auth/user/" in html
+    assert "/admin/account/" not in html
+
+
 def test_signing_out_is_noted(owner_client: Client) -> None:
     owner_client.post("/sign-out/")
     assert events() == [("alice", "signed out", "alice")]

@@ -69,12 +69,12 @@ def is_alive(pid: int) -> bool:
 class Up:
     """One `./dev up` and what it printed."""
 
-    def __init__(self, home: Path, **more: str) -> None:
+    def __init__(self, home: Path, *options: str, **more: str) -> None:
         self.home, self.port = home, free_port()
         self._printed = home / "printed"
         with self._printed.open("w") as output:
             self.process = subprocess.Popen(
-                [*PROGRAM, "up", "--port", str(self.port)],
+                [*PROGRAM, "up", "--port", str(self.port), *options],
                 stdout=output,
                 stderr=output,
                 cwd=ROOT,
@@ -112,8 +112,8 @@ class Up:
 
 
 @contextmanager
-def up(home: Path, **more: str) -> Iterator[Up]:
-    run = Up(home, **more)
+def up(home: Path, *options: str, **more: str) -> Iterator[Up]:
+    run = Up(home, *options, **more)
     try:
         run.says("OpenCode Web is at")
         yield run
@@ -172,6 +172,39 @@ def test_one_home_from_its_first_start_over_kill_9_of_everything_to_down(home: P
         assert run.pids() == {}
         assert not any(is_alive(pid) for pid in pids)
         assert run.page() == 0
+
+
+STORE_A_KEY = """
+from providers.models import Provider
+Provider.objects.create(name="Acme", slug="acme", base_url="http://a.example/v1", api_key="sk-1")
+"""
+
+
+@pytest.mark.stack
+def test_lost_encryption_keys_stop_the_start_until_that_is_accepted(home: Path) -> None:
+    """Removed or replaced, with keys in the database; the old file brings everything back."""
+    with up(home):
+        done = dev(home, "manage", "shell", "-c", STORE_A_KEY)
+        assert done.returncode == 0, done.stderr
+    keys = home / "encryption_keys"
+    kept = keys.read_text()
+    keys.unlink()
+    for _ in range(2):  # a new file is made, and is as wrong the next time
+        refused = dev(home, "up", "--port", str(free_port()))
+        assert refused.returncode == 1
+        assert f"{keys} is missing a key" in refused.stderr
+        assert "--accept-lost-keys" in refused.stderr
+        assert keys.read_text() != kept
+    replaced = keys.read_text()
+    keys.write_text(kept)
+    with up(home) as run:
+        assert run.page() == 200
+    keys.write_text(replaced)
+    with up(home, "--accept-lost-keys") as run:
+        run.says("enter those of your providers again")
+        assert run.page() == 200
+    with up(home) as run:  # once is enough
+        assert run.page() == 200
 
 
 @pytest.mark.stack

@@ -48,6 +48,7 @@ def test_every_kind_of_error_has_a_weight() -> None:
         (PROVEN, ErrorKind.REQUEST, 50, State.CLOSED),
         (PROVEN, ErrorKind.STOPPED, 50, State.CLOSED),
         (PROVEN, ErrorKind.GATEWAY, 5, State.OPEN),
+        (PROVEN, ErrorKind.UNREADABLE, 5, State.OPEN),
     ],
 )
 def test_failures_open_it_by_their_weight(

@@ -64,6 +64,7 @@ def test_the_same_code_elsewhere_is_a_used_up_balance() -> None:
     [
         (ErrorKind.AUTH, 401, "", "Authentication failed - check API key"),
         (ErrorKind.PERMISSION, 403, "", "Permission denied"),
+        (ErrorKind.UNREADABLE, None, "key_unreadable", "The stored key cannot be read"),
         (ErrorKind.PERMISSION, 403, MODERATED, "The prompt was refused"),
         (ErrorKind.NETWORK, None, "dns", "Network error - check endpoint and connection"),
         (ErrorKind.NETWORK, None, "tls", "Network error - check endpoint and connection"),

@@ -161,6 +161,7 @@ OWN_KEY = replace(GATEWAY, own_key=True)
         (ErrorKind.QUOTA, False, True),
         (ErrorKind.AUTH, False, True),
         (ErrorKind.PERMISSION, False, True),
+        (ErrorKind.UNREADABLE, False, True),
         (ErrorKind.REQUEST, False, False),
     ],
 )

@@ -9,5 +9,5 @@ def clear(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("health", "0002_estimated_cost")]
+    dependencies = [("health", "0003_cached_tokens")]
     operations = [migrations.RunPython(clear, migrations.RunPython.noop, elidable=True)]

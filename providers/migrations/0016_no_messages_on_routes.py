@@ -8,5 +8,5 @@ def clear(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("providers", "0012_activity_without_probes")]
+    dependencies = [("providers", "0015_cached_tokens")]
     operations = [migrations.RunPython(clear, migrations.RunPython.noop, elidable=True)]
