@@ -41,6 +41,7 @@ class Answer:
         self._code = False
         self._new_text: list[str] = []
         self._new_reasoning: list[str] = []
+        self._kept = ""  # what there was before the answer went on
         self._route: RouteTaken | None = None
         self._route_html = ""
         self._new_route = False
@@ -52,7 +53,9 @@ class Answer:
 
     @property
     def visible(self) -> bool:
-        """Whether the reader may have seen something of it."""
+        """Whether the reader may have seen something of it, beyond what it had before."""
+        if self._kept:
+            return sum(map(len, (*self._text, *self._new_text))) > len(self._kept)
         return bool(self._text or self._new_text or self._reasoning or self._new_reasoning)
 
     @property
@@ -75,13 +78,15 @@ class Answer:
                 self._completed = event
 
     def _retract_text(self) -> None:
-        """All text so far was reasoning: what readers have of the answer is begun anew."""
-        self._new_reasoning = [*self._text, *self._new_text, *self._new_reasoning]
-        self._text, self._new_text, self._blocks = [], [], []
+        """All text of this run was reasoning: what readers have of the answer is begun anew."""
+        text = "".join((*self._text, *self._new_text))[len(self._kept) :]
+        self._new_reasoning = [text, *self._new_reasoning]
+        self._text, self._new_text, self._blocks = [], [self._kept], []
         self._splitter, self._code, self._anew = Splitter(), False, True
 
-    def recover(self, text: str, reasoning: str) -> None:
-        """What an earlier runner had got."""
+    def recover(self, text: str, reasoning: str, *, kept: int = 0) -> None:
+        """What an earlier runner had got; its first `kept` characters are from earlier runs."""
+        self._kept = text[:kept]
         self._new_text.append(text)
         self._new_reasoning.append(reasoning)
         self._drain()
@@ -162,7 +167,7 @@ class Answer:
             return Status.STOPPED
         if not broken:
             return Status.DONE
-        return Status.INTERRUPTED if self.visible else Status.FAILED
+        return Status.INTERRUPTED if self.visible or self._kept else Status.FAILED
 
 
 def route_columns(route: RouteTaken) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from django.db import models
 from django.urls import reverse
 from django.utils import timezone
 
+from chat import endings
 from providers.models import Attempt, LanguageModel, Provider
 
 LEASE = timedelta(seconds=6)  # a runner renews every second; a dead one is noticed within this
@@ -162,6 +163,8 @@ class Message(models.Model):
     usage_estimated = models.BooleanField(default=False)
     cost = models.DecimalField(max_digits=14, decimal_places=8, null=True, blank=True)
     finish_reason = models.CharField(max_length=30, blank=True, default="")
+    # Of an answer that goes on: how many characters it had before, which every run keeps.
+    continued_from = models.PositiveIntegerField(default=0)
     # {"kind", "message", "advice", "attempts": [{"method", "endpoint", "kind", "message"}]}
     error = models.JSONField(null=True, blank=True)
 
@@ -200,6 +203,21 @@ class Message(models.Model):
         return self.status in ACTIVE
 
     @property
+    def note(self) -> endings.Note:
+        """What is said of a finished answer that did not end by itself."""
+        if self.status != Status.DONE:
+            return endings.NONE
+        return endings.note(
+            self.finish_reason, text=bool(self.text), reasoning=bool(self.reasoning)
+        )
+
+    @property
+    def can_continue(self) -> bool:
+        """Whether the same answer can go on from where it was cut."""
+        cut = self.status == Status.INTERRUPTED or self.note.continues
+        return cut and bool(self.text) and self.language_model_id is not None
+
+    @property
     def ending(self) -> str:
         """How the answer ended, for the page's status line."""
         count = len(self.text.split())
@@ -210,4 +228,4 @@ class Message(models.Model):
             Status.INTERRUPTED: f"The answer broke off after {words}",
             Status.FAILED: "No answer came",
         }
-        return said.get(Status(self.status), "")
+        return f"{said.get(Status(self.status), '')}. {self.note.text}".strip(". ")

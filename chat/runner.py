@@ -123,7 +123,7 @@ class Runner:
 
     async def _begin(self, claimed: work.Work) -> None:
         turn = Turn(claimed)
-        if claimed.runs > 1:
+        if claimed.runs > 1 or claimed.continued:
             await self._recover(turn)
         self._turns[turn.id] = turn
         turn.task = asyncio.create_task(self._execute(turn))
@@ -134,7 +134,8 @@ class Runner:
         saved = (turn.work.text, turn.work.reasoning)
         reading = stream.read_answer(self._redis, turn.id)
         logged = await self._try("redis", reading) or ("", "")
-        turn.answer.recover(*max(saved, logged, key=lambda found: len("".join(found))))
+        text, reasoning = max(saved, logged, key=lambda found: len("".join(found)))
+        turn.answer.recover(text, reasoning, kept=turn.work.continued)
 
     # Executing
 
@@ -151,7 +152,7 @@ class Runner:
         turn.answering = False
         columns = turn.answer.last_columns(stopped=turn.stopping, lost=lost)
         columns["duration_ms"] = round((self._now() - began) * 1000)
-        await self._finish(turn, columns)
+        await self._finish(turn, turn.work.columns(columns))
 
     async def _listen(self, turn: Turn) -> None:
         call, request = turn.work.call, turn.work.request

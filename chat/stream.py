@@ -73,6 +73,15 @@ def wake(turn_id: int) -> None:
         log.warning("wake_up_not_sent turn=%s problem=%s", turn_id, type(exc).__name__)
 
 
+def restart(turn_id: int) -> None:
+    """Drops the log of a turn that ended, so that no reader takes its end for the new one."""
+    try:
+        _sync().delete(key(turn_id))
+    except RedisError as exc:
+        log.warning("log_not_dropped turn=%s problem=%s", turn_id, type(exc).__name__)
+    wake(turn_id)
+
+
 def ask_stop(turn_id: int) -> None:
     """Tells the runner at once; it also sees the flag in the row when it renews its lease."""
     try:

@@ -104,6 +104,33 @@ def retry(reply: Message, language_model: LanguageModel) -> Message:
         return _reply(question, language_model)
 
 
+def resume(reply: Message, length: int) -> Message:
+    """The same answer goes on from its end; `length` is how many characters the user saw.
+
+    Raises AlreadySent where it went on before or cannot, StillAnswering and WentOn.
+    """
+    with transaction.atomic():
+        _lock(reply.conversation_id)
+        _refuse_busy(reply.conversation)
+        reply.refresh_from_db()
+        if not reply.can_continue or len(reply.text) != length:
+            raise AlreadySent(reply)
+        if reply.children.exists():
+            raise WentOn
+        Message.objects.filter(pk=reply.pk).update(
+            status=Status.PENDING,
+            continued_from=length,
+            stop_requested=False,
+            runs=0,
+            error=None,
+            finish_reason="",
+            finished_at=None,
+        )
+        transaction.on_commit(lambda: stream.restart(reply.pk))
+    reply.refresh_from_db()
+    return reply
+
+
 def stop(turn: Message) -> None:
     """A turn nobody has taken ends here; a running one within a second, by its runner."""
     now = timezone.now()

@@ -14,6 +14,7 @@ urlpatterns = [
     path("messages/", views.send, name="first"),
     path("messages/<int:message_id>/", views.message, name="message"),
     path("messages/<int:message_id>/retry/", views.retry, name="retry"),
+    path("messages/<int:message_id>/continue/", views.resume, name="continue"),
     path("turns/<int:turn_id>/stop/", views.stop, name="stop"),
     path("<int:conversation_id>/", views.conversation, name="conversation"),
     path("<int:conversation_id>/messages/", views.send, name="send"),

@@ -4,6 +4,7 @@ With htmx a view answers the parts of the page that change; without it, the page
 """
 
 import secrets
+from collections.abc import Callable
 from typing import Any
 
 from django.contrib import messages
@@ -115,22 +116,43 @@ def retry(request: Request, message_id: int) -> HttpResponse:
     """Another answer, by the model picked below, else by the same one."""
     reply = _message(request, message_id)
     picked = request.POST.get("model", "")
-    wanted = picked if picked.isdecimal() else reply.language_model_id or 0
-    model = LanguageModel.objects.usable().filter(pk=wanted).select_related("provider").first()
-    problem = UNUSABLE
-    if model is not None:
-        try:
-            again = turns.retry(reply, model)
-        except turns.StillAnswering:
-            problem = BUSY
-        except turns.WentOn:
-            problem = WENT_ON
-        except turns.AlreadySent as sent:
-            return _opened(request, sent.reply.conversation)
-        else:
-            if request.htmx:
-                return _asked(request, again, replaces=reply.pk)
-            return redirect(reply.conversation)
+    model = _usable(picked if picked.isdecimal() else reply.language_model_id)
+    if model is None:
+        return _not_asked(request, reply, UNUSABLE)
+    return _asked_again(request, reply, lambda: turns.retry(reply, model))
+
+
+@require_POST
+def resume(request: Request, message_id: int) -> HttpResponse:
+    """The same answer goes on, by the model that wrote it."""
+    reply = _message(request, message_id)
+    length = request.POST.get("length", "")
+    if _usable(reply.language_model_id) is None:
+        return _not_asked(request, reply, UNUSABLE)
+    shown = int(length) if length.isdecimal() else 0
+    return _asked_again(request, reply, lambda: turns.resume(reply, shown))
+
+
+def _usable(pk: int | str | None) -> LanguageModel | None:
+    return LanguageModel.objects.usable().filter(pk=pk or 0).select_related("provider").first()
+
+
+def _asked_again(request: Request, reply: Message, asking: Callable[[], Message]) -> HttpResponse:
+    """The new answer in place of the one shown, or why there is none."""
+    try:
+        again = asking()
+    except turns.StillAnswering:
+        return _not_asked(request, reply, BUSY)
+    except turns.WentOn:
+        return _not_asked(request, reply, WENT_ON)
+    except turns.AlreadySent as sent:
+        return _opened(request, sent.reply.conversation)
+    if request.htmx:
+        return _asked(request, again, replaces=reply.pk)
+    return redirect(reply.conversation)
+
+
+def _not_asked(request: Request, reply: Message, problem: str) -> HttpResponse:
     if request.htmx:
         ctx = {"problems": [problem]}
         return render(request, "chat/changes.html#refused", ctx, status=422)

@@ -5,6 +5,7 @@ answers to it, another runner has the turn, and this one must let go.
 """
 
 from collections.abc import Collection, Mapping
+from dataclasses import field
 from datetime import datetime
 from typing import Any, Literal
 
@@ -12,6 +13,7 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from chat.endings import CONTINUE
 from chat.models import LEASE, Conversation, Message, Role, Status
 from providers.models import LanguageModel, Purpose
 from providers.router import Call
@@ -20,6 +22,11 @@ from providers.values import value
 
 MOST_RUNS = 3  # a turn that outlived as many runners may be what kills them
 
+_ADDED = (
+    *("input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens"),
+    *("cost", "duration_ms"),
+)
+
 type Columns = Mapping[str, Any]
 
 
@@ -27,7 +34,9 @@ type Columns = Mapping[str, Any]
 class Work:
     """One claimed turn: what to ask, and what an earlier runner had saved of the answer.
 
-    `call` is None where the provider or the model is not there any more.
+    `continued` is how many characters of it stay whatever happens: the answer goes on from there,
+    and `earlier` are the figures it had then. `call` is None where the provider or the model is not
+    there any more.
     """
 
     turn_id: int
@@ -36,6 +45,15 @@ class Work:
     runs: int
     text: str
     reasoning: str
+    continued: int = 0
+    earlier: Columns = field(default_factory=dict)
+
+    def columns(self, last: Columns) -> Columns:
+        """The last run's columns, their figures added to those of the runs before it."""
+        return {
+            **last,
+            **{name: before + (last.get(name) or 0) for name, before in self.earlier.items()},
+        }
 
 
 @value
@@ -75,11 +93,30 @@ def _work(pk: int) -> Work | None:
     return Work(
         turn_id=pk,
         call=_call(turn, model) if model else None,
-        request=ChatRequest(messages=history(turn), options=options),
+        request=ChatRequest(messages=(*history(turn), *_so_far(turn)), options=options),
         runs=turn.runs,
         text=turn.text,
         reasoning=turn.reasoning,
+        continued=turn.continued_from,
+        earlier=_figures(turn) if turn.continued_from else {},
     )
+
+
+def _so_far(turn: Message) -> tuple[ChatMessage, ...]:
+    """Of an answer that goes on: what there is of it, and the request for the rest."""
+    if not turn.continued_from:
+        return ()
+    before = turn.text[: turn.continued_from]
+    return (
+        ChatMessage(role="assistant", content=before),
+        ChatMessage(role="user", content=CONTINUE),
+    )
+
+
+def _figures(turn: Message) -> dict[str, Any]:
+    """What an answer has cost so far, where it is known."""
+    figures = {name: getattr(turn, name) for name in _ADDED}
+    return {name: figure for name, figure in figures.items() if figure is not None}
 
 
 def _parameters(model: LanguageModel) -> dict[str, Any]:

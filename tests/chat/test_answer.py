@@ -130,3 +130,17 @@ def test_what_postgres_cannot_hold_is_replaced() -> None:
     """Zero bytes and halves of pairs that stay alone."""
     taken, _ = growing("a\0b", "\udc00c\ud83d")
     assert taken.last_columns(stopped=False)["text"] == "a\ufffdb\ufffdc\ufffd"
+
+
+def test_a_continued_answer_keeps_its_beginning_whatever_turns_out_to_be_reasoning() -> None:
+    """Only this run's text moves; the beginning is no news of it."""
+    going = Answer(lambda _: "")
+    going.recover("Half an ans", "Hm.", kept=11)
+    assert not going.visible
+    going.take(TextDelta(text="so, "))
+    assert going.visible
+    going.take(TextWasReasoning())
+    going.take(TextDelta(text="wer"))
+    columns = going.last_columns(stopped=False)
+    assert (columns["text"], columns["reasoning"]) == ("Half an answer", "Hm.so, ")
+    assert columns["html"] == "<p>Half an answer</p>\n"

@@ -8,6 +8,8 @@ import sys
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -20,6 +22,7 @@ from pytest_django import Settings
 
 from chat import parts, stream, turns, work
 from chat import runner as runner_module
+from chat.endings import CONTINUE
 from chat.models import LEASE, Message, Status
 from chat.runner import Runner
 from providers import database, pulse
@@ -396,3 +399,55 @@ def test_the_process_ends_on_sigterm() -> None:
             line = it.stderr.readline()
         it.send_signal(signal.SIGTERM)
         assert it.wait(5) == 0
+
+
+async def test_a_cut_answer_goes_on_where_it_was_cut(make_turn: Make) -> None:
+    """One message in the end, its figures those of both runs; the model sees what it wrote."""
+    turn = await database.run(
+        partial(
+            make_turn, status=Status.DONE, text="Half an ans", finish_reason="length",
+            input_tokens=3, output_tokens=2, cost="0.5", duration_ms=1000,
+        )
+    )  # fmt: skip
+    await database.run(turns.resume, turn, 11)
+    async with running(ROUTE, "wer.", DONE) as script:
+        await until(turn, Status.DONE)
+    asked = [(message.role, message.content) for message in script.calls[0][1].messages]
+    assert asked == [("user", "Hello?"), ("assistant", "Half an ans"), ("user", CONTINUE)]
+    assert (turn.text, turn.html) == ("Half an answer.", "<p>Half an answer.</p>\n")
+    assert (turn.input_tokens, turn.output_tokens, str(turn.cost)) == (6, 7, "0.50000000")
+    assert (turn.duration_ms or 0) >= 1000
+    assert turn.finish_reason == "stop"
+
+
+async def test_what_cannot_go_on_keeps_what_there_was(
+    make_turn: Make, failed_attempt: AttemptRecord
+) -> None:
+    """No route answers: interrupted, not failed; and it can be tried once more."""
+    turn = await database.run(
+        partial(make_turn, status=Status.DONE, text="Half", finish_reason="length")
+    )
+    await database.run(turns.resume, turn, 4)
+    failed = PlanFailed(CallError(ErrorKind.NETWORK, "Connection refused."), (failed_attempt,))
+    async with running(failed):
+        await until(turn, Status.INTERRUPTED)
+    assert (turn.text, turn.can_continue) == ("Half", True)
+
+
+async def test_a_continued_turn_survives_its_runner(make_turn: Make) -> None:
+    """Nothing new was visible: it goes on; else it is kept as interrupted, the text whole."""
+    turn = await database.run(
+        partial(make_turn, status=Status.DONE, text="Half", finish_reason="length")
+    )
+    await database.run(turns.resume, turn, 4)
+    gone = {"status": Status.RUNNING, "runner": "gone", "runs": 1}
+    ended = timezone.now() - timedelta(seconds=1)
+    row = Message.objects.filter(pk=turn.pk)
+    await database.run(partial(row.update, **gone, lease_until=ended))
+    async with running(ROUTE, " way.", DONE):
+        await until(turn, Status.DONE)
+    assert turn.text == "Half way."
+    await database.run(partial(row.update, **gone, lease_until=ended, text="Half way on"))
+    async with running(ROUTE, "never", DONE) as script:
+        await until(turn, Status.INTERRUPTED)
+    assert (turn.text, script.calls) == ("Half way on", [])

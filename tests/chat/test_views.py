@@ -354,12 +354,52 @@ def test_a_failed_reply_says_what_failed_and_what_to_do(
 
 
 def test_an_interrupted_reply_can_be_continued(owner_client: Client, make_turn: Make) -> None:
-    """The text is kept, the reason told; Continue is a message like any other."""
+    """The text is kept, the reason is shown."""
     error = {"kind": "lost", "message": "It broke.", "advice": "Try again.", "attempts": []}
     turn = make_turn(status=Status.INTERRUPTED, text="Half", html="<p>Half</p>", error=error)
     html = owner_client.get(url("conversation", turn.conversation_id)).content.decode()
     for words in ("<p>Half</p>", "It broke.", "Continue</button>", "Try again</button>"):
         assert words in html
+
+
+@pytest.mark.parametrize("headers", [{}, HTMX])
+def test_a_cut_answer_goes_on_in_the_same_message(
+    owner_client: Client, make_turn: Make, headers: dict[str, str]
+) -> None:
+    """No second question; pressing twice does nothing more; the text stays."""
+    turn = make_turn(status=Status.DONE, text="Half an ans", finish_reason="max_tokens")
+    at = url("conversation", turn.conversation_id)
+    html = owner_client.get(at).content.decode()
+    assert "Cut off at the token limit." in html
+    assert 'name="length" value="11"' in html
+    response = owner_client.post(url("continue", turn.pk), {"length": 11}, headers=headers)
+    assert response.status_code == (200 if headers else 302)
+    turn.refresh_from_db()
+    assert (turn.status, turn.text, turn.continued_from) == (Status.PENDING, "Half an ans", 11)
+    Message.objects.filter(pk=turn.pk).update(status=Status.DONE, text="Half an answer")
+    again = owner_client.post(url("continue", turn.pk), {"length": 11}, headers=headers)
+    assert (again.headers.get("HX-Redirect") or again.headers["Location"]) == at
+    turn.refresh_from_db()
+    assert (turn.status, Message.objects.count()) == (Status.DONE, 2)
+
+
+def test_a_cut_answer_goes_on_only_with_its_own_model(
+    owner_client: Client, make_turn: Make
+) -> None:
+    """Paused meanwhile: it says so, and the answer stays as it is."""
+    turn = make_turn(status=Status.DONE, text="Half", finish_reason="length")
+    roster.pause(Provider.objects.get())
+    response = owner_client.post(url("continue", turn.pk), {"length": 4}, headers=HTMX)
+    assert "not offered any more" in response.content.decode()
+    assert not Message.objects.active().exists()
+
+
+def test_a_filtered_answer_cannot_go_on(owner_client: Client, make_turn: Make) -> None:
+    """It says who stopped it."""
+    turn = make_turn(status=Status.DONE, text="Half", finish_reason="content_filter")
+    html = owner_client.get(url("conversation", turn.conversation_id)).content.decode()
+    assert "Stopped by the vendor&#x27;s filter." in html
+    assert "Continue</button>" not in html
 
 
 def test_stop_without_htmx_returns_to_the_page(owner_client: Client, make_turn: Make) -> None:
@@ -542,6 +582,7 @@ def test_the_number_of_queries_does_not_grow_with_the_page(
         ("message", True, "get"),
         ("stop", True, "post"),
         ("retry", True, "post"),
+        ("continue", True, "post"),
     ],
 )
 def test_a_stranger_finds_nothing(

@@ -12,7 +12,7 @@ from chat.models import Conversation, Message
 from providers import roster
 from providers.models import LanguageModel
 from tests import fakes
-from tests.e2e.people import answer, ask, connect, pick, wait_for, wait_status
+from tests.e2e.people import answer, ask, connect, pick, reply, wait_for, wait_status
 from tests.e2e.site import Site
 
 pytestmark = [pytest.mark.browser, pytest.mark.stack]
@@ -193,3 +193,24 @@ def test_the_chat_without_scripts(
     plain.reload()
     expect(plain.locator("#composer-pick")).to_contain_text("The provider Acme is paused.")
     expect(plain.locator("#composer-model")).to_have_value("")
+
+
+@pytest.mark.parametrize("scripted", [True, False])
+def test_a_cut_answer_goes_on_in_the_same_message(
+    page: Page, plain: Page, site: Site, fake: fakes.Upstream, scripted: bool
+) -> None:
+    """With scripts and without; it says that it was cut off until then."""
+    connect(fake.url)
+    fake.script("ends-max-tokens", "sixty")
+    reader = page if scripted else plain
+    reader.goto("/chat/new/")
+    reader.fill("#prompt", "Tell me.")
+    reader.get_by_role("button", name="Send").click()
+    expect(reader.locator(".message .notice")).to_contain_text("Cut off at the token limit.")
+    cut = reply()
+    reader.get_by_role("button", name="Continue").click()
+    wait_for(lambda: reply().status == "done" and len(reply().text) > len(cut.text))
+    expect(reader.locator(".message .notice")).to_have_count(0)
+    assert reply().pk == cut.pk
+    assert reply().text.startswith(cut.text)
+    assert answer(reader).startswith(cut.text)

@@ -335,11 +335,15 @@ def test_the_chat_in_need_of_a_decision(
     fake: fakes.Upstream,
     style: tuple[str, int],
 ) -> None:
-    """A text over the limit, a provider that is paused, the palette."""
+    """An answer that was cut, a text over the limit, a paused provider, the palette."""
     provider = connect(fake.url, fake.url)
     page = new_context(**options(style)).new_page()
+    fake.script("ends-max-tokens", "ends-sensitive")
     ask(page, "Hello")
     wait_status(page, "done")
+    ask_again(page, "And?", "echo")
+    wait_status(page, "done")
+    look(page, "chat-ended", *style)
     connect(fake.url, fake.url, name="Beta", slug="beta", models=("other",))
     page.evaluate("document.querySelector('#prompt').dataset.limit = 100")
     page.fill("#prompt", "word " * 50)
