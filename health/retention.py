@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db.models import QuerySet
 
 from health.models import HealthRollup, Incident
-from providers.models import Attempt, Provider, Purpose
+from providers.models import Attempt, Breaker, Provider, Purpose
 
 BATCH = 5000
 SECONDS = 60.0  # of one run; the next one goes on
@@ -31,6 +31,7 @@ def _expired(now: datetime) -> Iterator[tuple[QuerySet[Any], str]]:
     yield probes.filter(started_at__lt=before(settings.KEEP_PROBES)), "started_at"
     yield Attempt.objects.filter(started_at__lt=before(settings.KEEP_ATTEMPTS)), "started_at"
     yield HealthRollup.objects.filter(hour__lt=before(settings.KEEP_ROLLUPS)), "hour"
+    yield Breaker.objects.expired(now), "changed_at"
     yield Incident.objects.filter(closed_at__lt=before(settings.KEEP_INCIDENTS)), "closed_at"
     # What hangs on a removed provider first, as it may be a million rows.
     removed = Provider.with_removed.filter(removed_at__lt=before(settings.KEEP_REMOVED))

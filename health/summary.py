@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from providers import routing
 from providers.errors import ErrorKind
+from providers.policy import reasons
 from providers.rules import RULES
 from providers.values import value
 
@@ -129,7 +129,7 @@ def share(buckets: Iterable[Bucket]) -> Share:
 
 def cause(kind: str) -> str:
     """An incident's cause in a word or two."""
-    return routing.words(ErrorKind(kind)).capitalize() if kind else "Slow or shaky"
+    return reasons.words(ErrorKind(kind)).capitalize() if kind else "Slow or shaky"
 
 
 MOST_NAMED = 5

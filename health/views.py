@@ -13,8 +13,8 @@ from django.views.decorators.http import require_safe
 from health import history, summary
 from health.bars import Row
 from health.models import Incident
-from providers import routing
 from providers.models import HealthStatus, Provider
+from providers.policy import reasons
 from providers.values import value
 from providers.views.cards import card
 
@@ -100,6 +100,6 @@ def _told(incident: Incident, now: datetime) -> Told:
         incident=incident,
         cause=summary.cause(incident.cause),
         rescued=summary.rescued(incident.rescued),
-        lasted=routing.elapsed(incident.closed_at or now, incident.opened_at),
+        lasted=reasons.elapsed(incident.closed_at or now, incident.opened_at),
         models=summary.some(incident.affected_models),
     )

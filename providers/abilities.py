@@ -63,7 +63,7 @@ class ModelTest(Walked):
         await self._wait_for_process("chat", self._target)
         self._tell("chat", "running", self.draft.model_id)
         answer = self.answer = await short_chat.ask(self._target)
-        self.error, self.ms = answer.error, answer.ms
+        self.error, self.ms, self.model_id = answer.error, answer.ms, self.draft.model_id
         if answer.error and answer.ttft_ms is None:
             failed = answer.error
             self._tell("chat", "failed", failed.message, answer.ms, failed, answer.exchange)

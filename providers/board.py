@@ -8,10 +8,11 @@ oldest are dropped and counted.
 import asyncio
 import logging
 import time
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from itertools import islice
 
@@ -19,12 +20,15 @@ import django.db
 from django.conf import settings
 from django.utils import timezone
 
-from providers import breaker, changes, database, metrics, presets, records, snapshot
+from providers import breaker, breaker_rows, changes, database, metrics, presets, records, snapshot
+from providers.breaker import Domain, Scope
 from providers.errors import ErrorKind
 from providers.limits import Gate, RetryBudget
+from providers.policy import domains
+from providers.policy.domains import Domains
 from providers.records import Result
-from providers.routes import Evidence, RouteState, Window, after, is_plain
-from providers.snapshot import Candidate, Snapshot
+from providers.routes import Evidence, RouteState, Windows, is_plain
+from providers.snapshot import Candidate, Shown, Snapshot
 from providers.types import Target
 
 log = logging.getLogger(__name__)
@@ -34,6 +38,7 @@ PACE = 1.0  # seconds at most that results gather while more and more of them co
 EACH = 0.01  # seconds that each result of the last writing makes the next one wait for more
 BATCH = 2000  # results in one transaction
 MOST_MADE = 10_000  # candidates made ready, of as many models
+LOOK_EVERY = 0.1  # seconds between two looks at the rows of a route that rests by this copy of it
 MOST_KEPT = 20_000  # results that wait for a database that is away: about 20 MB
 
 
@@ -44,23 +49,26 @@ class Board:
         self._guard = asyncio.Lock()  # a write and a reading of the routes never overlap
         self._providers = changes.Mirror(snapshot.load, {"providers"})
         self._routes = changes.Mirror(
-            snapshot.load_routes,
+            snapshot.load_shown,
             {"providers", "routes"},
             taken=self._take,
             guard=self._guard,
         )
         self._states: dict[int, RouteState] = {}
+        self._domains = Domains()
         self._of_provider: dict[int, tuple[int, ...]] = {}
         self._pending: deque[Result | Evidence] = deque()
         self._arrived = asyncio.Event()
         self._urgent = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
         self._claiming: set[int] = set()
+        self._looked: dict[int, float] = {}
         self._last_resort: dict[int, float] = {}
         self._rules = settings.ROUTING_RULES
-        self._windows: defaultdict[int, Window] = defaultdict(lambda: Window(self._rules))
+        self._windows = Windows(self._rules)
         self._candidates: dict[tuple[int, str], tuple[Snapshot, Candidate]] = {}
         self._gates: dict[tuple[str, str], Gate] = {}
+        self.checks: set[asyncio.Task[None]] = set()  # of keys, see key_check.py
         self.budget = RetryBudget(self._rules)
         self.dropped = 0
 
@@ -97,7 +105,7 @@ class Board:
     async def candidate(self, provider_id: int, model_id: str) -> Candidate | None:
         """A provider with its routes as they are now; None where it is gone or switched off."""
         known = await self._knowing(provider_id)
-        routes = self.routes(provider_id)
+        routes = self.routes(provider_id, model_id)
         made = self._candidates.get((provider_id, model_id))
         if made and made[0] is known and made[1].routes == routes:
             return made[1]
@@ -123,51 +131,80 @@ class Board:
                 await self._routes.read()
         return known
 
-    def routes(self, provider_id: int) -> tuple[RouteState, ...]:
-        found = (self._states.get(pk) for pk in self._of_provider.get(provider_id, ()))
+    def routes(self, provider_id: int, model_id: str = "") -> tuple[RouteState, ...]:
+        """A provider's routes, as a call for this model meets them."""
+        found = (self.route(pk, model_id) for pk in self._of_provider.get(provider_id, ()))
         return tuple(state for state in found if state)
 
-    def route(self, route_id: int) -> RouteState | None:
-        return self._states.get(route_id)
+    def route(self, route_id: int, model_id: str = "") -> RouteState | None:
+        state = self._states.get(route_id)
+        return self._domains.applied(state, model_id) if state else None
 
     # What a call asks for before it goes out
 
-    async def claim(self, route: RouteState) -> breaker.Breaker | None:
-        """The breaker under which this route's one trial may run; None where somebody has it.
+    async def claim(
+        self, route: RouteState, model_id: str = "", *, early: bool = False
+    ) -> RouteState | None:
+        """The route with the half-open probes that a call over it needs; None where somebody else
+        has one, or none is due. `early`: before a cooldown is over.
 
-        The database decides between processes. Without it each process decides for itself.
+        The rows decide between processes, whatever this one's copy of them says; without the
+        database each process decides for itself.
         """
-        if route.route_id in self._claiming or breaker.is_leased(route.breaker, timezone.now()):
+        if route.route_id in self._claiming or not self._may_look(route, early=early):
             return None
         self._claiming.add(route.route_id)
         try:
-            trial = await self._claimed(route)
+            claimed = await self._claimed(route, model_id, early=early)
         finally:
             self._claiming.discard(route.route_id)
-        if trial is None:
+        if claimed is None or claimed.is_closed:
             self._routes.look()
-        elif current := self._states.get(route.route_id):
-            self._states[route.route_id] = replace(current, breaker=trial)
-        return trial
+        if claimed and (current := self._states.get(route.route_id)):
+            self._states[route.route_id] = replace(current, breaker=claimed.breaker)
+            for each in claimed.others:
+                self._domains.put(each)
+        return claimed
 
-    async def _claimed(self, route: RouteState) -> breaker.Breaker | None:
+    def _may_look(self, route: RouteState, *, early: bool) -> bool:
+        """Whether to ask the rows: now and then also where this copy says that nothing is due."""
+        if early or route.admits(timezone.now()):
+            return True
+        now = time.monotonic()
+        last = self._looked.get(route.route_id)
+        if last is not None and now - last < LOOK_EVERY:
+            return False
+        self._looked[route.route_id] = now
+        return True
+
+    async def _claimed(self, route: RouteState, model_id: str, *, early: bool) -> RouteState | None:
         now = timezone.now()
-        asking = asyncio.ensure_future(database.run(records.claim_trial, route, now))
+        claiming = asyncio.ensure_future(self._claim_row(route, model_id, now, early=early))
         try:
             async with asyncio.timeout(self._rules.claim_patience):
-                return await asyncio.shield(asking)
+                return await asyncio.shield(claiming)
         except (django.db.Error, TimeoutError):
-            return breaker.on_trial(route.breaker, now, self._rules)
+            if not domains.may_claim(route, now, early=early):
+                return None
+            return domains.on_trial(route, now, self._rules)
         except asyncio.CancelledError:
-            asking.add_done_callback(partial(self._let_go, route.route_id))
+            claiming.add_done_callback(partial(self._release, model_id))
             raise
 
-    def _let_go(self, route_id: int, asking: asyncio.Future[breaker.Breaker | None]) -> None:
-        """Whoever claimed has left before it was granted: the trial is free for the next one."""
-        if asking.cancelled() or asking.exception():
+    async def _claim_row(
+        self, route: RouteState, model_id: str, now: datetime, *, early: bool
+    ) -> RouteState | None:
+        """Claims on the rows, once they hold what this process knows of them."""
+        if any(_concerns(result, route) for result in self._pending):
+            await self._write_once()
+        return await database.run(breaker_rows.claim_trial, route, model_id, now, early=early)
+
+    def _release(self, model_id: str, claiming: asyncio.Future[RouteState | None]) -> None:
+        """The caller left before its claim was granted: the probe is free for the next one."""
+        if claiming.cancelled() or claiming.exception():
             return
-        if trial := asking.result():
-            self.settle(records.let_go(route_id, trial.epoch))
+        if (claimed := claiming.result()) and not claimed.is_closed:
+            self.settle(breaker_rows.let_go(claimed, model_id))
 
     def may_pass(self, provider_id: int) -> bool:
         """Whether a request may go out although every route rests: one a second."""
@@ -209,26 +246,37 @@ class Board:
         self._arrived.set()
 
     def _counted(self, seen: Evidence) -> Evidence:
-        """Marks the failure with which half of the last half minute's calls have failed."""
+        """Marks the failure with which half of the last half minute's calls have failed: of the
+        model, or of the route, whichever it belongs to."""
         if seen.kind == ErrorKind.STOPPED or not seen.judges:
             return seen
-        weight = breaker.WEIGHTS[seen.kind] if seen.kind else None
+        route, model = Domain(seen.route_id, "", ""), Domain(seen.route_id, "", seen.model_id)
+        weight = domains.weight_of(seen.kind, seen.scope) if seen.kind else None
         failed = weight in (breaker.Weight.COUNTS, breaker.Weight.HALF)
-        told = self._windows[seen.route_id].add(seen.at, failed=failed)
-        return replace(seen, half_failed=True) if told else seen
+        failed = failed and seen.kind not in domains.ANSWERED
+        of_route = self._windows.add(route, seen.at, failed=failed and seen.scope == Scope.ROUTE)
+        of_model = seen.model_id and self._windows.add(
+            model, seen.at, failed=failed and seen.scope == Scope.MODEL
+        )
+        return replace(seen, half_failed=True) if of_route or of_model else seen
 
     def _move(self, seen: Evidence) -> None:
         state = self._states.get(seen.route_id)
-        # The averages are the row's; they come back with it, and no call is decided by them.
-        if state and not is_plain(state, seen):
-            moved = self._states[seen.route_id] = after(state, seen, self._rules)
-            if moved.breaker != state.breaker:
+        # The averages are the row's; they come back with it, and no call is decided by them, but
+        # where something failed: whether it was the route depends on what went well since.
+        if state and (len(self._domains) or not is_plain(state, seen)):
+            moved = domains.apply_outcome(state, self._domains, seen, self._rules)
+            self._states[seen.route_id] = moved.route
+            for each in moved.others:
+                self._domains.put(each)
+            if moved.others or moved.route.breaker != state.breaker:
                 self._urgent.set()
 
     # Keeping in step
 
-    def _take(self, rows: dict[int, tuple[RouteState, ...]]) -> None:
+    def _take(self, shown: Shown) -> None:
         """The rows as they are, with the results on top that they do not know of yet."""
+        rows, self._domains = shown.routes, shown.domains
         self._states = {route.route_id: route for routes in rows.values() for route in routes}
         self._of_provider = {pk: tuple(r.route_id for r in routes) for pk, routes in rows.items()}
         self._replay(self._pending)
@@ -267,18 +315,27 @@ class Board:
                 self._arrived.clear()
                 return 0
             dropped = self.dropped
-            states = await database.run(records.record_all, batch)
+            written = await database.run(records.record_all, batch)
             # What was dropped meanwhile was at the front, so part of this batch.
             for _ in range(len(batch) - (self.dropped - dropped)):
                 self._pending.popleft()
-            for pk, state in states.items():
-                if known := self._states.get(pk):
-                    self._states[pk] = replace(state, spare=known.spare)
-            self._replay(r for r in self._pending if (e := _evidence(r)) and e.route_id in states)
+            self._refresh(written)
             if not self._pending:
                 self._arrived.clear()
         metrics.retry_budget(self.budget.left)
         return len(batch)
+
+    def _refresh(self, written: breaker_rows.Written) -> None:
+        """The rows of a batch as they are now, with later results on top."""
+        keys = {known.key for pk in written.routes if (known := self._states.get(pk))}
+        self._domains.drop(written.routes, keys)
+        for each in written.domains:
+            self._domains.put(each)
+        for pk, state in written.routes.items():
+            if known := self._states.get(pk):
+                self._states[pk] = replace(state, spare=known.spare, key=known.key)
+        routes = written.routes
+        self._replay(r for r in self._pending if (e := _evidence(r)) and e.route_id in routes)
 
     async def flush(self) -> None:
         """Writes all that waits. Raises django.db.Error while the database is away."""
@@ -287,6 +344,8 @@ class Board:
 
     async def close(self) -> None:
         """Writes what it can, and ends."""
+        for check in list(self.checks):
+            check.cancel()
         with suppress(django.db.Error, TimeoutError):
             async with asyncio.timeout(2):
                 await self.flush()
@@ -298,6 +357,12 @@ class Board:
 
 def _evidence(result: Result | Evidence) -> Evidence | None:
     return result if isinstance(result, Evidence) else result.evidence
+
+
+def _concerns(result: Result | Evidence, route: RouteState) -> bool:
+    """Whether a result may change the breakers of this route."""
+    seen = _evidence(result)
+    return bool(seen and (seen.route_id == route.route_id or seen.key == route.key))
 
 
 _boards: dict[asyncio.AbstractEventLoop, Board] = {}

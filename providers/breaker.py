@@ -1,18 +1,31 @@
-"""The circuit breaker of one route, as a table: (state, outcome, now) gives the next state. No I/O.
+"""The circuit breaker of a domain, as a table: (state, outcome, now) gives the next state. No I/O.
 
-closed     answers flow; five failures in a row that count, or two that never reached a route
-           which has not worked yet, open it
-open       rests until `retry_at`; with `retry_at` None it rests until the provider is edited
-half-open  one trial is under way, under a lease that ends at `retry_at`; two good trials close
-           it, a bad one opens it again for longer
+A domain is what fails together: a route, one model of a route, a key, or one model of a key. Each
+has a breaker of its own; policy/domains.py says which one a failure belongs to.
 
-A result carries the epoch in which its call began: results of an earlier epoch change nothing.
+             5 failures in a row, half of 10
+             in 30 s, a Retry-After, a refusal
+    closed ------------------------------------> open, until `retry_at`; None: until it is edited
+      ^                                          ^  |
+      | 2 good probes         failure: opens for |  | due: one call claims the half-open probe,
+      |                       longer; no verdict |  | under a lease that ends at `retry_at`
+      |                       or lost lease: due |  v
+      +-------------------------------------- half-open
+
+Each arrow begins a new epoch, and a result carries the epoch in which its call began:
+
+    result of           closed      open                          half-open
+    ------------------  ----------  ----------------------------  --------------------
+    this epoch          counts      only lengthens the cooldown   decides the probe
+    the epoch before    is ignored  only lengthens the cooldown   is ignored
+    any older epoch     is ignored  is ignored                    is ignored
 """
 
 import random
-from dataclasses import replace
+from dataclasses import field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import NamedTuple
 
 from providers.errors import ErrorKind
 from providers.rules import RULES, Rules
@@ -25,8 +38,32 @@ class State(StrEnum):
     HALF_OPEN = "half_open"
 
 
+class Scope(StrEnum):
+    """What a failure says something about."""
+
+    ROUTE = "route"
+    MODEL = "model"  # one model of one route
+    KEY = "key"  # on every route that carries it
+    KEY_AND_MODEL = "key_and_model"
+    NOTHING = "nothing"  # the request alone
+
+
+class Domain(NamedTuple):
+    """A domain beside the route: a model of a route, a key (its fingerprint), a model of a key."""
+
+    route_id: int
+    key: str
+    model_id: str
+
+    @property
+    def scope(self) -> Scope:
+        if self.route_id:
+            return Scope.MODEL
+        return Scope.KEY_AND_MODEL if self.model_id else Scope.KEY
+
+
 class Weight(StrEnum):
-    """What a kind of failure means for the breaker of the route it came over."""
+    """What a kind of failure means for the breaker of its domain."""
 
     COUNTS = "counts"
     HALF = "half"
@@ -43,7 +80,7 @@ WEIGHTS: dict[ErrorKind, Weight] = {
     ErrorKind.RATE_LIMIT: Weight.RESTS,
     ErrorKind.QUOTA: Weight.SET_ASIDE,
     ErrorKind.AUTH: Weight.SET_ASIDE,
-    ErrorKind.PERMISSION: Weight.NOTHING,
+    ErrorKind.PERMISSION: Weight.COUNTS,
     ErrorKind.REQUEST: Weight.NOTHING,
     ErrorKind.GATEWAY: Weight.COUNTS,
     # Tried again now and then: the key may be readable after the next start.
@@ -54,7 +91,7 @@ WEIGHTS: dict[ErrorKind, Weight] = {
 
 @value
 class Breaker:
-    """A route's breaker: consecutive `failures`, which may be halves; `trips` since it closed."""
+    """A domain's breaker: consecutive `failures`, which may be halves; `trips` since it closed."""
 
     state: State = State.CLOSED
     failures: float = 0
@@ -68,15 +105,26 @@ class Breaker:
 
 
 @value
-class Failure:
-    """A failed call as the breaker sees it. `retry_after` in seconds.
+class DomainState:
+    """What is known of a domain beside the route: its breaker and its last failure."""
 
-    `half_failed`: with this one, at least half of the route's calls of the last half minute did.
+    domain: Domain
+    breaker: Breaker = field(default_factory=Breaker)
+    last_error: str = ""
+    last_failure_at: datetime | None = None
+
+
+@value
+class Failure:
+    """A failed call as the breaker sees it. `retry_after` in seconds; `weight` None is its kind's.
+
+    `half_failed`: with this one, at least half of the domain's calls of the last half minute did.
     """
 
     kind: ErrorKind
     retry_after: float | None = None
     half_failed: bool = False
+    weight: Weight | None = None
 
 
 def admits(breaker: Breaker, now: datetime) -> bool:
@@ -89,6 +137,12 @@ def admits(breaker: Breaker, now: datetime) -> bool:
 def is_leased(breaker: Breaker, now: datetime) -> bool:
     """Whether its one trial is under way: nobody else may try before the lease has ended."""
     return breaker.state == State.HALF_OPEN and not admits(breaker, now)
+
+
+def accepts(breaker: Breaker, epoch: int, *, retry_after: float | None = None) -> bool:
+    """Whether a failure that began in that epoch still counts: the table of late results."""
+    late = breaker.state == State.OPEN and breaker.epoch == epoch + 1 and retry_after
+    return breaker.epoch == epoch or bool(late)
 
 
 def on_trial(breaker: Breaker, now: datetime, rules: Rules = RULES) -> Breaker:
@@ -122,7 +176,7 @@ def on_failure(
     jitter: float | None = None,
 ) -> Breaker:
     """`jitter` in -1..1 is drawn where it is not given."""
-    weight = WEIGHTS[failure.kind]
+    weight = failure.weight or WEIGHTS[failure.kind]
     if breaker.state == State.OPEN:
         return _extended(breaker, failure, now)
     if weight == Weight.NOTHING:
@@ -141,6 +195,12 @@ def on_failure(
         return counted
     until = _after(now, max(rest, failure.retry_after or 0))
     return replace(_opened(counted, failure.kind, now, until), trips=breaker.trips + 1)
+
+
+def tripped(breaker: Breaker, kind: ErrorKind, now: datetime, rules: Rules = RULES) -> Breaker:
+    """A closed breaker, opened by failures that were counted elsewhere."""
+    until = _after(now, rest_seconds(breaker, now, rules))
+    return replace(_opened(breaker, kind, now, until), trips=breaker.trips + 1)
 
 
 def rest_seconds(

@@ -139,7 +139,13 @@ def _write_down_model(stored: Candidate, test: ModelTest) -> None:
 
 def _results(stored: Candidate, road: Walked) -> list[records.Result]:
     return [
-        probing.result(stored, route, Purpose.TEST, _attempt(stored, route, road), road.error)
+        probing.result(
+            replace(stored, model_id=road.model_id),
+            route,
+            Purpose.TEST,
+            _attempt(stored, route, road),
+            road.error,
+        )
         for route in stored.routes
         if route.method == road.method and not route.spare and (road.error or road.answer)
     ]

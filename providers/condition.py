@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from providers import routing
-from providers.breaker import State
+from providers.breaker import DomainState, State
+from providers.policy import reasons
 from providers.routes import RouteState
 from providers.rules import RULES, Rules
 from providers.values import value
@@ -32,13 +33,39 @@ def health(
     fresh: timedelta,
     before: str = "unknown",
     rules: Rules = RULES,
+    models: Sequence[DomainState] = (),
 ) -> Health:
-    """What the routes together mean; `before` is the word so far."""
+    """What the routes together mean; `before` is the word so far, `models` are those that fail.
+
+    One model that fails makes a provider degraded: the others are still served.
+    """
     ordered = routing.in_order(policy, routes, now, fresh)
     found = _found(policy, ordered, now, rules)
+    if problem := _failing_models(models, ordered):
+        if found.word in ("healthy", "unknown"):
+            return Health(word="degraded", reason=problem)
+        if found.word == "failing":
+            return Health(word="failing", reason=f"{problem}; {found.reason}")
     if found.word != "healthy" or before not in ("degraded", "failing"):
         return found
     return _recovering(ordered[0], now, rules) or found
+
+
+def _failing_models(models: Sequence[DomainState], routes: Sequence[RouteState]) -> str:
+    """Which models fail over these routes, and how; empty where none does."""
+    ids, keys = {route.route_id for route in routes}, {route.key for route in routes}
+    found = {
+        each.domain.model_id: each.breaker.last_kind
+        for each in models
+        if each.domain.route_id in ids or (each.domain.key and each.domain.key in keys)
+    }
+    if not found:
+        return ""
+    first, *others = sorted(found)
+    if not others:
+        return f"{first} fails ({reasons.words(found[first])})"
+    more = others[0] if len(others) == 1 else f"{len(others)} more models"
+    return f"{first} and {more} fail"
 
 
 def of_gateway(
@@ -65,7 +92,7 @@ def _found(
         return Health(word="unknown", reason="No route to it is allowed by its settings")
     conditions = [_condition(route) for route in ordered]
     down = [r for r, c in zip(ordered, conditions, strict=True) if c == "down"]
-    told = "; ".join(routing.resting_reason(route, now) for route in down)
+    told = "; ".join(reasons.resting_reason(route, now) for route in down)
     if len(down) == len(ordered):
         return Health(word="failing", reason=told)
     if "working" not in conditions:
@@ -97,7 +124,7 @@ def _working(
 
 
 def _condition(route: RouteState) -> Literal["working", "shaky", "down", "unproven"]:
-    if route.breaker.state != State.CLOSED:
+    if not route.is_closed:
         return "down"
     if route.breaker.failures:
         return "shaky"

@@ -9,7 +9,7 @@ from typing import Literal
 
 from providers import addresses, answered, routing, summary, unreached
 from providers.causes import Diagnosis, Evidence, Words
-from providers.errors import MODERATED, CallError, ErrorKind
+from providers.errors import MODERATED, NO_SUCH_MODEL, CallError, ErrorKind
 from providers.types import Method
 from providers.values import value
 
@@ -160,7 +160,6 @@ def _is_untidy(e: Evidence) -> bool:
 
 _BROKEN_OFF = ("reset", "cut")
 _UNREADABLE = frozenset({"invalid_url", "bad_header", "invalid_header"})
-_NO_SUCH_MODEL = frozenset({"model_not_found", "1211"})
 
 _RULES: tuple[tuple[Condition, Words], ...] = (
     (_is(ErrorKind.UNREADABLE), answered.key_unreadable),
@@ -169,7 +168,7 @@ _RULES: tuple[tuple[Condition, Words], ...] = (
     (lambda e: addresses.undoubled(e.address) != e.address, unreached.doubled),
     (_code("invalid_address"), unreached.misshapen),
     (_is_untidy, unreached.untidy),
-    (_all(_code(*_NO_SUCH_MODEL), _through_proxy), answered.gateway_lacks_model),
+    (_all(_code(*NO_SUCH_MODEL), _through_proxy), answered.gateway_lacks_model),
     (
         _all(_is(ErrorKind.GATEWAY), _status(400, 401, 403), _through_proxy),
         answered.gateway_refuses,
@@ -189,7 +188,7 @@ _RULES: tuple[tuple[Condition, Words], ...] = (
     (_code("empty_list"), answered.list_empty),
     (_all(_beside_a_chat, _code("json", "catalogue_shape")), answered.list_strange),
     (_beside_a_chat, answered.list_missing),
-    (_code(*_NO_SUCH_MODEL), answered.model_missing),
+    (_code(*NO_SUCH_MODEL), answered.model_missing),
     (_all(_status(404), _lists_models, _through_proxy), answered.gateway_lacks_model),
     (_all(_status(404), _lists_models), answered.model_missing),
     (_status(404, 405), unreached.not_found),

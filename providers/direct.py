@@ -199,6 +199,7 @@ def refusal(status: int, headers: Mapping[str, str], said: ErrorBody) -> CallErr
         status=status,
         code=code,
         param=said.param,
+        per_model=said.per_model,
         retry_after=stated_wait(headers, kind, said.message, datetime.now(UTC)),
     )
 

@@ -42,7 +42,8 @@ class CallError(Exception):
     """One call that failed. `message` is safe to show: no key, no header, no request text.
 
     `param` names the field of the request that was refused, as the upstream does. `retry_after` is
-    in seconds; `sent` says whether the upstream may have seen the request.
+    in seconds; `sent` says whether the upstream may have seen the request; `per_model` whether a
+    limit is that of one model alone.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class CallError(Exception):
         param: str = "",
         retry_after: float | None = None,
         sent: bool = True,
+        per_model: bool = False,
     ) -> None:
         super().__init__(message)
         self.kind = kind
@@ -64,6 +66,7 @@ class CallError(Exception):
         self.param = param
         self.retry_after = retry_after
         self.sent = sent
+        self.per_model = per_model
 
 
 class GatewayError(CallError):
@@ -134,6 +137,7 @@ def told(error: CallError) -> dict[str, Any]:
         "code": error.code,
         "param": error.param,
         "retry_after": error.retry_after,
+        "per_model": error.per_model,
     }
 
 
@@ -146,11 +150,15 @@ def restored[T: CallError](fields: Mapping[str, Any], kind: type[T]) -> T:
         code=fields["code"],
         param=fields.get("param") or "",
         retry_after=fields["retry_after"],
+        per_model=bool(fields.get("per_model")),
     )
 
 
 # A prompt that the vendor's moderation refused: OpenRouter's 403 gives nothing but the reasons.
 MODERATED = "moderated"
+
+# Codes for a model that is not there; Z.ai's is 1211.
+NO_SUCH_MODEL = frozenset({"model_not_found", "1211"})
 
 # Body codes that say more than the status: the vendors' own, which their presets list, and those of
 # the two formats. A code tells its vendor, so all are known everywhere: a proxy passes them on.

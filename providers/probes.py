@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from django.db.models import F, Sum
 from django.utils import timezone
 
-from providers import breaker, flags, listing, presets, records, routing, snapshot
+from providers import breaker, breaker_rows, flags, listing, presets, routing, snapshot
 from providers.models import Attempt, LanguageModel, Provider, Purpose
 from providers.routes import RouteState
 from providers.snapshot import Candidate, Prices
@@ -55,8 +55,10 @@ def _wanted(candidate: Candidate, now: datetime) -> list[RouteState]:
 
 
 def tells(route: RouteState, now: datetime, interval: timedelta) -> bool:
-    """Whether a probe would tell anything: not of a route at rest, nor of one whose last result is
-    good and younger than half the interval, nor of one that only stands in and is not down."""
+    """Whether to probe this route. Skips open breakers, keys in a cooldown, routes with a recent
+    success, and healthy fallbacks."""
+    if any(other.breaker.state != breaker.State.CLOSED for other in route.others):
+        return False  # a list of models does not show that a key may chat again
     if not breaker.admits(route.breaker, now):
         return False
     if route.breaker.state != breaker.State.CLOSED:
@@ -73,8 +75,7 @@ def _claimed(route: RouteState, now: datetime) -> RouteState | None:
     """The route, on trial where it is open; None where somebody else has the trial."""
     if route.breaker.state == breaker.State.CLOSED:
         return route
-    trial = records.claim_trial(route, now)
-    return replace(route, breaker=trial) if trial else None
+    return breaker_rows.claim_trial(route, "", now)
 
 
 def _may_chat(candidate: Candidate) -> bool:

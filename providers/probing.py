@@ -9,12 +9,21 @@ import asyncio
 import time
 import uuid
 from contextlib import aclosing
-from dataclasses import replace
 from datetime import timedelta
 
 from django.utils import timezone
 
-from providers import database, direct, gateway, listing, probes, records, router, snapshot
+from providers import (
+    database,
+    direct,
+    gateway,
+    listing,
+    probes,
+    records,
+    router,
+    snapshot,
+    targets,
+)
 from providers.errors import CallError, ErrorKind
 from providers.models import Provider, Purpose
 from providers.probes import Probe
@@ -85,9 +94,7 @@ async def _chat(candidate: snapshot.Candidate, route: RouteState) -> tuple[recor
 
 def hurried(target: Target) -> Target:
     """With a probe's patience."""
-    limit = PROBE_SECONDS
-    times = replace(target.timeouts, first_token=limit, total=limit, start=limit)
-    return replace(target, timeouts=times)
+    return targets.capped(target, PROBE_SECONDS)
 
 
 def ended(
@@ -123,7 +130,7 @@ def result(
         attempt=attempt,
         purpose=purpose,
         request_id=uuid.uuid4(),
-        evidence=records.evidence(attempt, route.breaker.epoch, purpose, error),
+        evidence=records.evidence(attempt, route, candidate.model_id, purpose, error),
     )
 
 

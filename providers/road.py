@@ -177,6 +177,7 @@ class Road(Walked):
     async def _chat(self, model_id: str, listed: _Listing) -> None:
         """The chat, which also has the last word about the key."""
         target = self.draft.target(self.method, model_id)
+        self.model_id = model_id
         self._tell("chat", "running", model_id)
         async with self._chats:
             self._begins()
@@ -207,6 +208,8 @@ class Road(Walked):
     def _no_answer(self, answer: Answer, error: CallError, listed: _Listing) -> None:
         if _is_refusal(error) and (error.kind != ErrorKind.PERMISSION or listed.refused):
             self._fail("auth", error, answer.ms, answer.exchange)
+            if listed.refused:
+                self.model_id = ""  # the list was refused as well: it is the key
             return self._skip_rest("The key was refused.")
         self._fail("chat", error, answer.ms, answer.exchange)
         if not listed.error or error.kind in _KNOWS_THE_KEY:

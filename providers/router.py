@@ -13,6 +13,7 @@ from django.utils import timezone
 from providers import board, earlier, estimates, metrics
 from providers.earlier import Earlier
 from providers.errors import ErrorKind, PlanFailed
+from providers.methods import stream_events as client
 from providers.types import (
     ChatRequest,
     Completed,
@@ -22,7 +23,7 @@ from providers.types import (
     TextDelta,
     Usage,
 )
-from providers.walk import Call, Walk, client
+from providers.walk import Call, Walk
 
 __all__ = ["Call", "client", "stream"]
 

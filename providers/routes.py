@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from providers import breaker
-from providers.breaker import Breaker, State, Weight
+from providers.breaker import Breaker, Domain, DomainState, Scope, State, Weight
 from providers.errors import ErrorKind
 from providers.rules import RULES, Rules
 from providers.types import Method
@@ -26,8 +26,9 @@ MOST_COUNTED = 1000  # no rule asks for more, and a column has an end
 class RouteState:
     """One route: its breaker, and the moving figures behind its provider's health.
 
-    `own_key`: it shows the upstream another key than direct does. `spare`: it stands in where both
-    of the provider's own roads have failed.
+    `spare`: a fallback where both of the provider's own routes have failed. `key`: the fingerprint
+    of the key that the upstream sees. `others`: the breakers of its key, and of the model that is
+    called over it; those that have failed.
     """
 
     route_id: int
@@ -47,17 +48,41 @@ class RouteState:
     ttft_ms: float | None = None
     ttft_p95_ms: float | None = None
     ttft_baseline_ms: float | None = None
-    own_key: bool = False
     spare: bool = False
+    key: str = ""
+    others: tuple[DomainState, ...] = ()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether no breaker on its way is open."""
+        return all(each.state == State.CLOSED for each in self.breakers)
+
+    def admits(self, now: datetime) -> bool:
+        """Whether every breaker on its way lets a call through, or is due for a half-open probe."""
+        return all(breaker.admits(each, now) for each in self.breakers)
+
+    def is_leased(self, now: datetime) -> bool:
+        """Whether a half-open probe is under way on any of its breakers."""
+        return any(breaker.is_leased(each, now) for each in self.breakers)
+
+    @property
+    def breakers(self) -> tuple[Breaker, ...]:
+        """Its own, and those of its key and model."""
+        return (self.breaker, *(each.breaker for each in self.others))
+
+    @property
+    def epochs(self) -> tuple[tuple[Domain, int], ...]:
+        """The epochs of its other breakers, as a call begins."""
+        return tuple((each.domain, each.breaker.epoch) for each in self.others)
 
 
 @value
 class Evidence:
     """What one call showed of a route. `kind` is None where it went well; `epoch` is the breaker's
-    as the call began.
+    as the call began, `epochs` are those of the other domains, 0 where one had not failed yet.
 
-    `judges` is false where the outcome is told and counts for nothing; `resets` where a person's
-    test went well, which is as good as all the trials.
+    `scope` is what a failure says something about. `judges` is false where the outcome is told and
+    counts for nothing; `resets` where a person's test went well, which is as good as all probes.
     """
 
     route_id: int
@@ -70,6 +95,13 @@ class Evidence:
     ttft_ms: int | None = None
     judges: bool = True
     resets: bool = False
+    scope: Scope = Scope.ROUTE
+    model_id: str = ""
+    key: str = ""
+    epochs: tuple[tuple[Domain, int], ...] = ()
+
+    def epoch_of(self, domain: Domain) -> int:
+        return next((epoch for each, epoch in self.epochs if each == domain), 0)
 
 
 def after(state: RouteState, seen: Evidence, rules: Rules = RULES) -> RouteState:
@@ -97,22 +129,25 @@ def is_plain(state: RouteState, seen: Evidence) -> bool:
 
 def _counts(seen: Evidence) -> bool:
     weight = breaker.WEIGHTS[seen.kind] if seen.kind else Weight.NOTHING
-    return seen.judges and weight in (Weight.COUNTS, Weight.HALF)
+    # A refused model or prompt was answered well.
+    counts = weight in (Weight.COUNTS, Weight.HALF) and seen.kind != ErrorKind.PERMISSION
+    return seen.judges and counts
 
 
 def _moved(now: Breaker, seen: Evidence, rules: Rules) -> Breaker:
-    """A result of an earlier epoch changes nothing but the length of a rest."""
-    if now.epoch != seen.epoch:
-        late = now.state == State.OPEN and now.epoch == seen.epoch + 1 and seen.retry_after
-        if not late:
-            return now
+    """A result of an earlier epoch changes nothing but the length of a cooldown; a failure that
+    belongs elsewhere frees a half-open probe without a verdict."""
+    own = seen.judges and seen.scope == Scope.ROUTE
+    wait = seen.retry_after if own else None
+    if not breaker.accepts(now, seen.epoch, retry_after=wait):
+        return now
     if seen.kind is None:
         if seen.resets:
             return Breaker(proven=True, epoch=now.epoch + 1)
         return breaker.on_success(now, rules) if now.epoch == seen.epoch else now
     failure = breaker.Failure(
-        kind=seen.kind if seen.judges else ErrorKind.STOPPED,
-        retry_after=seen.retry_after,
+        kind=seen.kind if own else ErrorKind.STOPPED,
+        retry_after=wait,
         half_failed=seen.half_failed,
     )
     return breaker.on_failure(now, failure, seen.at, rules)
@@ -156,8 +191,32 @@ def _timed(state: RouteState, ttft_ms: float) -> dict[str, Any]:
     }
 
 
+class Windows:
+    """The results of the last half minute of every domain that failed in it, in this process."""
+
+    def __init__(self, rules: Rules = RULES, most: int = 2000) -> None:
+        self._rules = rules
+        self._most = most
+        self._windows: dict[Domain, Window] = {}
+
+    def add(self, domain: Domain, at: datetime, *, failed: bool) -> bool:
+        """Counts one result; True where, with it, half of at least ten have failed. A domain is
+        counted from its first failure on; those that failed longest ago are forgotten."""
+        window = self._windows.get(domain)
+        if window is None:
+            if not failed:
+                return False
+            if len(self._windows) >= self._most:
+                del self._windows[next(iter(self._windows))]
+            window = self._windows[domain] = Window(self._rules)
+        elif window.is_over(at):
+            del self._windows[domain]
+            return self.add(domain, at, failed=failed)
+        return window.add(at, failed=failed)
+
+
 class Window:
-    """A route's results of the last half minute in this process, by the second."""
+    """A domain's results of the last half minute in this process, by the second."""
 
     def __init__(self, rules: Rules = RULES) -> None:
         self._rules = rules
@@ -173,6 +232,10 @@ class Window:
         counted[0] += 1
         counted[1] += failed
         return failed and self._tells(second)
+
+    def is_over(self, at: datetime) -> bool:
+        """Whether its last result is older than all that it counts."""
+        return max(self._seconds, default=0) <= int(at.timestamp()) - self._rules.window
 
     def _tells(self, second: int) -> bool:
         recent = [c for s, c in self._seconds.items() if s > second - self._rules.window]

@@ -5,12 +5,13 @@ gateway process, then other providers of the same model. The plan is never empty
 where every route rests, one that is not dead by key is named as the last resort.
 """
 
-import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
-from providers.breaker import State, admits, is_leased
+from providers.breaker import Scope, State, admits
 from providers.errors import CallError, ErrorKind
+from providers.policy.reasons import elapsed, failure_words, resting_reason, retry_at, words
 from providers.routes import RouteState
 from providers.rules import RULES, Rules
 from providers.types import AttemptRecord, Method
@@ -49,14 +50,16 @@ class PlannedRoute:
 class Plan:
     """The routes in the order they are tried; `preferred` is what the policy would have liked.
 
-    Where all rest, `routes` is empty, `last_resort` is the one that may still go out now and then
-    (None where every one is dead by key or balance), and `resting` tells why and until when.
+    Where all rest, `routes` is empty, and `resting` tells why and until when. `last_resort` is the
+    one that may still go out now and then: None where the key is refused, used up or limited.
+    `soonest` is the one that is due first, should this copy of the routes be behind.
     """
 
     routes: tuple[PlannedRoute, ...]
     preferred: Method
     last_resort: PlannedRoute | None = None
     resting: CallError | None = None
+    soonest: PlannedRoute | None = None
 
 
 def plan(
@@ -69,7 +72,7 @@ def plan(
     """The ordered routes of one request. `fresh` is how long a learned route is believed."""
     ordered = in_order(policy, routes, now, fresh)
     why = _why(policy, routes, now, fresh)
-    resting = [route for route in ordered if not admits(route.breaker, now)]
+    resting = [route for route in ordered if not route.admits(now)]
     planned = [_step(r, _reason(r, why, resting, now)) for r in ordered if r not in resting]
     for other in alternatives:
         planned += _steps_elsewhere(other, now, fresh)
@@ -78,25 +81,26 @@ def plan(
     return Plan(
         routes=(),
         preferred=wanted(policy),
-        last_resort=_last_resort(resting, now),
+        last_resort=_last_resort([route for route in resting if _may_go_early(route, now)], now),
         resting=_all_rest(resting, now),
+        soonest=_soonest([route for route in resting if retry_at(route, now)], now),
     )
 
 
 def is_timeless(routes: Iterable[RouteState]) -> bool:
     """Whether a plan of these routes is the same at any time: none rests, none was learned."""
-    return all(route.breaker.state == State.CLOSED and route.learned_at is None for route in routes)
+    return all(route.is_closed and route.learned_at is None for route in routes)
 
 
 def _step(route: RouteState, reason: str) -> PlannedRoute:
-    return PlannedRoute(route=route, reason=reason, trial=route.breaker.state != State.CLOSED)
+    return PlannedRoute(route=route, reason=reason, trial=not route.is_closed)
 
 
 def _steps_elsewhere(other: Alternative, now: datetime, fresh: timedelta) -> list[PlannedRoute]:
     """Another provider's routes that admit a call, as its own policy orders them."""
     ordered = in_order(other.policy, other.routes, now, fresh)
     reason = f"{other.name} stands in"
-    return [_step(route, reason) for route in ordered if admits(route.breaker, now)]
+    return [_step(route, reason) for route in ordered if route.admits(now)]
 
 
 def in_order(
@@ -177,57 +181,71 @@ def _reason(route: RouteState, why: str, resting: list[RouteState], now: datetim
     return f"{route.method}: {others}" if others else f"{route.method}: {why}"
 
 
-def resting_reason(route: RouteState, now: datetime) -> str:
-    """Why a route is not tried now, and when it is tried again."""
-    breaker = route.breaker
-    kind = words(breaker.last_kind)
-    if breaker.state == State.HALF_OPEN:
-        return f"{route.method} is on trial after a {kind}"
-    if breaker.retry_at is None:
-        return f"{route.method} is set aside after a {kind} until it is edited or tested"
-    times = f"{breaker.failures:g} times, last " if breaker.failures > 1 else ""
-    since = f" {elapsed(now, route.last_outcome_at)} ago" if route.last_outcome_at else ""
-    again = f"{breaker.retry_at:%H:%M:%S}"
-    return f"{route.method} failed {times}{kind}{since}; {route.method} is tried again at {again}"
-
-
-# No waiting and no other road mends these.
+# No waiting and no other route helps with these.
 _DEAD = frozenset({ErrorKind.AUTH, ErrorKind.QUOTA})
 
 
+def _may_go_early(route: RouteState, now: datetime) -> bool:
+    """Whether a call may go out before the cooldown is over: never with a key that is in one."""
+    keys = [each for each in route.others if each.domain.scope != Scope.MODEL]
+    free = all(admits(each.breaker, now) for each in keys)
+    return free and retry_at(route, now) is not None and route.breaker.last_kind not in _DEAD
+
+
 def _last_resort(resting: list[RouteState], now: datetime) -> PlannedRoute | None:
-    """Every route rests: the one that is due soonest, unless its key is refused or used up.
+    """Every route is in a cooldown: the one that is due first.
 
     A request that passes beside a trial under way is none itself: it would void the other's result.
     """
-    alive = [r for r in resting if r.breaker.retry_at and r.breaker.last_kind not in _DEAD]
-    if not alive:
+    if not resting:
         return None
-    soonest = min(alive, key=lambda route: route.breaker.retry_at or now)
+    soonest = min(resting, key=lambda route: retry_at(route, now) or now)
     reasons = "; ".join(resting_reason(route, now) for route in resting)
     return PlannedRoute(
         route=soonest,
         reason=f"{soonest.method}: every route rests ({reasons})",
-        trial=not is_leased(soonest.breaker, now),
+        trial=not soonest.is_leased(now),
     )
+
+
+def _soonest(resting: list[RouteState], now: datetime) -> PlannedRoute | None:
+    """The one that is due first, whose probe may be free by now."""
+    found = _last_resort(resting, now)
+    return replace(found, trial=True) if found else None
 
 
 def _all_rest(resting: list[RouteState], now: datetime) -> CallError:
     """What a caller is told whose request goes nowhere: why, and when to come back."""
     reasons = "; ".join(resting_reason(route, now) for route in resting)
     # A trial is over long before its lease is.
-    ends = [now if is_leased(r.breaker, now) else r.breaker.retry_at for r in resting]
+    ends = [now if r.is_leased(now) else retry_at(r, now) for r in resting]
     due = [end for end in ends if end]
     wait = max(1.0, (min(due) - now).total_seconds()) if due else None
-    dead = [r.breaker.last_kind for r in resting if r.breaker.last_kind in _DEAD]
-    kind = dead[0] if dead and len(dead) == len(resting) else None
+    kinds = {_steady_kind(route, now) for route in resting}
+    kind = kinds.pop() if len(kinds) == 1 else None
     return CallError(
         kind or ErrorKind.OVERLOADED,
         f"Every route to this provider rests: {reasons}.",
+        status=_STATUS_OF.get(kind) if kind else None,
         code="routes_resting",
         retry_after=wait,
         sent=False,
     )
+
+
+# What stays so until somebody does something about it: the caller hears of it, not of a cooldown.
+_STATUS_OF = {
+    ErrorKind.AUTH: None,
+    ErrorKind.QUOTA: None,
+    ErrorKind.PERMISSION: 403,
+    ErrorKind.REQUEST: 404,  # of the model: nothing else of a request is remembered
+}
+
+
+def _steady_kind(route: RouteState, now: datetime) -> ErrorKind | None:
+    """Why a route is closed, where waiting does not help."""
+    kinds = [each.last_kind for each in route.breakers if not admits(each, now)]
+    return next((kind for kind in kinds if kind in _STATUS_OF), None)
 
 
 def fallback_reason(planned: PlannedRoute, failed: AttemptRecord) -> str:
@@ -262,7 +280,7 @@ def may_help(error: CallError, failed: RouteState, other: RouteState) -> bool:
         return error.kind not in (ErrorKind.REQUEST, ErrorKind.STOPPED)
     if error.kind in _ANY_ROUTE:
         return True
-    return error.kind in _OTHER_KEY and other.own_key != failed.own_key
+    return error.kind in _OTHER_KEY and other.key != failed.key
 
 
 # What is so an instant later as well.
@@ -314,43 +332,3 @@ _USEFULNESS = (
 def most_useful(errors: list[CallError]) -> CallError:
     """The failure a caller can do most about."""
     return min(errors, key=lambda error: _USEFULNESS.index(error.kind))
-
-
-_WORDS = {
-    ErrorKind.NETWORK: "network error",
-    ErrorKind.TIMEOUT: "time-out",
-    ErrorKind.PROVIDER: "provider error",
-    ErrorKind.OVERLOADED: "overload",
-    ErrorKind.RATE_LIMIT: "rate limit",
-    ErrorKind.QUOTA: "used-up balance or plan",
-    ErrorKind.AUTH: "refused key",
-    ErrorKind.PERMISSION: "missing permission",
-    ErrorKind.REQUEST: "refused request",
-    ErrorKind.GATEWAY: "gateway error",
-    ErrorKind.UNREADABLE: "unreadable key",
-    ErrorKind.STOPPED: "stop",
-}
-
-
-def words(kind: ErrorKind | None) -> str:
-    return _WORDS[kind] if kind else "failure"
-
-
-# An upstream's code is shown where it looks like one, and not like a sentence.
-_CODE = re.compile(r"[A-Za-z0-9_.:-]{1,60}")
-
-
-def failure_words(outcome: str, status: int | None, code: str) -> str:
-    """A failure as anybody may read it: its kind, HTTP status and code, never its message."""
-    kind = words(ErrorKind(outcome)) if outcome in ErrorKind else outcome
-    known = [kind, f"HTTP {status}" if status else "", code if _CODE.fullmatch(code) else ""]
-    return ", ".join(filter(None, known))
-
-
-def elapsed(now: datetime, then: datetime | None) -> str:
-    """The time between, in its largest unit."""
-    seconds = max(0, int((now - then).total_seconds())) if then else 0
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds // size} {unit}"
-    return f"{seconds} s"

@@ -9,16 +9,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any, Self, cast
+from typing import Any, Self
 
 from django.conf import settings
 
 from providers import routing, targets
-from providers.models import Gateway, LanguageModel, Provider, read_flags
+from providers.models import Breaker, Gateway, LanguageModel, Provider, read_flags
+from providers.policy.domains import Domains
 from providers.routes import RouteState
-from providers.sealed import is_sealed
 from providers.targets import Connection
-from providers.types import ABILITIES, Kind, Method, Target, Usage, known_abilities
+from providers.types import ABILITIES, Method, Target, Usage, known_abilities
 from providers.values import value
 
 
@@ -156,9 +156,9 @@ class Snapshot:
 def load() -> Snapshot:
     """What operators have set: every enabled provider, every model that may be asked for."""
     read_flags()
-    spares = _spares()
+    further = spares()
     providers = Provider.objects.usable().prefetch_related("alternatives")
-    candidates = {each.pk: candidate(each, spares) for each in providers}
+    candidates = {each.pk: candidate(each, further) for each in providers}
     models = tuple(_served(candidates))
     return Snapshot(
         providers=candidates,
@@ -168,26 +168,55 @@ def load() -> Snapshot:
     )
 
 
+@value
+class Shown:
+    """What calls have changed: routes by provider, and the domains beside them that failed."""
+
+    routes: Mapping[int, tuple[RouteState, ...]]
+    domains: Domains
+
+
+def load_shown() -> Shown:
+    """All that calls have changed of the enabled providers."""
+    return Shown(
+        routes=load_routes(), domains=Domains(row.as_state() for row in Breaker.objects.all())
+    )
+
+
 def load_routes() -> dict[int, tuple[RouteState, ...]]:
-    """What calls have changed: the routes of every enabled provider, by its id."""
+    """The routes of every enabled provider, by its id."""
     read_flags()
     providers = Provider.objects.usable().prefetch_related("routes")
-    spares = tuple(_spares())
+    further = spares()
     for provider in providers:
-        _make_roads(provider, spares)
-    return {provider.pk: states(provider) for provider in providers}
+        _make_roads(provider, tuple(further))
+    return {provider.pk: states(provider, further) for provider in providers}
 
 
 def load_some(provider_ids: Iterable[int]) -> list[Candidate]:
     """The enabled ones of these providers with their routes, in a few queries however many."""
     read_flags()
-    spares = _spares()
+    further = spares()
     providers = Provider.objects.usable().filter(pk__in=list(provider_ids))
-    found = []
-    for provider in providers.prefetch_related("routes", "alternatives"):
-        _make_roads(provider, tuple(spares))
-        found.append(replace(candidate(provider, spares), routes=states(provider)))
-    return found
+    listed = list(providers.prefetch_related("routes", "alternatives"))
+    for provider in listed:
+        _make_roads(provider, tuple(further))
+    routes = {provider.pk: states(provider, further) for provider in listed}
+    known = failed_domains(route for each in routes.values() for route in each)
+    return [
+        replace(
+            candidate(provider, further),
+            routes=tuple(known.applied(route, "") for route in routes[provider.pk]),
+        )
+        for provider in listed
+    ]
+
+
+def failed_domains(routes: Iterable[RouteState]) -> Domains:
+    """What is known of the models and the keys of these routes."""
+    listed = list(routes)
+    rows = Breaker.objects.concerning({r.route_id for r in listed}, {r.key for r in listed})
+    return Domains(row.as_state() for row in rows)
 
 
 def load_one(provider_id: int, model_id: str = "") -> Candidate | None:
@@ -200,7 +229,7 @@ def load_one(provider_id: int, model_id: str = "") -> Candidate | None:
     return replace(found[0], model_id=model_id, prices=prices)
 
 
-def _spares() -> dict[str, str]:
+def spares() -> dict[str, str]:
     """The further gateways that stand in: address and key."""
     return {each.url: each.api_key for each in Gateway.objects.filter(enabled=True)}
 
@@ -222,23 +251,7 @@ def candidate(provider: Provider, spares: Mapping[str, str]) -> Candidate:
 
 def connection(provider: Provider, spares: Mapping[str, str] | None = None) -> Connection:
     """How a stored provider is reached."""
-    return Connection(
-        preset=provider.preset,
-        kind=Kind(provider.kind),
-        base_url=provider.base_url,
-        api_key=provider.api_key,
-        # An EncryptedJSONField reads as a dict; django-stubs sees the TextField below it.
-        headers=cast(dict[str, str], _headers(provider)),
-        gateway_endpoint=provider.gateway_endpoint or "",
-        gateway_api_key=provider.gateway_api_key,
-        spares=spares or {},
-    )
-
-
-def _headers(provider: Provider) -> object:
-    """Sealed headers are empty, and still not the same as none."""
-    headers = provider.extra_headers
-    return headers if headers or is_sealed(headers) else {}
+    return provider.connection(spares or {})
 
 
 def policy(provider: Provider) -> routing.Policy:
@@ -250,11 +263,18 @@ def policy(provider: Provider) -> routing.Policy:
     )
 
 
-def states(provider: Provider) -> tuple[RouteState, ...]:
-    """A provider's prefetched routes as values; what stands in comes last."""
+def states(provider: Provider, further: Mapping[str, str] | None = None) -> tuple[RouteState, ...]:
+    """A provider's prefetched routes as values, without their other breakers; fallbacks last.
+
+    `further` are the keys of the gateways that stand in, by address.
+    """
     own = provider.endpoint()
+    reached = connection(provider, further)
     found = [
-        route.as_state(spare=route.method == Method.GATEWAY and route.endpoint != own)
+        route.as_state(
+            spare=route.method == Method.GATEWAY and route.endpoint != own,
+            key=targets.fingerprint(reached, Method(route.method), route.endpoint),
+        )
         for route in provider.routes.all()
     ]
     return tuple(sorted(found, key=lambda route: route.spare))

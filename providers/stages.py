@@ -96,7 +96,8 @@ class Walked:
     left out, why.
 
     Afterwards `error` is what it amounts to and `answer` the chat's, if there was one; without
-    either nothing was shown. `began_at`, `began` (monotonic) and `ms` are of its last call.
+    either nothing was shown; `model_id` is the model that it says something about, if it is one.
+    `began_at`, `began` (monotonic) and `ms` are of its last call.
     """
 
     def __init__(
@@ -105,6 +106,7 @@ class Walked:
         self.draft = draft
         self.method = method
         self.ms = 0
+        self.model_id = ""
         self.error: CallError | None = None
         self.answer: Answer | None = None
         self._say = say

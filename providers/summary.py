@@ -4,7 +4,8 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from providers import addresses, routing
-from providers.breaker import State
+from providers.breaker import DomainState, State
+from providers.policy import reasons
 from providers.routes import RouteState
 from providers.types import Method
 from providers.values import value
@@ -53,7 +54,7 @@ def active(
 def line(route: RouteState, base_url: str, last_error: str, now: datetime) -> RouteLine:
     """A route's breaker in words."""
     status, word, sentence = _condition(route, now)
-    resting = route.breaker.state != State.CLOSED
+    resting = not route.is_closed
     return RouteLine(
         method=route.method,
         where=where(route.method, route.endpoint, base_url),
@@ -61,7 +62,7 @@ def line(route: RouteState, base_url: str, last_error: str, now: datetime) -> Ro
         word=word,
         sentence=sentence,
         last_error=last_error if status in ("failing", "degraded") else "",
-        retry_at=route.breaker.retry_at if resting else None,
+        retry_at=reasons.retry_at(route, now) if resting else None,
         ttft_ms=route.ttft_ms,
         last_outcome_at=route.last_outcome_at,
     )
@@ -76,17 +77,58 @@ def where(method: Method, endpoint: str, base_url: str) -> str:
 
 def _condition(route: RouteState, now: datetime) -> tuple[str, str, str]:
     breaker = route.breaker
+    if other := next((o for o in route.others if o.breaker.state != State.CLOSED), None):
+        return domain_status(other, now)
     if breaker.state == State.HALF_OPEN:
-        return "degraded", "On trial", _sentence(routing.resting_reason(route, now))
+        return "degraded", "On trial", _sentence(reasons.resting_reason(route, now))
     if breaker.state == State.OPEN:
         word = "Resting" if breaker.retry_at else "Set aside"
-        return "failing", word, _sentence(routing.resting_reason(route, now))
+        return "failing", word, _sentence(reasons.resting_reason(route, now))
     if breaker.failures:
         times = "Once" if breaker.failures <= 1 else f"{breaker.failures:g} times in a row"
         return "degraded", "Shaky", f"{times} it failed; a few more and it is given a rest."
     if breaker.proven:
         return "healthy", "Works", "It answered when it was last asked."
     return "unknown", "Not tried yet", "Nothing has gone over it since it was set up."
+
+
+@value
+class ModelLine:
+    """A model that fails, as a page shows it: over which method, or with which key."""
+
+    model_id: str
+    where: str
+    status: str
+    word: str
+    sentence: str
+    last_error: str = ""
+
+
+def model_line(state: DomainState, where: str, now: datetime) -> ModelLine:
+    """A model's breaker in words."""
+    status, word, sentence = domain_status(state, now)
+    return ModelLine(
+        model_id=state.domain.model_id,
+        where=where,
+        status=status,
+        word=word,
+        sentence=sentence,
+        last_error=state.last_error,
+    )
+
+
+def domain_status(state: DomainState, now: datetime) -> tuple[str, str, str]:
+    """Health word, word and sentence for a model or a key that has failed."""
+    breaker = state.breaker
+    if breaker.state == State.CLOSED:
+        times = "once" if breaker.failures <= 1 else f"{breaker.failures:g} times in a row"
+        return "degraded", "Unstable", f"It failed {times}; it is paused after more failures."
+    sentence = _sentence(reasons.domain_reason(state, now))
+    if breaker.state == State.HALF_OPEN:
+        return "degraded", "Half-open probe", sentence
+    if breaker.retry_at is None:
+        return "failing", "Disabled until edited", sentence
+    return "failing", "Cooling down", sentence
 
 
 def _sentence(words: str) -> str:
@@ -98,7 +140,7 @@ def ago(now: datetime, then: datetime | None) -> str:
         return "never"
     if (now - then).total_seconds() < 1:
         return "just now"
-    return f"{routing.elapsed(now, then)} ago"
+    return f"{reasons.elapsed(now, then)} ago"
 
 
 def lasting(milliseconds: float | None) -> str:

@@ -84,10 +84,6 @@ class Tally:
     started_at: datetime = field(default_factory=timezone.now)
 
     @property
-    def epoch(self) -> int:
-        return self.route.breaker.epoch
-
-    @property
     def told(self) -> bool:
         """Whether the caller may have seen something of the answer: of a whole one, nothing."""
         return self.begun and not self.request.whole

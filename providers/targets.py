@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import field, replace
+from hashlib import blake2b
 
 from django.conf import settings
 
@@ -102,6 +103,27 @@ def merged(headers: Json, over: Json) -> Json:
     return {n: v for n, v in headers.items() if n.lower() not in named} | dict(over)
 
 
+# What of a header's name shows that it names an account.
+_ACCOUNT = ("key", "auth", "token", "organization", "project")
+
+
+def fingerprint(reached: Connection, method: Method, endpoint: str = "") -> str:
+    """Which key, at which address, the upstream sees: equal over every method that carries it.
+
+    Keyed with the instance's secret, so that it says nothing of the key. A LiteLLM proxy calls
+    upstream with a key of its own configuration.
+    """
+    parts = [reached.base_url.rstrip("/")]
+    if method == Method.GATEWAY and endpoint:
+        parts += [endpoint, _gateway_key(reached, endpoint)]
+    else:
+        named = {str(name).lower(): str(value) for name, value in reached.headers.items()}
+        parts.append(reached.api_key.strip())
+        parts += [f"{n}:{named[n]}" for n in sorted(named) if any(a in n for a in _ACCOUNT)]
+    secret = settings.SECRET_KEY.encode()[:64]
+    return blake2b("\0".join(parts).encode(), key=secret, digest_size=16).hexdigest()
+
+
 def timeouts(preset_slug: str) -> Timeouts:
     """The instance's time-outs, with the preset's own patience."""
     preset = presets.get(preset_slug)
@@ -119,6 +141,12 @@ def patient(target: Target) -> Target:
     times = target.timeouts
     first = max(times.first_token, settings.TIMEOUT_FIRST_TOKEN_LAST)
     return replace(target, timeouts=replace(times, first_token=first, start=first))
+
+
+def capped(target: Target, seconds: float) -> Target:
+    """The target with at most so many seconds for the whole call."""
+    times = replace(target.timeouts, first_token=seconds, total=seconds, start=seconds)
+    return replace(target, timeouts=times)
 
 
 def within(target: Target, remaining: float) -> Target:

@@ -10,9 +10,10 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from providers import diagnosis, routing, summary
+from providers import diagnosis, summary
 from providers.causes import Diagnosis, Evidence
 from providers.errors import CallError, ErrorKind
+from providers.policy import reasons
 from providers.types import STALE_CONNECTION, Kind, Method
 from providers.values import value
 
@@ -35,7 +36,7 @@ OUTCOMES: Mapping[str, Outcome] = {
     "ok": Outcome("healthy", "Answered"),
     ErrorKind.STOPPED: Outcome("paused", "Stopped"),
     **{
-        kind: Outcome("failing", routing.words(kind).capitalize())
+        kind: Outcome("failing", reasons.words(kind).capitalize())
         for kind in ErrorKind
         if kind != ErrorKind.STOPPED
     },

@@ -17,11 +17,12 @@ from uuid import UUID
 from django.conf import settings
 from django.utils import timezone
 
-from providers import breaker, direct, gateway, metrics, records, routing, targets
+from providers import breaker_rows, key_check, methods, metrics, records, routing, targets
 from providers.board import Board
-from providers.errors import CallError, ErrorKind, PlanFailed
+from providers.errors import MODERATED, CallError, ErrorKind, PlanFailed
 from providers.limits import Gate
 from providers.models import Purpose
+from providers.policy import reasons
 from providers.routes import Evidence, RouteState
 from providers.routing import PlannedRoute
 from providers.snapshot import Candidate
@@ -30,7 +31,6 @@ from providers.types import (
     STALE_CONNECTION,
     AttemptRecord,
     ChatRequest,
-    ClientEvent,
     Completed,
     Method,
     StreamEvent,
@@ -50,21 +50,6 @@ class Call:
     request_id: UUID
     user_id: int | None = None
     client_key: int | None = None
-
-
-def road(target: Target, request: ChatRequest) -> AsyncGenerator[list[ClientEvent]]:
-    """The answer over a target's road, the events of each read together."""
-    if target.method == Method.DIRECT:
-        return direct.stream(target, request)
-    return gateway.stream(target, request)
-
-
-async def client(target: Target, request: ChatRequest) -> AsyncGenerator[ClientEvent]:
-    """The same, one event after the other."""
-    async with aclosing(road(target, request)) as reads:
-        async for events in reads:
-            for event in events:
-                yield event
 
 
 class Walk:
@@ -88,6 +73,7 @@ class Walk:
         self.gate: Gate | None = None
         self.tally: Tally | None = None
         self.answered = False
+        self.refused: list[Tally] = []  # attempts that may show that the key is not accepted
 
     async def begin(self) -> None:
         """Makes the plan from what this process knows."""
@@ -143,11 +129,13 @@ class Walk:
         """Attempts, but for those that only met a rate limit and wait for their turn again."""
         return len(self.attempts) - self.throttled
 
-    async def _claimed(self, step: PlannedRoute) -> PlannedRoute | None:
+    async def _claimed(self, step: PlannedRoute, *, early: bool = False) -> PlannedRoute | None:
+        """The step with its half-open probes claimed, where it needs any."""
         if not step.trial:
             return step
-        trial = await self.board.claim(step.route)
-        return replace(step, route=replace(step.route, breaker=trial)) if trial else None
+        model_id = self.candidates[step.route.provider_id].model_id
+        route = await self.board.claim(step.route, model_id, early=early)
+        return replace(step, route=route, trial=not route.is_closed) if route else None
 
     async def _repeated(self) -> PlannedRoute | None:
         """The same route once more, where no other one can help: a moment later."""
@@ -190,20 +178,23 @@ class Walk:
         failed = self.failed
         if failed is None:
             return None
-        route = self.board.route(failed.route.route_id) or failed.route
-        if not breaker.admits(route.breaker, timezone.now()):
+        model_id = self.candidates[failed.route.provider_id].model_id
+        route = self.board.route(failed.route.route_id, model_id) or failed.route
+        if not route.admits(timezone.now()):
             return None
         if paid and not self.board.budget.spend():
             return None
-        trial = route.breaker.state != breaker.State.CLOSED
-        return await self._claimed(replace(failed, route=route, trial=trial))
+        return await self._claimed(replace(failed, route=route, trial=not route.is_closed))
 
     async def _last_resort(self) -> PlannedRoute | None:
-        """Every route rests, or its trial is somebody else's: one request a second goes out."""
-        step = self.plan.last_resort
-        may_pass = step and self.board.may_pass(self.call.provider_id)
-        if step and may_pass and (claimed := await self._claimed(step)):
-            return claimed
+        """Every route is in a cooldown, or its probe is somebody else's: one request a second goes
+        out, and one that the rows let through, should this process's copy of them be behind."""
+        early, soonest = self.plan.last_resort, self.plan.soonest
+        if early and self.board.may_pass(self.call.provider_id):
+            if claimed := await self._claimed(early, early=True):
+                return claimed
+        elif soonest and (due := await self._claimed(soonest)):
+            return due
         self.errors.append(self.plan.resting or self._nowhere())
         self._tell_nowhere()
         return None
@@ -247,7 +238,7 @@ class Walk:
             async with gate.entered(self._queue_seconds(), self._pause_seconds(step)) as turn:
                 self.waited += time.monotonic() - queued_at
                 tally.start(self.began, self.attempts)
-                async with aclosing(road(tally.target, self.request)) as reads:
+                async with aclosing(methods.stream(tally.target, self.request)) as reads:
                     async for events in reads:
                         if shown := tally.take(events):
                             if self.request.whole:
@@ -277,7 +268,7 @@ class Walk:
 
     def _prove(self, tally: Tally) -> None:
         """A trial is decided by its first content: others need not wait for its last."""
-        seen = records.evidence(tally.record(), tally.epoch, self.call.purpose)
+        seen = self._evidence(tally.record(), tally)
         self.board.settle(seen)
         tally.judged = True
 
@@ -289,6 +280,8 @@ class Walk:
         self.attempts.append(record)
         if tally.error:
             self.errors.append(tally.error)
+            if tally.error.kind in key_check.REFUSED and tally.error.code != MODERATED:
+                self.refused.append(tally)
         self._settle(record, tally)
 
     def _settle(self, record: AttemptRecord, tally: Tally | None) -> None:
@@ -311,10 +304,19 @@ class Walk:
     def _shown(self, record: AttemptRecord, tally: Tally) -> Evidence | None:
         """What the attempt showed of its route. A trial that never went out is free again."""
         if tally.called:
-            return records.evidence(record, tally.epoch, self.call.purpose, tally.error)
-        if tally.route.breaker.state != breaker.State.HALF_OPEN:
+            return self._evidence(record, tally)
+        if tally.route.is_closed:
             return None
-        return records.let_go(tally.route.route_id, tally.epoch)
+        return breaker_rows.let_go(tally.route, tally.candidate.model_id)
+
+    def _evidence(self, record: AttemptRecord, tally: Tally) -> Evidence:
+        return records.evidence(
+            record,
+            tally.route,
+            tally.candidate.model_id,
+            self.call.purpose,
+            tally.error,
+        )
 
     def _remaining(self) -> float:
         return max(0.0, self.deadline - time.monotonic())
@@ -326,14 +328,15 @@ class Walk:
     def _pause_seconds(self, step: PlannedRoute) -> float:
         """How long a pause of the route's key is waited for: not for long where another key is."""
         elsewhere = any(
-            other.route.provider_id != step.route.provider_id
-            or other.route.own_key != step.route.own_key
+            other.route.provider_id != step.route.provider_id or other.route.key != step.route.key
             for other in self.left
         )
         return self.rules.repeat_within if elsewhere else self._queue_seconds()
 
     def count(self) -> None:
-        """The request is over, however it ended: what is told to those who watch the whole."""
+        """Counts the ended request, and checks the key where it may have been refused."""
+        for tally in self.refused:
+            key_check.start(self.board, tally.candidate, tally.route)
         answered = self.tally if self.tally and (self.answered or self.tally.told) else None
         seconds = time.monotonic() - self.began
         figures = answered.figures() if answered else {}
@@ -357,7 +360,7 @@ class Walk:
             position=len(self.attempts) + 1,
             request=self.request,
             # What passes beside another's trial has no say in it.
-            judged=not step.trial and step.route.breaker.state != breaker.State.CLOSED,
+            judged=not step.trial and not step.route.is_closed,
         )
 
     def _reason(self, step: PlannedRoute, earlier: list[AttemptRecord]) -> str:
@@ -365,7 +368,7 @@ class Walk:
             return routing.fallback_reason(step, earlier[-1])
         if not self.errors:
             return step.reason
-        return f"{step.route.method}: tried again after a {routing.words(self.errors[-1].kind)}"
+        return f"{step.route.method}: tried again after a {reasons.words(self.errors[-1].kind)}"
 
     def _target(self, candidate: Candidate, route: RouteState) -> Target:
         """Where this attempt goes, and how patiently; the first one has all the time there is."""

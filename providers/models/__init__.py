@@ -2,6 +2,8 @@
 
 from providers.models.attempt import SYNTHETIC, Attempt, Purpose
 from providers.models.audit import AuditEvent
+from providers.models.breaker import Breaker, breaker_columns, domain_columns
+from providers.models.bulk import rewrite
 from providers.models.flag import FlagSetting, read_flags
 from providers.models.gateway import Gateway, GatewayCheck
 from providers.models.language_model import LanguageModel, ModelKind, ModelSource
@@ -18,13 +20,14 @@ from providers.models.provider import (
     ReasoningTags,
     RoutingMethod,
 )
-from providers.models.route import FORGOTTEN, Route, breaker_columns, route_columns
+from providers.models.route import FORGOTTEN, Route, route_columns
 
 __all__ = [
     "FORGOTTEN",
     "SYNTHETIC",
     "Attempt",
     "AuditEvent",
+    "Breaker",
     "BulkChange",
     "CatalogueVisit",
     "Favourite",
@@ -43,6 +46,8 @@ __all__ = [
     "Route",
     "RoutingMethod",
     "breaker_columns",
+    "domain_columns",
     "read_flags",
+    "rewrite",
     "route_columns",
 ]

@@ -4,9 +4,9 @@ from django.conf import settings
 from django.db import models
 from django.utils import timezone
 
-from providers import routing
 from providers.models.provider import Provider
 from providers.models.route import Route
+from providers.policy import reasons
 
 
 class Purpose(models.TextChoices):
@@ -92,7 +92,7 @@ class Attempt(models.Model):
     @property
     def failure(self) -> str:
         """Kind, HTTP status and code of a failure: what everybody may read of it."""
-        return routing.failure_words(self.outcome, self.status, self.error_code)
+        return reasons.failure_words(self.outcome, self.status, self.error_code)
 
     @property
     def public_message(self) -> str:

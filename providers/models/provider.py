@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -16,6 +17,8 @@ from providers import changes, flags, presets
 from providers.fields import EncryptedJSONField, EncryptedTextField, mask
 from providers.models.announced import Announced
 from providers.models.gateway import Gateway
+from providers.sealed import is_sealed
+from providers.targets import Connection, fingerprint
 from providers.types import Kind, Method
 
 if TYPE_CHECKING:
@@ -208,6 +211,30 @@ class Provider(Announced):
     @property
     def masked_key(self) -> str:
         return mask(self.api_key)
+
+    def connection(self, spares: Mapping[str, str]) -> Connection:
+        """How it is reached. `spares` are the keys of further gateways, by address."""
+        headers = self.extra_headers  # sealed ones are empty, and still not the same as none
+        return Connection(
+            preset=self.preset,
+            kind=Kind(self.kind),
+            base_url=self.base_url,
+            api_key=self.api_key,
+            # An EncryptedJSONField reads as a dict; django-stubs sees the TextField below it.
+            headers=cast(dict[str, str], headers if headers or is_sealed(headers) else {}),
+            gateway_endpoint=self.gateway_endpoint or "",
+            gateway_api_key=self.gateway_api_key,
+            spares=spares,
+        )
+
+    def fingerprints(self) -> set[str]:
+        """Those of the keys that its routes carry."""
+        spares = {each.url: each.api_key for each in Gateway.objects.filter(enabled=True)}
+        reached = self.connection(spares)
+        return {
+            fingerprint(reached, Method(route.method), route.endpoint)
+            for route in self.routes.all()
+        }
 
     def endpoint(self) -> str:
         """The LiteLLM endpoint of this provider; empty for our own gateway process."""

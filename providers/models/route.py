@@ -10,25 +10,9 @@ from typing import Any
 from django.db import models
 
 from providers import breaker, metrics
-from providers.errors import ErrorKind
+from providers.models.breaker import Breaker, BreakerColumns, breaker_columns
 from providers.routes import RouteState
 from providers.types import Method
-
-
-def breaker_columns(state: breaker.Breaker) -> dict[str, Any]:
-    """A breaker's columns, as `update()` and `filter()` take them."""
-    return {
-        "state": state.state.value,
-        "consecutive_failures": state.failures,
-        "consecutive_successes": state.successes,
-        "trips": state.trips,
-        "opened_at": state.opened_at,
-        "retry_at": state.retry_at,
-        "last_kind": state.last_kind.value if state.last_kind else "",
-        "proven": state.proven,
-        "epoch": state.epoch,
-    }
-
 
 # The columns of what calls have shown; `learned_at` is decided for the provider as a whole.
 SEEN = (
@@ -69,10 +53,16 @@ class RouteQuerySet(models.QuerySet["Route"]):
         moved = self.exclude(state=breaker.State.CLOSED.value)
         for slug, method in moved.values_list("provider__slug", "method"):
             metrics.breaker_moved(slug, method, breaker.State.CLOSED)
+        keys = {
+            key
+            for route in self.select_related("provider")
+            for key in route.provider.fingerprints()
+        }
+        Breaker.objects.concerning(self.values_list("pk", flat=True), keys).forget()
         self.update(**FORGOTTEN, epoch=models.F("epoch") + 1)
 
 
-class Route(models.Model):
+class Route(BreakerColumns):
     """Provider x method x endpoint: the row that carries breaker state."""
 
     provider = models.ForeignKey(
@@ -80,25 +70,10 @@ class Route(models.Model):
     )
     method = models.CharField(max_length=10, choices=[(m.value, m.name.title()) for m in Method])
     endpoint = models.CharField(max_length=500, blank=True, default="")
-    state = models.CharField(
-        max_length=10,
-        choices=[(s.value, s.name.title()) for s in breaker.State],
-        default=breaker.State.CLOSED.value,
-    )
-    consecutive_failures = models.FloatField(default=0)
-    consecutive_successes = models.PositiveIntegerField(default=0)
-    trips = models.PositiveIntegerField(default=0)
-    opened_at = models.DateTimeField(null=True, blank=True)
-    retry_at = models.DateTimeField(null=True, blank=True)
-    last_kind = models.CharField(max_length=12, blank=True, default="")
-    proven = models.BooleanField(default=False)
-    epoch = models.PositiveBigIntegerField(default=0)
     last_outcome = models.CharField(max_length=12, blank=True, default="")
     last_outcome_at = models.DateTimeField(null=True, blank=True)
-    last_error = models.CharField(max_length=300, blank=True, default="")
     last_success_at = models.DateTimeField(null=True, blank=True)
     learned_at = models.DateTimeField(null=True, blank=True)
-    last_failure_at = models.DateTimeField(null=True, blank=True)
     good_streak = models.PositiveSmallIntegerField(
         default=0, help_text="Good results in a row; counted up to what any rule asks for."
     )
@@ -121,22 +96,8 @@ class Route(models.Model):
     def __str__(self) -> str:
         return f"{self.provider} {self.method}"
 
-    @property
-    def breaker(self) -> breaker.Breaker:
-        return breaker.Breaker(
-            state=breaker.State(self.state),
-            failures=self.consecutive_failures,
-            successes=self.consecutive_successes,
-            trips=self.trips,
-            opened_at=self.opened_at,
-            retry_at=self.retry_at,
-            last_kind=ErrorKind(self.last_kind) if self.last_kind else None,
-            proven=self.proven,
-            epoch=self.epoch,
-        )
-
-    def as_state(self, *, spare: bool = False) -> RouteState:
-        """The frozen value that routing works with."""
+    def as_state(self, *, spare: bool = False, key: str = "") -> RouteState:
+        """The frozen value that routing works with. `key` is the fingerprint of what it shows."""
         return RouteState(
             route_id=self.pk,
             provider_id=self.provider_id,
@@ -144,8 +105,7 @@ class Route(models.Model):
             endpoint=self.endpoint,
             breaker=self.breaker,
             learned_at=self.learned_at,
-            # A LiteLLM proxy calls upstream with the key of its own configuration.
-            own_key=bool(self.endpoint),
             spare=spare,
+            key=key,
             **{name: getattr(self, name) for name in SEEN},
         )

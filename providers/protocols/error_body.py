@@ -20,6 +20,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from providers.errors import MODERATED
 from providers.values import value
 
 _MESSAGES = (
@@ -38,11 +39,12 @@ _LONGEST_LITERAL = 64 * 1024  # characters that are read as JSON or as Python wi
 
 @value
 class ErrorBody:
-    """What an error says; empty where it does not."""
+    """What an error says; empty where it does not. `per_model`: its limit is that of one model."""
 
     code: str = ""
     message: str = ""
     param: str = ""
+    per_model: bool = False
 
 
 def read_error(body: object, depth: int = 0) -> ErrorBody:
@@ -84,7 +86,29 @@ def _read_object(body: Mapping[str, Any], depth: int) -> ErrorBody:
         code=code if _is_specific(code) or not inner.code else inner.code,
         message=message,
         param=param,
+        per_model=inner.per_model or _limits_model(body, code),
     )
+
+
+def _limits_model(body: Mapping[str, Any], code: str) -> bool:
+    """Whether a limit is one model's. OpenAI and Groq count tokens and requests of each model, and
+    say so as the type; Google names the model in the violated quota.
+
+    https://platform.openai.com/docs/guides/rate-limits
+    https://ai.google.dev/gemini-api/docs/rate-limits
+    """
+    if code == "rate_limit_exceeded" and body.get("type") in ("tokens", "requests"):
+        return True
+    violations = [
+        v for each in _objects(body.get("details")) for v in _objects(each.get("violations"))
+    ]
+    return any(
+        quota.get("model") for v in violations for quota in _objects([v.get("quotaDimensions")])
+    )
+
+
+def _objects(items: object) -> list[Mapping[str, Any]]:
+    return [each for each in items if isinstance(each, Mapping)] if isinstance(items, list) else []
 
 
 def _read_nested(body: Mapping[str, Any], depth: int) -> ErrorBody:
@@ -94,12 +118,17 @@ def _read_nested(body: Mapping[str, Any], depth: int) -> ErrorBody:
     found += [read_error(each, depth + 1) for each in inner if _is_nested(each)]
     best = next((each for each in found if each.message), ErrorBody())
     code = best.code or _first(each.code for each in found)
-    return ErrorBody(code=code, message=best.message, param=best.param)
+    return ErrorBody(code=code, message=best.message, param=best.param, per_model=best.per_model)
 
 
 def _read_passed_on(metadata: object, depth: int) -> ErrorBody:
-    """The error of a vendor behind OpenRouter, whose own message says only that there was one."""
-    if not isinstance(metadata, Mapping) or not metadata.get("raw"):
+    """The error of a vendor behind OpenRouter, whose own message says only that there was one; of
+    its moderation nothing but the code, which its message lacks."""
+    if not isinstance(metadata, Mapping):
+        return ErrorBody()
+    if metadata.get("flagged_input") or metadata.get("reasons"):
+        return ErrorBody(code=MODERATED)
+    if not metadata.get("raw"):
         return ErrorBody()
     found = read_error(metadata["raw"], depth + 1)
     vendor = metadata.get("provider_name")

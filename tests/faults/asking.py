@@ -2,12 +2,12 @@
 
 import uuid
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from providers import board, http, router
 from providers.errors import ErrorKind, PlanFailed
-from providers.models import Attempt, Provider, Purpose, Route
+from providers.models import Attempt, Breaker, Provider, Purpose, Route
 from providers.router import Call
 from providers.types import ChatMessage, ChatRequest, Completed, RouteTaken, TextDelta
 from tests import fakes
@@ -35,6 +35,7 @@ class Answer:
     failed: PlanFailed | None = None
     attempts: list[Attempt]
     routes: dict[tuple[str, str], Route]
+    breakers: list[Breaker] = field(default_factory=list)  # of models and keys
 
     @property
     def kind(self) -> ErrorKind | None:
@@ -42,6 +43,11 @@ class Answer:
         broke = self.completed.error if self.completed else None
         error = self.failed or broke
         return error.kind if error else None
+
+    def breaker(self, method: str, endpoint: str = "") -> Breaker | Route:
+        """The breaker that the request moved: its route's, its model's or its key's."""
+        rows: list[Breaker | Route] = [self.routes[method, endpoint], *self.breakers]
+        return max(rows, key=lambda row: (row.state != "closed", row.consecutive_failures))
 
     @property
     def outcomes(self) -> list[str]:
@@ -66,6 +72,7 @@ async def asked(provider: Provider, model: str, request: ChatRequest = QUESTION)
     attempts = Attempt.objects.filter(request_id=call.request_id).order_by("position")
     answer.attempts = [attempt async for attempt in attempts]
     answer.routes = {(r.method, r.endpoint): r async for r in provider.routes.all()}
+    answer.breakers = [row async for row in Breaker.objects.all()]
     return answer
 
 

@@ -20,7 +20,7 @@ class Expected:
     """Of one request over one road. `kind` is None where the answer is whole.
 
     `words` of the canonical text reach the caller; `calls` reach the upstream, each `waits` seconds
-    after the one before; `failures` is what the breaker has counted.
+    after the one before; `state` and `failures` are those of the breaker that it belongs to.
     """
 
     kind: ErrorKind | None = None
@@ -82,7 +82,9 @@ DIRECT = {
     # The request's own fault, or the key's.
     **dict.fromkeys(("400", "400-filter", "filtered"), _REFUSED),
     "too-long": replace(_REFUSED, code="context_length_exceeded"),
-    "401": replace(_SET_ASIDE, kind=ErrorKind.AUTH, code="invalid_api_key"),
+    "401": Expected(kind=ErrorKind.AUTH, code="invalid_api_key", failures=1),
+    "403": Expected(kind=ErrorKind.PERMISSION, failures=1),
+    "403-moderated": Expected(kind=ErrorKind.PERMISSION, code="moderated"),
     "402": replace(_SET_ASIDE, kind=ErrorKind.QUOTA),
 }
 # Nobody has seen anything of an answer that breaks in its middle, or has no finish reason.
@@ -98,11 +100,12 @@ PROXY = PROCESS | {
     **dict.fromkeys(("eof-40", "truncated-40"), replace(_WHOLE, words=40)),
     "cut-40": replace(_FAILED_ONCE, words=40, lossy=True),
     "401": replace(DIRECT["401"], code=""),
+    "403-moderated": replace(DIRECT["403"], code=""),  # it drops the metadata
 }
 del PROXY["10-mb"]  # it reads all of it, and answers nobody for seconds
 
 _BY_KIND = {
-    ErrorKind.AUTH: replace(_SET_ASIDE, kind=ErrorKind.AUTH),
+    ErrorKind.AUTH: Expected(kind=ErrorKind.AUTH, failures=1),  # of the model, until it is checked
     ErrorKind.QUOTA: replace(_SET_ASIDE, kind=ErrorKind.QUOTA),
     RATE_LIMIT: _THROTTLED,
     OVERLOADED: _LOADED_TWICE,
@@ -116,3 +119,4 @@ _ZAI = {
     REQUEST: "1210 1211 1212 1213 1214 1215 1301",
 }
 ZAI = {code: _BY_KIND[kind] for kind, codes in _ZAI.items() for code in codes.split()}
+ZAI["1211"] = replace(_REFUSED, failures=1)  # no such model: it is the model that fails

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pytest_django import Settings
 
-from providers import http, walk
+from providers import http, methods
 from providers.errors import CallError
 from providers.protocols.gather import Gatherer
 from providers.types import (
@@ -65,7 +65,9 @@ class Received:
 async def received(target: Target, *, whole: bool) -> Received:
     found = Received()
     try:
-        async with aclosing(walk.client(target, replace(QUESTION, whole=whole))) as events:
+        async with aclosing(
+            methods.stream_events(target, replace(QUESTION, whole=whole))
+        ) as events:
             async for event in events:
                 found.gatherer.take(event)
                 match event:

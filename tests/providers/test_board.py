@@ -12,11 +12,11 @@ from asgiref.sync import sync_to_async
 from django.utils import timezone
 
 from providers import board as boards
-from providers import records
+from providers import breaker_rows, records
 from providers.board import Board
 from providers.breaker import State
 from providers.errors import CallError, ErrorKind
-from providers.models import Attempt, Provider, Purpose, Route
+from providers.models import Attempt, Breaker, Provider, Purpose, Route
 from providers.routes import RouteState
 from providers.types import AttemptRecord
 from tests import fakes
@@ -54,7 +54,7 @@ def result(route: RouteState, kind: ErrorKind | None = None, position: int = 1) 
         attempt=attempt,
         purpose=Purpose.API,
         request_id=uuid.uuid4(),
-        evidence=records.evidence(attempt, route.breaker.epoch, Purpose.API, error),
+        evidence=records.evidence(attempt, route, "m", Purpose.API, error),
     )
 
 
@@ -83,8 +83,8 @@ async def test_failures_of_two_processes_add_up(make_provider: MakeProvider) -> 
     provider = await sync_to_async(make_provider)()
     async with running() as one, running() as other:
         route = one.routes(provider.pk)[0]
-        one.settle(result(route, ErrorKind.PROVIDER))
-        other.settle(result(route, ErrorKind.PROVIDER))
+        one.settle(result(route, ErrorKind.NETWORK))
+        other.settle(result(route, ErrorKind.NETWORK))
         await asyncio.gather(one.flush(), other.flush())
         row = await Route.objects.aget(pk=route.route_id)
         assert row.consecutive_failures == 2
@@ -98,8 +98,8 @@ async def test_a_breaker_that_one_process_opens_is_seen_by_the_others(
     async with running() as one, running() as other:
         await asyncio.sleep(0.2)
         route = one.routes(provider.pk)[0]
-        one.settle(result(route, ErrorKind.AUTH))
-        opened = lambda: other.routes(provider.pk)[0].breaker.state == State.OPEN  # noqa: E731
+        one.settle(result(route, ErrorKind.QUOTA))
+        opened = lambda: not other.routes(provider.pk)[0].is_closed  # noqa: E731
         await fakes.until(opened, 1.5)
 
 
@@ -119,9 +119,78 @@ async def test_where_much_comes_it_gathers_until_something_moves_a_breaker(
         board.settle(result(board.routes(provider.pk)[0]))
         await asyncio.sleep(5 * boards.SOON)
         assert board.waiting == 1
-        board.settle(result(board.routes(provider.pk)[0], ErrorKind.AUTH))
+        board.settle(result(board.routes(provider.pk)[0], ErrorKind.QUOTA))
         await fakes.until(lambda: not board.waiting, 5)
     assert await Attempt.objects.acount() == 33
+
+
+@pytest.mark.parametrize(
+    "copy",
+    [
+        {"state": State.HALF_OPEN, "retry_at": "2126-01-01T00:00:00Z", "epoch": 4},
+        {"state": State.OPEN, "retry_at": "2126-01-01T00:00:00Z", "epoch": 3},
+        {"state": State.OPEN, "retry_at": "2026-01-01T00:00:00Z", "epoch": 3},
+    ],
+    ids=["leased", "in-a-cooldown", "of-an-earlier-epoch"],
+)
+async def test_one_of_fifty_goes_out_when_a_cooldown_ends_however_far_the_copies_are_behind(
+    make_provider: MakeProvider, copy: dict[str, object]
+) -> None:
+    """The row is due; by its copies no process could know, and all would be refused."""
+    provider = await sync_to_async(make_provider)()
+    row = Route.objects.filter(provider=provider, method="direct")
+    opened_at = "2026-01-01T00:00:00Z"
+    await row.aupdate(opened_at=opened_at, **copy)
+    async with running() as one, running() as other:
+        boards_behind = [(board, board.routes(provider.pk, "m")[0]) for board in (one, other)]
+        await row.aupdate(state=State.OPEN, retry_at=opened_at, epoch=5)
+        claims = [board.claim(route, "m") for board, route in boards_behind for _ in range(25)]
+        claimed = [route for route in await asyncio.gather(*claims) if route]
+        assert len(claimed) == 1
+        assert (claimed[0].breaker.state, claimed[0].breaker.epoch) == (State.HALF_OPEN, 6)
+
+
+async def test_a_cooldown_that_lasts_is_looked_at_now_and_then(
+    make_provider: MakeProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many are refused meanwhile, the database is asked once in a tenth of a second."""
+    monkeypatch.setattr(boards, "LOOK_EVERY", 60)
+    provider = await sync_to_async(make_provider)()
+    row = Route.objects.filter(provider=provider, method="direct")
+    await row.aupdate(state=State.OPEN, retry_at="2126-01-01T00:00:00Z")
+    async with running() as board:
+        route = board.routes(provider.pk, "m")[0]
+        assert await board.claim(route, "m") is None
+        await row.aupdate(state=State.CLOSED)
+        assert await board.claim(route, "m") is None
+
+
+async def test_what_is_not_written_yet_counts_where_a_probe_is_claimed(
+    make_provider: MakeProvider,
+) -> None:
+    """A limit that this process has just met is no row yet: nothing goes out for all that."""
+    provider = await sync_to_async(make_provider)()
+    async with running() as board:
+        route = board.routes(provider.pk, "m")[0]
+        board.settle(result(route, ErrorKind.QUOTA))
+        limited = board.routes(provider.pk, "m")[0]
+        assert not limited.is_closed
+        assert await board.claim(limited, "m") is None
+
+
+async def test_a_model_and_its_key_are_claimed_together(make_provider: MakeProvider) -> None:
+    """Whoever has one has the other; a lease on either refuses everybody."""
+    provider = await sync_to_async(make_provider)()
+    async with running() as one, running() as other:
+        route = one.routes(provider.pk, "m")[0]
+        for domain in ({"route_id": route.route_id}, {"key": route.key}):
+            await Breaker.objects.acreate(
+                model_id="m", state=State.OPEN, retry_at="2026-01-01T00:00:00Z", **domain
+            )
+        claims = [board.claim(route, "m") for board in (one, other) for _ in range(5)]
+        claimed = [each for each in await asyncio.gather(*claims) if each]
+        assert len(claimed) == 1
+        assert [each.breaker.state for each in claimed[0].others] == [State.HALF_OPEN] * 2
 
 
 async def test_one_trial_among_all_callers_of_all_processes(make_provider: MakeProvider) -> None:
@@ -135,7 +204,7 @@ async def test_one_trial_among_all_callers_of_all_processes(make_provider: MakeP
         claims = [board.claim(route) for board in (one, other) for _ in range(25)]
         claimed = [trial for trial in await asyncio.gather(*claims) if trial]
         assert len(claimed) == 1
-        assert claimed[0].state == State.HALF_OPEN
+        assert claimed[0].breaker.state == State.HALF_OPEN
 
 
 async def test_who_leaves_while_a_trial_is_claimed_for_him_does_not_keep_it(
@@ -170,14 +239,14 @@ async def test_without_a_database_results_wait_and_nothing_is_lost(
     """And a trial is each process's own decision."""
     provider = await sync_to_async(make_provider)()
 
-    def away(*_: object) -> None:
+    def away(*_: object, **__: object) -> None:
         raise django.db.OperationalError("away")
 
     async with running() as board:
         route = board.routes(provider.pk)[0]
         with monkeypatch.context() as patched:
             patched.setattr(records, "record_all", away)
-            patched.setattr(records, "claim_trial", away)
+            patched.setattr(breaker_rows, "claim_trial", away)
             board.settle(result(route))
             with pytest.raises(django.db.OperationalError):
                 await board.flush()

@@ -44,7 +44,8 @@ def test_every_kind_of_error_has_a_weight() -> None:
         (PROVEN, ErrorKind.RATE_LIMIT, 50, State.CLOSED),
         (PROVEN, ErrorKind.AUTH, 1, State.OPEN),
         (PROVEN, ErrorKind.QUOTA, 1, State.OPEN),
-        (PROVEN, ErrorKind.PERMISSION, 50, State.CLOSED),
+        (PROVEN, ErrorKind.PERMISSION, 4, State.CLOSED),
+        (PROVEN, ErrorKind.PERMISSION, 5, State.OPEN),
         (PROVEN, ErrorKind.REQUEST, 50, State.CLOSED),
         (PROVEN, ErrorKind.STOPPED, 50, State.CLOSED),
         (PROVEN, ErrorKind.GATEWAY, 5, State.OPEN),
@@ -57,6 +58,12 @@ def test_failures_open_it_by_their_weight(
     """Five that count, two connects without a success before, one balance or key; a limit that
     states no wait is waited for in the queue of its key."""
     assert fail(start, kind, times).state == state
+
+
+def test_a_limit_opens_it_at_once_for_as_long_as_it_says() -> None:
+    """Without a time the queue of its key waits, and no breaker does."""
+    state = fail(PROVEN, ErrorKind.RATE_LIMIT, 1, retry_after=20)
+    assert (state.state, state.retry_at) == (State.OPEN, NOW + timedelta(seconds=20))
 
 
 def test_a_success_in_between_starts_the_count_anew() -> None:

@@ -10,9 +10,10 @@ from django.utils import timezone
 
 from health import incidents
 from health.models import Incident
-from providers import records, routing
+from providers import records
 from providers.errors import ErrorKind
 from providers.models import Attempt, Provider, Purpose
+from providers.policy import reasons
 from providers.types import AttemptRecord, Method
 
 MakeProvider = Callable[..., Provider]
@@ -45,7 +46,7 @@ def fail(provider: Provider, user: User | None, kind: ErrorKind, purpose: Purpos
         purpose=purpose,
         request_id=uuid4(),
         user_id=user.pk if user else None,
-        evidence=records.evidence(failed, state.breaker.epoch, purpose),
+        evidence=records.evidence(failed, state, "m", purpose),
     )
     records.record_all([result])
     return Attempt.objects.get(uuid=result.uuid)
@@ -159,4 +160,4 @@ def test_a_failure_in_words_for_all(
     outcome: str, status: int | None, code: str, words: str
 ) -> None:
     """A code that is a sentence is none."""
-    assert routing.failure_words(outcome, status, code) == words
+    assert reasons.failure_words(outcome, status, code) == words

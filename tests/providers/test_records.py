@@ -114,7 +114,7 @@ def shown(provider: Provider, kind: ErrorKind | None) -> records.Result:
         attempt=attempt,
         purpose=Purpose.CHAT,
         request_id=uuid4(),
-        evidence=records.evidence(attempt, state.breaker.epoch, Purpose.CHAT),
+        evidence=records.evidence(attempt, state, "m", Purpose.CHAT),
     )
 
 

@@ -147,7 +147,7 @@ def error(kind: ErrorKind, code: str = "", sent: bool = True) -> CallError:
     return CallError(kind, "x", code=code, sent=sent)
 
 
-OWN_KEY = replace(GATEWAY, own_key=True)
+OWN_KEY = replace(GATEWAY, key="another")
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ def test_everything_is_read_in_a_few_queries(
         snapshot.load()
     with django_assert_max_num_queries(4):
         snapshot.load_routes()
-    with django_assert_max_num_queries(5):
+    with django_assert_max_num_queries(6):
         snapshot.load_some(range(1, 10_000))
 
 

@@ -34,6 +34,12 @@ _UNSAFE = Plan(
     message="The response was filtered due to the prompt triggering the content policy.",
 )
 
+# As OpenRouter sends it: the code repeats the status, and the metadata says what it was.
+_MODERATED = (
+    '{"error": {"code": 403, "message": "Your input was flagged.", "metadata":'
+    ' {"reasons": ["violence"], "flagged_input": "...", "provider_name": "OpenAI"}}}'
+)
+
 # Those that the catalogue lists too: what a person meets first.
 SIMPLE_FAULTS = {
     "stall-headers": Plan(begin="stall-headers"),
@@ -45,6 +51,7 @@ SIMPLE_FAULTS = {
     "truncated-at-once": Plan(end="truncate"),
     "400": Plan(status=400, code="invalid_value", message="max_tokens is too large."),
     "401": Plan(status=401, code="invalid_api_key", message="Incorrect API key provided."),
+    "403-moderated": Plan(raw=_MODERATED, content_type="application/json", status=403),
     "403": Plan(status=403, code="forbidden_model", message="This key may not use this model."),
     "402": Plan(
         status=402, code="insufficient_quota", message="Insufficient credits. Add more to go on."

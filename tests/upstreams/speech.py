@@ -77,7 +77,7 @@ class Answer:
             await self._hang_up()
         if plan.page:
             return await self._page(plan)
-        if plan.status != 200:
+        if plan.status != 200 and not plan.raw:
             return refusal(self._spoken, plan)
         if refused := [name for name in plan.refuses if name in self._body]:
             message = f"Unsupported parameter: '{refused[0]}' is not supported with this model."
@@ -89,7 +89,7 @@ class Answer:
         if plan.begin == "nothing":
             return web.Response()
         if plan.raw:
-            return web.Response(text=plan.raw, content_type=plan.content_type)
+            return web.Response(text=plan.raw, content_type=plan.content_type, status=plan.status)
         if plan.whole or not self._body.get("stream"):
             return await self._whole(plan)
         return await self._stream(plan)

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from providers.errors import MODERATED
 from providers.protocols.error_body import ErrorBody, is_error, read_error
 
 FIELD = {"loc": ["body", "messages"], "msg": "field required", "type": "value_error"}
@@ -176,3 +177,33 @@ def test_a_deep_body_is_read_to_a_depth(depth: int) -> None:
 def test_an_error_with_a_good_status_is_one(body: dict[str, object], expected: bool) -> None:
     """But not an answer that has such a field too."""
     assert is_error(body) is expected
+
+
+def test_moderation_is_known_by_the_shape_of_its_metadata() -> None:
+    """OpenRouter repeats the status as the code: there is nothing else to go by."""
+    metadata = {"reasons": ["violence"], "flagged_input": "...", "provider_name": "OpenAI"}
+    error = {"code": 403, "message": "Your input was flagged.", "metadata": metadata}
+    said = read_error({"error": error})
+    assert (said.code, said.message) == (MODERATED, "Your input was flagged.")
+    forbidden = error | {"metadata": {"provider_name": "OpenAI"}}
+    assert read_error({"error": forbidden}).code != MODERATED
+
+
+@pytest.mark.parametrize(
+    ("error", "per_model"),
+    [
+        ({"code": "rate_limit_exceeded", "type": "tokens"}, True),
+        ({"code": "rate_limit_exceeded", "type": "requests"}, True),
+        ({"code": "rate_limit_exceeded", "type": "rate_limit_error"}, False),
+        ({"code": "1302"}, False),
+        ({"details": [{"violations": [{"quotaDimensions": {"model": "gemini-3"}}]}]}, True),
+        ({"details": [{"violations": [{"quotaDimensions": {"location": "global"}}]}]}, False),
+        ({"details": [{"violations": 5}]}, False),
+        ({"details": "no"}, False),
+    ],
+)
+def test_a_limit_is_one_models_where_the_error_says_so(
+    error: dict[str, object], *, per_model: bool
+) -> None:
+    """By its type or its details, never by its words."""
+    assert read_error({"error": error | {"message": "Too many."}}).per_model is per_model
