@@ -69,6 +69,12 @@ class Reader:
 
         Raises CallError for an error inside a good envelope.
         """
+        choices = chunk.get("choices")
+        if type(choices) is list and len(choices) == 1 and chunk.keys().isdisjoint(_BESIDE_TEXT):
+            choice = choices[0]
+            plain = type(choice) is dict and not chunk.get("usage")
+            if plain and (text := _only_text(choice)) and self._passes(text):
+                return [TextDelta(text=text, raw=chunk, line=line)]
         if chunk.get("error"):
             raise in_band_error(chunk)
         received = choices = chunk.get("choices")
@@ -81,6 +87,13 @@ class Reader:
             first.retracts = False
             return [TextWasReasoning(raw=chunk), *found]
         return found
+
+    def _passes(self, text: str) -> bool:
+        """Whether a piece of the first choice's text can go on as it is."""
+        if not self._splits:
+            return True
+        state = self._choices.get(0)
+        return state is not None and state.splitter.passes(text)
 
     def _standard(self, choice: dict[str, Any]) -> dict[str, Any]:
         """The choice with its tool calls numbered, its reasoning apart, its finish reason by the
@@ -109,6 +122,21 @@ class Reader:
         if self._splits and (type(delta.get("content")) is list or not state.splitter.is_over):
             made = state.split(made, ends=ends)
         return _changed(choice, "delta", made)
+
+
+# What a chunk may hold beside its choices that has to be read.
+_BESIDE_TEXT = frozenset({"error", "usageMetadata", "x_groq", "message", "response"})
+
+
+def _only_text(choice: dict[str, Any]) -> str:
+    """The text of a choice that has nothing else, as nearly all have: every other look is dear."""
+    delta = choice.get("delta")
+    if type(delta) is not dict or choice.get("finish_reason") is not None or "usage" in choice:
+        return ""
+    if len(delta) > 1 and (len(delta) > 2 or "role" not in delta):
+        return ""
+    text = delta.get("content")
+    return text if type(text) is str and choice.get("index") in (None, 0) else ""
 
 
 class _Choice:

@@ -54,6 +54,13 @@ class Splitter:
         """Whether all that follows is text, to the letter."""
         return self._state == _State.REST
 
+    def passes(self, piece: str) -> bool:
+        """Whether a piece is text to the letter: nearly all are, and a full look is dear."""
+        if self._state == _State.ANSWER and not self._held and "<" not in piece:
+            self._answer.append(piece)
+            return True
+        return self._state == _State.REST
+
     def feed(self, piece: str) -> Split:
         """What this piece adds."""
         text, self._held = self._held + piece, ""
