@@ -189,18 +189,17 @@ class Environment(BaseSettings):
         examples=["60"],
     )
     timeout_silence: float = Field(
-        default=60,
+        default=45,
         gt=0,
         le=600,
-        description="Seconds without a byte in the middle of an answer.",
-        examples=["60"],
+        description="Seconds without content in the middle of an answer.",
+        examples=["45"],
     )
     timeout_whole: float = Field(
         default=300,
         gt=0,
         le=7200,
-        description="Seconds an answer that is not streamed may take over one route: nobody can"
-        " tell work from silence.",
+        description="Seconds an answer may take over one route that cannot stream.",
         examples=["300"],
     )
     timeout_total: float = Field(

@@ -3,7 +3,6 @@
 It ends well only with a finish reason, and what is wrong after that spoils nothing.
 """
 
-import time
 from collections.abc import Callable, Iterable
 
 from providers import http, wire
@@ -86,8 +85,7 @@ class AnswerReader:
                 if isinstance(event, Finish):
                     self._finish(event, found)
                 elif is_content(event):
-                    self._patience.begun = True
-                    self._patience.content_at = time.monotonic()
+                    self._patience.begun = self._patience.heard = True
                 found.append(event)
 
     def _finish(self, event: Finish, found: list[ClientEvent]) -> None:

@@ -113,8 +113,9 @@ class Board:
         if found is None:
             return None
         served = known.served(provider_id, model_id)
-        prices = served.prices if served else snapshot.Prices()
-        new = replace(found, model_id=model_id, prices=prices, routes=routes)
+        new = replace(found, model_id=model_id, routes=routes)
+        if served:
+            new = replace(new, prices=served.prices, streams=served.streams)
         if len(self._candidates) >= MOST_MADE:
             self._candidates.clear()
         self._candidates[provider_id, model_id] = (known, new)

@@ -278,7 +278,8 @@ class Patience:
         self.first = times.whole if whole else times.first_token
         self.first_at = now + self.first
         self.total_at = now + times.total
-        self.content_at = now  # when the last of it came
+        self.silent_since = now
+        self.heard = False  # content has come since the last wait
         self.begun = False  # content has come
         self.ending = False  # so has the finish reason
         self._alarm = Alarm()
@@ -305,10 +306,10 @@ class Patience:
     def _due(self) -> tuple[float, str]:
         """Until when, on the monotonic clock, and what it is called when that has passed."""
         if self.begun:
-            until, code = time.monotonic() + self.times.silence, "silence_timeout"
-            # Signs of life alone are no answer: they may come for ever.
-            if self.content_at + self.times.whole < until:
-                until, code = self.content_at + self.times.whole, "content_timeout"
+            # Counted from the wait, as a slow reader is no silence of the provider's.
+            if self.heard:
+                self.silent_since, self.heard = time.monotonic(), False
+            until, code = self.silent_since + self.times.silence, "silence_timeout"
         else:
             until, code = self.first_at, "first_token_timeout"
         return (until, code) if until < self.total_at else (self.total_at, "total_timeout")
@@ -326,7 +327,6 @@ class Patience:
         return {
             "headers_timeout": f"It did not answer within {times.headers or 0:g} s.",
             "first_token_timeout": f"No answer began within {self.first:.0f} s.",
-            "content_timeout": f"Nothing of the answer came for {times.whole:.0f} s.",
             "silence_timeout": f"The answer fell silent for {times.silence:.0f} s.",
             "total_timeout": f"The answer was not finished within {times.total:.0f} s.",
         }[code]

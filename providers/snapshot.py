@@ -69,6 +69,7 @@ class Candidate:
     routes: tuple[RouteState, ...] = ()
     model_id: str = ""
     prices: Prices = field(default_factory=Prices)
+    streams: bool = True
     _targets: dict[tuple[int, bool], Target] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -92,7 +93,7 @@ class Candidate:
         if found := self._targets.get((route.route_id, last)):
             return found
         made = targets.target(self.connection, route.method, self.model_id, route.endpoint)
-        made = replace(made, splits_reasoning=self.splits_reasoning)
+        made = replace(made, splits_reasoning=self.splits_reasoning, streams=self.streams)
         made = targets.patient(made) if last else made
         self._targets[route.route_id, last] = made
         return made
@@ -118,6 +119,7 @@ class Served:
     reasoning: bool | None = None
     json_output: bool | None = None
     takes: tuple[str, ...] | None = None
+    streams: bool = True
 
     @property
     def full_name(self) -> str:
@@ -225,8 +227,10 @@ def load_one(provider_id: int, model_id: str = "") -> Candidate | None:
     if not found:
         return None
     model = LanguageModel.objects.filter(provider=provider_id, model_id=model_id).first()
-    prices = Prices.of(vars(model)) if model else Prices()
-    return replace(found[0], model_id=model_id, prices=prices)
+    if model is None:
+        return replace(found[0], model_id=model_id)
+    prices = Prices.of(vars(model))
+    return replace(found[0], model_id=model_id, prices=prices, streams=model.streaming)
 
 
 def spares() -> dict[str, str]:
@@ -294,13 +298,15 @@ _FACTS = ("model_id", "name", "alias", "context", "output_limit", "first_seen")
 
 def _served(candidates: Mapping[int, Candidate]) -> Iterable[Served]:
     rows = LanguageModel.objects.usable().order_by("provider__name", "name")
-    for row in rows.values("provider_id", *_PRICES, "sources", "takes", *_FACTS, *ABILITIES):
+    columns = ("provider_id", "sources", "takes", "streaming", *_PRICES, *_FACTS, *ABILITIES)
+    for row in rows.values(*columns):
         if provider := candidates.get(row["provider_id"]):
             yield Served(
                 provider_id=provider.provider_id,
                 provider_slug=provider.slug,
                 provider_name=provider.name,
                 prices=Prices.of(row),
+                streams=row["streaming"],
                 takes=None if row["takes"] is None else tuple(row["takes"]),
                 **{name: row[name] for name in _FACTS},
                 **known_abilities(row),

@@ -45,7 +45,7 @@ class ChatMessage:
 class ChatRequest:
     """What the caller wants answered. `options` are the body's other fields (temperature...).
 
-    `whole`: as one JSON, not as a stream, where the provider can.
+    `whole`: as one JSON, not as a stream.
     """
 
     messages: tuple[ChatMessage, ...]
@@ -55,12 +55,13 @@ class ChatRequest:
 
 @value
 class Timeouts:
-    """Seconds. `first_token` counts from the call, `silence` between two chunks.
+    """Seconds. `first_token` counts from the call, `silence` from the last content of a stream:
+    comments and empty deltas are silence.
 
-    `whole` is how long an answer that is not streamed may take, as nobody can tell work from
-    silence, and how long a stream may show signs of life without a word of the answer. `headers`
-    is for a server that sends its headers at once. `start` is how long our own gateway process may
-    take to start and to load LiteLLM, within `first_token`; 0 where another route can answer.
+    `whole` is how long an answer in one piece may take, as nobody can tell work from silence.
+    `headers` is for a server that sends its headers at once. `start` is how long our own gateway
+    process may take to start and to load LiteLLM, within `first_token`; 0 where another route can
+    answer.
     """
 
     connect: float
@@ -101,6 +102,7 @@ class Target:
     upstream: Upstream | None = None
     splits_reasoning: bool = False
     account_secrets: tuple[str, ...] = field(default=(), repr=False)
+    streams: bool = True
 
     @property
     def secrets(self) -> frozenset[str]:

@@ -17,7 +17,8 @@ from uuid import UUID
 from django.conf import settings
 from django.utils import timezone
 
-from providers import breaker_rows, key_check, methods, metrics, records, routing, targets
+from providers import breaker_rows, key_check, metrics, records, routing, targets
+from providers.answer_form import read_answer
 from providers.board import Board
 from providers.errors import MODERATED, CallError, ErrorKind, PlanFailed
 from providers.limits import Gate
@@ -238,7 +239,7 @@ class Walk:
             async with gate.entered(self._queue_seconds(), self._pause_seconds(step)) as turn:
                 self.waited += time.monotonic() - queued_at
                 tally.start(self.began, self.attempts)
-                async with aclosing(methods.stream(tally.target, self.request)) as reads:
+                async with aclosing(read_answer(tally.target, self.request)) as reads:
                     async for events in reads:
                         if shown := tally.take(events):
                             if self.request.whole:

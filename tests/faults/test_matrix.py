@@ -71,13 +71,23 @@ async def test_direct(
 
 
 @pytest.mark.parametrize("name", WHOLE)
+async def test_direct_gathered(
+    make_provider: MakeProvider, fake: fakes.Upstream, direct: Road, name: str
+) -> None:
+    """The same for a caller who does not stream; what breaks in its middle fails as a whole."""
+    asking = replace(QUESTION, whole=True)
+    await judged(make_provider, fake, direct, name, WHOLE[name], asking)
+    assert all(record.body["stream"] for record in fake.requests)
+
+
+@pytest.mark.parametrize("name", WHOLE)
 async def test_direct_in_one_piece(
     make_provider: MakeProvider, fake: fakes.Upstream, direct: Road, impatient: Settings, name: str
 ) -> None:
-    """The same of an answer that is asked for whole; what breaks in its middle fails as a whole."""
+    """The same where no stream would carry all of the answer."""
     if name.startswith("stall"):
         impatient.TIMEOUT_WHOLE = 1.0
-    asking = replace(QUESTION, whole=True)
+    asking = replace(QUESTION, whole=True, options={"prompt_logprobs": 1})
     await judged(make_provider, fake, direct, name, WHOLE[name], asking)
     assert not any(record.body.get("stream") for record in fake.requests)
 

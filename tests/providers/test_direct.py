@@ -176,7 +176,7 @@ async def test_each_patience_ends_in_its_own_code(
 
 
 async def test_signs_of_life_without_an_answer_have_an_end() -> None:
-    """Comments for ever keep a connection from being silent, and nobody's patience."""
+    """Comments for ever are silence all the same."""
     head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n"
     word = b'data: {"choices": [{"index": 0, "delta": {"content": "One"}}]}\n\n'
 
@@ -197,10 +197,10 @@ async def test_signs_of_life_without_an_answer_have_an_end() -> None:
             base_url=f"http://127.0.0.1:{port}",
             api_key="",
             model="m",
-            timeouts=replace(PATIENT, whole=0.3),
+            timeouts=replace(PATIENT, silence=0.3),
         )
         error, said = await failure(aim)
-    assert (error.kind, error.code, said) == (ErrorKind.TIMEOUT, "content_timeout", "One")
+    assert (error.kind, error.code, said) == (ErrorKind.TIMEOUT, "silence_timeout", "One")
 
 
 async def test_a_byte_order_mark_before_the_json_is_none_of_the_answer(

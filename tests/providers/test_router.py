@@ -154,6 +154,20 @@ async def test_a_whole_answer_that_has_no_end_is_answered_by_the_other_route(
     assert outcomes == [("direct", "provider"), ("gateway", "ok")]
 
 
+async def test_one_json_falls_back_when_no_token_comes(
+    make_provider: MakeProvider, fake: fakes.Upstream, settings: Settings
+) -> None:
+    """By the clock of a stream, not after the minutes that an answer in one piece may take."""
+    settings.TIMEOUT_FIRST_TOKEN = 0.3
+    with fakes.Upstream() as silent:
+        silent.script("stall-headers")
+        provider = await behind_proxy(make_provider, silent.url, fake.url)
+        events = await answered(call(provider), replace(ASKED, whole=True))
+    assert text(events) == "Hello there"
+    outcomes = [(a.method, a.error_code) async for a in Attempt.objects.order_by("pk")]
+    assert outcomes == [("direct", "first_token_timeout"), ("gateway", "")]
+
+
 async def test_a_refused_connection_falls_back_within_a_second(
     make_provider: MakeProvider, fake: fakes.Upstream
 ) -> None:
