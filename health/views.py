@@ -13,6 +13,7 @@ from django.views.decorators.http import require_safe
 from health import history, summary
 from health.bars import Row
 from health.models import Incident
+from providers import snapshot
 from providers.models import HealthStatus, Provider
 from providers.policy import reasons
 from providers.values import value
@@ -38,7 +39,10 @@ def status(request: HttpRequest) -> HttpResponse:
     shown, now = summary.named_range(request.GET.get("range", "")), timezone.now()
     past = history.buckets(shown, now)
     providers = Provider.objects.in_order().prefetch_related("routes")
-    rows = [_row(provider, shown, past.get(provider.pk, []), now) for provider in providers]
+    failures = snapshot.failures(providers)
+    rows = [
+        _row(provider, shown, past.get(provider.pk, []), now, failures) for provider in providers
+    ]
     in_use = [row.card.status for row in rows if row.card.provider.enabled]
     ctx = _shared(shown, now) | {"rows": rows, "banner": summary.banner(in_use)}
     return _rendered(request, "health/status.html", ctx | _incidents(shown, now))
@@ -65,9 +69,15 @@ def _shared(shown: summary.Range, now: datetime) -> dict[str, Any]:
 
 
 def _row(
-    provider: Provider, shown: summary.Range, known: Iterable[summary.Bucket], now: datetime
+    provider: Provider,
+    shown: summary.Range,
+    known: Iterable[summary.Bucket],
+    now: datetime,
+    failures: snapshot.Failures | None = None,
 ) -> Row:
-    return Row(card=card(provider), shown=shown, buckets=summary.fill(known, shown, now))
+    return Row(
+        card=card(provider, failures=failures), shown=shown, buckets=summary.fill(known, shown, now)
+    )
 
 
 def _incidents(

@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Any, Self
 
 from django.conf import settings
+from django.db.models import prefetch_related_objects
 
 from providers import routing, targets
 from providers.models import Breaker, Gateway, LanguageModel, Provider, read_flags
@@ -212,6 +213,27 @@ def load_some(provider_ids: Iterable[int]) -> list[Candidate]:
         )
         for provider in listed
     ]
+
+
+@value
+class Failures:
+    """What has failed of some providers: their models and keys, read at once for a page of them."""
+
+    further: Mapping[str, str] = field(repr=False)
+    domains: Domains
+
+    def routes(self, provider: Provider, model_id: str = "") -> tuple[RouteState, ...]:
+        """A provider's prefetched routes, with the breakers of its key and of this model."""
+        found = states(provider, self.further)
+        return tuple(self.domains.applied(route, model_id) for route in found)
+
+
+def failures(providers: Iterable[Provider]) -> Failures:
+    """The same in two queries, however many providers, and one more for their routes."""
+    listed, further = list(providers), spares()
+    prefetch_related_objects(listed, "routes")
+    routes = [route for provider in listed for route in states(provider, further)]
+    return Failures(further=further, domains=failed_domains(routes))
 
 
 def failed_domains(routes: Iterable[RouteState]) -> Domains:

@@ -1,5 +1,6 @@
 """What pages say about providers and their routes, in plain words. No I/O."""
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -101,19 +102,27 @@ class ModelLine:
     status: str
     word: str
     sentence: str
-    last_error: str = ""
 
 
-def model_line(state: DomainState, where: str, now: datetime) -> ModelLine:
-    """A model's breaker in words."""
+def model_lines(
+    states: Iterable[DomainState], routes: Iterable[RouteState], now: datetime
+) -> tuple[ModelLine, ...]:
+    """The breakers of models in words, in the models' order."""
+    methods = {route.route_id: route.method for route in routes}
+    return tuple(
+        _model_line(state, methods.get(state.domain.route_id), now)
+        for state in sorted(states, key=lambda each: (each.domain.model_id, each.domain.route_id))
+    )
+
+
+def _model_line(state: DomainState, method: Method | None, now: datetime) -> ModelLine:
     status, word, sentence = domain_status(state, now)
     return ModelLine(
         model_id=state.domain.model_id,
-        where=where,
+        where=f"{method} only" if method else "every connection with this key",
         status=status,
         word=word,
         sentence=sentence,
-        last_error=state.last_error,
     )
 
 
@@ -123,7 +132,9 @@ def domain_status(state: DomainState, now: datetime) -> tuple[str, str, str]:
     if breaker.state == State.CLOSED:
         times = "once" if breaker.failures <= 1 else f"{breaker.failures:g} times in a row"
         return "degraded", "Unstable", f"It failed {times}; it is paused after more failures."
-    sentence = _sentence(reasons.domain_reason(state, now))
+    # The model stands beside it, and no capital letter belongs to its name.
+    reason = reasons.domain_reason(state, now).removeprefix(f"{state.domain.model_id} ")
+    sentence = _sentence(reason)
     if breaker.state == State.HALF_OPEN:
         return "degraded", "Half-open probe", sentence
     if breaker.retry_at is None:

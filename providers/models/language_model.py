@@ -88,6 +88,8 @@ class LanguageModel(Announced):
 
     objects = LanguageModelQuerySet.as_manager()
 
+    is_failing: bool = False  # whether a breaker of it is open; pages set it
+
     class Meta:
         ordering = ("provider__name", "name")
         constraints = (

@@ -35,6 +35,7 @@ class Card:
     preset: presets.Preset
     active: summary.Active
     lines: tuple[summary.RouteLine, ...]
+    failing: tuple[summary.ModelLine, ...] = ()
     models_on: int = 0
     models_all: int = 0
     priced: int = 0  # of the models in use: how many have a price
@@ -49,20 +50,26 @@ class Card:
         return self.provider.health_status if self.provider.enabled else PAUSED
 
 
-def card(provider: Provider, models_on: int = 0, models_all: int = 0, priced: int = 0) -> Card:
-    """Reads the provider's prefetched routes; asks the database nothing else."""
-    now, routes = timezone.now(), list(provider.routes.all())
-    states = tuple(route.as_state() for route in routes)
+def card(
+    provider: Provider,
+    models_on: int = 0,
+    models_all: int = 0,
+    priced: int = 0,
+    failures: snapshot.Failures | None = None,
+) -> Card:
+    """Shows the provider's prefetched routes, and what has failed of it: read here, or once for a
+    page of providers."""
+    now = timezone.now()
+    failures = failures or snapshot.failures([provider])
+    routes = failures.routes(provider)
     return Card(
         provider=provider,
         preset=presets.get(provider.preset),
-        active=summary.active(
-            snapshot.policy(provider), snapshot.states(provider), now, snapshot.fresh()
-        ),
+        active=summary.active(snapshot.policy(provider), routes, now, snapshot.fresh()),
         lines=tuple(
-            summary.line(state, provider.base_url, route.last_error, now)
-            for state, route in zip(states, routes, strict=True)
+            summary.line(route, provider.base_url, route.last_error, now) for route in routes
         ),
+        failing=summary.model_lines(failures.domains.listed(routes), routes, now),
         models_on=models_on,
         models_all=models_all,
         priced=priced,
@@ -131,4 +138,9 @@ def _cards(page: Page[Provider]) -> list[Card]:
         .annotate(on=Count("pk", filter=on), every=Count("pk"), priced=Count("pk", filter=priced))
         .values_list("provider", "on", "every", "priced")
     }
-    return [card(each, *counts.get(each.pk, ())) for each in providers]
+    failures = snapshot.failures(providers)
+    made = []
+    for each in providers:
+        in_use, listed_at_all, with_price = counts.get(each.pk, (0, 0, 0))
+        made.append(card(each, in_use, listed_at_all, with_price, failures))
+    return made

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.core.paginator import Paginator
+from django.core.paginator import Page, Paginator
 from django.db.models import Count, F, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -13,7 +13,7 @@ from django.utils.dateparse import parse_datetime
 from django.utils.http import urlencode
 from django.views.decorators.http import require_GET, require_POST
 
-from providers import audit, changes
+from providers import audit, changes, snapshot
 from providers.forms import AddModelForm
 from providers.models import LanguageModel, Provider
 from providers.views.access import Request, in_background, searched_text, staff_only
@@ -37,6 +37,7 @@ def section(request: HttpRequest, provider: Provider, added: str = "") -> dict[s
     shown = "" if added else request.GET.get("show", "")
     found = _matching(provider, query, shown)
     page = Paginator(found, PAGE).get_page(request.GET.get("page"))
+    _mark_failing(provider, page)
     asked = parse_datetime(request.GET.get("since", ""))
     if asked is None and provider.models_refreshed_at is None:
         asked = timezone.now()
@@ -50,6 +51,14 @@ def section(request: HttpRequest, provider: Provider, added: str = "") -> dict[s
         "since": asked.isoformat() if asked and _is_pending(provider, asked) else "",
         "add_form": AddModelForm(provider=provider),
     }
+
+
+def _mark_failing(provider: Provider, page: Page[LanguageModel]) -> None:
+    """Marks the models of a page that nothing is sent for at present."""
+    failures = snapshot.failures([provider])
+    failing = {each.domain.model_id for each in failures.domains.listed(failures.routes(provider))}
+    for model in page:
+        model.is_failing = model.model_id in failing
 
 
 def _matching(provider: Provider, query: str, shown: str) -> QuerySet[LanguageModel]:

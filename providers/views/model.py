@@ -6,9 +6,10 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import path, reverse
+from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST
 
-from providers import audit, model_forms, summary
+from providers import audit, model_forms, snapshot, summary
 from providers.model_forms import ModelSettingsForm, PresetForm
 from providers.models import LanguageModel, ParameterPreset
 from providers.views import models
@@ -50,6 +51,7 @@ def show(request: Request, pk: int) -> HttpResponse:
             return redirect("models:show", pk)
     ctx = {
         "model": model,
+        "failing": failing(model),
         "form": form,
         "facts": facts(model),
         "starred": model.favourites.filter(user=request.user).exists(),
@@ -57,6 +59,15 @@ def show(request: Request, pk: int) -> HttpResponse:
         "full_name": f"{model.provider.slug}/{model.model_id}",
     }
     return render(request, "models/show.html", ctx, status=422 if form.errors else 200)
+
+
+def failing(model: LanguageModel) -> tuple[summary.ModelLine, ...]:
+    """Over which routes, or with which key, nothing is sent for it at present."""
+    failures = snapshot.failures([model.provider])
+    routes = failures.routes(model.provider)
+    states = failures.domains.listed(routes)
+    own = [each for each in states if each.domain.model_id == model.model_id]
+    return summary.model_lines(own, routes, timezone.now())
 
 
 def facts(model: LanguageModel) -> list[tuple[str, str, str]]:

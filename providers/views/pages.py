@@ -20,6 +20,7 @@ from providers.views.access import Request, in_background, require_staff, staff_
 from providers.views.cards import card
 
 RECENT_ATTEMPTS = 20
+FAILING_SHOWN = 20  # models; the others are counted
 FIXABLE = frozenset({"base_url", "gateway_endpoint"})
 
 
@@ -91,21 +92,23 @@ def _health(request: HttpRequest, provider: Provider) -> dict[str, Any]:
         "provider": provider,
         "chat_model": usable.values_list("pk", flat=True).first(),
         "card": card(provider),
+        "failing_shown": FAILING_SHOWN,
         "prospects": _prospects(provider),
         "attempts": activity.redact(cast(User, request.user), recent),
     }
 
 
 def _prospects(provider: Provider) -> tuple[outlook.Prospect, ...]:
-    others = provider.alternatives.usable().prefetch_related("routes")
+    others = list(provider.alternatives.usable().prefetch_related("routes"))
+    failures = snapshot.failures([provider, *others])
     return outlook.prospects(
         snapshot.policy(provider),
-        snapshot.states(provider),
+        failures.routes(provider),
         timezone.now(),
         snapshot.fresh(),
         tuple(
             routing.Alternative(
-                name=each.name, policy=snapshot.policy(each), routes=snapshot.states(each)
+                name=each.name, policy=snapshot.policy(each), routes=failures.routes(each)
             )
             for each in others
         ),

@@ -132,7 +132,7 @@ def test_it_takes_the_same_queries_however_many(
         tried(provider)
         Incident.objects.create(provider=provider, status="failing", worst="failing")
     rollups.roll_up(timezone.now())
-    with django_assert_num_queries(6):
+    with django_assert_num_queries(8):
         page(owner_client, shown, **HTMX)
 
 
@@ -158,7 +158,7 @@ def test_a_providers_history_is_a_table_too(
     Incident.objects.create(provider=other, status="failing", worst="failing", sentence="Theirs.")
     rollups.roll_up(timezone.now())
     address = reverse("health:provider", args=[provider.slug])
-    with django_assert_num_queries(6):
+    with django_assert_num_queries(8):
         html = owner_client.get(address).content.decode()
     assert html.count("<tr><td") == 1
     assert "100 %</td>" in html

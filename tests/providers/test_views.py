@@ -122,7 +122,7 @@ def test_cards_take_the_same_queries_however_many(
     """Session, user, their number, they, routes, models, the last 24 hours, spend."""
     for number in range(count):
         make_provider(f"P{number}")
-    with django_assert_num_queries(8):
+    with django_assert_num_queries(10):
         owner_client.get(reverse("providers:index"), headers=HTMX)
 
 
@@ -300,7 +300,7 @@ def test_a_big_catalogue_takes_the_same_queries_and_one_page(
     """Search and pages are the server's work."""
     big(provider, count)
     url = reverse("providers:models", args=[provider.slug])
-    with django_assert_num_queries(6):
+    with django_assert_num_queries(9):
         response = owner_client.get(url)
     assert len(response.content) < 150_000
 
