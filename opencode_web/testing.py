@@ -1,14 +1,15 @@
 """`./dev test`: every check of the project, on databases that are gone afterwards.
 
-Three lanes run side by side, each on databases of its own: the checks and what kills whole
-programs, the tests in a browser, and all others. All of it runs, whatever has failed before; each
-lane is shown when it ends, so that a summary of tests is the last thing printed. A test that fails
-beside two other lanes may have missed a limit in time that is theirs: it runs once more, alone, and
-with the limits of a machine that does nothing else. With arguments only the tests run, as they are
-watched. In CI nothing may be left out.
+The static checks run first: a type checker beside tests takes several times as long. Then three
+lanes of tests run side by side, each on databases of its own: what kills whole programs, the tests
+in a browser, and all others. All of it runs, whatever has failed before; each lane is shown when it
+ends. A test that failed runs once more, alone; one that passes then is listed at the end, and fails
+the run when it did the same in one of the ten runs before. With arguments only the tests run, as
+they are watched. In CI nothing may be left out.
 """
 
 import asyncio
+import json
 import os
 import shutil
 import signal
@@ -17,7 +18,7 @@ import time
 from asyncio.subprocess import PIPE, STDOUT, Process
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from opencode_web.databases import foreground, is_given, throw_away
@@ -42,6 +43,9 @@ class Check:
 
     name: str
     argv: tuple[str, ...]
+
+    cache: Path | None = None
+    """Where its tests that failed are remembered."""
 
     @property
     def again(self) -> "Check":
@@ -69,11 +73,12 @@ def checks() -> list[Check]:
     return found
 
 
-# Tests that start servers, runners and browsers, and wait for them more than they compute.
+# Tests that start servers, runners and browsers.
 STARTED = ("tests/opencode_web", "tests/faults")
 BROWSED = ("tests/e2e",)
 
 
+REMEMBERED = 10  # runs whose flaky tests are remembered
 TESTS_FAILED = 1  # pytest's exit code, and no other one is a matter of time
 
 
@@ -83,6 +88,7 @@ class Failed:
 
     check: Check
     code: int
+    tests: tuple[str, ...] = ()
 
     @property
     def may_pass(self) -> bool:
@@ -98,24 +104,29 @@ class Lane:
     checks: tuple[Check, ...]
 
 
+def static_lanes() -> list[Lane]:
+    """The checks in two halves: the type checker, which takes as long as all others together."""
+    types = tuple(check for check in checks() if check.name == "types")
+    others = tuple(check for check in checks() if check.name != "types")
+    return [Lane(name="types", checks=types), Lane(name="static checks", checks=others)]
+
+
 def lanes() -> list[Lane]:
-    """All there is to run, in parts that take about as long as one another."""
-    pytest = (sys.executable, "-m", "pytest", "-o")
-    apart = (*STARTED, *BROWSED)
-    started = Check(name="tests of whole programs", argv=(*pytest, _cache("started"), *STARTED))
-    browsed = Check(name="tests in a browser", argv=(*pytest, _cache("browsed"), *BROWSED))
-    ignored = (f"--ignore={folder}" for folder in apart)
-    others = Check(name="tests", argv=(*pytest, _cache("others"), *ignored))
-    return [
-        Lane(name="checks", checks=(*checks(), started)),
-        Lane(name=browsed.name, checks=(browsed,)),
-        Lane(name=others.name, checks=(others,)),
-    ]
+    """All tests, in parts that take about as long as one another."""
+    ignored = tuple(f"--ignore={folder}" for folder in (*STARTED, *BROWSED))
+    parts = (
+        _tests("tests of whole programs", *STARTED),
+        _tests("tests in a browser", *BROWSED),
+        _tests("tests", *ignored),
+    )
+    return [Lane(name=part.name, checks=(part,)) for part in parts]
 
 
-def _cache(name: str) -> str:
-    """Where a lane remembers what failed, apart from the others."""
-    return f"cache_dir=.pytest_cache/{name}"
+def _tests(name: str, *arguments: str) -> Check:
+    """Each part remembers what failed in a folder of its own."""
+    cache = ROOT / ".pytest_cache" / name.replace(" ", "-")
+    argv = (sys.executable, "-m", "pytest", "-o", f"cache_dir={cache}", *arguments)
+    return Check(name=name, argv=argv, cache=cache)
 
 
 async def test(arguments: list[str]) -> int:
@@ -130,49 +141,95 @@ async def test(arguments: list[str]) -> int:
         await lend_static(env)
     # Databases that were given cannot be used by two lanes at once.
     shared = is_given("DATABASE_URL", given) or is_given("REDIS_URL", given)
-    if not shared:
-        # Read by tests whose limits are of a machine that does nothing else.
-        given |= {"SIDE_BY_SIDE": "1"}
-        say("Three lanes run side by side; each is shown when it ends.")
+    began = time.monotonic()
     with handing_on() as running:
-        gate = asyncio.Semaphore(1 if shared else len(lanes()))
-        driven = await asyncio.gather(*(drive(lane, given, gate, running) for lane in lanes()))
-        failed = [each for lane in driven for each in lane]
-        if not shared:
-            failed = await alone(failed, given, running)
+        whole = Run(given=given, running=running, at_once=1 if shared else 3)
+        failed = await whole.drive_all(static_lanes())
+        say("The static checks are done. Three lanes of tests run; each is shown when it ends.")
+        forget_failures()
+        failed += await whole.drive_all(lanes())
+        before = {test for each in failed for test in each.tests}
+        failed = await whole.repeat(failed)
+    flaky = sorted(before - {test for each in failed for test in each.tests})
     names = [each.check.name for each in failed]
+    names += report_flaky(flaky, ROOT / ".venv" / "tests" / "second_runs.json")
+    say(f"\n{whole.durations()}; {time.monotonic() - began:.0f} s in all.")
     if names:
-        say(f"\nFailed: {', '.join(names)}.")
+        say(f"Failed: {', '.join(names)}.")
     return int(bool(names))
 
 
-async def alone(
-    failed: list[Failed], given: Mapping[str, str], running: set[Process]
-) -> list[Failed]:
-    """What has failed for good: tests that failed run once more, one lane after the other."""
-    quiet = {name: value for name, value in given.items() if name != "SIDE_BY_SIDE"}
-    left = [each for each in failed if not each.may_pass]
-    for each in failed:
-        if each.may_pass:
-            say(f"\nOnce more, alone: what failed of the {each.check.name}.")
-            lane = Lane(name=each.check.name, checks=(each.check.again,))
-            left += await drive(lane, quiet, asyncio.Semaphore(1), running)
-    return left
+def report_flaky(tests: list[str], log: Path) -> list[str]:
+    """Lists the tests that passed on their second run alone; those that did so in one of the ten
+    runs before as well are failures, and returned."""
+    runs: list[list[str]] = json.loads(log.read_text()) if log.exists() else []
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_text(json.dumps([*runs, tests][-REMEMBERED:]))
+    if tests:
+        say("\nPassed only on their second run:")
+    again = {test for run in runs for test in run}
+    for test in tests:
+        say(f"  {test}{' (and in one of the ten runs before)' if test in again else ''}")
+    return [test for test in tests if test in again]
 
 
-async def drive(
-    lane: Lane, given: Mapping[str, str], gate: asyncio.Semaphore, running: set[Process]
-) -> list[Failed]:
-    """The lane's checks that failed."""
-    told: list[str] = []
-    failed: list[Failed] = []
-    async with gate, throw_away(given, told.append) as env:
-        await lend_static(env)
+@dataclass(slots=True, kw_only=True)
+class Run:
+    """One run of everything: what is under way, and how long each part took."""
+
+    given: Mapping[str, str]
+    running: set[Process]
+    at_once: int
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    async def drive_all(self, lanes: list[Lane]) -> list[Failed]:
+        gate = asyncio.Semaphore(self.at_once)
+        driven = await asyncio.gather(*(self.drive(lane, gate) for lane in lanes))
+        return [each for lane in driven for each in lane]
+
+    async def repeat(self, failed: list[Failed]) -> list[Failed]:
+        """What fails for good: tests that failed run once more, one lane after the other."""
+        left = [each for each in failed if not each.may_pass]
+        for each in failed:
+            if each.may_pass:
+                say(f"\nOnce more, alone: what failed of the {each.check.name}.")
+                lane = Lane(name=f"{each.check.name} again", checks=(each.check.again,))
+                left += await self.drive(lane, asyncio.Semaphore(1))
+        return left
+
+    async def drive(self, lane: Lane, gate: asyncio.Semaphore) -> list[Failed]:
+        """The lane's checks that failed."""
+        told: list[str] = []
+        failed: list[Failed] = []
+        async with gate, throw_away(self.given, told.append) as env:
+            began = time.monotonic()
+            await lend_static(env)
+            for check in lane.checks:
+                if code := await run(check, env, self.running, told):
+                    failed.append(Failed(check=check, code=code, tests=last_failed(check)))
+        self.seconds[lane.name] = time.monotonic() - began
+        say("\n".join(told))
+        return failed
+
+    def durations(self) -> str:
+        return ", ".join(f"{name} {seconds:.0f} s" for name, seconds in self.seconds.items())
+
+
+def forget_failures() -> None:
+    """Of earlier runs: a test that is gone would be among those that fail."""
+    for lane in lanes():
         for check in lane.checks:
-            if code := await run(check, env, running, told):
-                failed.append(Failed(check=check, code=code))
-    say("\n".join(told))
-    return failed
+            if check.cache:
+                shutil.rmtree(check.cache, ignore_errors=True)
+
+
+def last_failed(check: Check) -> tuple[str, ...]:
+    """The names of the tests that failed, as pytest remembers them."""
+    try:
+        kept = ((check.cache or ROOT) / "v" / "cache" / "lastfailed").read_text()
+    except OSError:
+        return ()
+    return tuple(json.loads(kept))
 
 
 async def run(check: Check, env: Mapping[str, str], running: set[Process], told: list[str]) -> int:

@@ -3,9 +3,11 @@
 Databases are real: `./dev test` starts them and hands their addresses over in the environment.
 """
 
+import asyncio
 import inspect
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -16,6 +18,8 @@ from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import connection, transaction
 from django.test import Client, TransactionTestCase
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 from health import liveness
 from providers.models import AuditEvent, LanguageModel, Provider
@@ -25,6 +29,12 @@ KEPT = frozenset({"django_content_type", "auth_permission", "django_migrations"}
 
 pytest_plugins = ["tests.upstreams.fixtures"]
 
+# How long an example takes says more of the machine's other work than of the code.
+hypothesis_settings.register_profile(
+    "patient", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+hypothesis_settings.load_profile("patient")
+
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
@@ -32,8 +42,28 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     if not inspect.iscoroutinefunction(pyfuncitem.obj):
         return None
     names = pyfuncitem._fixtureinfo.argnames
-    async_to_sync(pyfuncitem.obj)(**{name: pyfuncitem.funcargs[name] for name in names})
+    run_to_end(pyfuncitem.obj, {name: pyfuncitem.funcargs[name] for name in names})
     return True
+
+
+def run_to_end(test: Callable[..., Coroutine[Any, Any, None]], arguments: dict[str, Any]) -> None:
+    """Runs a coroutine test; where its time is over, its loop, which runs in another thread, ends
+    with it. It would go on for ever, and hold up the end of the process."""
+    started: list[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]]] = []
+
+    async def run() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        started.append((asyncio.get_running_loop(), task))
+        await test(**arguments)
+
+    try:
+        async_to_sync(run)()
+    except BaseException:
+        for loop, task in started:
+            with suppress(RuntimeError):  # it has ended by itself
+                loop.call_soon_threadsafe(task.cancel)
+        raise
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -132,7 +132,7 @@ class Upstream:
         """The seconds between one request and the next."""
         return [later.started - earlier.started for earlier, later in pairwise(self.requests)]
 
-    def wait(self, condition: Callable[[], object], seconds: float = 3.0) -> None:
+    def wait(self, condition: Callable[[], object], seconds: float = 30.0) -> None:
         """Blocks until the condition holds. In a coroutine use `await until(...)`."""
         asyncio.run_coroutine_threadsafe(until(condition, seconds), self._loop).result()
 
@@ -253,7 +253,7 @@ async def _watched(
     return response
 
 
-async def until(condition: Callable[[], object], seconds: float = 3.0) -> None:
+async def until(condition: Callable[[], object], seconds: float = 30.0) -> None:
     """Waits until the condition holds, else fails."""
     deadline = time.monotonic() + seconds
     while not condition():

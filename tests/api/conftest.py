@@ -67,7 +67,7 @@ class Door:
         return answer.status_code == 200 and not answer.json()["data"]
 
     @staticmethod
-    def wait_for(condition: Callable[[], object], seconds: float = 15) -> None:
+    def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
         deadline = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > deadline:

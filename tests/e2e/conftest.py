@@ -9,11 +9,13 @@ import redis
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.test import Client
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
 from pytest_django import DjangoDbBlocker
 
 from tests.e2e.site import Site
 
+# By default five seconds, which a busy machine may take for a page.
+expect.set_options(timeout=30_000)
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 ARGUMENTS = [
     "--headless",
@@ -119,5 +121,5 @@ def transactional_owner(transactional_db: None) -> User:
 def page(new_context: Callable[..., BrowserContext]) -> Page:
     """A page in which Alice is signed in."""
     page = new_context().new_page()
-    page.set_default_timeout(15_000)
+    page.set_default_timeout(60_000)
     return page

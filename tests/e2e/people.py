@@ -1,6 +1,5 @@
 """What a person does in the browser, and the providers they find there."""
 
-import os
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -13,8 +12,9 @@ from health.models import HealthRollup, Incident
 from providers.models import LanguageModel, Provider
 from tests import fakes
 
-# Seconds in which a page is there; beside the other lanes of `./dev test` it may take longer.
-QUICK = 4.0 if "SIDE_BY_SIDE" in os.environ else 1.0
+# Seconds in which a page is there, on a busy machine too: one that waited for a provider that hangs
+# would take as long as its first token may, which is ten.
+QUICK = 8.0
 
 
 def connect(
@@ -63,13 +63,13 @@ def answer(page: Page) -> str:
     return page.locator("[data-role=assistant] .message-body").last.inner_text()
 
 
-def wait_status(page: Page, status: str, seconds: float = 30) -> None:
+def wait_status(page: Page, status: str, seconds: float = 60) -> None:
     """Until the last answer on the page has this status."""
     reply = page.locator("[data-role=assistant]").last
     expect(reply).to_have_attribute("data-status", status, timeout=seconds * 1000)
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 15) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
     """Until something outside the page is true."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -94,10 +94,10 @@ class Site:
             self.start(part)
         self.wait_ready()
 
-    def wait_ready(self, seconds: float = 30) -> None:
+    def wait_ready(self, seconds: float = 120) -> None:
         self._wait(f"{self.url}/healthz", seconds)
 
-    def wait_gateway(self, seconds: float = 60) -> None:
+    def wait_gateway(self, seconds: float = 180) -> None:
         """Until the gateway process has imported LiteLLM."""
         deadline = time.monotonic() + seconds
         address = f"http://127.0.0.1:{self.gateway_port}/healthz"

@@ -26,7 +26,7 @@ def visitor(chromium: Browser, site: Site) -> Iterator[Page]:
     """Somebody who is not signed in."""
     context = chromium.new_context(base_url=site.url)
     page = context.new_page()
-    page.set_default_timeout(15_000)
+    page.set_default_timeout(60_000)
     yield page
     context.close()
 
@@ -60,7 +60,7 @@ def test_from_the_link_to_the_first_answer(
     provider = Provider.objects.get()
     assert provider.base_url == fake.url
     assert provider.api_key == SECRET
-    wait_for(lambda: provider.language_models.exists(), 20)
+    wait_for(lambda: provider.language_models.exists())
 
     visitor.goto("/chat/new/")
     ask(visitor, "Hello from the first run", "echo")

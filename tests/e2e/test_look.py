@@ -233,7 +233,7 @@ def test_gateways_and_settings(
     expect(page.get_by_text("could not be reached").first).to_be_visible()
     look(page, "gateways", *style)
     page.get_by_role("button", name="Test Our own gateway process").click()
-    expect(page.locator("#status-process")).to_contain_text("Healthy", timeout=60_000)
+    expect(page.locator("#status-process")).to_contain_text("Healthy", timeout=120_000)
     page.get_by_text("vendors that LiteLLM speaks to").click()
     look(page, "gateways-vendors", *style)
     page.goto("/settings/")

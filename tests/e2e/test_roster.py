@@ -42,7 +42,7 @@ def test_providers_are_ordered_and_found_by_keyboard(
         page.keyboard.type("bet")
         expect(titles).to_have_text(["Beta"])
         Provider.objects.filter(slug="beta").update(health_status="failing")
-        expect(page.locator("#card-beta .status")).to_have_text("Failing", timeout=10_000)
+        expect(page.locator("#card-beta .status")).to_have_text("Failing")
         expect(titles).to_have_text(["Beta"])
 
 

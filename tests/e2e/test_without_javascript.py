@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.stack]
 def plain(new_context: Callable[..., BrowserContext]) -> Page:
     """A page of Alice's in a browser that runs no scripts."""
     page = new_context(java_script_enabled=False).new_page()
-    page.set_default_timeout(15_000)
+    page.set_default_timeout(60_000)
     return page
 
 

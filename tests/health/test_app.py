@@ -55,7 +55,7 @@ async def get(path: str) -> Answer:
         "headers": [],
         "server": ("127.0.0.1", 80),
     }
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await application(scope, receive, send)
     return Answer(sent[0]["status"], json.loads(b"".join(m.get("body", b"") for m in sent[1:])))
 

@@ -7,7 +7,19 @@ from pathlib import Path
 import pytest
 
 from opencode_web.home import CannotStart
-from opencode_web.testing import ROOT, Check, Failed, alone, checks, find_browser, lanes, run
+from opencode_web.testing import (
+    ROOT,
+    Check,
+    Failed,
+    Lane,
+    Run,
+    checks,
+    find_browser,
+    lanes,
+    last_failed,
+    report_flaky,
+    static_lanes,
+)
 
 
 def test_every_check_is_named_once() -> None:
@@ -15,6 +27,7 @@ def test_every_check_is_named_once() -> None:
     names = [check.name for check in checks()]
     assert len(names) == len(set(names))
     assert {"lint", "format", "types", "templates", "import contracts", "migrations"} == {*names}
+    assert sorted(names) == sorted(each.name for lane in static_lanes() for each in lane.checks)
 
 
 def test_no_test_is_in_two_lanes_or_in_none() -> None:
@@ -28,32 +41,58 @@ def test_no_test_is_in_two_lanes_or_in_none() -> None:
     assert set(folders) == ignored
 
 
-async def test_what_fails_beside_others_runs_once_more_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+FAILS_ONCE = """
+from pathlib import Path
+def test_fails_once():
+    run = Path({runs!r}) / "1"
+    first = not run.exists()
+    run.touch()
+    assert not first
+def test_broken():
+    assert False
+def test_fine():
+    pass
+"""
+
+
+async def test_what_failed_runs_once_more_alone(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """A test that passes then has passed; one that does not has failed; no lint is tried twice."""
-    (tmp_path / "test_it.py").write_text(
-        "import os\n"
-        "def test_slow_beside_others():\n    assert 'SIDE_BY_SIDE' not in os.environ\n"
-        "def test_broken():\n    assert os.environ.get('MENDED')\n"
-        "def test_fine():\n    pass\n"
+    """A test that passes then is flaky, one that does not has failed; no check is tried twice."""
+    (tmp_path / "test_it.py").write_text(FAILS_ONCE.format(runs=str(tmp_path)))
+    pytest_here = (sys.executable, "-m", "pytest", "-q", "-c", os.devnull)
+    cache = tmp_path / "cache"
+    argv = (*pytest_here, "-o", f"cache_dir={cache}", f"--rootdir={tmp_path}", str(tmp_path))
+    tests, lint = Check(name="tests", argv=argv, cache=cache), Check(name="lint", argv=("false",))
+    assert not Failed(check=tests, code=2).may_pass
+    whole = Run(given=os.environ, running=set(), at_once=2)
+    failed = await whole.drive_all(
+        [Lane(name="lint", checks=(lint,)), Lane(name="tests", checks=(tests,))]
     )
-    pytest_here = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path))
-    assert not Failed(check=Check(name="t", argv=pytest_here), code=2).may_pass
-    argv = (*pytest_here[:4], "-c", os.devnull, "-o", f"cache_dir={tmp_path / 'c'}", str(tmp_path))
-    tests, lint = Check(name="tests", argv=argv), Check(name="lint", argv=("false",))
-    given = dict(os.environ)
-    for mended, left in (("", ["lint", "tests"]), ("1", ["lint"])):
-        given["MENDED"] = mended
-        told: list[str] = []
-        code = await run(tests, given | {"SIDE_BY_SIDE": "1"}, set(), told)
-        failed = [Failed(check=lint, code=1), Failed(check=tests, code=code)]
-        found = await alone(failed, given | {"SIDE_BY_SIDE": "1"}, set())
-        assert [each.check.name for each in found] == left
+    assert [each.check.name for each in failed] == ["lint", "tests"]
+    assert set(failed[1].tests) == {"test_it.py::test_fails_once", "test_it.py::test_broken"}
+    failed = await whole.repeat(failed)
+    assert [each.check.name for each in failed] == ["lint", "tests"]
+    assert failed[1].tests == ("test_it.py::test_broken",)
+    assert {"lint", "tests", "tests again"} == whole.seconds.keys()
     shown = capfd.readouterr().out
-    assert shown.count("Once more, alone: what failed of the tests.") == 2
-    assert "1 failed, 1 passed" in shown
-    assert "1 passed in" in shown
+    assert shown.count("Once more, alone: what failed of the tests.") == 1
+    assert "2 failed, 1 passed" in shown
+    assert last_failed(lint) == ()
+
+
+def test_a_flaky_test_is_listed_and_fails_the_run_when_it_was_flaky_before(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Within ten runs."""
+    log = tmp_path / "second_runs.json"
+    assert report_flaky(["a"], log) == []
+    assert "Passed only on their second run:\n  a\n" in capsys.readouterr().out
+    assert report_flaky(["a", "b"], log) == ["a"]
+    assert "  a (and in one of the ten runs before)\n  b\n" in capsys.readouterr().out
+    for _ in range(10):
+        assert report_flaky([], log) == []
+    assert report_flaky(["a"], log) == []
 
 
 def test_the_browser_is_the_named_one_or_the_first_on_the_path(tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ async def test_a_breaker_that_one_process_opens_is_seen_by_the_others(
         route = one.routes(provider.pk)[0]
         one.settle(result(route, ErrorKind.QUOTA))
         opened = lambda: not other.routes(provider.pk)[0].is_closed  # noqa: E731
-        await fakes.until(opened, 1.5)
+        await fakes.until(opened)
 
 
 async def test_where_much_comes_it_gathers_until_something_moves_a_breaker(
@@ -115,12 +115,12 @@ async def test_where_much_comes_it_gathers_until_something_moves_a_breaker(
         await fakes.until(lambda: not board.waiting)
         for _ in range(30):
             board.settle(result(board.routes(provider.pk)[0]))
-        await fakes.until(lambda: not board.waiting, 5)
+        await fakes.until(lambda: not board.waiting)
         board.settle(result(board.routes(provider.pk)[0]))
         await asyncio.sleep(5 * boards.SOON)
         assert board.waiting == 1
         board.settle(result(board.routes(provider.pk)[0], ErrorKind.QUOTA))
-        await fakes.until(lambda: not board.waiting, 5)
+        await fakes.until(lambda: not board.waiting)
     assert await Attempt.objects.acount() == 33
 
 
@@ -227,7 +227,7 @@ async def test_who_leaves_while_a_trial_is_claimed_for_him_does_not_keep_it(
                 now = other.route(route.route_id)
                 return bool(now and now.breaker.epoch and now.breaker.state != State.HALF_OPEN)
 
-            await fakes.until(is_free, 5)
+            await fakes.until(is_free)
             free = other.route(route.route_id)
             assert free is not None
             assert await other.claim(free)

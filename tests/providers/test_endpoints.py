@@ -219,7 +219,7 @@ async def test_a_process_that_hangs_or_is_away_says_so(
     monkeypatch.setattr(endpoints, "_TIMES", replace(endpoints._TIMES, first_token=0.2))
     settings.GATEWAY_URL = aside(None)
     said = await checked(OURS)
-    assert (said.state, said.ms < 2000) == ("down", True)
+    assert said.state == "down"
     assert said.problem.startswith("The process does not answer: No answer began")
     settings.GATEWAY_URL = f"http://127.0.0.1:{fakes.refusing_port()}"
     assert "refused" in (await checked(OURS)).problem

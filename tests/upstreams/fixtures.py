@@ -47,13 +47,13 @@ def gateway_process() -> Iterator[GatewayProcess]:
         start_new_session=True,
     )
     try:
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + 180
         while not _is_ready(made) and time.monotonic() < deadline and process.poll() is None:
             time.sleep(0.1)
         yield made
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 def _is_ready(process: GatewayProcess) -> bool:
