@@ -24,6 +24,7 @@ from redis.exceptions import RedisError
 
 from chat import events
 from chat.events import Event, Kind
+from providers.stopping import stopping
 from providers.values import value
 
 log = logging.getLogger(__name__)
@@ -275,7 +276,7 @@ class Tail:
         spoke = heard = now()
         hub.join(self._reader)
         try:
-            while not self._over:
+            while not self._over and not stopping.is_set():
                 message = self._news(await self._reader.next(1.0))
                 if message:
                     heard = now()
@@ -289,7 +290,8 @@ class Tail:
                 if message:
                     spoke = now()
                     yield message
-            yield events.DONE
+            if self._over:
+                yield events.DONE
         finally:
             hub.leave(self._reader)
 

@@ -8,7 +8,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from health import readiness
+from providers.stopping import stopping
 
+_STOPPING = {"status": "stopping", "reasons": ["This process is about to stop."]}
 _FRESH = {"Cache-Control": "no-store"}
 
 
@@ -19,6 +21,8 @@ async def healthz(request: Request) -> Response:
 
 async def readyz(request: Request) -> Response:
     """200 while it can serve, with what is amiss; else 503."""
+    if stopping.is_set():
+        return JSONResponse(_STOPPING, status_code=503, headers=_FRESH)
     found = await readiness.look()
     body = {"status": found.status, "reasons": found.reasons}
     return JSONResponse(body, status_code=200 if found.serves else 503, headers=_FRESH)

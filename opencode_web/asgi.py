@@ -8,6 +8,7 @@ for as long as the answer takes; so streams and liveness sit in a small router a
 import asyncio
 import gc
 import os
+import signal
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
@@ -30,6 +31,7 @@ from chat.app import routes as event_streams  # noqa: E402
 from health.app import routes as liveness  # noqa: E402
 from opencode_web.uploads import BoundedUploads  # noqa: E402
 from providers import board, http  # noqa: E402
+from providers.stopping import stopping  # noqa: E402
 
 SWITCH = 0.0005  # seconds a thread keeps the interpreter while another one wants it
 GARBAGE = 50_000  # objects made and not yet let go of before the collector looks
@@ -39,6 +41,7 @@ START_SECONDS = 1.0  # that a start may wait for a database which does not answe
 @asynccontextmanager
 async def lifespan(_: object) -> AsyncGenerator[None]:
     """Knows the providers before the first request asks, and writes the last results at the end."""
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, stopping.set)
     with suppress(django.db.Error, TimeoutError):
         async with asyncio.timeout(START_SECONDS):
             await board.current().ready()

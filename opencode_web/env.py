@@ -17,11 +17,9 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from opencode_web.env_files import EnvironmentInvalid as EnvironmentInvalid
+from opencode_web.env_files import FileSource
 from providers.rules import RULES, Rules
-
-
-class EnvironmentInvalid(Exception):
-    """The environment holds a value the program cannot start with; the text says which and why."""
 
 
 def default_home() -> Path:
@@ -39,31 +37,6 @@ def provider_key(name: str) -> str:
         except (OSError, UnicodeDecodeError):
             return ""
     return os.environ.get(name, "").strip()
-
-
-class FileSource(PydanticBaseSettingsSource):
-    """Reads `NAME` from the file that `NAME_FILE` names."""
-
-    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
-        """The file's text without surrounding space; None where no file is named."""
-        path = os.environ.get(f"{field_name.upper()}_FILE")
-        if not path:
-            return None, field_name, False
-        try:
-            return Path(path).read_text(encoding="utf-8").strip(), field_name, False
-        except (OSError, UnicodeDecodeError) as exc:
-            name, why = field_name.upper(), getattr(exc, "strerror", None) or "it is not text"
-            raise EnvironmentInvalid(
-                f"{name}_FILE names {path}, which cannot be read: {why}."
-                f" Example: {name}_FILE=/run/secrets/{field_name}"
-            ) from exc
-
-    def __call__(self) -> dict[str, Any]:
-        values = {
-            name: self.get_field_value(field, name)[0]
-            for name, field in self.settings_cls.model_fields.items()
-        }
-        return {name: value for name, value in values.items() if value is not None}
 
 
 Words = Annotated[list[str], NoDecode]
@@ -208,6 +181,21 @@ class Environment(BaseSettings):
         le=7200,
         description="Seconds one answer may take, all attempts together.",
         examples=["600"],
+    )
+    stop_pause: float = Field(
+        default=1,
+        ge=0,
+        le=120,
+        description="Seconds for which the web process still takes requests after SIGTERM, while"
+        " /readyz says 503; longer than a load balancer needs to notice.",
+        examples=["10"],
+    )
+    stop_drain: float = Field(
+        default=15,
+        gt=0,
+        le=3600,
+        description="Seconds that answers under way have to end after that pause.",
+        examples=["60"],
     )
     routing_rules: Rules = Field(
         default=RULES,

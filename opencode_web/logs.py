@@ -4,6 +4,7 @@ Parts write to the files themselves, in append mode: nothing that reads a log ca
 and a file that grew too large is copied and cut without the writer noticing.
 """
 
+import logging
 import re
 import shutil
 from collections.abc import Iterator
@@ -76,3 +77,13 @@ def cut_large(folder: Path) -> None:
         if path.stat().st_size > LARGEST:
             shutil.copyfile(path, path.with_suffix(".log.1"))
             path.write_bytes(b"")
+
+
+class RefusalFilter(logging.Filter):
+    """Makes of a request that was refused (a 4xx, such as 403 or 404) one line: its exception is
+    how Django's views refuse, and no failure of the program."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if getattr(record, "status_code", 500) < 500:
+            record.exc_info = record.exc_text = None
+        return True

@@ -14,7 +14,7 @@ from opencode_web.supervisor import Part, Ready
 ROOT = Path(__file__).resolve().parent.parent
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # recognised, not bound
 LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
-HEADER_TIMEOUT_MS = 15_000  # in which a request's headers have to be complete
+LAST_WORDS = 4.0  # seconds for the last results to be written, once all answers have ended
 MANAGE = (sys.executable, "manage.py")
 
 
@@ -88,15 +88,17 @@ def site_variables(address: Address) -> dict[str, str]:
     }
 
 
-def web(address: Address, env: Mapping[str, str]) -> Part:
-    argv = [sys.executable, "-m", "granian", "--interface", "asgi", "--loop", "uvloop"]
-    argv += ["--host", address.numeric, "--port", str(address.port), "--workers", "1"]
-    # Open streams count as back-pressure, and would hold up a stop for ever.
-    argv += ["--backlog", "4096", "--backpressure", "4096", "--workers-kill-timeout", "3"]
-    argv += ["--no-ws", "--respawn-failed-workers", "--log-level", "warning"]
-    argv += ["--http1-header-read-timeout", str(HEADER_TIMEOUT_MS)]
-    argv += ["opencode_web.asgi:application"]
-    return Part(name="web", argv=tuple(argv), env=env, cwd=ROOT, ready=_answers(address))
+def web(address: Address, env: Mapping[str, str], stop_seconds: float) -> Part:
+    argv = [sys.executable, "-m", "opencode_web.serve"]
+    argv += ["--host", address.numeric, "--port", str(address.port)]
+    return Part(
+        name="web",
+        argv=tuple(argv),
+        env=env,
+        cwd=ROOT,
+        ready=_answers(address),
+        grace=stop_seconds + LAST_WORDS,
+    )
 
 
 def runner(env: Mapping[str, str]) -> Part:

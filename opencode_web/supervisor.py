@@ -23,8 +23,10 @@ Ready = Callable[[], Awaitable[bool]]
 
 PAUSES = (0.1, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 """Seconds before the first, second, ... start of a part that keeps ending."""
-CALM = 60.0
+CALM = 10.0
 """Seconds a part must have run for its earlier ends to be forgotten."""
+READY_SECONDS = 60.0
+"""Seconds a part that was started again has to become ready."""
 GLANCE = 0.02
 """Seconds between two looks whether a part is ready; they add up on the way to a page."""
 TETHER = Path(__file__).with_name("tether.py")
@@ -178,7 +180,7 @@ class Supervisor:
             if await self._stopped_within(pause):
                 return
             process = await self._spawn(part)
-            if part.ready and await self._becomes_ready(part, process, CALM):
+            if part.ready and await self._becomes_ready(part, process, READY_SECONDS):
                 self._say(f"{part.name} is back after {time.monotonic() - ends[-1]:.1f} s.")
 
     async def _stopped_within(self, seconds: float) -> bool:

@@ -170,7 +170,8 @@ async def _serve(
     """Until cancelled."""
     start.say("Starting the site ...")
     # The runner beside web, for the first question; the rest, which takes longer, after it.
-    web, runner = parts.web(start.address, env), parts.runner(env)
+    stop_seconds = start.settings.stop_pause + start.settings.stop_drain
+    web, runner = parts.web(start.address, env, stop_seconds), parts.runner(env)
     await asyncio.gather(programs.start(web), programs.start(runner))
     start.say(f"OpenCode Web is at {env['PUBLIC_URL']} - Ctrl-C stops it.")
     later = [parts.worker(env), parts.beat(env, start.home)]

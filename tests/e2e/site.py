@@ -14,7 +14,6 @@ import httpx
 from django.conf import settings
 from django.db import connection
 
-from opencode_web import parts
 from tests.programs import PYTHON
 from tests.upstreams.tethered import tethered
 
@@ -50,17 +49,15 @@ class Site:
             "GATEWAY_URL": f"http://127.0.0.1:{self.gateway_port}",
             "GATEWAY_TOKEN": "e2e-gateway-token-0123456789abcdef",
             "PUBLIC_URL": self.url,
+            "STOP_PAUSE": "0",
+            "STOP_DRAIN": "2",
             **environment,
         }
 
     def commands(self) -> Mapping[str, list[str]]:
         python = PYTHON
-        web = [python, "-m", "granian", "--interface", "asgi", "--loop", "uvloop", "--no-ws"]
-        web += ["--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"]
-        web += ["--backlog", "4096", "--backpressure", "4096", "--workers-kill-timeout", "2"]
-        web += ["--http1-header-read-timeout", str(parts.HEADER_TIMEOUT_MS)]
         return {
-            "web": [*web, "opencode_web.asgi:application"],
+            "web": [python, "-m", "opencode_web.serve", "--port", str(self.port)],
             "runner": [python, "manage.py", "runner"],
             "gateway": [python, "manage.py", "gateway"],
             "worker": [

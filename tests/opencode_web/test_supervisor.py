@@ -67,8 +67,8 @@ def is_alive(pid: int) -> bool:
         ([100.0], PAUSES[0]),
         ([99.0, 100.0], PAUSES[1]),
         ([90.0, 95.0, 100.0], PAUSES[2]),
-        ([10.0, 100.0], PAUSES[0]),
-        ([1.0, 30.0, 60.0, 100.0], PAUSES[3]),
+        ([89.0, 100.0], PAUSES[0]),
+        ([85.0, 90.0, 95.0, 100.0], PAUSES[3]),
         ([float(second) for second in range(80, 101)], PAUSES[-1]),
     ],
 )
