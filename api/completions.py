@@ -116,6 +116,10 @@ class Telling:
             request_id=question.request_id,
             user_id=question.caller.user_id,
             client_key=question.caller.key_id,
+            fallbacks=tuple(
+                (each.provider_id, each.model_id)
+                for each in known.names.fallbacks(question.asked.model)
+            ),
         )
         answer_id, created = f"chatcmpl-{question.request_id.hex}", int(time.time())
         self.head = Head()

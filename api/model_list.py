@@ -21,9 +21,12 @@ _BY_PARAMETER = {
 
 
 def list_models(models: "Iterable[Served]") -> dict[str, Any]:
-    """All of them: each by its full name, and by its alias where it has one."""
-    rows = (describe(model, name) for model in models for name in _names(model))
-    return {"object": "list", "data": list(rows)}
+    """All of them: each by its full name and its aliases; a shared alias is listed once."""
+    rows = [describe(model, name) for model in models for name in _names(model)]
+    return {
+        "object": "list",
+        "data": list({row["id"]: row for row in reversed(rows)}.values())[::-1],
+    }
 
 
 def find_model(models: "Iterable[Served]", name: str) -> dict[str, Any] | None:
@@ -33,7 +36,8 @@ def find_model(models: "Iterable[Served]", name: str) -> dict[str, Any] | None:
 
 
 def _names(model: "Served") -> list[str]:
-    return [name for name in (model.full_name, model.alias) if name]
+    names = (model.full_name, model.alias, *model.further_aliases)
+    return list(dict.fromkeys(name for name in names if name))
 
 
 def describe(model: "Served", name: str) -> dict[str, Any]:

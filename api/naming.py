@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 MOST_NAMED = 8  # candidates of an ambiguous name
 MOST_COMPARED = 400  # names weighed for likeness: 20 ms, however large the catalogue
+_PURPOSES = {"image": "images", "rerank": "reranking", "other": "something else"}
 ALIKE = 0.6  # of 1: what is less alike would not be what was meant
 
 
@@ -25,6 +26,9 @@ def served(known: "Snapshot", name: str) -> "Served":
         names = ", ".join(f"`{model.full_name}`" for model in found[:MOST_NAMED])
         message = f"Several providers have a model `{name}`. Ask for one of: {names}."
         raise bad_request(message, "model", "model_ambiguous")
+    if kind := known.names.other_kinds.get(name):
+        message = f"`{name[:200]}` is no chat model but one for {_PURPOSES.get(kind, kind)}."
+        raise bad_request(message, "model", "model_not_chat")
     raise unknown(name, (model.full_name for model in known.models))
 
 

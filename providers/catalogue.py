@@ -130,9 +130,33 @@ def priced(vendor: str) -> dict[str, FoundModel]:
     ids = {
         name: name.removeprefix(f"{theirs}/")
         for name, row in rows.items()
-        if row.get("litellm_provider") == theirs and row.get("mode") in ("chat", "responses")
+        if _is_of(theirs, row) and row.get("mode") in ("chat", "responses")
     }
     return {model_id: listing.described(model_id, rows[name]) for name, model_id in ids.items()}
+
+
+def _is_of(vendor: str, row: Mapping[str, Any]) -> bool:
+    """Vertex AI's and Bedrock's rows say of which family they are, too."""
+    named = str(row.get("litellm_provider"))
+    return named == vendor or named.startswith((f"{vendor}-", f"{vendor}_converse"))
+
+
+@value
+class PricedModel:
+    """What LiteLLM's list of prices says of a model: whose it is, and what for, in its words."""
+
+    vendor: str
+    mode: str
+
+
+def priced_models() -> dict[str, PricedModel]:
+    """Every model of LiteLLM's list of prices by the name it has there."""
+    path = _price_list()
+    rows = json.loads(path.read_bytes()) if path else {}
+    return {
+        name: PricedModel(vendor=str(row.get("litellm_provider")), mode=str(row.get("mode")))
+        for name, row in rows.items()
+    }
 
 
 def _price_list() -> Path | None:

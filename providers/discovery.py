@@ -149,11 +149,11 @@ def _keep(provider_id: int, found: Listing, error: CallError | None) -> None:
     if provider is None:
         return
     now = timezone.now()
-    known = Known.of(presets.get(provider.preset).catalogue)
+    known = Known.of(presets.get(provider.preset).catalogue or provider.litellm_provider)
     problem = ""
     if found.models:
         store(provider, found, known, now)
-    else:
+    elif not provider.litellm_provider:  # LiteLLM has no list of its own vendors' models
         stands_in = bool(known.models_dev) and _has_no_list(provider, error)
         if stands_in:
             _stand_in(provider, known, now)

@@ -95,6 +95,10 @@ async def list_models(target: Target) -> listing.ModelList:
 
 
 async def _upstream_models(target: Target, upstream: Upstream, url: str) -> listing.ModelList:
+    if not upstream.has_list:
+        raise CallError(
+            ErrorKind.REQUEST, "LiteLLM lists no models of this vendor.", code="no_list", sent=False
+        )
     patience = http.Patience(target.timeouts)
     body = {"upstream": asdict(upstream)}
     with redacted_errors(target):

@@ -28,7 +28,7 @@ from providers import direct, gateway, http, litellm_answers, received, sse
 from providers.errors import CallError, GatewayError, TruncatedError
 from providers.litellm_errors import call_error
 from providers.received import ReceivedAnswer
-from providers.types import Json, Kind, Method, Target, Timeouts
+from providers.types import Json, Kind, Method, Target, Timeouts, is_credential
 
 log = logging.getLogger(__name__)
 
@@ -314,14 +314,17 @@ def _arguments(body: dict[str, Any], door: _Door) -> dict[str, Any]:
     upstream = body["upstream"]
     options = {name: value for name, value in body.items() if name in PARAMETERS}
     extra = {n: v for n, v in body.items() if n not in PARAMETERS and n not in _OURS}
+    stored = dict(upstream.get("parameters") or {})
+    extra = {**(stored.pop("extra_body", None) or {}), **extra}
     return {
+        **stored,  # the caller's parameters win
         **options,
         **({"extra_body": extra} if extra else {}),
         "model": upstream["litellm_model"],
         "messages": body["messages"],
         "api_base": _litellm_base(upstream),
         # Never empty: LiteLLM would take a key from the environment and send it there.
-        "api_key": upstream["api_key"] or "none",
+        "api_key": upstream["api_key"] or _no_key(upstream),
         "extra_headers": {"Accept-Encoding": "identity"} | (upstream.get("headers") or {}),
         "shared_session": door.session,
         # LiteLLM's own MCP gateway is no part of this, and needs a package that is not here.
@@ -334,17 +337,32 @@ def _arguments(body: dict[str, Any], door: _Door) -> dict[str, Any]:
     }
 
 
-def _litellm_base(upstream: Json) -> str:
-    """LiteLLM adds `/v1/messages` to Anthropic's address by itself."""
+# Vendors whose calls are signed with credentials of another kind: a key that is none is refused.
+_KEYLESS = frozenset(
+    {"bedrock", "sagemaker", "sagemaker_chat", "vertex_ai", "vertex_ai_beta", "oci"}
+)
+
+
+def _no_key(upstream: Json) -> str | None:
+    """None where the vendor's own credentials are among the parameters, or sign the call."""
+    has_own = any(is_credential(name) for name in upstream.get("parameters") or {})
+    return None if has_own or _prefix(upstream) in _KEYLESS else "none"
+
+
+def _prefix(upstream: Json) -> str:
+    return str(upstream["litellm_model"]).partition("/")[0]
+
+
+def _litellm_base(upstream: Json) -> str | None:
+    """LiteLLM adds `/v1/messages` to Anthropic's address by itself; None where it knows all."""
     base = str(upstream["base_url"]).rstrip("/")
-    return base.removesuffix("/v1") if _is_anthropic(upstream) else base
+    return (base.removesuffix("/v1") if _is_anthropic(upstream) else base) or None
 
 
 def _is_openai_like(upstream: Json) -> bool:
     """Whether LiteLLM calls it with OpenAI's package under another name: it then drops
     `max_retries` unless it is told to let it through, and calls three times."""
-    prefix = str(upstream["litellm_model"]).partition("/")[0]
-    return prefix in sdk.module.openai_compatible_providers
+    return _prefix(upstream) in sdk.module.openai_compatible_providers
 
 
 def _is_anthropic(upstream: Json) -> bool:

@@ -4,7 +4,6 @@ What operators set and what calls have changed are read apart: the first changes
 with every outage. One provider can also be read alone, by what is not in a hurry.
 """
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import field, replace
 from datetime import datetime, timedelta
@@ -12,10 +11,21 @@ from decimal import Decimal
 from typing import Any, Self
 
 from django.conf import settings
-from django.db.models import prefetch_related_objects
+from django.contrib.postgres.expressions import ArraySubquery
+from django.db.models import OuterRef, Q, prefetch_related_objects
+from django.db.models.functions import JSONObject
 
 from providers import routing, targets
-from providers.models import Breaker, Gateway, LanguageModel, Provider, read_flags
+from providers.model_names import Names, build_names
+from providers.models import (
+    Breaker,
+    Gateway,
+    LanguageModel,
+    ModelAlias,
+    ModelKind,
+    Provider,
+    read_flags,
+)
 from providers.policy.domains import Domains
 from providers.routes import RouteState
 from providers.targets import Connection
@@ -121,6 +131,7 @@ class Served:
     json_output: bool | None = None
     takes: tuple[str, ...] | None = None
     streams: bool = True
+    further_aliases: tuple[str, ...] = ()
 
     @property
     def full_name(self) -> str:
@@ -134,7 +145,7 @@ class Snapshot:
 
     providers: Mapping[int, Candidate]
     models: tuple[Served, ...]
-    _by_name: Mapping[str, tuple[Served, ...]] = field(repr=False)
+    names: Names = field(repr=False)
     _by_id: Mapping[tuple[int, str], Served] = field(repr=False)
 
     def named(self, name: str) -> tuple[Served, ...]:
@@ -142,7 +153,7 @@ class Snapshot:
 
         More than one: the name is ambiguous. None: nobody serves it.
         """
-        return self._by_name.get(name, ())
+        return self.names.find(name)
 
     def served(self, provider_id: int, model_id: str) -> Served | None:
         return self._by_id.get((provider_id, model_id))
@@ -162,11 +173,12 @@ def load() -> Snapshot:
     further = spares()
     providers = Provider.objects.usable().prefetch_related("alternatives")
     candidates = {each.pk: candidate(each, further) for each in providers}
-    models = tuple(_served(candidates))
+    rows = list(_model_rows())
+    models = tuple(_served(candidates, rows))
     return Snapshot(
         providers=candidates,
         models=models,
-        _by_name=_names(models),
+        names=build_names(models, _further(rows), _other_kinds(rows)),
         _by_id={(model.provider_id, model.model_id): model for model in models},
     )
 
@@ -316,13 +328,28 @@ def _make_roads(provider: Provider, gateways: tuple[str, ...]) -> None:
 
 _PRICES = ("input_price", "output_price", "cache_read_price", "cache_write_price")
 _FACTS = ("model_id", "name", "alias", "context", "output_limit", "first_seen")
+type _Row = Mapping[str, Any]
 
 
-def _served(candidates: Mapping[int, Candidate]) -> Iterable[Served]:
-    rows = LanguageModel.objects.usable().order_by("provider__name", "name")
-    columns = ("provider_id", "sources", "takes", "streaming", *_PRICES, *_FACTS, *ABILITIES)
-    for row in rows.values(*columns):
-        if provider := candidates.get(row["provider_id"]):
+def _model_rows() -> Iterable[_Row]:
+    """Models in use, and those that nobody uses because they do not chat, with further aliases."""
+    usable = Q(pk__in=LanguageModel.objects.usable().values("pk"))
+    other = Q(enabled=False, provider__removed_at=None) & ~Q(kind=ModelKind.CHAT)
+    aliases = ModelAlias.objects.filter(model=OuterRef("pk"))
+    named = aliases.values(pair=JSONObject(name="name", position="position"))
+    rows = LanguageModel.objects.filter(usable | other).order_by("provider__name", "name")
+    annotated = rows.annotate(further=ArraySubquery(named))
+    columns = ("provider_id", "provider__slug", "kind", "enabled", "sources", "takes", "streaming")
+    found: Iterable[_Row] = annotated.values(
+        *columns, "further", *_PRICES, *_FACTS, *ABILITIES
+    ).iterator(2000)
+    return found
+
+
+def _served(candidates: Mapping[int, Candidate], rows: Iterable[_Row]) -> Iterable[Served]:
+    for row in rows:
+        provider = candidates.get(row["provider_id"])
+        if provider and row["enabled"]:
             yield Served(
                 provider_id=provider.provider_id,
                 provider_slug=provider.slug,
@@ -330,22 +357,41 @@ def _served(candidates: Mapping[int, Candidate]) -> Iterable[Served]:
                 prices=Prices.of(row),
                 streams=row["streaming"],
                 takes=None if row["takes"] is None else tuple(row["takes"]),
+                further_aliases=tuple(sorted(each["name"] for each in row["further"])),
                 **{name: row[name] for name in _FACTS},
                 **known_abilities(row),
             )
 
 
+def _further(rows: Iterable[_Row]) -> Iterable[tuple[str, tuple[int, str]]]:
+    """Each further alias with its model, those of one name in their order."""
+    found = [
+        (each["position"], each["name"], (row["provider_id"], row["model_id"]))
+        for row in rows
+        for each in row["further"]
+    ]
+    return [(name, key) for _, name, key in sorted(found)]
+
+
+def _other_kinds(rows: Iterable[_Row]) -> dict[str, str]:
+    """The names of what is not in use because it does not chat, each with its kind."""
+    return {
+        name: row["kind"]
+        for row in rows
+        if not row["enabled"]
+        for name in (
+            row["model_id"],
+            f"{row['provider__slug']}/{row['model_id']}",
+            row["alias"],
+            *(each["name"] for each in row["further"]),
+        )
+        if name
+    }
+
+
 def _short(model_id: str) -> str:
     """`z-ai/glm-4.6` and `GLM-4.6` are one model."""
     return model_id.rpartition("/")[2].lower()
-
-
-def _names(models: Iterable[Served]) -> dict[str, tuple[Served, ...]]:
-    exact = {name: (model,) for model in models for name in (model.alias, model.full_name) if name}
-    plain: defaultdict[str, list[Served]] = defaultdict(list)
-    for model in models:
-        plain[model.model_id].append(model)
-    return {name: tuple(found) for name, found in plain.items()} | exact
 
 
 def fresh() -> timedelta:

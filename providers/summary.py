@@ -72,7 +72,7 @@ def line(route: RouteState, base_url: str, last_error: str, now: datetime) -> Ro
 def where(method: Method, endpoint: str, base_url: str) -> str:
     """Where a route leads: host and port, or our own gateway process in words."""
     if method == Method.DIRECT:
-        return addresses.host(base_url)
+        return addresses.host(base_url) if base_url else "the vendor's own address"
     return addresses.host(endpoint) if endpoint else "this program's gateway process"
 
 

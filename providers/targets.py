@@ -8,7 +8,7 @@ from django.conf import settings
 
 from providers import presets
 from providers.sealed import is_sealed
-from providers.types import Json, Kind, Method, Target, Timeouts, Upstream
+from providers.types import Json, Kind, Method, Target, Timeouts, Upstream, is_credential
 from providers.values import value
 
 
@@ -21,6 +21,8 @@ class Connection:
     base_url: str
     api_key: str = field(default="", repr=False)
     headers: Json = field(default_factory=dict, repr=False)
+    litellm_provider: str = ""
+    litellm_params: Json = field(default_factory=dict, repr=False)
     gateway_endpoint: str = ""
     gateway_api_key: str = field(default="", repr=False)
     # Further gateways that stand in: address and key. The operator's, not this provider's.
@@ -65,8 +67,9 @@ def target(
 
 
 def _secrets(reached: Connection) -> tuple[str, ...]:
-    """Every key and header value of the provider and its gateways."""
+    """Every key, header value and credential of the provider and its gateways."""
     keys = (reached.api_key, reached.gateway_api_key, *reached.spares.values())
+    keys += tuple(str(v) for n, v in reached.litellm_params.items() if is_credential(n))
     return tuple(filter(None, map(str.strip, (*keys, *map(str, reached.headers.values())))))
 
 
@@ -82,11 +85,14 @@ def _gateway_key(reached: Connection, endpoint: str) -> str:
 
 def _upstream(reached: Connection, model_id: str) -> Upstream:
     prefix = presets.get(reached.preset).litellm_prefix
+    prefix = "anthropic" if reached.kind == Kind.ANTHROPIC else prefix
     return Upstream(
-        litellm_model=f"{'anthropic' if reached.kind == Kind.ANTHROPIC else prefix}/{model_id}",
+        litellm_model=f"{reached.litellm_provider or prefix}/{model_id}",
         base_url=reached.base_url,
         api_key=reached.api_key,
         headers=_headers(reached),
+        parameters=reached.litellm_params,
+        has_list=not reached.litellm_provider,
     )
 
 
@@ -120,6 +126,10 @@ def fingerprint(reached: Connection, method: Method, endpoint: str = "") -> str:
         named = {str(name).lower(): str(value) for name, value in reached.headers.items()}
         parts.append(reached.api_key.strip())
         parts += [f"{n}:{named[n]}" for n in sorted(named) if any(a in n for a in _ACCOUNT)]
+        # A vendor that LiteLLM signs in to has its account and region among these.
+        parts += [
+            f"{name}={reached.litellm_params[name]}" for name in sorted(reached.litellm_params)
+        ]
     secret = settings.SECRET_KEY.encode()[:64]
     return blake2b("\0".join(parts).encode(), key=secret, digest_size=16).hexdigest()
 

@@ -81,6 +81,18 @@ class Upstream:
     base_url: str
     api_key: str = field(repr=False)
     headers: Json = field(default_factory=dict, repr=False)
+    # LiteLLM's own parameters, such as api_version; credentials may be among them.
+    parameters: Json = field(default_factory=dict, repr=False)
+    has_list: bool = True  # whether the vendor lists its models in a way that we can read
+
+
+# Words in the names of LiteLLM's parameters whose values are secrets.
+_CREDENTIALS = ("key", "secret", "token", "password", "credential")
+
+
+def is_credential(name: str) -> bool:
+    """Whether a parameter of LiteLLM holds a secret, by its name."""
+    return any(word in name.lower() for word in _CREDENTIALS)
 
 
 @value

@@ -51,6 +51,8 @@ class Call:
     request_id: UUID
     user_id: int | None = None
     client_key: int | None = None
+    # Further models of the alias that was asked for: provider and model, in order.
+    fallbacks: tuple[tuple[int, str], ...] = ()
 
 
 class Walk:
@@ -84,11 +86,15 @@ class Walk:
             gone = CallError(ErrorKind.REQUEST, "This provider was removed or switched off.")
             raise PlanFailed(gone, ())
         self.candidates[asked.provider_id] = asked
+        for pk, model_id in self.call.fallbacks:
+            further = await self.board.candidate(pk, model_id)
+            if further and pk not in self.candidates:
+                self.candidates[pk] = further
         for other in asked.alternatives:
             if same := known.same_model(asked.model_id, other):
                 stands_in = await self.board.candidate(other, same.model_id)
                 if stands_in:
-                    self.candidates[other] = stands_in
+                    self.candidates.setdefault(other, stands_in)
         self.plan = asked.plan(timezone.now(), self._alternatives())
         self.left = list(self.plan.routes)
         self.board.budget.earn()

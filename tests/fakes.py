@@ -196,6 +196,7 @@ class Upstream:
         given = request.headers.get("x-api-key", given)
         record = Record(
             path=request.path,
+            query=dict(request.query),
             model=str(body.get("model", "")),
             body=body,
             size=len(raw),

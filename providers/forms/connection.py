@@ -79,6 +79,7 @@ class ConnectionForm(_ModelForm):
         stored = self.instance
         if stored.pk:
             self.initial.setdefault("base_url", stored.base_url)
+            self._say_what_litellm_does()
             self.initial.setdefault("gateway_endpoint", stored.gateway_endpoint or "")
         self._say_which_key_is_stored()
         self._offer_the_environments_key()
@@ -86,6 +87,16 @@ class ConnectionForm(_ModelForm):
         self._templates = dict(enumerate(self.preset.header_templates))
         for number, template in self._templates.items():
             self.fields[f"header_{number}"] = secret.template_field(template)
+
+    def _say_what_litellm_does(self) -> None:
+        """LiteLLM alone speaks to some vendors, and may know the address; its parameters are
+        imported, and only their names are shown."""
+        if vendor := self.instance.litellm_provider:
+            self.fields["base_url"].required = False
+            names = ", ".join(sorted(self.instance.litellm_params or {}))
+            sent = f" Parameters sent with every call: {names}." if names else ""
+            help_text = f"LiteLLM calls this vendor ({vendor}); empty: at its usual address.{sent}"
+            self.fields["base_url"].help_text = help_text
 
     @property
     def preset(self) -> presets.Preset:
@@ -146,6 +157,9 @@ class ConnectionForm(_ModelForm):
         return presets.get(self.cleaned_data["preset"]).slug
 
     def clean_base_url(self) -> str:
+        # LiteLLM knows the address of its own vendors.
+        if not self.cleaned_data["base_url"] and self.instance.litellm_provider:
+            return ""
         return self._tidied("base_url")
 
     def clean_gateway_endpoint(self) -> str:
@@ -221,6 +235,9 @@ class ConnectionForm(_ModelForm):
             base_url=data["base_url"],
             api_key=self._kept("api_key"),
             headers=self._headers(),
+            litellm_provider=self.instance.litellm_provider,
+            # An EncryptedJSONField reads as a dict; django-stubs sees the TextField below it.
+            litellm_params=cast("dict[str, Any]", self.instance.litellm_params or {}),
             gateway_endpoint=data["gateway_endpoint"],
             gateway_api_key=self._kept("gateway_api_key"),
         )

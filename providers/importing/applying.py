@@ -3,6 +3,7 @@
 Imported providers begin as legacy; opting in, and the way back, are here as well.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -13,23 +14,35 @@ from django.utils import timezone
 from providers import audit, changes, facts, presets
 from providers.importing import exporting, plan
 from providers.importing.entries import Entry, ModelEntry, Parsed
+from providers.importing.names import Owner
 from providers.importing.plan import Step
-from providers.models import LanguageModel, ModelSource, Provider, ProviderType
+from providers.models import LanguageModel, ModelAlias, ModelSource, Provider, ProviderType
 
 _COLUMNS = {"headers": "extra_headers"}
+_CONNECTION = frozenset(
+    {
+        *("kind", "base_url", "api_key", "headers", "gateway_api_key"),
+        *("litellm_provider", "litellm_params"),
+    }
+)
 
 
 def planned(parsed: Parsed) -> tuple[Step, ...]:
     """The plan against what is stored now."""
     gone = Provider.with_removed.exclude(removed_at=None).values_list("slug", flat=True)
     stored = {each.slug: each for each in exporting.entries()}
-    # Those of removed providers too: an alias comes back with them.
-    named = LanguageModel.objects.exclude(alias="").order_by("pk")
-    aliases = {
-        alias: (slug, model_id)
-        for alias, slug, model_id in named.values_list("alias", "provider__slug", "model_id")
-    }
-    return plan.steps(parsed, stored, set(gone), aliases)
+    return plan.steps(parsed, stored, set(gone), _aliases())
+
+
+def _aliases() -> dict[str, set[Owner]]:
+    """Every alias with its models; those of removed providers too, for they come back with them."""
+    owner = ("provider__slug", "model_id")
+    own = LanguageModel.objects.exclude(alias="").values_list("alias", *owner)
+    further = ModelAlias.objects.values_list("name", *(f"model__{each}" for each in owner))
+    found: dict[str, set[Owner]] = defaultdict(set)
+    for name, slug, model_id in (*own, *further):
+        found[name].add((slug, model_id))
+    return found
 
 
 def apply(parsed: Parsed, user: User | None) -> tuple[Step, ...]:
@@ -56,7 +69,7 @@ def _store(
         provider = Provider.objects.select_for_update().get(slug=entry.slug)
         before = audit.values(provider)
         _write(provider, _wanted(entry, step.columns), user)
-        if step.columns & {"kind", "base_url", "api_key", "headers", "gateway_api_key"}:
+        if step.columns & _CONNECTION:
             provider.forget_learned()
     provider.ensure_routes()
     _store_models(provider, step.models)
@@ -83,7 +96,8 @@ def _new(entry: Entry, user: User | None) -> Provider:
         health_check_interval=preset.health_check_interval,
         created_by=user,
     )
-    said = {"name", "kind", "base_url", "api_key", "headers", "gateway_api_key", *entry.settings}
+    said = {"name", "kind", "base_url", "api_key", "headers", "gateway_api_key"}
+    said |= {"litellm_provider", "litellm_params", *entry.settings}
     _write(provider, _wanted(entry, said), user)
     return provider
 
@@ -128,6 +142,19 @@ def _store_models(provider: Provider, models: Sequence[ModelEntry]) -> None:
         row.sources |= told
         row.save()
     LanguageModel.objects.bulk_create(new, batch_size=500)
+    _store_names(provider, models)
+
+
+def _store_names(provider: Provider, models: Sequence[ModelEntry]) -> None:
+    rows = dict(provider.language_models.values_list("model_id", "pk"))
+    ModelAlias.objects.bulk_create(
+        [
+            ModelAlias(name=name, model_id=rows[model.model_id], position=place)
+            for model in models
+            for name, place in model.names.items()
+        ],
+        ignore_conflicts=True,
+    )
 
 
 def _stand_in(provider: Provider, others: Sequence[str]) -> None:

@@ -17,7 +17,7 @@ _SETTINGS = (
     *("health_check_interval", "concurrency", "parameters", "gateway_endpoint"),
 )
 _FACTS = (
-    *("name", "context", "output_limit", "vision", "tools", "reasoning", "streaming"),
+    *("name", "kind", "context", "output_limit", "vision", "tools", "reasoning", "streaming"),
     *("json_output", "input_price", "output_price", "cache_read_price"),
     *("cache_write_price", "enabled", "parameters", "alias"),
 )
@@ -26,7 +26,7 @@ _PACKAGES = {"openai": "@ai-sdk/openai-compatible", "anthropic": "@ai-sdk/anthro
 
 def entries() -> tuple[Entry, ...]:
     """Every provider with its models, secrets included: for comparing and for writing."""
-    rows = Provider.objects.in_order().prefetch_related("language_models", "alternatives")
+    rows = Provider.objects.in_order().prefetch_related("language_models__aliases", "alternatives")
     return tuple(entry(row) for row in rows)
 
 
@@ -41,6 +41,8 @@ def entry(provider: Provider) -> Entry:
         # An EncryptedJSONField holds a dict; django-stubs sees the TextField below it.
         headers=dict(cast("dict[str, str]", provider.extra_headers) or {}) or None,
         gateway_api_key=provider.gateway_api_key or None,
+        litellm_provider=provider.litellm_provider or None,
+        litellm_params=dict(cast("dict[str, Any]", provider.litellm_params) or {}) or None,
         settings={name: getattr(provider, name) for name in _SETTINGS},
         alternatives=tuple(sorted(other.slug for other in provider.alternatives.all())),
         models=tuple(_models(provider.language_models.all())),
@@ -54,6 +56,7 @@ def _models(rows: Iterable[LanguageModel]) -> list[ModelEntry]:
         ModelEntry(
             model_id=row.model_id,
             facts={k: v for k, v in told.items() if v not in (None, {}, "")},
+            names={each.name: each.position for each in row.aliases.all()},
             described=_is_described(row),
         )
         for row, told in zip(listed, facts, strict=True)
@@ -67,8 +70,12 @@ def _is_described(row: LanguageModel) -> bool:
 
 
 def opencode(found: Sequence[Entry]) -> dict[str, Any]:
-    """An opencode.json that calls these providers without this program; keys by name alone."""
+    """An opencode.json that calls these providers without this program; keys by name alone.
+
+    What only LiteLLM speaks to is left out.
+    """
     variables = own.Variables()
+    found = [each for each in found if not each.litellm_provider]
     return {
         "$schema": "https://opencode.ai/config.json",
         "disabled_providers": [each.slug for each in found if not each.settings.get("enabled")],

@@ -1,154 +1,249 @@
-"""The `model_list` of LiteLLM's config.yaml as entries. No I/O.
+"""LiteLLM's config.yaml as entries. No I/O.
 
-LiteLLM lists models, we list accounts: models with the same address and key are one provider.
+LiteLLM lists models, we list accounts: rows with the same address, key, headers and parameters are
+one provider. Each `model_name` is kept as an alias; several rows of one name stay in their order.
 """
 
+import json
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
-from decimal import Decimal
 from typing import Any
 from urllib.parse import urlsplit
 
-from providers import presets
+from providers import catalogue, presets
+from providers.importing import litellm_rows
 from providers.importing.entries import (
     Entry,
-    Filling,
     Malformed,
     ModelEntry,
     Parsed,
     Resolve,
     Skipped,
     address,
-    expect,
     slugged,
-    table,
-    text,
 )
-from providers.importing.opencode import price, whole
+from providers.importing.fields import Section, differences
+from providers.importing.litellm_rows import Account, Deployment
+from providers.importing.litellm_vendors import title
+from providers.importing.placeholders import Filling, from_litellm
 
 SOURCE = "LiteLLM config.yaml"
-_MILLION = 1_000_000
-# LiteLLM's prefixes by the preset whose address they mean; `openai/` with an address is anything.
-_VENDORS = {"zai": "zai", "xai": "xai", "together_ai": "together", "fireworks_ai": "fireworks"}
+_ANY_NAME = "Any name that nothing else had went to {}; here a model is asked for by its name."
 
 
 def parse(document: Any, resolve: Resolve) -> Parsed:
-    """Raises Malformed."""
-    rows = expect(expect(document, dict, "").get("model_list"), list, "model_list")
-    groups: dict[tuple[str, str, str], list[tuple[str, dict[str, Any]]]] = {}
-    skipped: list[Skipped] = []
-    for number, row in enumerate(rows):
-        place = f"model_list[{number}]"
-        said = expect(row, dict, place)
-        params = table(said, "litellm_params", place)
-        group = _group(params, f"{place}.litellm_params")
-        if isinstance(group, str):
-            skipped.append(Skipped(text(said, "model_name", place) or place, group))
-        else:
-            groups.setdefault(group, []).append((place, said))
-    entries = tuple(_unique([_entry(*each, resolve) for each in groups.items()]))
-    return Parsed(SOURCE, entries, tuple(skipped))
-
-
-def _group(params: Mapping[str, Any], place: str) -> tuple[str, str, str] | str:
-    """Preset, address and key of a model, or why it is not taken."""
-    prefix, slash, _ = text(params, "model", place).partition("/")
-    url = text(params, "api_base", place)
-    slug = _VENDORS.get(prefix, prefix) if slash else "openai"
-    preset = presets.get(slug) if presets.known(slug) else presets.CUSTOM
-    if not url and preset.is_custom:
-        return f"There is no api_base, and {prefix or 'its vendor'} is not spoken here."
-    base_url = url or preset.base_url
-    if urlsplit(base_url).netloc != urlsplit(preset.base_url).netloc:
-        preset = presets.CUSTOM if preset.kind == "openai" else presets.get("custom-anthropic")
-    return preset.slug, base_url, text(params, "api_key", place)
-
-
-def _entry(
-    group: tuple[str, str, str], rows: list[tuple[str, dict[str, Any]]], resolve: Resolve
-) -> Entry:
-    slug, url, key = group
-    preset, filling, place = presets.get(slug), Filling(resolve), f"{rows[0][0]}.litellm_params"
-    base_url = filling.text(_placeholder(url), "address")
-    if base_url is None:
-        raise Malformed(f"{place}.api_base: the address is in {url}, which cannot be read here.")
-    tidied = address(base_url, f"{place}.api_base")
-    name = preset.name if not preset.is_custom else urlsplit(tidied).netloc
-    models = {each.model_id: each for each in (_model(*row) for row in rows)}
-    return Entry(
-        slug=slugged(slug if not preset.is_custom else name),
-        name=name[:100],
-        kind=preset.kind.value,
-        base_url=tidied,
-        preset=preset.slug,
-        api_key=filling.key(_placeholder(key), "key", f"{place}.api_key") if key else None,
-        headers=_headers(rows, filling),
-        models=tuple(models.values()),
-        missing=tuple(filling.missing),
+    """Raises Malformed where there is no list of models."""
+    whole = Section.whole(document)
+    credentials = _credentials(whole)
+    variables = whole.table_if_any("environment_variables")
+    rows, skipped = _rows(whole, credentials)
+    _report_lost(whole, rows)
+    reader = _Reader(lambda kind, name: _looked_up(variables, resolve, kind, name))
+    entries, refused = reader.entries(rows)
+    named = _with_names(
+        entries, rows, reader.slugs, _group_aliases(whole, {row.name for row in rows})
     )
+    return Parsed(SOURCE, named, (*skipped, *refused), whole.account.unused(document))
 
 
-def _headers(rows: list[tuple[str, dict[str, Any]]], filling: Filling) -> dict[str, str] | None:
-    """Those of the first model that has some: one account sends one set of them."""
-    for place, said in rows:
-        params = table(said, "litellm_params", place)
-        if headers := table(params, "extra_headers", place):
-            told = {name: _placeholder(str(value)) for name, value in headers.items()}
-            return filling.headers(told, f"{place}.extra_headers")
-    return None
+def _looked_up(variables: Section, resolve: Resolve, kind: str, name: str) -> str | None:
+    """What the file itself sets comes first."""
+    if kind == "env" and name in variables:
+        return variables.words(name)
+    return resolve(kind, name)
 
 
-def _placeholder(value: str) -> str:
-    """LiteLLM's `os.environ/NAME` as OpenCode would write it."""
-    name = value.removeprefix("os.environ/")
-    return value if name == value else f"{{env:{name}}}"
+def _credentials(whole: Section) -> dict[str, Section]:
+    """LiteLLM's credential_list: what rows name by `litellm_credential_name`."""
+    found = {}
+    listed = whole.fields.get("credential_list")
+    for number, raw in enumerate(whole.rows("credential_list") if isinstance(listed, list) else ()):
+        if isinstance(raw, dict):
+            row = whole.row("credential_list", number)
+            found[row.words("credential_name")] = row.table_if_any("credential_values")
+    return found
 
 
-def _model(place: str, said: Mapping[str, Any]) -> ModelEntry:
-    params, info = table(said, "litellm_params", place), table(said, "model_info", place)
-    named = text(params, "model", place)
-    model_id = named.partition("/")[2] or named
-    if not 0 < len(model_id) <= 200:
-        raise Malformed(f"{place}.litellm_params.model: 1 to 200 characters are expected.")
-    facts: dict[str, Any] = {"name": (text(said, "model_name", place) or model_id)[:200]}
-    for column, key in (("context", "max_input_tokens"), ("output_limit", "max_output_tokens")):
-        if info.get(key):
-            facts[column] = whole(info[key], f"{place}.model_info.{key}")
-    costs = [params.get(key, info.get(key)) for key in _COSTS]
-    if None not in costs:
-        prices = [_million(cost, place) for cost in costs]
-        facts |= {"input_price": prices[0], "output_price": prices[1]}
-        for column, key in _CACHE_COSTS:
-            if (cost := params.get(key, info.get(key))) is not None:
-                facts[column] = _million(cost, place)
-    return ModelEntry(model_id=model_id, facts=facts)
+def _rows(
+    whole: Section, credentials: Mapping[str, Section]
+) -> tuple[list[Deployment], list[Skipped]]:
+    """What can be read of the list; a row that cannot is skipped, and refuses no other."""
+    known, rows, skipped = catalogue.priced_models(), list[Deployment](), list[Skipped]()
+    for number, raw in enumerate(whole.rows("model_list")):
+        name = str(raw.get("model_name") or "")[:100] if isinstance(raw, dict) else ""
+        try:
+            row = whole.row("model_list", number)
+            try:
+                read = litellm_rows.read_row(row, credentials, known)
+            except Malformed:
+                row.use_all()  # it is reported as skipped
+                raise
+        except Malformed as exc:
+            skipped.append(Skipped.because(name or f"model_list[{number}]", exc))
+            continue
+        rows.append(read)
+    return rows, skipped
 
 
-_COSTS = ("input_cost_per_token", "output_cost_per_token")
-_CACHE_COSTS = (
-    ("cache_read_price", "cache_read_input_token_cost"),
-    ("cache_write_price", "cache_creation_input_token_cost"),
-)
+def _report_lost(whole: Section, rows: list[Deployment]) -> None:
+    """What a second row says of the same model of the same account: the first one's word holds."""
+    first: dict[tuple[Account, str], Deployment] = {}
+    for row in rows:
+        same = first.setdefault((row.account, row.model_id), row)
+        for lost in differences(row.facts, same.facts) if same is not row else ():
+            whole.ignore(f"model_list: {lost} of {row.name}")
 
 
-def _million(cost: Any, place: str) -> Decimal:
-    """LiteLLM's prices are for one token; YAML reads 6e-07 as text."""
-    if isinstance(cost, bool) or not isinstance(cost, int | float | str):
-        raise Malformed(f"{place}: a price is a number.")
+def _group_aliases(whole: Section, names: set[str]) -> dict[str, str]:
+    """The router's `model_group_alias`: further names of names; those of none are left unread."""
+    settings, key = whole.table_if_any("router_settings"), "model_group_alias"
+    if not isinstance(settings.fields.get(key), dict):
+        return {}
+    table, aliases = settings.named(key), {}
+    for name, target in table.fields.items():
+        if isinstance(target, dict) and target.get("model") in names:
+            aliases[name] = table.table(name).text("model")
+        elif isinstance(target, str) and target in names:
+            aliases[name] = table.text(name)
+    return aliases
+
+
+class _Reader:
+    """Makes one entry of each account; `slugs` says which."""
+
+    def __init__(self, resolve: Resolve) -> None:
+        self._resolve = resolve
+        self.slugs: dict[Account, str] = {}
+
+    def entries(self, rows: list[Deployment]) -> tuple[list[Entry], list[Skipped]]:
+        groups: dict[Account, list[Deployment]] = {}
+        for row in rows:
+            groups.setdefault(row.account, []).append(row)
+        entries, skipped = list[Entry](), list[Skipped]()
+        for account, members in groups.items():
+            try:
+                entry = self._entry(account, members)
+            except Malformed as exc:
+                skipped += [Skipped.because(each.name, exc) for each in members]
+            else:
+                entries.append(_numbered(entry, set(self.slugs.values())))
+                self.slugs[account] = entries[-1].slug
+        return entries, skipped
+
+    def _entry(self, account: Account, rows: list[Deployment]) -> Entry:
+        preset, filling = presets.get(account.preset), Filling(self._resolve)
+        place = f"{rows[0].place}.litellm_params"
+        filled = filling.address(from_litellm(account.address))
+        url = litellm_rows.complete_address(filled, account.preset) if filled else ""
+        headers = {name: from_litellm(text) for name, text in json.loads(account.headers).items()}
+        name = _name(account)
+        return Entry(
+            slug=slugged(account.litellm_provider or (name if preset.is_custom else preset.slug)),
+            name=name[:100],
+            kind=preset.kind.value,
+            base_url=address(url, f"{place}.api_base") if url else "",
+            preset=preset.slug,
+            api_key=filling.key(from_litellm(account.key), "key", f"{place}.api_key"),
+            headers=filling.headers(headers, f"{place}.extra_headers"),
+            litellm_provider=account.litellm_provider or None,
+            litellm_params=filling.parameters(json.loads(account.params)) or None,
+            settings={"provider_type": "gateway-required"} if account.litellm_provider else {},
+            models=_models(account, rows),
+            missing=tuple(filling.missing),
+            notes=_notes(account, rows),
+        )
+
+
+def _name(account: Account) -> str:
+    if account.litellm_provider:
+        return title(account.litellm_provider)
+    preset = presets.get(account.preset)
+    return _host(account.address) if preset.is_custom else preset.name
+
+
+def _host(written: str) -> str:
+    """What an address is called: its host, or the variable that holds it."""
+    plain = from_litellm(written).replace("{env:", "").replace("${", "").replace("}", "")
     try:
-        return price(float(cost) * _MILLION, place)
+        return urlsplit(plain).netloc or plain
     except ValueError:
-        raise Malformed(f"{place}: a price is a number.") from None
+        return plain
 
 
-def _unique(entries: list[Entry]) -> list[Entry]:
+def _numbered(entry: Entry, taken: set[str]) -> Entry:
     """Several accounts at one vendor are numbered, in the order of the file."""
-    seen: dict[str, int] = {}
-    named = []
-    for entry in entries:
-        number = seen[entry.slug] = seen.get(entry.slug, 0) + 1
-        if number > 1:
-            new = {"slug": f"{entry.slug}-{number}", "name": f"{entry.name} {number}"}
-            entry = replace(entry, slug=new["slug"], name=new["name"])
-        named.append(entry)
-    return named
+    slug, number = entry.slug, 1
+    while slug in taken:
+        number += 1
+        slug = f"{entry.slug[:45]}-{number}"
+    return entry if number == 1 else replace(entry, slug=slug, name=f"{entry.name} {number}")
+
+
+def _models(account: Account, rows: list[Deployment]) -> tuple[ModelEntry, ...]:
+    """Each model once: the facts of its first row, and what later ones add."""
+    found: dict[str, ModelEntry] = {}
+    for row in rows:
+        if row.is_wildcard:
+            for model_id in _offline(account):
+                found.setdefault(model_id, ModelEntry(model_id=model_id, facts={"name": model_id}))
+            continue
+        facts = dict(row.facts)
+        facts |= {} if facts["kind"] == "chat" else {"enabled": False}
+        before = found.get(row.model_id)
+        if before:
+            facts |= before.facts
+        found[row.model_id] = ModelEntry(model_id=row.model_id, facts=facts)
+    return tuple(found.values())
+
+
+def _offline(account: Account) -> list[str]:
+    """All models of a vendor who has no list that we could fetch; the others' are discovered."""
+    return sorted(catalogue.priced(account.litellm_provider)) if account.litellm_provider else []
+
+
+def _notes(account: Account, rows: list[Deployment]) -> tuple[str, ...]:
+    notes = []
+    wild = [row.name for row in rows if row.is_wildcard]
+    if wild:
+        where = (
+            "from the offline catalogue" if account.litellm_provider else "as discovery finds them"
+        )
+        notes.append(f"{', '.join(wild)}: all models of this vendor, {where}.")
+    notes += [_ANY_NAME.format(r.model_id) for r in rows if "*" in r.name and not r.is_wildcard]
+    first: dict[str, Deployment] = {}
+    for row in rows:
+        same = first.setdefault(row.model_id, row)
+        if same is not row and same.facts.get("parameters") != row.facts.get("parameters"):
+            notes.append(f"{row.name} has the chat parameters of {same.name}: they are one model.")
+    return tuple(dict.fromkeys(notes))
+
+
+def _with_names(
+    entries: list[Entry],
+    rows: list[Deployment],
+    slugs: Mapping[Account, str],
+    group_aliases: Mapping[str, str],
+) -> tuple[Entry, ...]:
+    """With each name at its models, in order: the first answers, the others are its fallbacks."""
+    targets: dict[str, dict[tuple[str, str], None]] = defaultdict(dict)
+    for row in sorted(rows, key=lambda each: each.order):
+        if row.account in slugs and not row.is_wildcard and "*" not in row.name:
+            targets[row.name][slugs[row.account], row.model_id] = None
+    for name, group in group_aliases.items():
+        if group in targets and name not in targets:
+            targets[name] = dict(targets[group])
+    names: dict[tuple[str, str], dict[str, int]] = defaultdict(dict)
+    for name, models in targets.items():
+        for position, key in enumerate(models):
+            names[key][name] = position
+    return tuple(
+        replace(
+            entry,
+            models=tuple(
+                replace(model, names=names.get((entry.slug, model.model_id), {}))
+                for model in entry.models
+            ),
+        )
+        for entry in entries
+    )

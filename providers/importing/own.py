@@ -17,22 +17,22 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
+from providers import listing
 from providers.importing.entries import (
     MOST_MODELS,
     Entry,
-    Filling,
     Malformed,
     ModelEntry,
     Parsed,
     Resolve,
+    Skipped,
     address,
     expect,
-    names,
     slugged,
-    table,
-    text,
 )
-from providers.importing.opencode import price, whole
+from providers.importing.fields import Section
+from providers.importing.placeholders import Filling
+from providers.types import is_credential
 
 SOURCE = "export of OpenCode Web"
 FORMAT, SEALED, VERSION = "opencode-web", "opencode-web-sealed", 1
@@ -85,6 +85,10 @@ def _written(entry: Entry, variables: Variables, *, secrets: bool) -> dict[str, 
         return "" if not value else value if secrets else variables.name(entry.slug, what)
 
     headers = {name: secret(value, name) for name, value in (entry.headers or {}).items()}
+    params = {
+        name: secret(value, name) if isinstance(value, str) and is_credential(name) else value
+        for name, value in (entry.litellm_params or {}).items()
+    }
     return {
         "slug": entry.slug,
         "name": entry.name,
@@ -94,6 +98,8 @@ def _written(entry: Entry, variables: Variables, *, secrets: bool) -> dict[str, 
         "api_key": secret(entry.api_key, "api_key"),
         "headers": headers,
         "gateway_api_key": secret(entry.gateway_api_key, "gateway_api_key"),
+        **({"litellm_provider": entry.litellm_provider} if entry.litellm_provider else {}),
+        **({"litellm_params": params} if params else {}),
         **entry.settings,
         "alternatives": list(entry.alternatives or ()),
         "models": [_model_written(model) for model in entry.models],
@@ -103,7 +109,8 @@ def _written(entry: Entry, variables: Variables, *, secrets: bool) -> dict[str, 
 def _model_written(model: ModelEntry) -> dict[str, Any]:
     facts = {key: value for key, value in model.facts.items() if value is not None}
     prices = {key: f"{facts[key]:f}" for key in _PRICES if key in facts}
-    return {"id": model.model_id} | facts | prices
+    names = {"names": dict(model.names)} if model.names else {}
+    return {"id": model.model_id} | facts | prices | names
 
 
 def seal(plain: Mapping[str, Any], passphrase: str) -> dict[str, Any]:
@@ -121,7 +128,7 @@ def unseal(sealed: Mapping[str, Any], passphrase: str) -> Any:
         raise Malformed("This export is encrypted: its passphrase is needed.")
     try:
         salt, nonce, data = (
-            base64.b64decode(text(sealed, name, ""), validate=True)
+            base64.b64decode(expect(sealed.get(name), str, name), validate=True)
             for name in ("salt", "nonce", "data")
         )
         return json.loads(AESGCM(_key(passphrase, salt)).decrypt(nonce, data, _ABOUT))
@@ -140,91 +147,124 @@ def _check_version(said: Mapping[str, Any]) -> None:
 
 def parse(said: Any, resolve: Resolve) -> Parsed:
     """A plain document. Raises Malformed."""
-    whole_file = expect(said, dict, "")
-    _check_version(whole_file)
-    rows = expect(whole_file.get("providers"), list, "providers")
-    entries = tuple(_entry(row, f"providers[{n}]", resolve) for n, row in enumerate(rows))
-    if len({entry.slug for entry in entries}) != len(entries):
-        raise Malformed("providers: two of them have the same slug.")
-    return Parsed(SOURCE, entries)
+    whole = Section.whole(said)
+    whole.take("format")
+    _check_version({"version": whole.take("version")})
+    entries: dict[str, Entry] = {}
+    skipped: list[Skipped] = []
+    for number, raw in enumerate(whole.rows("providers")):
+        try:
+            row = whole.row("providers", number)
+            try:
+                entry = _entry(row, resolve)
+                if entry.slug in entries:
+                    raise Malformed(f"{row.place}.slug: another provider of the file has it.")
+            except Malformed:
+                row.use_all()  # it is reported as skipped
+                raise
+        except Malformed as exc:
+            name = raw.get("name") if isinstance(raw, dict) else None
+            skipped.append(Skipped.because(str(name or f"providers[{number}]")[:100], exc))
+        else:
+            entries[entry.slug] = entry
+    return Parsed(SOURCE, tuple(entries.values()), tuple(skipped), whole.account.unused(said))
 
 
-def _entry(row: Any, place: str, resolve: Resolve) -> Entry:
-    said, fill = expect(row, dict, place), Filling(resolve)
-    kind = text(said, "kind", place)
+def _entry(row: Section, resolve: Resolve) -> Entry:
+    fill, kind = Filling(resolve), row.text("kind")
     if kind not in ("openai", "anthropic"):
-        raise Malformed(f"{place}.kind: openai or anthropic is expected.")
-    name = text(said, "name", place)[:100]
-    slug = text(said, "slug", place) or name
+        raise Malformed(f"{row.where('kind')}: openai or anthropic is expected.")
+    name = row.text("name")[:100]
     if not name:
-        raise Malformed(f"{place}.name: every provider has one.")
+        raise Malformed(f"{row.where('name')}: every provider has one.")
+    vendor, params = row.text("litellm_provider"), _object(row, "litellm_params")
+    url = fill.address(row.text("base_url"))
+    is_elsewhere = not url and bool(vendor or fill.missing)  # LiteLLM's to know, or to be filled in
     return Entry(
-        slug=slugged(slug),
+        slug=slugged(row.text("slug") or name),
         name=name,
         kind=kind,
-        preset=slugged(text(said, "preset", place) or "custom"),
-        base_url=address(text(said, "base_url", place), f"{place}.base_url"),
-        api_key=fill.key(text(said, "api_key", place), "key", f"{place}.api_key"),
-        headers=fill.headers(table(said, "headers", place), f"{place}.headers"),
+        preset=slugged(row.text("preset") or "custom"),
+        base_url="" if is_elsewhere else address(url or "", row.where("base_url")),
+        api_key=fill.key(row.text("api_key"), "key", row.where("api_key")),
+        headers=fill.headers(_object(row, "headers"), row.where("headers")),
         gateway_api_key=fill.key(
-            text(said, "gateway_api_key", place), "gateway key", f"{place}.gateway_api_key"
+            row.text("gateway_api_key"), "gateway key", row.where("gateway_api_key")
         ),
-        settings=_settings(said, place) | _parameters(said, place),
-        alternatives=_alternatives(said, place),
-        models=_models(said, place),
+        litellm_provider=vendor or None,
+        litellm_params=fill.parameters(params) or None,
+        settings=_settings(row) | _parameters(row),
+        alternatives=_alternatives(row),
+        models=_models(row),
         missing=tuple(fill.missing),
     )
 
 
-def _alternatives(said: Mapping[str, Any], place: str) -> tuple[str, ...] | None:
-    named = names(said, "alternatives", place)
+def _object(section: Section, name: str) -> dict[str, Any]:
+    """An object that is kept as it is."""
+    return expect(section.take(name) or {}, dict, section.where(name))
+
+
+def _alternatives(row: Section) -> tuple[str, ...] | None:
+    named = row.names("alternatives")
     return None if named is None else tuple(sorted(named))
 
 
-def _settings(said: Mapping[str, Any], place: str) -> dict[str, Any]:
+def _settings(row: Section) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, allowed in CHOICES.items():
-        if said.get(name) is not None:
-            found[name] = text(said, name, place)
-            if found[name] not in allowed:
-                raise Malformed(f"{place}.{name}: one of {', '.join(sorted(allowed))}.")
+        if chosen := row.text(name):
+            found[name] = chosen
+            if chosen not in allowed:
+                raise Malformed(f"{row.where(name)}: one of {', '.join(sorted(allowed))}.")
     for name in SWITCHES:
-        if said.get(name) is not None:
-            found[name] = expect(said[name], bool, f"{place}.{name}")
+        if (switch := row.flag(name)) is not None:
+            found[name] = switch
     for name, (least, most) in _NUMBERS.items():
-        if said.get(name) is not None:
-            found[name] = expect(said[name], int, f"{place}.{name}")
-            if not least <= found[name] <= most:
-                raise Malformed(f"{place}.{name}: from {least} to {most}.")
-    if endpoint := text(said, "gateway_endpoint", place):
-        found["gateway_endpoint"] = address(endpoint, f"{place}.gateway_endpoint")
+        if (number := row.number(name)) is not None:
+            found[name] = number
+            if not least <= number <= most:
+                raise Malformed(f"{row.where(name)}: from {least} to {most}.")
+    if endpoint := row.text("gateway_endpoint"):
+        found["gateway_endpoint"] = address(endpoint, row.where("gateway_endpoint"))
     return found
 
 
-def _models(said: Mapping[str, Any], place: str) -> tuple[ModelEntry, ...]:
-    rows = expect(said.get("models", []), list, f"{place}.models")
-    if len(rows) > MOST_MODELS:
-        raise Malformed(f"{place}.models: more than {MOST_MODELS} models.")
-    models = [_model(row, f"{place}.models[{n}]") for n, row in enumerate(rows)]
+def _models(row: Section) -> tuple[ModelEntry, ...]:
+    if "models" not in row:
+        row.take("models")
+        return ()
+    count = len(row.rows("models"))
+    if count > MOST_MODELS:
+        raise Malformed(f"{row.where('models')}: more than {MOST_MODELS} models.")
+    models = [_model(row.row("models", number)) for number in range(count)]
     return tuple({model.model_id: model for model in models}.values())
 
 
-def _model(row: Any, place: str) -> ModelEntry:
-    said = expect(row, dict, place)
-    model_id = text(said, "id", place)
-    if not 0 < len(model_id) <= 200:
-        raise Malformed(f"{place}.id: 1 to 200 characters are expected.")
-    facts: dict[str, Any] = {"name": (text(said, "name", place) or model_id)[:200]}
-    facts |= {k: whole(said[k], f"{place}.{k}") for k in _LIMITS if said.get(k) is not None}
-    facts |= {k: price(said[k], f"{place}.{k}") for k in _PRICES if said.get(k) is not None}
-    facts |= {k: expect(said[k], bool, f"{place}.{k}") for k in _ABILITIES if k in said}
-    if alias := text(said, "alias", place):
-        if len(alias) > 200 or not alias.isprintable() or " " in alias:
-            raise Malformed(f"{place}.alias: up to 200 characters without a space.")
+def _model(said: Section) -> ModelEntry:
+    model_id = said.text("id")
+    if not listing.is_storable(model_id):
+        raise Malformed(f"{said.where('id')}: 1 to 200 characters are expected.")
+    facts: dict[str, Any] = {"name": (said.text("name") or model_id)[:200]}
+    if kind := listing.kind_of(said.text("kind")):
+        facts["kind"] = kind
+    for names, read in (
+        (_LIMITS, Section.number),
+        (_PRICES, Section.price),
+        (_ABILITIES, Section.flag),
+    ):
+        values = {name: read(said, name) for name in names}
+        facts |= {name: each for name, each in values.items() if each is not None}
+    if alias := said.text("alias"):
+        if len(alias) > 200 or not alias.isprintable():
+            raise Malformed(f"{said.where('alias')}: up to 200 printable characters.")
         facts["alias"] = alias
-    return ModelEntry(model_id=model_id, facts=facts | _parameters(said, place))
+    positions = _object(said, "names")
+    if not all(isinstance(each, int) for each in positions.values()):
+        raise Malformed(f"{said.where('names')}: a number is expected for each name.")
+    return ModelEntry(model_id=model_id, facts=facts | _parameters(said), names=positions)
 
 
-def _parameters(said: Mapping[str, Any], place: str) -> dict[str, Any]:
-    found = table(said, "parameters", place)
+def _parameters(said: Section) -> dict[str, Any]:
+    found = _object(said, "parameters")
     return {"parameters": found} if found else {}

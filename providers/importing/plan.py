@@ -6,10 +6,11 @@ A second import of the same file therefore finds nothing to do, also when discov
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 from providers import addresses
 from providers.importing.entries import Entry, Missing, ModelEntry, Parsed
+from providers.importing.names import Owner, resolve_names
 from providers.values import value
 
 type Verb = Literal["created", "changed", "unchanged", "skipped"]
@@ -38,30 +39,16 @@ def steps(
     parsed: Parsed,
     stored: Mapping[str, Entry],
     removed: Collection[str] = (),
-    aliases: Mapping[str, tuple[str, str]] | None = None,
+    aliases: Mapping[str, Collection[Owner]] | None = None,
 ) -> tuple[Step, ...]:
     """One for each provider of the file, in its order, then what was not understood.
 
-    `aliases`: those that are given here, and to which model of which provider.
+    `aliases`: those that are given here, and to which models of which providers.
     """
-    given = dict(aliases or {})
-    entries = [_with_free_aliases(entry, given) for entry in parsed.entries]
+    entries = resolve_names(parsed.entries, stored, aliases or {})
     found = [_step(entry, stored.get(entry.slug), entry.slug in removed) for entry in entries]
     left = [Step(verb="skipped", name=each.name, says=(each.reason,)) for each in parsed.skipped]
     return (*found, *left)
-
-
-def _with_free_aliases(entry: Entry, given: dict[str, tuple[str, str]]) -> Entry:
-    """Without the aliases that another model has, here or earlier in the file; a note says so."""
-    models, lost = [], []
-    for model in entry.models:
-        alias, owner = model.facts.get("alias"), (entry.slug, model.model_id)
-        if alias and given.setdefault(alias, owner) != owner:
-            facts = {name: said for name, said in model.facts.items() if name != "alias"}
-            model = replace(model, facts=facts)
-            lost.append(f"{alias} is the alias of another model and is not taken.")
-        models.append(model)
-    return replace(entry, models=tuple(models), notes=(*entry.notes, *lost))
 
 
 def with_keys(parsed: Parsed, typed: Mapping[str, str]) -> Parsed:
@@ -76,12 +63,14 @@ def with_keys(parsed: Parsed, typed: Mapping[str, str]) -> Parsed:
 def _step(entry: Entry, stored: Entry | None, is_removed: bool) -> Step:
     if is_removed:
         return _skipped(entry, "It was removed here a short while ago: bring it back instead.")
+    if entry.lacks_address:
+        return Step(verb="skipped", name=entry.name, says=(_NO_ADDRESS,), missing=entry.missing)
     if stored is None:
         return _created(entry)
     if addresses.origin(stored.base_url) != addresses.origin(entry.base_url):
         host = addresses.host(stored.base_url)
         return _skipped(entry, f"Another provider of this name is here, at {host}: rename one.")
-    return _changed(_with_their_headers(entry, stored), stored)
+    return _changed(_with_their_values(entry, stored), stored)
 
 
 def _skipped(entry: Entry, reason: str) -> Step:
@@ -89,12 +78,9 @@ def _skipped(entry: Entry, reason: str) -> Step:
 
 
 def _created(entry: Entry) -> Step:
-    legacy = entry.settings.get("provider_type", "legacy") == "legacy"
-    says = [
-        f"At {addresses.host(entry.base_url)}, with {_counted(len(entry.models), 'model')}.",
-        "Legacy: directly as before, until you opt it in." if legacy else "Routed as exported.",
-        *entry.notes,
-    ]
+    where = f"At {addresses.host(entry.base_url)}" if entry.base_url else "At its own address"
+    says = [f"{where}, with {_counted(len(entry.models), 'model')}.", _routed(entry)]
+    says += [*entry.notes, *_shared_names(entry)]
     return Step(
         verb="created",
         name=entry.name,
@@ -104,24 +90,44 @@ def _created(entry: Entry) -> Step:
         missing=entry.missing,
         needs_key=not (
             entry.api_key
+            or entry.litellm_params
             or addresses.is_local(entry.base_url)
             or any(each.what == "key" for each in entry.missing)
         ),
     )
 
 
-def _with_their_headers(entry: Entry, stored: Entry) -> Entry:
-    """With the stored values of headers that the file only names: they are not taken away."""
-    named = {each.what.removeprefix("header ") for each in entry.missing}
-    kept = {name: value for name, value in (stored.headers or {}).items() if name in named}
-    return replace(entry, headers=kept | dict(entry.headers or {})) if kept else entry
+def _routed(entry: Entry) -> str:
+    if entry.litellm_provider:
+        return f"Through LiteLLM alone, which calls it {entry.litellm_provider}."
+    if entry.settings.get("provider_type", "legacy") == "legacy":
+        return "Legacy: directly as before, until you opt it in."
+    return "Routed as exported."
+
+
+def _shared_names(entry: Entry) -> list[str]:
+    """The names for which its models are only fallbacks."""
+    later = [name for model in entry.models for name, place in model.names.items() if place]
+    return [f"Fallback for {', '.join(sorted(later))}."] if later else []
+
+
+def _with_their_values(entry: Entry, stored: Entry) -> Entry:
+    """With the stored headers and parameters that the file only names: they are not taken away."""
+    headers = _kept(entry, "header ", stored.headers) | dict(entry.headers or {})
+    params = _kept(entry, "parameter ", stored.litellm_params) | dict(entry.litellm_params or {})
+    return replace(entry, headers=headers or None, litellm_params=params or None)
+
+
+def _kept(entry: Entry, what: str, stored: Mapping[str, Any] | None) -> dict[str, Any]:
+    named = {m.what.removeprefix(what) for m in entry.missing if m.what.startswith(what)}
+    return {name: value for name, value in (stored or {}).items() if name in named}
 
 
 def _changed(entry: Entry, stored: Entry) -> Step:
     columns = {name for name in ("name", "kind", "base_url") if _differs(name, entry, stored)}
     columns |= {
         name
-        for name in ("api_key", "headers", "gateway_api_key", "alternatives")
+        for name in (*_OPTIONAL, "alternatives")
         if getattr(entry, name) is not None and _differs(name, entry, stored)
     }
     columns |= {name for name, said in entry.settings.items() if stored.settings.get(name) != said}
@@ -153,7 +159,12 @@ def _changed(entry: Entry, stored: Entry) -> Step:
     )
 
 
+_NO_ADDRESS = "Its address is to be filled in; without it, nothing of it is stored."
 _ALL_HERE = "Everything is here already."
+
+
+# What silence of the file leaves as it is.
+_OPTIONAL = ("api_key", "headers", "gateway_api_key", "litellm_provider", "litellm_params")
 
 
 def _lacks(stored: Entry, missing: Missing) -> bool:
@@ -161,6 +172,9 @@ def _lacks(stored: Entry, missing: Missing) -> bool:
     header = missing.what.removeprefix("header ")
     if header != missing.what:
         return header not in (stored.headers or {})
+    parameter = missing.what.removeprefix("parameter ")
+    if parameter != missing.what:
+        return parameter not in (stored.litellm_params or {})
     return not {"key": stored.api_key, "gateway key": stored.gateway_api_key}.get(missing.what)
 
 
@@ -177,7 +191,8 @@ def _told(model: ModelEntry, known: ModelEntry | None) -> ModelEntry | None:
         for name, said in model.facts.items()
         if known.facts.get(name) != said and (name in OPERATORS or not known.described)
     }
-    return replace(model, facts=facts) if facts else None
+    names = {name: place for name, place in model.names.items() if name not in known.names}
+    return replace(model, facts=facts, names=names) if facts or names else None
 
 
 def _words(column: str) -> str:

@@ -31,6 +31,9 @@ def parsed(document: Any, resolve: Resolve, auth: str = "") -> Parsed:
     found = _parsed(document, resolve, auth)
     if len(found.entries) > MOST_PROVIDERS:
         raise Malformed(f"More than {MOST_PROVIDERS} providers are in it.")
+    malformed = [each.reason for each in found.skipped if each.is_malformed]
+    if malformed and not found.entries:
+        raise Malformed(malformed[0])
     if not found.entries and not found.skipped:
         raise Malformed("There are no providers in it.")
     return found

@@ -7,6 +7,7 @@ from providers.models.bulk import rewrite
 from providers.models.flag import FlagSetting, read_flags
 from providers.models.gateway import Gateway, GatewayCheck
 from providers.models.language_model import LanguageModel, ModelKind, ModelSource
+from providers.models.model_alias import ModelAlias
 from providers.models.preferences import (
     BulkChange,
     CatalogueVisit,
@@ -36,6 +37,7 @@ __all__ = [
     "GatewayCheck",
     "HealthStatus",
     "LanguageModel",
+    "ModelAlias",
     "ModelKind",
     "ModelSource",
     "ParameterPreset",

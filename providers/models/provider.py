@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -112,9 +112,19 @@ class Provider(Announced):
     kind = models.CharField(
         max_length=20, choices=[(k.value, k.name.title()) for k in Kind], default=Kind.OPENAI.value
     )
-    base_url = models.URLField(max_length=500)
+    # Empty only where LiteLLM knows the address.
+    base_url = models.URLField(max_length=500, blank=True, default="")
     api_key = EncryptedTextField(blank=True, default="")
     extra_headers = EncryptedJSONField(blank=True, default="")
+    litellm_provider = models.CharField(
+        max_length=50,
+        blank=True,
+        default="",
+        help_text="What LiteLLM calls a vendor that only it speaks to, such as azure or bedrock.",
+    )
+    litellm_params = EncryptedJSONField(
+        blank=True, default="", help_text="Sent to LiteLLM with every call, such as api_version."
+    )
     enabled = models.BooleanField(default=True)
     provider_type = models.CharField(
         max_length=20, choices=ProviderType, default=ProviderType.HYBRID
@@ -214,7 +224,8 @@ class Provider(Announced):
 
     def connection(self, spares: Mapping[str, str]) -> Connection:
         """How it is reached. `spares` are the keys of further gateways, by address."""
-        headers = self.extra_headers  # sealed ones are empty, and still not the same as none
+        # Sealed ones are empty, and still not the same as none.
+        headers, params = self.extra_headers, self.litellm_params
         return Connection(
             preset=self.preset,
             kind=Kind(self.kind),
@@ -222,6 +233,8 @@ class Provider(Announced):
             api_key=self.api_key,
             # An EncryptedJSONField reads as a dict; django-stubs sees the TextField below it.
             headers=cast(dict[str, str], headers if headers or is_sealed(headers) else {}),
+            litellm_provider=self.litellm_provider,
+            litellm_params=cast(dict[str, Any], params if params or is_sealed(params) else {}),
             gateway_endpoint=self.gateway_endpoint or "",
             gateway_api_key=self.gateway_api_key,
             spares=spares,

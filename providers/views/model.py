@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.contrib import messages
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import path, reverse
@@ -56,6 +57,7 @@ def show(request: Request, pk: int) -> HttpResponse:
         "facts": facts(model),
         "starred": model.favourites.filter(user=request.user).exists(),
         "presets": ParameterPreset.objects.all() if request.user.is_staff else (),
+        "shared": model.aliases.all(),
         "full_name": f"{model.provider.slug}/{model.model_id}",
     }
     return render(request, "models/show.html", ctx, status=422 if form.errors else 200)
@@ -124,6 +126,19 @@ def remove_preset(request: HttpRequest, pk: int) -> HttpResponse:
     return redirect(reverse("models:presets"))
 
 
+@require_POST
+@staff_only
+def remove_alias(request: Request, pk: int, alias_pk: int) -> HttpResponse:
+    """Takes a further name away; the model's own alias is a field of its form."""
+    model = get_object_or_404(LanguageModel.objects.present(), pk=pk)
+    alias = get_object_or_404(model.aliases, pk=alias_pk)
+    with transaction.atomic():
+        alias.delete()
+        audit.note(request.user, "changed", model, {"further alias": [alias.name, ""]})
+    messages.success(request, f"{alias.name} no longer means this model.")
+    return redirect("models:show", pk)
+
+
 urlpatterns = [
     path("", models.index, name="index"),
     path("bulk/", models.bulk, name="bulk"),
@@ -132,6 +147,7 @@ urlpatterns = [
     path("presets/<int:pk>/", presets, name="preset"),
     path("presets/<int:pk>/remove/", remove_preset, name="remove-preset"),
     path("<int:pk>/", show, name="show"),
+    path("<int:pk>/alias/<int:alias_pk>/remove/", remove_alias, name="remove-alias"),
     path("<int:pk>/favourite/", models.favourite, name="favourite"),
     path("<int:pk>/use/", models.use, name="use"),
     path("<int:pk>/preset/", apply, name="apply"),

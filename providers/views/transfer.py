@@ -20,9 +20,11 @@ from providers.importing import applying, exporting, own, plan, reading, waiting
 from providers.importing.entries import Malformed, Missing, Parsed, Resolve, nobody
 from providers.models import Provider, ProviderType, Route
 from providers.types import Method
+from providers.values import value
 from providers.views.access import Request, in_background, staff_only
 
 _AWAY = "Redis, which keeps the file for the preview, is away. Try again in a moment."
+_LONGEST = 20_000  # characters of one value: a service account's credentials are a few thousand
 _GONE = "The preview is older than half an hour, or was used: upload the file again."
 
 
@@ -67,15 +69,24 @@ def preview(request: Request) -> HttpResponse:
     return _previewed(request, reads(nobody), {})
 
 
+@value
+class _Field:
+    """One thing to be filled in. An address is shown as it was typed, a secret never again."""
+
+    name: str
+    label: str
+    error: str = ""
+    typed: str = ""
+    is_secret: bool = True
+
+
 def _previewed(request: Request, parsed: Parsed, errors: dict[str, str]) -> HttpResponse:
     found = applying.planned(parsed)
-    fields = _fields(found)
+    fields = _fields(found, request, errors)
     context = {
         "source": parsed.source,
-        "rows": [
-            (step, [(name, label, errors.get(name, "")) for name, label in fields[number]])
-            for number, step in enumerate(found)
-        ],
+        "rows": list(zip(found, fields, strict=True)),
+        "ignored": parsed.ignored,
         "any": any(step.entry or step.missing for step in found),
         "problem": errors.get("", ""),
         "counts": _counts(found),
@@ -83,19 +94,32 @@ def _previewed(request: Request, parsed: Parsed, errors: dict[str, str]) -> Http
     return render(request, "settings/preview.html", context, status=422 if errors else 200)
 
 
-def _fields(steps: tuple[plan.Step, ...]) -> list[list[tuple[str, str]]]:
-    """Name and label of what is to be filled in for each step: what is named twice, once."""
-    asked: set[str] = set()
-    found: list[list[tuple[str, str]]] = []
+def _fields(
+    steps: tuple[plan.Step, ...], request: Request, errors: dict[str, str]
+) -> list[list[_Field]]:
+    """What is to be filled in for each step: what is named twice, once."""
+    shown: set[str] = set()
+    found: list[list[_Field]] = []
     for step in steps:
-        fields = {
-            _field(each): f"{each.what.capitalize()} for {step.name}, {each.placeholder}"
-            for each in reversed(step.missing)
-        }
+        labels: dict[str, tuple[str, bool]] = {}
+        for each in reversed(step.missing):
+            label = f"{each.what.capitalize()} for {step.name}, {each.placeholder}"
+            labels[_field(each)] = (label, each.what != "address")
         if step.needs_key and step.entry:
-            fields[f"key-{step.entry.slug}"] = f"Key for {step.name}"
-        found.append([(name, label) for name, label in fields.items() if name not in asked])
-        asked |= set(fields)
+            labels[f"key-{step.entry.slug}"] = (f"Key for {step.name}", True)
+        fields = [
+            _Field(
+                name=name,
+                label=label,
+                error=errors.get(name, ""),
+                typed="" if is_secret else request.POST.get(name, ""),
+                is_secret=is_secret,
+            )
+            for name, (label, is_secret) in labels.items()
+            if name not in shown
+        ]
+        found.append(fields)
+        shown |= set(labels)
     return found
 
 
@@ -124,6 +148,10 @@ def _done(request: Request, reads: Callable[[Resolve], Parsed]) -> HttpResponse:
         found = reads(lambda kind, name: filled.get((kind, name)))
     except Malformed as exc:
         return _previewed(request, named, errors | {"": str(exc)})
+    if refused := [each for each in found.skipped if each not in named.skipped]:
+        # What was typed made it so: an address that is none, a key with a space in it.
+        problem = " ".join(f"{each.name}: {each.reason}" for each in refused)
+        return _previewed(request, named, errors | {"": problem})
     if errors:
         return _previewed(request, named, errors)
     steps = applying.apply(plan.with_keys(found, typed), request.user)
@@ -140,7 +168,7 @@ def _done(request: Request, reads: Callable[[Resolve], Parsed]) -> HttpResponse:
 def _typed(request: Request, name: str, clean: Callable[[str], str], errors: dict[str, str]) -> str:
     """What stands in a field; what is wrong with it is noted under the field's name."""
     try:
-        return clean(request.POST.get(name, "")[:2000])
+        return clean(request.POST.get(name, "")[:_LONGEST])
     except ValidationError as exc:
         errors[name] = exc.messages[0]
         return ""

@@ -84,6 +84,33 @@ async def test_an_answer_comes_through_litellm(target: Target, prefix: str) -> N
     assert any(isinstance(event, UsageReport) for event in found)
 
 
+async def test_a_vendors_own_parameters_reach_it(target: Target, fake: fakes.Upstream) -> None:
+    """Azure's version is in the address, its token in the header; the caller's parameters win."""
+    parameters = {
+        "api_version": "2024-08-01-preview",
+        "azure_ad_token": fakes.KEY,
+        "temperature": 0.1,
+        "extra_body": {"service_tier": "flex"},
+    }
+    azure = asking(target, "echo", "azure", api_key="", parameters=parameters, has_list=False)
+    found = await events(azure, replace(ASKED, options={"temperature": 0.7}))
+    assert text(found) == "hello world"
+    asked = fake.requests[-1]
+    assert "/openai/deployments/echo/" in asked.path
+    assert asked.query == {"api-version": "2024-08-01-preview"}
+    assert (asked.body["temperature"], asked.body["service_tier"]) == (0.7, "flex")
+
+
+async def test_a_vendor_that_has_no_list_is_not_asked_for_one(target: Target) -> None:
+    """It is no failure of the route, and no call goes out."""
+    assert target.upstream is not None
+    without = replace(target, upstream=replace(target.upstream, has_list=False))
+    with pytest.raises(CallError) as caught:
+        await gateway.list_models(without)
+    assert (caught.value.kind, caught.value.code) == (ErrorKind.REQUEST, "no_list")
+    assert not caught.value.sent
+
+
 async def test_a_long_answer_arrives_exactly(target: Target) -> None:
     """Markdown in pieces that cut words, whole at the end."""
     assert text(await events(asking(target, "markdown"))) == fakes.MARKDOWN

@@ -167,6 +167,24 @@ async def test_one_json_falls_back_when_no_token_comes(
     assert outcomes == [("direct", "first_token_timeout"), ("gateway", "")]
 
 
+async def test_the_further_models_of_an_alias_are_tried_in_order(
+    make_provider: MakeProvider, fake: fakes.Upstream
+) -> None:
+    """Each at its own provider, under the name that it has there."""
+    with fakes.Upstream() as broken:
+        broken.script("500")
+        one_way = {"routing_method": "direct", "fallback_enabled": False, "api_key": fakes.KEY}
+        first = await sync_to_async(make_provider)("First", base_url=broken.url, **one_way)
+        second = await sync_to_async(make_provider)("Second", base_url=broken.url, **one_way)
+        third = await sync_to_async(make_provider)("Third", base_url=fake.url, **one_way)
+        further = ((second.pk, "m"), (third.pk, "m"))
+        events = await answered(replace(call(first), fallbacks=further))
+    assert text(events) == "Hello there"
+    assert taken(events).provider_slug == "third"
+    asked = [a.provider_id async for a in Attempt.objects.order_by("pk")]
+    assert asked == [first.pk, second.pk, third.pk]
+
+
 async def test_a_refused_connection_falls_back_within_a_second(
     make_provider: MakeProvider, fake: fakes.Upstream
 ) -> None:

@@ -14,6 +14,7 @@ class Record:
     """
 
     path: str
+    query: dict[str, str] = field(default_factory=dict)
     model: str = ""
     behaviour: str = ""
     body: dict[str, Any] = field(default_factory=dict)

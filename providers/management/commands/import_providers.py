@@ -5,6 +5,7 @@ beside the configuration. Whoever can run it can read these anyway.
 """
 
 import getpass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,14 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("file", type=Path)
+        parser.add_argument(
+            "--set",
+            dest="values",
+            action="append",
+            default=[],
+            metavar="NAME=VALUE",
+            help="the value of a variable, or of a blank such as <HOST>",
+        )
         parser.add_argument("--auth", type=Path, help="OpenCode's auth.json")
         parser.add_argument("--dry-run", action="store_true", help="show the plan, store nothing")
         parser.add_argument(
@@ -30,13 +39,16 @@ class Command(BaseCommand):
         try:
             document = self._opened(file, options["passphrase_env"])
             auth = read(options["auth"]) if options["auth"] else ""
-            parsed = reading.parsed(document, resolver(file.parent), auth)
+            values = dict(each.partition("=")[::2] for each in options["values"])
+            parsed = reading.parsed(document, resolver(file.parent, values), auth)
         except Malformed as exc:
             raise CommandError(str(exc)) from None
         steps = applying.planned(parsed) if dry_run else applying.apply(parsed, None)
         for step in steps:
             missing = [f"Missing: {each}." for each in step.missing]
             self.stdout.write(f"{step.verb:10} {step.name}: {' '.join((*step.says, *missing))}")
+        if parsed.ignored:
+            self.stdout.write(f"ignored: {', '.join(map(str, parsed.ignored))}")
         self.stdout.write("Nothing was stored." if dry_run else "Done.")
 
     def _opened(self, file: Path, variable: str | None) -> Any:
@@ -62,10 +74,15 @@ def read(path: Path) -> str:
         raise Malformed(f"{path} cannot be read: {exc.strerror}.") from None
 
 
-def resolver(folder: Path) -> Resolve:
-    """Looks in the environment, and for files as OpenCode does: beside the file, or from home."""
+def resolver(folder: Path, values: Mapping[str, str]) -> Resolve:
+    """Looks among what was given, in the environment, and for files as OpenCode does: beside the
+    file, or from home."""
 
     def resolve(kind: str, name: str) -> str | None:
+        if name in values:
+            return values[name]
+        if kind == "blank":
+            return None
         if kind == "env":
             return str(settings.PROVIDER_KEY(name)) or None
         try:

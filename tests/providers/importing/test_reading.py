@@ -46,11 +46,12 @@ def test_an_opencode_json_with_its_keys() -> None:
 def test_a_litellm_config_is_grouped_by_address_and_key() -> None:
     """Two models of one account are one provider; prices are for a million tokens."""
     parsed = golden("config.yaml", found="inference-key")
-    inference, anthropic = parsed.entries
+    inference, anthropic, bedrock = parsed.entries
     assert [each.model_id for each in inference.models] == ["llama-3", "llama-3-large"]
     assert inference.models[0].facts["input_price"] == Decimal("0.6")
     assert (inference.api_key, anthropic.kind) == ("inference-key", "anthropic")
-    assert [each.name for each in parsed.skipped] == ["titan"]
+    assert (bedrock.litellm_provider, bedrock.base_url) == ("bedrock", "")
+    assert parsed.skipped == ()
 
 
 @pytest.mark.parametrize("name", ["opencode.json", "config.yaml"])

@@ -77,7 +77,8 @@ def test_all_that_a_file_only_names_can_be_filled_in(owner_client: Client) -> No
     page = uploaded()
     assert page.count('name="fill-env-HOME_KEY"') == 1
     assert 'name="fill-file-~/tok"' in page
-    assert "Its address is {env:HOST}/v1: write it out in the file." in page
+    assert "Its address is to be filled in; without it, nothing of it is stored." in page
+    assert 'name="fill-env-HOST"' in page
     preview = "/settings/import/preview/"
     owner_client.post(preview, {"fill-env-HOME_KEY": "home-0123456789"})
     home = Provider.objects.get()
@@ -274,3 +275,66 @@ def test_how_far_a_whitelist_reaches_is_said(owner_client: Client) -> None:
     discovery.store(acme, found, discovery.Known.of(""), timezone.now())
     served = acme.language_models.filter(enabled=True).order_by("model_id")
     assert list(served.values_list("model_id", flat=True)) == ["one", "three"]
+
+
+def test_a_litellm_config_through_the_page(owner_client: Client) -> None:
+    """What it loses is said; blanks and variables are fields; what is typed wrong is kept."""
+    source = (GOLDEN / "litellm" / "placeholders.yaml").read_text() + "router_settings: {x: 1}\n"
+    page = owner_client.post("/settings/import/", {"source": source}, follow=True).content.decode()
+    assert "Ignored: 1 setting of the file" in page
+    assert "router_settings" in page
+    for name in (
+        "blank-&lt;HOST&gt;",
+        "blank-YOUR_RESOURCE",
+        "env-ACCOUNT_ID",
+        "env-VLLM_BASE_URL",
+    ):
+        assert f'name="fill-{name}"' in page
+    preview = "/settings/import/preview/"
+    typed = {"fill-env-VLLM_BASE_URL": "ftp://nowhere", "fill-blank-<HOST>": "box"}
+    answer = owner_client.post(preview, typed)
+    assert answer.status_code == 422
+    assert 'value="ftp://nowhere"' in answer.content.decode()
+    assert not Provider.objects.exists()
+    typed |= {"fill-env-VLLM_BASE_URL": "http://vllm:8000/v1"}
+    owner_client.post(preview, typed)
+    stored = dict(Provider.objects.values_list("base_url", "slug"))
+    assert set(stored) == {"http://box:8000/v1", "http://vllm:8000/v1"}
+
+
+def test_what_litellm_alone_speaks_to_has_a_page(owner_client: Client) -> None:
+    """Without an address; its parameters are named, and their values never shown."""
+    source = (GOLDEN / "litellm" / "bedrock.yaml").read_text()
+    owner_client.post("/settings/import/", {"source": source})
+    owner_client.post(
+        "/settings/import/preview/",
+        {"fill-env-AWS_ACCESS_KEY_ID": "AKIA-secret", "fill-env-AWS_SECRET_ACCESS_KEY": "s3cret"},
+    )
+    bedrock = Provider.objects.get(slug="bedrock")
+    assert bedrock.provider_type == "gateway-required"
+    assert bedrock.litellm_params["aws_secret_access_key"] == "s3cret"  # type: ignore[index]
+    page = owner_client.get("/providers/bedrock/").content.decode()
+    assert "aws_secret_access_key" in page
+    assert "s3cret" not in page
+    form = {"name": "Bedrock US", "preset": "custom", "kind": "openai", "base_url": ""}
+    form |= {"provider_type": "gateway-required", "routing_method": "auto", "enabled": "on"}
+    form |= {"health_check_interval": "60"}
+    assert owner_client.post("/providers/bedrock/", form).status_code == 302
+    bedrock.refresh_from_db()
+    assert (bedrock.name, bedrock.base_url) == ("Bedrock US", "")
+    assert bedrock.litellm_params["aws_region_name"] == "us-west-2"  # type: ignore[index]
+    assert owner_client.get("/providers/").status_code == 200
+
+
+def test_the_command_says_what_is_ignored_and_takes_values(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    rows = (
+        "[{model_name: m, litellm_params: {model: openai/x, api_base: 'http://<HOST>/v1', rpm: 9}}]"
+    )
+    file.write_text(f"model_list: {rows}\n")
+    out = StringIO()
+    call_command("import_providers", str(file), "--dry-run", stdout=out)
+    assert "ignored: model_list.litellm_params.rpm" in out.getvalue()
+    assert "Missing: address: <HOST>." in out.getvalue()
+    call_command("import_providers", str(file), "--set", "<HOST>=box", stdout=StringIO())
+    assert Provider.objects.get().base_url == "http://box/v1"

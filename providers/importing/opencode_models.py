@@ -1,0 +1,123 @@
+"""The models of one provider in an opencode.json, with all that is said of each. No I/O."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import field
+from typing import Any
+
+from providers import listing
+from providers.importing.entries import Malformed, expect
+from providers.importing.fields import Section
+from providers.values import value
+
+# What OpenCode calls a parameter of the body; others are in the body's own words already.
+_PARAMETERS = {
+    "reasoningEffort": "reasoning_effort",
+    "maxTokens": "max_tokens",
+    "maxOutputTokens": "max_tokens",
+    "topP": "top_p",
+    "topK": "top_k",
+    "textVerbosity": "verbosity",
+    "frequencyPenalty": "frequency_penalty",
+    "presencePenalty": "presence_penalty",
+}
+_USED_INPUTS = frozenset({"text", "image"})
+
+
+@value
+class Listed:
+    """A model by the name that OpenCode calls it. `package`, `address`: where it has its own."""
+
+    name: str
+    model_id: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    package: str = ""
+    address: str = ""
+
+
+def read_models(provider: Section) -> list[Listed]:
+    """Those it lists, and those that its lists of allowed and refused ones name.
+
+    Raises Malformed.
+    """
+    listed = _objects(provider)
+    allowed, refused = provider.names("whitelist"), provider.names("blacklist") or []
+    nothing = Section.whole({})
+    found = []
+    for name in dict.fromkeys((*listed, *(allowed or ()), *refused)):
+        model = listed.get(name, nothing)
+        model_id = model.text("id") or name
+        if not listing.is_storable(model_id):
+            raise Malformed(f"{model.place}: a model's id has 1 to 200 characters.")
+        enabled = name not in refused and (allowed is None or name in allowed)
+        facts = _facts(model, name)
+        chats = facts.get("kind", "chat") == "chat"
+        own = model.table_if_any("provider")
+        found.append(
+            Listed(
+                name=name,
+                model_id=model_id,
+                facts=facts | {"enabled": enabled and chats},
+                package=own.text("npm"),
+                address=own.text("api"),
+            )
+        )
+    return found
+
+
+def _objects(provider: Section) -> dict[str, Section]:
+    """The models that are objects; what else is there is left unread, and so reported."""
+    outer = provider.named("models")
+    names = (name for name, said in outer.fields.items() if said is None or isinstance(said, dict))
+    return {name: outer.table(name) for name in names}
+
+
+def _facts(model: Section, name: str) -> dict[str, Any]:
+    facts: dict[str, Any] = {"name": (model.text("name") or name)[:200]}
+    limit, cost = model.table_if_any("limit"), model.table_if_any("cost")
+    for column, key in (("context", "context"), ("output_limit", "output")):
+        # OpenCode writes 0 for what it does not know.
+        if limit.fields.get(key) == 0:
+            limit.take(key)
+        elif (number := limit.optional(Section.number, key)) is not None:
+            facts[column] = number
+    into, out = (cost.optional(Section.price, key) for key in ("input", "output"))
+    if into is not None and out is not None:
+        facts |= {"input_price": into, "output_price": out}
+    for column, key in (("cache_read_price", "cache_read"), ("cache_write_price", "cache_write")):
+        if (cached := cost.optional(Section.price, key)) is not None:
+            facts[column] = cached
+    for column, key in (("tools", "tool_call"), ("reasoning", "reasoning")):
+        if (can := model.optional(Section.flag, key)) is not None:
+            facts[column] = can
+    facts |= _modalities(model)
+    if parameters := _parameters(model):
+        facts["parameters"] = parameters
+    return facts
+
+
+def _modalities(model: Section) -> dict[str, Any]:
+    """What goes in and comes out; `attachment` says of files in general, and so counts less."""
+    table = model.table_if_any("modalities")
+    attachment = model.optional(Section.flag, "attachment")
+    takes, gives = (table.optional(Section.names, key) for key in ("input", "output"))
+    facts: dict[str, Any] = {}
+    if takes is not None:
+        facts["vision"] = "image" in takes
+        for each in sorted(set(takes) - _USED_INPUTS):
+            model.ignore(f"provider.models.modalities.input: {each}")
+    elif attachment is not None:
+        facts["vision"] = attachment
+    if gives and "text" not in gives:
+        facts["kind"] = listing.kind_of(gives[0]) or "other"
+    return facts
+
+
+def _parameters(model: Section) -> dict[str, Any]:
+    """The model's `options`: what goes into the body of each of its chats."""
+    options = expect(model.take("options") or {}, dict, model.where("options"))
+    return {_PARAMETERS.get(key) or _snake(key): each for key, each in options.items()}
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"(?<=[a-z])([A-Z])", lambda match: f"_{match[1].lower()}", name)

@@ -1,0 +1,101 @@
+"""What a file only names: variables, files, and blanks such as `<HOST>`, to be filled in. No I/O.
+
+What is named is looked up by a `Resolve`: the command line looks, the pages never do; what nobody
+finds becomes a field.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from providers.importing.entries import Malformed, Missing, Resolve, expect
+
+_HEADER_NAME = re.compile(r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")  # RFC 9110, token
+_OWN_HEADERS = frozenset({"host", "content-length", "transfer-encoding", "connection"})
+
+# OpenCode's `{env:NAME}` and `{file:path}`, a shell's `${NAME}`.
+_NAMED = r"\{(?P<kind>env|file):(?P<name>[^{}]+)\}|\$\{(?P<shell>[^{}$]+)\}"
+# What people leave for others to fill in: `<HOST>`, `{resource}`, `YOUR_RESOURCE`, `your-resource`.
+_BLANK = r"<[A-Za-z][^<>\s]*(?: [^<>\s]+)*>|\{[A-Za-z_][\w -]*\}|(?i:\byour[-_][a-z0-9_-]*[a-z0-9])"
+_NAMED_ONLY = re.compile(_NAMED)
+_ANY = re.compile(f"{_NAMED}|(?P<blank>{_BLANK})")
+
+
+def from_litellm(value: str) -> str:
+    """LiteLLM's `os.environ/NAME` as a placeholder."""
+    name = value.strip().removeprefix("os.environ/")
+    return value if name == value.strip() else f"{{env:{name}}}"
+
+
+@dataclass(slots=True)
+class Filling:
+    """Puts in what placeholders name, and remembers what was not to be had."""
+
+    resolve: Resolve
+    missing: list[Missing] = field(default_factory=list)
+
+    def text(self, text: str, what: str) -> str | None:
+        """The text with everything put in; None where something is missing. A blank is one only
+        where it is all there is: within a text it may be meant."""
+        is_blank = _ANY.fullmatch(text.strip()) is not None
+        return self._filled(text.strip() if is_blank else text, what, is_blank=is_blank)
+
+    def address(self, text: str) -> str | None:
+        """The same of an address, in which no blank can be meant."""
+        return self._filled(text.strip(), "address", is_blank=True)
+
+    def _filled(self, text: str, what: str, *, is_blank: bool) -> str | None:
+        pattern, ends, parts = _ANY if is_blank else _NAMED_ONLY, 0, list[str | None]()
+        for match in pattern.finditer(text):
+            parts += [text[ends : match.start()], self._look_up(match, what)]
+            ends = match.end()
+        parts.append(text[ends:])
+        return None if None in parts else "".join(part or "" for part in parts)
+
+    def _look_up(self, match: re.Match[str], what: str) -> str | None:
+        groups = match.groupdict()
+        kind = groups["kind"] or ("env" if groups["shell"] else "blank")
+        name = (groups["name"] or groups["shell"] or match[0]).strip()
+        found = self.resolve(kind, name)
+        if not found:
+            self.missing.append(Missing(what, kind, name))
+            return None
+        return found.strip()
+
+    def headers(self, said: Mapping[str, Any], place: str) -> dict[str, str] | None:
+        """Those that can be sent. Raises Malformed for what no header can be."""
+        filled: dict[str, str] = {}
+        for name, given in said.items():
+            where = f"{place}.{name}"
+            if not _HEADER_NAME.match(name) or name.lower() in _OWN_HEADERS:
+                raise Malformed(f"{where}: this header cannot be set.")
+            text = self.text(expect(given, str, where), f"header {name}")
+            if text is not None and (not text.isascii() or not text.isprintable()):
+                raise Malformed(f"{where}: a header's value is plain ASCII.")
+            if text:
+                filled[name] = text
+        return filled or None
+
+    def key(self, text: str, what: str, place: str) -> str | None:
+        found = self.text(text.strip(), what)
+        if found and (not found.isascii() or not found.isprintable() or " " in found):
+            raise Malformed(f"{place}: a key has no spaces, line breaks or accents in it.")
+        return found or None
+
+    def parameters(self, said: Mapping[str, Any]) -> dict[str, Any]:
+        """LiteLLM's parameters: texts filled in, everything else as it is; what is missing is left
+        out."""
+        filled = {
+            name: self.text(_as_file(name, from_litellm(value)), f"parameter {name}")
+            if isinstance(value, str)
+            else value
+            for name, value in said.items()
+        }
+        return {name: value for name, value in filled.items() if value is not None}
+
+
+def _as_file(name: str, value: str) -> str:
+    """Vertex AI's credentials are JSON, or the path of a file that holds it."""
+    is_path = name.endswith("_credentials") and not value.lstrip().startswith(("{", "$"))
+    return f"{{file:{value}}}" if is_path else value
