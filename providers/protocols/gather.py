@@ -156,10 +156,11 @@ def _add_usage(head: dict[str, Any], usage: object) -> None:
 
 
 def _closed(choice: dict[str, Any]) -> dict[str, Any]:
-    """A choice as a full answer has it: a content that is null only beside tool calls."""
+    """A choice as a full answer has it: a content that is null only beside something else."""
     closed: dict[str, Any] = _joined(choice)
     message = closed["message"]
     if not message.get("tool_calls"):
         message.pop("tool_calls", None)
-    message["content"] = message.get("content") or (None if "tool_calls" in message else "")
+    said_otherwise = any(message.get(name) for name in ("tool_calls", "refusal", "audio"))
+    message["content"] = message.get("content") or (None if said_otherwise else "")
     return closed

@@ -1,15 +1,18 @@
 """Answers in an odd form over both routes: what the vendor meant is what the caller gets."""
 
 import json
+from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
+from asgiref.sync import sync_to_async
 from pytest_django import Settings
 
-from providers import http, methods
+from providers import board, http, methods, router
 from providers.errors import CallError
+from providers.models import Provider, Purpose
 from providers.protocols.gather import Gatherer
 from providers.types import (
     Finish,
@@ -23,15 +26,17 @@ from providers.types import (
     Upstream,
 )
 from tests import fakes
-from tests.faults.asking import QUESTION
+from tests.faults.asking import QUESTION, called
 from tests.upstreams.fixtures import GatewayProcess
 from tests.upstreams.oddities import ODDITIES, Oddity
+
+MakeProvider = Callable[..., Provider]
 
 
 def target(fake: fakes.Upstream, model: str) -> Target:
     return Target(
         method=Method.DIRECT,
-        kind=Kind.OPENAI,
+        kind=ODDITIES[model].kind_of_format,
         base_url=fake.url,
         api_key=fakes.KEY,
         model=model,
@@ -104,6 +109,25 @@ def compare(found: Received, expected: Oddity) -> None:
     assert json.dumps(told, sort_keys=True) == json.dumps(expected.other, sort_keys=True)
 
 
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("purpose", [Purpose.CHAT, Purpose.API])
+async def test_the_chat_shows_reasoning_apart_whatever_programs_get(
+    make_provider: MakeProvider, fake: fakes.Upstream, purpose: Purpose
+) -> None:
+    """The setting is for those who read answers by themselves."""
+    fields = {"base_url": fake.url, "routing_method": "direct", "reasoning_tags": "keep"}
+    make = sync_to_async(make_provider)
+    provider = await make(model_id="think-tags-cut", api_key=fakes.KEY, **fields)
+    call = replace(called(provider, "think-tags-cut"), purpose=purpose)
+    try:
+        events = [event async for event in router.stream(call, QUESTION)]
+    finally:
+        await board.close()
+        await http.close()
+    reasoning = "".join(e.text for e in events if isinstance(e, ReasoningDelta))
+    assert reasoning == ("I muse." if purpose == Purpose.CHAT else "")
+
+
 WHOLE = pytest.mark.parametrize("whole", [False, True], ids=["streamed", "in-one-piece"])
 NAMES = pytest.mark.parametrize("name", ODDITIES)
 
@@ -126,10 +150,12 @@ async def test_over_our_gateway_process(
 ) -> None:
     """The same, to the letter, with the real LiteLLM in between."""
     settings.GATEWAY_URL, settings.GATEWAY_TOKEN = warm_process.url, warm_process.token
-    upstream = Upstream(litellm_model=f"openai/{name}", base_url=fake.url, api_key=fakes.KEY)
+    kind = ODDITIES[name].kind_of_format
+    upstream = Upstream(litellm_model=f"{kind}/{name}", base_url=fake.url, api_key=fakes.KEY)
     over = replace(
         target(fake, name),
         method=Method.GATEWAY,
+        kind=Kind.OPENAI,
         base_url=warm_process.url,
         api_key=warm_process.token,
         upstream=upstream,

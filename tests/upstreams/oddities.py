@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from providers.errors import ErrorKind
+from providers.types import Kind
 
 STREAM, JSON = "text/event-stream", "application/json"
 
@@ -21,6 +22,7 @@ class Oddity:
 
     raw: str
     content_type: str = STREAM
+    kind_of_format: Kind = Kind.OPENAI
     text: str = ""
     reasoning: str = ""
     calls: tuple[tuple[str, str], ...] = ()
@@ -88,6 +90,35 @@ def _failed(reason: str, kind: ErrorKind, code: str = "") -> Oddity:
 def _spoiled(trailer: str, note: str) -> Oddity:
     return Oddity(raw=_stream(_HI, _STOP, _USED, end=trailer), text="Hello", note=note)
 
+
+def _claude(*payloads: dict[str, Any]) -> str:
+    begun = {"type": "message_start", "message": {"usage": {"input_tokens": 3}}}
+    return "".join(f"event: {p['type']}\ndata: {json.dumps(p)}\n\n" for p in (begun, *payloads))
+
+
+def _use(index: int, name: str, argument: int, call_id: str) -> tuple[dict[str, Any], ...]:
+    block = {"type": "tool_use", "id": call_id, "name": name, "input": {}}
+    delta = {"type": "input_json_delta", "partial_json": f'{{"p":{argument}}}'}
+    return (
+        {"type": "content_block_start", "index": index, "content_block": block},
+        {"type": "content_block_delta", "index": index, "delta": delta},
+        {"type": "content_block_stop", "index": index},
+    )
+
+
+def _claude_end(reason: str) -> dict[str, Any]:
+    return {
+        "type": "message_delta",
+        "delta": {"stop_reason": reason},
+        "usage": {"output_tokens": 2},
+    }
+
+
+_CLAUDE_HI = {
+    "type": "content_block_delta",
+    "index": 0,
+    "delta": {"type": "text_delta", "text": "Hello"},
+}
 
 ODDITIES = {
     # Tool calls: two are two, whatever is missing or repeated.
@@ -207,5 +238,70 @@ ODDITIES = {
     "tags-in-code": Oddity(
         raw=_stream(_chunk({"content": _FENCED}), _STOP),
         text=_FENCED,
+    ),
+    # The same in Anthropic's format.
+    "claude-calls": Oddity(
+        raw=_claude(
+            *_use(0, "ls", 1, "call_a"), *_use(1, "cat", 2, "call_b"), _claude_end("tool_use")
+        ),
+        kind_of_format=Kind.ANTHROPIC,
+        calls=_BOTH,
+        finish="tool_calls",
+        native="tool_use",
+    ),
+    "claude-calls-same-index": Oddity(
+        raw=_claude(
+            *_use(0, "ls", 1, "call_a"), *_use(0, "cat", 2, "call_b"), _claude_end("tool_use")
+        ),
+        kind_of_format=Kind.ANTHROPIC,
+        calls=_BOTH,
+        finish="tool_calls",
+        native="tool_use",
+    ),
+    "claude-in-one-json": Oddity(
+        raw=json.dumps(
+            {
+                "type": "message",
+                "content": [
+                    {"type": "thinking", "thinking": "I muse."},
+                    {"type": "text", "text": "Hello"},
+                    {"type": "tool_use", "id": "call_a", "name": "ls", "input": {"p": 1}},
+                    {"type": "tool_use", "id": "call_b", "name": "cat", "input": {"p": 2}},
+                ],
+                "stop_reason": "tool_use",
+            }
+        ),
+        content_type=JSON,
+        kind_of_format=Kind.ANTHROPIC,
+        text="Hello",
+        reasoning="I muse.",
+        calls=(("ls", '{"p": 1}'), ("cat", '{"p": 2}')),
+        finish="tool_calls",
+        native="tool_use",
+    ),
+    "claude-pause": Oddity(
+        raw=_claude(_CLAUDE_HI, _claude_end("pause_turn")),
+        kind_of_format=Kind.ANTHROPIC,
+        text="Hello",
+        finish="length",
+        native="pause_turn",
+    ),
+    "claude-context-full": Oddity(
+        raw=_claude(_CLAUDE_HI, _claude_end("model_context_window_exceeded")),
+        kind_of_format=Kind.ANTHROPIC,
+        text="Hello",
+        kind=ErrorKind.REQUEST,
+        code="context_length_exceeded",
+    ),
+    "claude-late-error": Oddity(
+        raw=_claude(
+            _CLAUDE_HI,
+            _claude_end("end_turn"),
+            {"type": "error", "error": {"type": "api_error", "message": "Late."}},
+        ),
+        kind_of_format=Kind.ANTHROPIC,
+        text="Hello",
+        native="end_turn",
+        note="api_error",
     ),
 }
