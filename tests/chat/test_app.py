@@ -14,6 +14,7 @@ from chat import app, stream
 from chat.events import Event, Kind
 from chat.models import Message, Status
 from providers import database
+from tests import fakes
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Make = Callable[..., Message]
@@ -101,8 +102,7 @@ async def test_forty_open_streams_hold_no_connection(make_turn: Make, owner_clie
         await stream.append(client, [(turn.pk, Event(kind=Kind.RESET))])
         visits = [Visit(turn.pk, owner_client) for _ in range(40)]
         tasks = [asyncio.create_task(visit()) for visit in visits]
-        await asyncio.sleep(1.5)
-        assert all(visit.status == 200 for visit in visits)
+        await fakes.until(lambda: all(visit.status == 200 for visit in visits))
         assert await database.run(open_connections) <= 1
         await stream.append(client, [(turn.pk, Event(kind=Kind.END, html="e"))])
         await asyncio.gather(*tasks)
@@ -125,8 +125,7 @@ async def test_a_reader_that_leaves_ends_its_stream(make_turn: Make, owner_clien
     turn = await database.run(make_turn)
     visit = Visit(turn.pk, owner_client)
     reading = asyncio.create_task(visit())
-    await asyncio.sleep(0.5)
-    assert stream._hub()._readers
+    await fakes.until(lambda: stream._hub()._readers)
     visit.leave()
     await reading
     assert not stream._hub()._readers
