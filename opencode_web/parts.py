@@ -106,7 +106,9 @@ def runner(env: Mapping[str, str]) -> Part:
 
 
 def gateway(env: Mapping[str, str]) -> Part:
-    return Part(name="gateway", argv=(*MANAGE, "gateway"), env=env, cwd=ROOT)
+    """Answers under way in web and runner come through it."""
+    argv = (*MANAGE, "gateway")
+    return Part(name="gateway", argv=argv, env=env, cwd=ROOT, stops_last=True)
 
 
 def worker(env: Mapping[str, str]) -> Part:

@@ -56,6 +56,8 @@ class Part:
     stop_signal: signal.Signals = signal.SIGTERM
     grace: float = 5.0
     ready: Ready | None = None
+    stops_last: bool = False
+    """Whether others use it until they have ended."""
 
 
 def pause_before_start(ends: Sequence[float], now: float) -> float:
@@ -124,9 +126,14 @@ class Supervisor:
         self._keepers.append(asyncio.create_task(self._keep(part, process), name=part.name))
 
     async def stop(self) -> None:
-        """Asks every part to end, all at once, and kills what does not within its grace."""
+        """Asks the parts to end, those that others use after the others, and kills what does not
+        within its grace."""
         self._stopping.set()
-        await asyncio.gather(*(self._end(*item) for item in list(self._processes.values())))
+        items = list(self._processes.values())
+        for last in (False, True):
+            await asyncio.gather(
+                *(self._end(*item) for item in items if item[0].stops_last == last)
+            )
         await asyncio.gather(*self._keepers)
 
     def kill(self) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,26 @@ def test_what_a_killed_part_had_started_is_ended_too(tmp_path: Path) -> None:
         await until(lambda: not is_alive(child))
 
     supervise(tmp_path, scenario)
+
+
+def test_what_others_use_is_stopped_after_them(tmp_path: Path) -> None:
+    """As the gateway process, through which open answers come."""
+    ended, lost = tmp_path / "ended", tmp_path / "lost"
+    waits = "echo up; while :; do sleep 0.05; done"
+
+    async def scenario(supervisor: Supervisor, said: list[str]) -> None:
+        used = shell(f"trap 'touch {ended}; exit' TERM; {waits}", name="used")
+        user = f"trap 'sleep 0.5; [ -e {ended} ] && touch {lost}; exit' TERM; {waits}"
+        await supervisor.start(replace(used, stops_last=True))
+        await supervisor.start(shell(user, name="user"))
+        for name in ("used", "user"):
+            log = tmp_path / "logs" / f"{name}.log"
+            await until(lambda log=log: "up" in log.read_text())  # type: ignore[misc]
+        await supervisor.stop()
+
+    supervise(tmp_path, scenario)
+    assert ended.exists()
+    assert not lost.exists()
 
 
 def test_a_part_that_ignores_the_stop_signal_is_killed_after_its_grace(tmp_path: Path) -> None:
