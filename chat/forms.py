@@ -1,5 +1,6 @@
 """What people type into the chat, cleaned into what the flow takes."""
 
+from collections.abc import Mapping
 from itertools import groupby
 from typing import Any
 
@@ -10,7 +11,7 @@ from django.urls import reverse
 
 from chat.models import Conversation
 from providers import browsing
-from providers.models import LanguageModel
+from providers.models import LanguageModel, Provider
 
 FEW = 12  # models that are seen at one look: those used last need no group of their own
 SHOWN = 200  # models in the picker; where there are more, its search asks for the others
@@ -25,7 +26,25 @@ class LanguageModelField(forms.ModelChoiceField):  # type: ignore[type-arg]
     """Takes any model that is in use; shows those that are likely, where there are many."""
 
 
-def likely(user: User, current: int | None = None) -> list[tuple[str, list[tuple[int, str]]]]:
+class ModelSelect(forms.Select):
+    """A list of models; each option carries its provider's name and health, for the menu."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.providers: Mapping[str, Provider] = {}
+
+    def create_option(self, name: str, value: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        option = super().create_option(name, value, *args, **kwargs)
+        if provider := self.providers.get(str(value)):
+            shown = {"data-provider": provider.name, "data-status": provider.health_status}
+            option["attrs"] |= shown
+        return option
+
+
+type Groups = list[tuple[str, list[LanguageModel]]]
+
+
+def likely(user: User, current: int | None = None) -> Groups:
     """What the picker shows at first: favourites, those used last, then all while they are few."""
     usable = LanguageModel.objects.usable().select_related("provider")
     rows = list(usable.order_by("provider__name", "name")[: SHOWN + 1])
@@ -40,7 +59,21 @@ def likely(user: User, current: int | None = None) -> list[tuple[str, list[tuple
     rest = [model for model in rows[:SHOWN] if model.pk not in seen]
     by_provider = groupby(rest, key=lambda model: model.provider.name)
     groups = first + [(name, list(models)) for name, models in by_provider]
-    return [(name, [(m.pk, m.name) for m in models]) for name, models in groups if models]
+    return [(name, models) for name, models in groups if models]
+
+
+def _choices(groups: Groups) -> list[tuple[str, list[tuple[int, str]]]]:
+    """Where the group is not the provider, the provider's name follows the model's."""
+    return [
+        (
+            group,
+            [
+                (m.pk, m.name if m.provider.name == group else f"{m.name} · {m.provider.name}")
+                for m in models
+            ],
+        )
+        for group, models in groups
+    ]
 
 
 def found(text: str) -> QuerySet[LanguageModel]:
@@ -75,7 +108,7 @@ class MessageForm(forms.Form):
     model = LanguageModelField(
         queryset=LanguageModel.objects.none(),
         empty_label=None,
-        widget=forms.Select(
+        widget=ModelSelect(
             attrs={"id": "composer-model", "class": "composer-model", "aria-label": "Model"}
         ),
         error_messages={
@@ -97,12 +130,19 @@ class MessageForm(forms.Form):
         assert isinstance(field, forms.ModelChoiceField)  # noqa: S101 - tells mypy
         field.queryset = LanguageModel.objects.usable()
         picked = str(self["model"].value() or "")
-        field.choices = likely(user, int(picked) if picked.isdecimal() else None)
-        count = sum(len(models) for _, models in field.choices)
+        groups = likely(user, int(picked) if picked.isdecimal() else None)
+        field.choices = _choices(groups)
         if pick or (self.is_bound and not _is_usable(picked)):
             field.choices = [PICK, *field.choices]
-        if count >= SHOWN:
-            field.widget.attrs["data-search"] = reverse("chat:models")
+        self._describe(field.widget, {m.pk: m for _, models in groups for m in models})
+
+    def _describe(self, widget: forms.Widget, shown: Mapping[int, LanguageModel]) -> None:
+        """What the menu needs beside names: providers, and how many more the search would find."""
+        assert isinstance(widget, ModelSelect)  # noqa: S101 - tells mypy
+        widget.providers = {str(pk): model.provider for pk, model in shown.items()}
+        if len(shown) >= SHOWN:
+            others = LanguageModel.objects.usable().count() - len(shown)
+            widget.attrs |= {"data-search": reverse("chat:models"), "data-others": f"{others:,}"}
 
     def clean_text(self) -> str:
         text: str = self.cleaned_data["text"].replace("\r\n", "\n").replace("\0", "")

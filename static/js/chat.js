@@ -174,17 +174,19 @@ function searchable(select) {
   search.setAttribute("aria-label", "Filter models");
   const list = document.createElement("ul");
   const items = [...select.options].map((option) => item(option));
-  let group = null;
-  for (const [option, line] of items) {
-    if (option.parentElement !== group && option.parentElement.label) {
-      group = option.parentElement;
-      list.append(label(group.label));
-    }
-    list.append(line);
+  const lines = new Map(items);
+  for (const part of select.children) {
+    if (part.matches("option")) list.append(lines.get(part));
+    else list.append(...group(part, [...part.children].map((option) => lines.get(option))));
   }
+  if (select.dataset.others > "0") list.append(label(`${select.dataset.others} more models: type to find them`));
+  search.addEventListener("input", () => {
+    for (const fold of list.querySelectorAll("details")) fold.open = Boolean(search.value) || "chosen" in fold.dataset;
+  });
   const show = () => {
     const chosen = select.selectedOptions[0];
-    button.textContent = `${chosen?.textContent ?? "Pick a model"} \u25be`;
+    const provider = chosen?.dataset.provider;
+    button.textContent = `${chosen ? named(chosen) : "Pick a model"}${provider ? ` \u00b7 ${provider}` : ""} \u25be`;
     for (const [option, line] of items) $("button", line).setAttribute("aria-pressed", String(option === chosen));
   };
   list.addEventListener("click", ({ target }) => {
@@ -217,16 +219,48 @@ function searched(search, list, url) {
     }, 150);
   });
 }
+// An option's own name: in a group that is no provider's the provider's name follows it.
+function named({ textContent, dataset }) {
+  return textContent.replace(` \u00b7 ${dataset.provider}`, "");
+}
 function item(option) {
   const line = document.createElement("li");
   const button = document.createElement("button");
-  Object.assign(button, { type: "button", className: "menu-item", textContent: option.textContent });
+  Object.assign(button, { type: "button", className: "menu-item", textContent: named(option) });
   button.dataset.value = option.value;
-  const provider = document.createElement("small");
-  provider.textContent = option.parentElement.label ?? "";
-  button.append(" ", provider);
+  const { provider, status } = option.dataset;
+  const shown = document.createElement("small");
+  shown.textContent = provider ?? "";
+  button.append(" ", shown);
+  if (status) button.append(health(status));
   line.append(button);
   return [option, line];
+}
+// The shape of a provider's health; its word is for those who do not see it.
+function health(status) {
+  const shape = document.createElement("span");
+  Object.assign(shape, { className: "status", title: status });
+  shape.dataset.status = status;
+  const word = document.createElement("span");
+  Object.assign(word, { className: "visually-hidden", textContent: status });
+  shape.append(word);
+  return shape;
+}
+// A group of more than ten models is folded, unless it holds the chosen one.
+const FOLDED = 10;
+function group({ label: name, children }, lines) {
+  if (lines.length <= FOLDED) return [label(name), ...lines];
+  const line = document.createElement("li");
+  const fold = document.createElement("details");
+  const summary = document.createElement("summary");
+  Object.assign(summary, { className: "menu-label", textContent: `${name} (${lines.length})` });
+  const inner = document.createElement("ul");
+  inner.append(...lines);
+  if ([...children].some((option) => option.selected)) fold.dataset.chosen = "";
+  fold.open = "chosen" in fold.dataset;
+  fold.append(summary, inner);
+  line.append(fold);
+  return [line];
 }
 function label(text) {
   const line = document.createElement("li");

@@ -61,7 +61,7 @@ def test_a_new_chat_begins_with_the_model_used_last(owner_client: Client, make_t
         provider=Provider.objects.get(), model_id="aaa", name="aaa"
     )  # first by name
     html = owner_client.get(url("new")).content.decode()
-    assert f'<option value="{turn.language_model_id}" selected>' in html
+    assert f'<option value="{turn.language_model_id}" selected' in html
 
 
 def test_the_models_are_grouped_by_provider(
@@ -90,6 +90,11 @@ def test_the_picker_stays_small_and_its_search_finds_the_rest(
     assert html.index('label="Favourites"') < html.index(f'value="{star.pk}"')
     assert html.index(f'value="{star.pk}"') < html.index(f'label="{provider.name}"')
     assert f'data-search="{url("models")}"' in html
+    in_use = LanguageModel.objects.usable().count()
+    shown = len({*re.findall(r'<option value="(\d+)"', html)})
+    assert f'data-others="{in_use - shown}"' in html
+    assert f"m299 · {provider.name}" in html
+    assert 'data-status="unknown"' in html
     found = owner_client.get(url("models"), {"q": "m26"}).content.decode()
     assert [f"m{n}" in found for n in (260, 261, 269)] == [False, True, True]
     hidden = LanguageModel.objects.get(model_id="m261")
@@ -109,7 +114,7 @@ def test_the_picker_lists_exactly_what_is_in_use(
     roster.remove(gone)
     away = [off, missing, paused.language_models.get(), gone.language_models.get()]
     picker = forms.likely(User.objects.get(username="alice"))
-    assert [pk for _, models in picker for pk, _ in models] == [model.pk]
+    assert [each for _, models in picker for each in models] == [model]
     assert list(forms.found("")) == [model]
     for each in away:
         owner_client.post(url("first"), {"text": "Hello", "model": each.pk})
@@ -120,7 +125,7 @@ def test_a_link_may_pick_the_model(owner_client: Client, model: LanguageModel) -
     """As from the Models page."""
     other = LanguageModel.objects.create(provider=model.provider, model_id="zz", name="zz")
     html = owner_client.get(url("new"), {"model": other.pk}).content.decode()
-    assert f'<option value="{other.pk}" selected>' in html
+    assert f'<option value="{other.pk}" selected' in html
 
 
 def test_a_first_message_opens_its_conversation(owner_client: Client, model: LanguageModel) -> None:
