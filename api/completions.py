@@ -21,7 +21,7 @@ from providers.errors import CallError, KeyReused, PlanFailed
 from providers.models import Purpose
 from providers.router import Call
 from providers.snapshot import Served, Snapshot
-from providers.types import AttemptRecord, Completed, RouteTaken
+from providers.types import AttemptRecord, AttemptStarted, Completed, RouteTaken
 from providers.values import value
 from providers.wire import encoded
 
@@ -75,7 +75,7 @@ async def _made(question: Question, telling: "Telling") -> AsyncGenerator[Head |
                     if whole:
                         yield telling.head
                     said += form.end(event)
-                else:
+                elif not isinstance(event, AttemptStarted):
                     said += form.take(event)
             if said:
                 yield said

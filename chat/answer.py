@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from chat import failure
+from chat import failure, waiting
 from chat.events import Event, Kind
 from chat.markdown import document, has_footnotes
 from chat.models import Status
@@ -16,6 +16,7 @@ from chat.render import Splitter
 from providers.errors import CallError
 from providers.types import (
     AttemptRecord,
+    AttemptStarted,
     Completed,
     ReasoningDelta,
     RouteTaken,
@@ -30,8 +31,13 @@ SURROGATES = re.compile("[\ud800-\udfff]")
 class Answer:
     """Text and reasoning so far, the road they came over, and how it ended."""
 
-    def __init__(self, route_parts: Callable[[RouteTaken], str], name: str = "") -> None:
-        """`name` is unique among the answers of a page."""
+    def __init__(
+        self, route_parts: Callable[[RouteTaken | AttemptStarted], str], name: str = ""
+    ) -> None:
+        """`route_parts` draws the route that is waited for, or taken.
+
+        `name` is unique among the answers of a page.
+        """
         self._route_parts = route_parts
         self._name = name
         self._text: list[str] = []
@@ -43,6 +49,7 @@ class Answer:
         self._new_reasoning: list[str] = []
         self._kept = ""  # what there was before the answer went on
         self._route: RouteTaken | None = None
+        self._waiting: dict[str, Any] | None = None
         self._route_html = ""
         self._new_route = False
         self._anew = False  # readers need the answer from its beginning
@@ -70,12 +77,18 @@ class Answer:
                 self._new_reasoning.append(text)
             case TextWasReasoning():
                 self._retract_text()
+            case AttemptStarted():
+                self._waiting = waiting.columns(event)
+                self._show_route(event)
             case RouteTaken():
-                self._route, self._new_route = event, True
-                self._route_html = self._route_parts(event)
-                self._grown = True
+                self._route, self._waiting = event, None
+                self._show_route(event)
             case Completed():
                 self._completed = event
+
+    def _show_route(self, event: RouteTaken | AttemptStarted) -> None:
+        self._route_html, self._new_route = self._route_parts(event), True
+        self._grown = True
 
     def _retract_text(self) -> None:
         """All text of this run was reasoning: what readers have of the answer is begun anew."""
@@ -140,12 +153,14 @@ class Answer:
         saved: dict[str, Any] = {
             "text": "".join(self._text),
             "reasoning": "".join(self._reasoning),
+            "waiting": self._waiting,
         }
         return saved | (route_columns(self._route) if self._route else {})
 
     def last_columns(self, *, stopped: bool, lost: bool = False) -> dict[str, Any]:
         """What is saved at the end, whatever the end was."""
         self._drain(last=True)
+        self._waiting = None
         columns = self.columns()
         columns["html"] = self._html(columns["text"])
         if self._completed:

@@ -16,7 +16,8 @@ from django.db import models
 from django.urls import reverse
 from django.utils import timezone
 
-from chat import endings
+from chat import endings, waiting
+from chat.waiting import Waiting
 from providers.models import Attempt, LanguageModel, Provider
 
 LEASE = timedelta(seconds=6)  # a runner renews every second; a dead one is noticed within this
@@ -168,6 +169,9 @@ class Message(models.Model):
     # {"kind", "message", "advice", "attempts": [{"method", "endpoint", "kind", "message"}]}
     error = models.JSONField(null=True, blank=True)
 
+    # Until the first token: which route is waited for, since when, what is next (chat.waiting).
+    waiting = models.JSONField(null=True, blank=True)
+
     # The turn's execution.
     runs = models.PositiveSmallIntegerField(default=0)  # more than one: a runner died over it
     runner = models.CharField(max_length=60, blank=True, default="")
@@ -201,6 +205,11 @@ class Message(models.Model):
     @property
     def is_active(self) -> bool:
         return self.status in ACTIVE
+
+    @property
+    def waits(self) -> Waiting | None:
+        """What an answer under way waits for, as it is now."""
+        return waiting.waiting(self.waiting, timezone.now()) if self.waiting else None
 
     @property
     def note(self) -> endings.Note:

@@ -5,12 +5,13 @@ from collections.abc import Iterable
 from django.template.loader import render_to_string
 from django.utils.safestring import mark_safe
 
+from chat import waiting
 from chat.answer import route_columns
 from chat.markdown import document
 from chat.models import Message, Role
 from chat.stream import Stored
 from providers.models import Attempt
-from providers.types import RouteTaken
+from providers.types import AttemptStarted, RouteTaken
 
 
 def with_attempts(messages: Iterable[Message]) -> list[Message]:
@@ -39,9 +40,12 @@ def finished(message: Message) -> str:
     return render_to_string("chat/changes.html#finished", {"message": with_attempts([message])[0]})
 
 
-def route(turn_id: int, taken: RouteTaken) -> str:
-    """The road, shown as soon as it is known."""
-    message = Message(pk=turn_id, **route_columns(taken))
+def route(turn_id: int, event: RouteTaken | AttemptStarted) -> str:
+    """The route, shown as soon as a call goes out over it, and as soon as it answers."""
+    if isinstance(event, AttemptStarted):
+        message = Message(pk=turn_id, waiting=waiting.columns(event))
+        return render_to_string("chat/message.html#waits", {"message": message})
+    message = Message(pk=turn_id, **route_columns(event))
     return render_to_string("chat/message.html#route", {"message": message})
 
 

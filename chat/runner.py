@@ -43,6 +43,8 @@ AWAY = (*POSTGRES_AWAY, RedisError, OSError)  # cannot be reached just now
 
 type Stream = Callable[[Call, ChatRequest], AsyncGenerator[StreamEvent]]
 
+ASK = partial(router.stream, announces=True)
+
 
 class Turn:
     """One claimed turn under way."""
@@ -65,7 +67,7 @@ class Turn:
 class Runner:
     """All turns of this process, and the loops that serve them."""
 
-    def __init__(self, ask: Stream = router.stream) -> None:
+    def __init__(self, ask: Stream = ASK) -> None:
         self.name = f"{socket.gethostname()[:30]}:{os.getpid()}:{secrets.token_hex(4)}"
         self._ask = ask
         self._turns: dict[int, Turn] = {}

@@ -28,21 +28,26 @@ from providers.walk import Call, Walk
 __all__ = ["Call", "client", "stream"]
 
 
-async def stream(call: Call, request: ChatRequest) -> AsyncGenerator[StreamEvent]:
+async def stream(
+    call: Call, request: ChatRequest, *, announces: bool = False
+) -> AsyncGenerator[StreamEvent]:
     """RouteTaken, then the provider's events, then Completed; PlanFailed where no route answered.
 
+    With `announces`, AttemptStarted comes first, once for each call that goes out.
     Closing the generator closes the upstream's connection and records the attempt as stopped.
     Raises django.db.Error where this process never could read the providers.
     """
-    async with aclosing(reads(call, request)) as found:
+    async with aclosing(reads(call, request, announces=announces)) as found:
         async for events in found:
             for event in events:
                 yield event
 
 
-async def reads(call: Call, request: ChatRequest) -> AsyncGenerator[list[StreamEvent]]:
+async def reads(
+    call: Call, request: ChatRequest, *, announces: bool = False
+) -> AsyncGenerator[list[StreamEvent]]:
     """The same, with what came together in one piece."""
-    walk = Walk(board.current(), call, request)
+    walk = Walk(board.current(), call, request, announces)
     with metrics.in_flight(call.purpose):
         try:
             await walk.begin()

@@ -149,8 +149,22 @@ def _why(policy: Policy, routes: Sequence[RouteState], now: datetime, fresh: tim
     if policy.routing_method != "auto":
         return "set for this provider"
     if best := _learned(policy, routes, now, fresh):
-        return f"worked {elapsed(now, best.learned_at)} ago{_figures(best)}"
+        worked = f"worked {elapsed(now, best.learned_at)} ago{_figures(best)}"
+        return worked + _instead_of(wanted(policy), best, routes, now)
     return "preferred"
+
+
+def _instead_of(
+    preferred: Method, best: RouteState, routes: Sequence[RouteState], now: datetime
+) -> str:
+    """Why a learned route is taken and not the preferred one."""
+    other = next((route for route in routes if route.method == preferred), None)
+    if best.method == preferred or other is None:
+        return ""
+    kind, last = other.breaker.last_kind, other.last_outcome_at
+    since = f" {elapsed(now, last)} ago" if last else ""
+    failed = f" after a {words(kind)}{since}" if kind else ""
+    return f"; {preferred} is preferred, and used again when several checks succeed{failed}"
 
 
 def _figures(route: RouteState) -> str:
@@ -253,8 +267,13 @@ def fallback_reason(planned: PlannedRoute, failed: AttemptRecord) -> str:
 
     Without the upstream's message, in which a prompt may be repeated: others read this as well.
     """
+    return f"{planned.route.method}: {failed_reason(failed)}"
+
+
+def failed_reason(failed: AttemptRecord) -> str:
+    """What happened on the route before, without the upstream's message."""
     problem = failure_words(failed.outcome, failed.status, failed.error_code)
-    return f"{planned.route.method}: {failed.method} failed ({problem})"
+    return f"{failed.method} failed ({problem})"
 
 
 # Failures after which another route to the same provider can help. Overload, limits, balance and

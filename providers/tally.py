@@ -4,7 +4,7 @@ It also keeps back what comes before the first content: until then nothing may r
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TypedDict
@@ -21,6 +21,7 @@ from providers.types import (
     AttemptRecord,
     ChatRequest,
     ClientEvent,
+    Completed,
     Finish,
     LateError,
     ReasoningDelta,
@@ -201,6 +202,18 @@ class Tally:
             "output_tokens": usage.output_tokens if usage else 0,
             "longest_gap": self.pace.longest if streamed else None,
         }
+
+    def completed(self, attempts: Sequence[AttemptRecord]) -> Completed:
+        """How the answer ended; `attempts` are all of the request, this one last."""
+        last = attempts[-1]
+        return Completed(
+            attempts=tuple(attempts),
+            usage=last.usage or Usage(),
+            cost=last.cost,
+            finish_reason=self.finish_reason,
+            native_reason=self.native_reason,
+            error=self.error,
+        )
 
     def _usage(self) -> Usage | None:
         """What the provider reported; estimated where it left something out of what it answered."""

@@ -246,6 +246,24 @@ def is_content(event: ClientEvent) -> bool:
 
 
 @value
+class AttemptStarted:
+    """A call went out and nothing has come yet; only for callers of the router who want to see it.
+
+    `first_token` is how many seconds its first content may take. After that `next_route` is tried
+    ("gateway", or another provider's name and method; empty: the request fails). `failed` describes
+    the attempt before this one.
+    """
+
+    provider_name: str
+    model: str
+    method: Method
+    started_at: datetime
+    first_token: float
+    next_route: str = ""
+    failed: str = ""
+
+
+@value
 class RouteTaken:
     """Comes once, just before the first content: the route that answers and why it was chosen.
 
@@ -308,7 +326,7 @@ class Completed:
 
 
 # What router.stream yields.
-type StreamEvent = RouteTaken | ClientEvent | Completed
+type StreamEvent = AttemptStarted | RouteTaken | ClientEvent | Completed
 
 
 ABILITIES = ("vision", "tools", "reasoning", "json_output")

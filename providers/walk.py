@@ -18,6 +18,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from providers import breaker_rows, key_check, metrics, records, routing, targets
+from providers.announcement import announce
 from providers.answer_form import read_answer
 from providers.board import Board
 from providers.errors import MODERATED, CallError, ErrorKind, PlanFailed
@@ -32,11 +33,9 @@ from providers.types import (
     STALE_CONNECTION,
     AttemptRecord,
     ChatRequest,
-    Completed,
     Method,
     StreamEvent,
     Target,
-    Usage,
 )
 from providers.values import value
 
@@ -58,10 +57,11 @@ class Call:
 class Walk:
     """One request's way along its plan: what was tried, what failed, what is left."""
 
-    def __init__(self, known: Board, call: Call, request: ChatRequest) -> None:
+    def __init__(self, known: Board, call: Call, request: ChatRequest, announces: bool) -> None:
         self.board = known
         self.call = call
         self.request = request
+        self.announces = announces
         self.began = time.monotonic()
         self.deadline = self.began + settings.TIMEOUT_TOTAL
         self.rules = settings.ROUTING_RULES
@@ -245,6 +245,8 @@ class Walk:
             async with gate.entered(self._queue_seconds(), self._pause_seconds(step)) as turn:
                 self.waited += time.monotonic() - queued_at
                 tally.start(self.began, self.attempts)
+                if self.announces:
+                    yield [announce(tally, self._left(), self.candidates, self.attempts)]
                 async with aclosing(read_answer(tally.target, self.request)) as reads:
                     async for events in reads:
                         if shown := tally.take(events):
@@ -252,8 +254,7 @@ class Walk:
                                 kept += shown
                                 continue
                             yield shown
-                            if step.trial and not tally.judged:
-                                self._prove(tally)
+                            self._prove(step, tally)
         except CallError as error:
             tally.error = error
             if error.kind == ErrorKind.RATE_LIMIT and tally.called:
@@ -269,12 +270,14 @@ class Walk:
         self.answered = tally.told or tally.error is None
         self._keep(tally)
         if self.answered:
-            yield [*kept, self._completed(tally)]
+            yield [*kept, tally.completed(self.attempts)]
         else:
             self.failed = step
 
-    def _prove(self, tally: Tally) -> None:
+    def _prove(self, step: PlannedRoute, tally: Tally) -> None:
         """A trial is decided by its first content: others need not wait for its last."""
+        if not step.trial or tally.judged:
+            return
         seen = self._evidence(tally.record(), tally)
         self.board.settle(seen)
         tally.judged = True
@@ -377,21 +380,13 @@ class Walk:
             return step.reason
         return f"{step.route.method}: tried again after a {reasons.words(self.errors[-1].kind)}"
 
+    def _left(self) -> list[PlannedRoute]:
+        """The routes that may follow the attempt under way."""
+        return self.left if self._tried + 1 < self.rules.max_attempts else []
+
     def _target(self, candidate: Candidate, route: RouteState) -> Target:
         """Where this attempt goes, and how patiently; the first one has all the time there is."""
-        last = not self.left or self._tried + 1 >= self.rules.max_attempts
-        target = candidate.target(route, last=last)
+        target = candidate.target(route, last=not self._left())
         if self.call.purpose == Purpose.CHAT:  # a page shows reasoning apart, whoever sent it
             target = replace(target, splits_reasoning=True)
         return targets.within(target, max(1.0, self._remaining())) if self.attempts else target
-
-    def _completed(self, tally: Tally) -> Completed:
-        last = self.attempts[-1]
-        return Completed(
-            attempts=tuple(self.attempts),
-            usage=last.usage or Usage(),
-            cost=last.cost,
-            finish_reason=tally.finish_reason,
-            native_reason=tally.native_reason,
-            error=tally.error,
-        )

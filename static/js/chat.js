@@ -127,6 +127,20 @@ document.addEventListener("htmx:sse:after:message", ({ target }) => {
     target.dataset.status = "running";
   }
 });
+// While an answer is awaited its seconds are counted here; an attempt that was shown before keeps its start.
+const started = new Map();
+function count() {
+  for (const line of document.querySelectorAll(".waiting[data-since]")) {
+    const { since, waited, left } = line.dataset;
+    if (!started.has(since)) started.set(since, Date.now() - 1000 * waited);
+    const passed = Math.floor((Date.now() - started.get(since)) / 1000);
+    const total = Number(waited) + Number(left);
+    const shown = { waited: passed, left: Math.max(0, total - passed) };
+    for (const span of line.querySelectorAll("[data-counts]")) span.textContent = shown[span.dataset.counts];
+  }
+}
+count();
+setInterval(count, 1000);
 // A stream that could not even be opened (the server was starting again) is tried again with the message as it is now.
 async function reopen(message) {
   const response = await fetch(`/chat/messages/${message.id.replace("message-", "")}/`).catch(() => null);

@@ -28,7 +28,14 @@ from chat.runner import Runner
 from providers import database, pulse
 from providers.errors import CallError, ErrorKind, PlanFailed
 from providers.models import LanguageModel
-from providers.types import AttemptRecord, Completed, ReasoningDelta, Usage
+from providers.types import (
+    AttemptRecord,
+    AttemptStarted,
+    Completed,
+    Method,
+    ReasoningDelta,
+    Usage,
+)
 from tests.chat.conftest import DONE, ROUTE, Script
 from tests.programs import PYTHON
 
@@ -449,3 +456,29 @@ async def test_a_continued_turn_survives_its_runner(make_turn: Make) -> None:
     async with running(ROUTE, "never", DONE) as script:
         await until(turn, Status.INTERRUPTED)
     assert (turn.text, script.calls) == ("Half way on", [])
+
+
+async def test_what_is_waited_for_is_shown_and_kept_until_the_first_token(make_turn: Make) -> None:
+    """Live in the log, and in the row for readers without scripts; no longer than that."""
+    turn = await database.run(make_turn)
+    started, go = AttemptStarted(
+        provider_name="Acme",
+        model="tiny",
+        method=Method.DIRECT,
+        started_at=timezone.now(),
+        first_token=10.0,
+        next_route="gateway",
+    ), asyncio.Event()  # fmt: skip
+    async with running(started, go.wait, ROUTE, "Hi.", DONE), stream.connect() as client:
+        async with asyncio.timeout(8):
+            while not turn.waiting:
+                await database.run(turn.refresh_from_db)
+                await asyncio.sleep(0.05)
+        assert (turn.waits and turn.waits.route) == "tiny on Acme, direct"
+        log: Any = await client.xrange(stream.key(turn.pk))
+        shown = "".join(value for _, fields in log for value in fields.values())
+        assert f'id="waiting-{turn.pk}"' in shown
+        assert "Without an answer in 10 s gateway is tried." in shown
+        go.set()
+        await until(turn, Status.DONE)
+    assert turn.waiting is None

@@ -310,6 +310,22 @@ def test_the_page_of_a_running_turn_works_without_javascript(
     assert 'data-state="running"' in html
 
 
+def test_a_page_without_scripts_shows_what_is_waited_for(
+    owner_client: Client, make_turn: Make
+) -> None:
+    """The route, since when, what is next; before a call went out the model alone."""
+    turn = make_turn()
+    at = url("conversation", turn.conversation_id)
+    assert "Waiting for tiny</p>" in owner_client.get(at).content.decode()
+    since = timezone.now() - timedelta(seconds=3)
+    kept = {"route": "tiny on Acme, direct", "since": since.isoformat(), "seconds": 10}
+    Message.objects.filter(pk=turn.pk).update(
+        status=Status.RUNNING, waiting=kept | {"next": "gateway", "failed": ""}
+    )
+    text = re.sub(r"<[^>]*>", "", owner_client.get(at).content.decode())
+    assert re.search(r"Waiting for tiny on Acme, direct for [34] s; gateway in [67] s", text)
+
+
 def test_a_finished_reply_shows_its_road(owner_client: Client, make_turn: Make) -> None:
     """Which model, over which route, how fast, for how much, and why."""
     turn = make_turn(
@@ -332,7 +348,14 @@ def test_a_finished_reply_shows_its_road(owner_client: Client, make_turn: Make) 
         purpose="chat",
     )
     html = owner_client.get(url("conversation", turn.conversation_id)).content.decode()
-    for words in ("tiny-2", "via gateway", "1.2 s", "$0.0021", "Direct failed: connection refused"):
+    for words in (
+        "tiny-2",
+        "via gateway",
+        "first token 1.2 s",
+        "fallback",
+        "$0.0021",
+        "Direct failed: connection refused",
+    ):
         assert words in html
     assert 'data-tone="amber"' in html
     assert "network: Connection refused." in html

@@ -1,5 +1,6 @@
 """The composer and the list of conversations in a real browser, with scripts and without."""
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -214,3 +215,26 @@ def test_a_cut_answer_goes_on_in_the_same_message(
     assert reply().pk == cut.pk
     assert reply().text.startswith(cut.text)
     assert answer(reader).startswith(cut.text)
+
+
+@pytest.mark.parametrize("scripted", [True, False])
+def test_the_wait_for_an_answer_is_explained(
+    page: Page, plain: Page, site: Site, fake: fakes.Upstream, scripted: bool
+) -> None:
+    """Which model and route, since when, what is next; the status line says it once."""
+    connect(fake.url, fake.url, models=("late-6000",))
+    reader = page if scripted else plain
+    reader.goto("/chat/new/")
+    reader.fill("#prompt", "Hello")
+    reader.get_by_role("button", name="Send").click()
+    line = reader.locator(".waiting")
+    shown = r"Waiting for late-6000 on Acme, direct for {} s; gateway in \d s"
+    expect(line).to_have_text(re.compile(shown.format("[0-3]")), timeout=10_000)
+    if scripted:
+        said = "Waiting for late-6000 on Acme, direct. Without an answer in 10 s gateway is tried."
+        expect(reader.locator("#turn-status")).to_have_text(said)
+        reader.reload()
+    expect(line).to_have_text(re.compile(shown.format("[3-6]")), timeout=10_000)
+    wait_status(reader, "done")
+    expect(line).to_have_count(0)
+    expect(reader.locator(".chip")).to_contain_text(re.compile(r"first token \d"))

@@ -309,7 +309,7 @@ def test_chat(
     style: tuple[str, int],
 ) -> None:
     """Idle, streaming, finished with code and a table, with formulas and footnotes, failed."""
-    connect(fake.url, fake.url, models=("markdown", "rich", "slow-100-50", "500"))
+    connect(fake.url, fake.url, models=("markdown", "rich", "late-3000", "slow-100-50", "500"))
     page = new_context(**options(style)).new_page()
     page.goto("/chat/new/")
     look(page, "chat-idle", *style)
@@ -319,6 +319,10 @@ def test_chat(
     ask_again(page, "Explain the quadratic formula.", "rich")
     wait_status(page, "done")
     look(page, "chat-rich", *style)
+    ask_again(page, "Take your time.", "late-3000")
+    expect(page.locator(".waiting")).to_contain_text("gateway in")
+    look(page, "chat-waiting", *style)
+    wait_status(page, "done")
     ask_again(page, "Count slowly, please.", "slow-100-50")
     expect(page.locator(".transcript")).to_contain_text("w9 ")
     look(page, "chat-streaming", *style)

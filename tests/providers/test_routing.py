@@ -133,11 +133,24 @@ def test_another_provider_helps_where_no_other_road_to_the_same_one_would() -> N
     assert not routing.may_help(error(ErrorKind.REQUEST), DIRECT, other)
 
 
+def test_a_learned_route_says_why_it_is_not_the_preferred_one() -> None:
+    """What the preferred one failed by, and when."""
+    learned = replace(GATEWAY, learned_at=NOW - timedelta(minutes=2))
+    closed = replace(DIRECT.breaker, last_kind=ErrorKind.TIMEOUT)
+    failed = replace(DIRECT, breaker=closed, last_outcome_at=NOW - timedelta(minutes=3))
+    reason = routing.plan(Policy(), (failed, learned), NOW, DAY).routes[0].reason
+    assert reason.endswith("when several checks succeed after a time-out 3 min ago")
+    alone = routing.plan(Policy(), (learned,), NOW, DAY).routes[0].reason
+    assert alone == "gateway: worked 2 min ago"
+
+
 def test_a_learned_route_comes_first_for_a_day() -> None:
     """And is still no first choice: the answer says so."""
     learned = replace(GATEWAY, learned_at=NOW - timedelta(minutes=2))
     plan = routing.plan(Policy(), (DIRECT, learned), NOW, DAY)
-    assert plan.routes[0].reason == "gateway: worked 2 min ago"
+    assert plan.routes[0].reason == (
+        "gateway: worked 2 min ago; direct is preferred, and used again when several checks succeed"
+    )
     assert plan.preferred == Method.DIRECT
     stale = replace(GATEWAY, learned_at=NOW - timedelta(hours=25))
     assert methods(Policy(), DIRECT, stale) == ["direct", "gateway"]
