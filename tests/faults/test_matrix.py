@@ -77,7 +77,8 @@ async def test_direct_gathered(
     """The same for a caller who does not stream; what breaks in its middle fails as a whole."""
     asking = replace(QUESTION, whole=True)
     await judged(make_provider, fake, direct, name, WHOLE[name], asking)
-    assert all(record.body["stream"] for record in fake.requests)
+    chats = [record for record in fake.requests if record.body]
+    assert all(record.body["stream"] for record in chats)
 
 
 @pytest.mark.parametrize("name", WHOLE)
@@ -96,7 +97,10 @@ async def test_direct_in_one_piece(
 async def test_over_our_gateway_process(
     make_provider: MakeProvider, fake: fakes.Upstream, process: Road, name: str
 ) -> None:
-    """The same: what LiteLLM hides is told."""
+    """The same: what LiteLLM hides is reported."""
+    if name == "reset":  # over a connection that was kept it would be sent again
+        fake.stop()
+        fake.start()
     await judged(make_provider, fake, process, name, PROCESS[name])
 
 
