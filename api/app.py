@@ -61,8 +61,9 @@ class _Visit:
         self._reply = Reply(send, self._ids(), bodiless=self._method == "HEAD")
 
     def _ids(self) -> dict[str, str]:
-        """Our id of the request, and the caller's own where it sent a sane one."""
-        headers = {"x-request-id": str(self._request_id)}
+        """Our id of the request, and the caller's own where it sent a sane one; and that an answer
+        is nobody else's."""
+        headers = {"x-request-id": str(self._request_id), "cache-control": "no-store"}
         for name in (b"x-client-request-id", b"x-request-id"):
             if _SANE.fullmatch(theirs := self._headers.get(name, b"")):
                 return headers | {"x-client-request-id": theirs.decode("ascii")}
@@ -220,10 +221,13 @@ _BODY_CODES = {
 
 
 def _body_refused(refused: BodyRefused) -> Refused:
-    """As it is told to the caller; what is left of the body ends with the connection."""
-    headers = {"connection": "close"} | ({"retry-after": "5"} if refused.status == 503 else {})
-    code = _BODY_CODES[refused.status]
-    return Refused(refused.status, refused.message, code=code, headers=headers)
+    """The same in OpenAI's JSON; the connection is closed, and with it the rest of the body."""
+    status, code = refused.status, _BODY_CODES[refused.status]
+    headers = {"connection": "close"}
+    if status != 503:
+        return Refused(status, refused.message, code=code, headers=headers)
+    headers["retry-after"] = "5"
+    return Refused(status, refused.message, code=code, type="overloaded_error", headers=headers)
 
 
 @cache

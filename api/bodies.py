@@ -19,7 +19,7 @@ type Receive = Callable[[], Awaitable[Message]]
 
 
 class BodyRefused(Exception):
-    """A body that is not taken. `status` is HTTP's, the text says why."""
+    """A body that is not taken. `status` is HTTP's, `message` the reason."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -81,7 +81,7 @@ class Body:
     async def next(self) -> Message:
         """The server's next message of it. Raises BodyRefused."""
         try:
-            async with asyncio.timeout(patience(time.monotonic() - self._began, self._size)):
+            async with asyncio.timeout(wait_seconds(time.monotonic() - self._began, self._size)):
                 message = await self._receive()
         except TimeoutError:
             raise BodyRefused(408, "The body did not arrive in time.") from None
@@ -116,7 +116,7 @@ class Body:
         return BodyRefused(413, f"The body is larger than {self._limit // 2**20} MB.")
 
 
-def patience(elapsed: float, received: int) -> float:
+def wait_seconds(elapsed: float, received: int) -> float:
     """Seconds to wait for more of a body that began `elapsed` seconds ago."""
     until = SILENCE_SECONDS + received / LEAST_RATE
     return max(0.0, min(SILENCE_SECONDS, until - elapsed))

@@ -28,7 +28,7 @@ def note_sign_in(user: User, address: str) -> None:
 
 
 def note_failure(request: HttpRequest, account: str, address: str) -> None:
-    """A wrong password, at the sign-in or where a page asks for it again."""
+    """A wrong password, at the sign-in or on a page that requires it again."""
     _note_attempt(request, account, address, ("failed to sign in", "typed a wrong password"))
 
 

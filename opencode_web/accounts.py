@@ -20,7 +20,7 @@ from opencode_web import account_events, throttle
 from providers import passwords
 
 _UNUSABLE = "!"  # no password hashes to it; checking one takes the time of a hash all the same
-UNKNOWN_ADDRESS = "unknown"  # the server listens on a Unix socket, and no proxy says more
+UNKNOWN_ADDRESS = "unknown"  # the server listens on a Unix socket, and no proxy names one
 
 
 class TooManyPasswords(ValidationError):
@@ -46,8 +46,8 @@ def _duration(seconds: int) -> str:
 class PasswordBackend(ModelBackend):
     """Name and password, hashed outside of any database connection.
 
-    It has the last word on a password: Django's own backend, which follows so that sessions from
-    before this one stay valid, is not asked.
+    A wrong password ends here. Django's own backend is only listed after this one because older
+    sessions name it.
     """
 
     def authenticate(

@@ -21,7 +21,7 @@ WINDOW_SECONDS = 300
 PER_ACCOUNT = 5  # wrong passwords in a window
 PER_ADDRESS = 20  # the same, of all accounts: an office may share one address
 MAX_KEPT = 10_000  # counts of one process; the oldest windows are forgotten first
-AWAY_SECONDS = 5.0  # in which a Redis that failed is not asked again
+AWAY_SECONDS = 5.0  # without a command to a Redis that failed
 _TIMEOUT = 0.5  # seconds that a sign-in may lose to a Redis that does not answer
 
 

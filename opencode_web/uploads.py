@@ -14,11 +14,12 @@ from api.bodies import Body, BodyRefused, Budget
 LARGEST = 12 * 2**20  # bytes: an import takes two files of 5 MB
 BUDGET = Budget(total=64 * 2**20, share=32 * 2**20)
 
-TITLES = {
-    400: "The upload broke off",
-    408: "The upload took too long",
-    413: "The upload is too large",
-    503: "Too many uploads at once",
+_AGAIN = "Go back and try again: what you typed is still in the form."
+WORDS = {
+    400: ("The upload broke off", _AGAIN),
+    408: ("The upload took too long", _AGAIN),
+    413: ("The upload is too large", f"The limit is {LARGEST // 2**20} MB. Go back to the form."),
+    503: ("Too many uploads at once", f"Wait a few seconds. {_AGAIN}"),
 }
 
 
@@ -54,19 +55,16 @@ class BoundedUploads:
 
 
 def address(scope: Scope, headers: Headers) -> str:
-    """The sender's: what a trusted proxy says last, else the connection's."""
-    if settings.ALLAUTH_TRUSTED_PROXY_COUNT and (told := headers.get("x-forwarded-for")):
-        return told.rpartition(",")[2].strip()
+    """The sender's: the last of a trusted proxy's X-Forwarded-For, else the connection's."""
+    if settings.ALLAUTH_TRUSTED_PROXY_COUNT and (forwarded := headers.get("x-forwarded-for")):
+        return forwarded.rpartition(",")[2].strip()
     return scope["client"][0] if scope.get("client") else ""
 
 
 def page(refused: BodyRefused) -> HTMLResponse:
     """What went wrong; the connection ends, as the rest of the body may still be on its way."""
-    context = {
-        "code": refused.status,
-        "title": TITLES[refused.status],
-        "message": refused.message,
-    }
+    title, advice = WORDS[refused.status]
+    context = {"code": refused.status, "title": title, "advice": advice}
     headers = {"connection": "close", "cache-control": "no-store"}
     if refused.status == 503:
         headers["retry-after"] = "5"

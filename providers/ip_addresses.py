@@ -21,7 +21,7 @@ _METADATA = frozenset(
 
 @value
 class Form:
-    """A prefix under which an IPv4 address stands in an IPv6 one: in which of its 16 bytes."""
+    """A prefix of IPv6 addresses that carry an IPv4 one, and which of their 16 bytes it is in."""
 
     network: ipaddress.IPv6Network
     positions: tuple[int, ...]

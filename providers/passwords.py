@@ -45,5 +45,7 @@ def confirm(user: User, password: str) -> None:
 
     Raises ValidationError, with what to do about it.
     """
+    if not password:
+        raise ValidationError("Enter your password.", code="required")
     if not get_adapter().reauthenticate(user, password):
         raise ValidationError("This is not your password.", code="wrong_password")

@@ -1,4 +1,4 @@
-"""Secrets that are stored and cannot be opened: empty to all who look, told apart by their type."""
+"""Stored secrets that cannot be decrypted: they read as empty, and their type marks them."""
 
 
 class Sealed(str):

@@ -10,7 +10,7 @@ import re
 from providers.values import value
 
 # What a proxy must not do to a stream: nginx holds it back, compressors collect it.
-HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
+HEADERS = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
 _LINE_END = re.compile("\r\n|\n|\r")
 
 

@@ -104,9 +104,9 @@ def test_a_body_that_says_it_is_too_large_is_refused_unread() -> None:
 
 
 @given(st.floats(0, 10_000), st.integers(0, 2**40))
-def test_patience_is_never_more_than_the_silence(elapsed: float, received: int) -> None:
+def test_a_wait_is_never_longer_than_the_silence(elapsed: float, received: int) -> None:
     """And it is over for who is slower than the least rate."""
-    seconds = bodies.patience(elapsed, received)
+    seconds = bodies.wait_seconds(elapsed, received)
     assert 0 <= seconds <= SILENCE_SECONDS
     if received < (elapsed - SILENCE_SECONDS) * LEAST_RATE:
         assert seconds == 0

@@ -67,7 +67,7 @@ async def test_the_owner_gets_the_events(make_turn: Make, owner_client: Client) 
     visit = await Visit(turn.pk, owner_client)()
     assert visit.status == 200
     assert visit.headers["content-type"].startswith("text/event-stream")
-    assert visit.headers["cache-control"] == "no-cache, no-transform"
+    assert visit.headers["cache-control"] == "no-store, no-transform"
     assert visit.headers["x-accel-buffering"] == "no"
     assert visit.body.endswith(b"event: done\ndata:\n\n")
 

@@ -175,6 +175,27 @@ def test_transfer(
     look(page, "export", *style)
 
 
+def test_keys_leave_only_with_the_password(
+    site: Site, new_context: Callable[..., BrowserContext], style: tuple[str, int]
+) -> None:
+    """What is missing is said at its field; a file that is too large gets a page of its own."""
+    page = new_context(**options(style)).new_page()
+    page.goto("/settings/export/")
+    page.get_by_label("encrypted with a passphrase").check()
+    for label in ("Passphrase", "The same again"):
+        page.get_by_role("textbox", name=label).fill("correct horse battery")
+    page.get_by_role("button", name="Download").click()
+    expect(page.locator(".errorlist")).to_contain_text("Enter your password")
+    look(page, "export-refused", *style)
+    page.goto("/settings/import/")
+    page.get_by_label("Configuration file").set_input_files(
+        {"name": "large.json", "mimeType": "application/json", "buffer": b" " * 13 * 2**20}
+    )
+    page.get_by_role("button", name="Preview").click()
+    expect(page.get_by_role("heading", name="The upload is too large")).to_be_visible()
+    look(page, "upload-refused", *style)
+
+
 def test_models(
     site: Site,
     new_context: Callable[..., BrowserContext],

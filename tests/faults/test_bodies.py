@@ -15,7 +15,7 @@ from api import keys
 from tests.e2e.site import Site
 
 MB = 2**20
-PATIENCE = 40.0  # seconds for a test's own socket; the server has 15
+TIMEOUT_SECONDS = 40.0  # seconds for a test's own socket; the server has 15
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
@@ -42,7 +42,7 @@ def head(path: str, secret: str, *headers: str) -> bytes:
 
 
 def connect(site: Site) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", site.port), timeout=PATIENCE)
+    return socket.create_connection(("127.0.0.1", site.port), timeout=TIMEOUT_SECONDS)
 
 
 def answer(plain: socket.socket) -> bytes:
@@ -87,7 +87,7 @@ def trickle(site: Site, begun: bytes, more: bytes) -> bytes:
     with connect(site) as plain:
         plain.sendall(begun)
         plain.settimeout(0.5)
-        until = time.monotonic() + PATIENCE
+        until = time.monotonic() + TIMEOUT_SECONDS
         while time.monotonic() < until:
             try:
                 if more:
