@@ -4,6 +4,7 @@ from collections.abc import Callable
 from uuid import uuid4
 
 import pytest
+from django.contrib.admin import site
 from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
@@ -57,9 +58,12 @@ def pages(provider: Provider, attempt: Attempt) -> list[str]:
     own, admin = f"/providers/{provider.slug}/", "/admin/providers"
     found = ["/providers/", own, f"{own}health/", "/status/", f"/status/{provider.slug}/"]
     found += ["/activity/", f"/activity/{attempt.request_id}/", "/models/", "/gateways/"]
-    found += [f"{admin}/{name}/" for name in ("attempt", "route", "provider")]
+    found += [f"/models/{each.pk}/" for each in provider.language_models.all()]
+    found += [
+        f"/admin/{model._meta.app_label}/{model._meta.model_name}/" for model in site._registry
+    ]
     found += [f"{admin}/attempt/{attempt.pk}/change/", f"{admin}/route/{attempt.route_id}/change/"]
-    found += [f"{admin}/provider/{provider.pk}/change/", "/admin/health/incident/"]
+    found += [f"{admin}/provider/{provider.pk}/change/"]
     return found + [f"/admin/health/incident/{each.pk}/change/" for each in Incident.objects.all()]
 
 
