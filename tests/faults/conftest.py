@@ -64,6 +64,9 @@ def _warm_up(url: str, key: str, body: Mapping[str, object]) -> None:
 def process(fake: fakes.Upstream, impatient: Settings, warm_process: GatewayProcess) -> Road:
     """Our own gateway process, and no other road."""
     impatient.GATEWAY_URL, impatient.GATEWAY_TOKEN = warm_process.url, warm_process.token
+    # It keeps no connection of another test: what dies on a kept one is sent again.
+    fake.stop()
+    fake.start()
     fields = {"base_url": fake.url, "api_key": fakes.KEY}
     return Road(fields=fields | _only("gateway"), method="gateway")
 
