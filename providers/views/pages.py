@@ -13,8 +13,8 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from django_htmx.http import HttpResponseClientRedirect
 
 from providers import activity, audit, outlook, presets, routing, snapshot
-from providers.forms import ProviderForm
-from providers.models import LanguageModel, Provider
+from providers.forms import ProviderForm, edit_conflict
+from providers.models import AuditEvent, LanguageModel, Provider
 from providers.views import catalogue
 from providers.views.access import Request, in_background, require_staff, staff_only
 from providers.views.cards import card
@@ -58,7 +58,8 @@ def detail(request: Request, slug: str) -> HttpResponse:
     provider = get_object_or_404(Provider, slug=slug)
     if request.method == "POST":
         require_staff(request)
-        return _saved(request, ProviderForm(request.POST, instance=provider))
+        typed = edit_conflict.with_choices(request.POST, provider)
+        return _saved(request, ProviderForm(typed, instance=provider))
     form = ProviderForm(instance=provider) if request.user.is_staff else None
     return render(request, "providers/detail.html", detail_context(request, provider, form))
 
@@ -67,8 +68,10 @@ def form_context(form: ProviderForm) -> dict[str, Any]:
     """What form.html needs, on whichever page it stands."""
     slug = form.instance.slug if form.instance.pk else ""
     args = [slug] if slug else []
+    stored = edit_conflict.version(form.instance) if slug and not form.is_bound else ""
     return {
         "form": form,
+        "version": form.data.get("version", "") if form.is_bound else stored,
         # As it is stored: a form that was refused has changed its own copy.
         "prospects": _prospects(Provider.objects.get(slug=slug)) if slug else (),
         "preset": form.preset,
@@ -123,17 +126,35 @@ def health(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 def _saved(request: Request, form: ProviderForm) -> HttpResponse:
-    """Stores a good form and looks at the provider in the background; shows a bad one again."""
+    """Stores a good form and looks at the provider in the background; shows a bad one again, and
+    one that was opened before somebody else saved."""
     if not form.is_valid():
         return form_again(request, form, status=422)
-    stored = Provider.objects.filter(pk=form.instance.pk).first()
-    before = audit.values(stored) if stored else {}
     with transaction.atomic():
+        stored = Provider.objects.select_for_update().filter(pk=form.instance.pk).first()
+        opened = form.data.get("version", "")
+        if stored and opened and (found := edit_conflict.differences(form, opened, stored)):
+            return _both_versions(request, form, stored, found)
+        before = audit.values(stored) if stored else {}
         provider = form.store(request.user)
         audit.noted(request.user, "changed" if stored else "created", provider, before)
     messages.success(request, _saved_words(form, provider))
     address = reverse("providers:detail", args=[provider.slug])
     return HttpResponseClientRedirect(address) if request.htmx else redirect(address)
+
+
+def _both_versions(
+    request: Request, form: ProviderForm, stored: Provider, found: list[edit_conflict.Difference]
+) -> HttpResponse:
+    """Nothing is saved; the next save chooses, against what is stored now."""
+    last = AuditEvent.objects.filter(kind="provider", subject_id=str(stored.pk)).first()
+    more = {
+        "conflicts": found,
+        "version": edit_conflict.version(stored),
+        "provider": stored,
+        "changed_by": last.username if last else "",
+    }
+    return form_again(request, form, 409, **more)
 
 
 def _saved_words(form: ProviderForm, provider: Provider) -> str:
