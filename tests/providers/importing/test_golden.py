@@ -16,7 +16,7 @@ from api import naming
 from api.errors import Refused
 from providers import catalogue, snapshot
 from providers.importing import applying, exporting, litellm_vendors, own, reading
-from providers.importing.entries import Parsed
+from providers.importing.entries import Malformed, Parsed
 from providers.models import LanguageModel, ModelAlias, Provider
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -352,3 +352,27 @@ def skipped_rows(found: Parsed, said: Any) -> list[Any]:
     rows = said.get("model_list", []) if isinstance(said, dict) else []
     listed = [row for row in rows if isinstance(row, dict) and str(row.get("model_name")) in names]
     return [*listed, *(row for name, row in said.get("provider", {}).items() if name in names)]
+
+
+ODD = st.sampled_from([None, 0, -1, 1.5, True, "", "x", " ", [], [None], {}, {"a": 1}, "\ud800"])
+
+
+@given(st.data())
+@settings(deadline=None, max_examples=200)
+def test_an_odd_value_anywhere_is_no_error_of_ours(data: st.DataObject) -> None:
+    """It is skipped, reported or refused in words; and never takes the other entries with it."""
+    path = data.draw(st.sampled_from(FILES), label="file")
+    said = copy.deepcopy(document(path))
+    places = [(each, key) for each in objects(said) for key in each]
+    place, key = places[data.draw(st.sampled_from(range(len(places))), label="place")]
+    before = len(reading.parsed(document(path), fill).entries)
+    place[key] = data.draw(ODD, label="value")
+    try:
+        found = reading.parsed(said, fill)
+    except Malformed:
+        found = Parsed("", ())
+        before = before if place is not said and before > 2 else 0
+    if place is not said and key not in ("provider", "models"):
+        # One provider of the three may be two, of two addresses.
+        assert len(found.entries) >= before - 2
+    assert all(each.reason for each in found.skipped)
