@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
 from django.contrib.auth.models import User
@@ -21,6 +22,12 @@ PASTE = """() => {
     document.querySelector('#prompt').value = ('x'.repeat(57) + '\\n').repeat(20000);
     document.querySelector('#prompt').dispatchEvent(new Event('input', { bubbles: true }));
 }"""
+LABELS = """links => links.filter(e => e.checkVisibility() && e.offsetHeight).map(link => {
+    const range = document.createRange();
+    range.selectNodeContents(link);
+    const box = range.getBoundingClientRect();
+    return [box.left, box.right];
+})"""
 ENTER = {"key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 13, "text": "\r"}
 
 
@@ -238,3 +245,23 @@ def test_the_wait_for_an_answer_is_explained(
     wait_status(reader, "done")
     expect(line).to_have_count(0)
     expect(reader.locator(".chip")).to_contain_text(re.compile(r"first token \d"))
+
+
+@pytest.mark.parametrize("width", [320, 360])
+def test_on_a_phone_everything_stays_in_reach(
+    new_context: Callable[..., BrowserContext], site: Site, fake: fakes.Upstream, width: int
+) -> None:
+    """At the end of a long answer: the title, Rename, the list; no label runs into another."""
+    connect(fake.url, models=("long",))
+    page = new_context(viewport={"width": width, "height": 700}).new_page()
+    ask(page, "Tell me a long story about a very long title that does not fit")
+    wait_status(page, "done")
+    page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    assert page.evaluate("scrollY") > 0
+    expect(page.get_by_role("heading", level=1)).to_be_in_viewport(ratio=0.9)
+    expect(page.get_by_role("link", name="Rename")).to_be_in_viewport(ratio=0.9)
+    page.locator("summary", has_text="Conversations").click()
+    expect(page.locator("a.conversation").first).to_be_in_viewport(ratio=0.9)
+    labels = page.locator(".rail a, .rail button").evaluate_all(LABELS)
+    assert len(labels) == 7
+    assert all(right + 2 <= left for (_, right), (left, _) in pairwise(sorted(labels)))
