@@ -68,7 +68,6 @@ FORM_RENDERER = "opencode_web.bound_fields.Renderer"
 # The chat's longest message, percent-encoded: twelve bytes a character.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 6 * 1024 * 1024
 
-FORM_RENDERER = "opencode_web.forms.Renderer"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",

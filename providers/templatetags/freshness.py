@@ -1,5 +1,6 @@
 """Figures as the pages say them: how long ago, how long, how many, how much."""
 
+import math
 from datetime import datetime
 from decimal import Decimal
 
@@ -15,6 +16,12 @@ register = template.Library()
 def ago(moment: datetime | None) -> str:
     """`12 s ago`; `never` for a moment that has not come."""
     return summary.ago(timezone.now(), moment)
+
+
+@register.filter
+def seconds_until(moment: datetime) -> int:
+    """Whole seconds from now, rounded up; 0 for a moment that has passed."""
+    return max(0, math.ceil((moment - timezone.now()).total_seconds()))
 
 
 @register.filter

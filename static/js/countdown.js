@@ -1,12 +1,12 @@
-// <span role="timer" data-countdown="17"> counts its seconds down from when it is first seen.
-const left = new WeakMap();
+// <span role="timer" data-countdown="17"> counts its seconds down to its data-done; a new value begins anew.
+const ends = new WeakMap();
 
 function tick() {
   for (const span of document.querySelectorAll("[data-countdown]")) {
-    if (!left.has(span)) left.set(span, performance.now() + span.dataset.countdown * 1000);
-    const seconds = Math.ceil((left.get(span) - performance.now()) / 1000);
-    if (seconds <= 0) span.removeAttribute("data-countdown");
-    span.textContent = seconds > 0 ? words(seconds) : "no longer";
+    const { countdown } = span.dataset;
+    if (ends.get(span)?.countdown !== countdown) ends.set(span, { countdown, at: performance.now() + countdown * 1000 });
+    const seconds = Math.ceil((ends.get(span).at - performance.now()) / 1000);
+    span.textContent = seconds > 0 ? words(seconds) : span.dataset.done ?? "no longer";
   }
 }
 

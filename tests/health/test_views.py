@@ -1,5 +1,6 @@
 """The status page and a provider's history: from storage alone, in a few queries."""
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -190,3 +191,15 @@ def test_no_open_incident_beside_a_healthy_provider(
     Provider.objects.update(health_status="failing")
     page = owner_client.get("/status/").content.decode()
     assert 'id="open-incidents"' in page
+
+
+def test_a_route_in_a_cooldown_counts_down(
+    owner_client: Client, make_provider: Callable[..., Provider]
+) -> None:
+    """On the status page and the provider's own."""
+    provider = make_provider()
+    retry_at = timezone.now() + timedelta(seconds=90)
+    provider.routes.filter(method="direct").update(state="open", retry_at=retry_at)
+    for page in ("/status/", f"/providers/{provider.slug}/"):
+        html = owner_client.get(page).content.decode()
+        assert re.search(r'data-countdown="(8\d|90)"', html), page
