@@ -37,7 +37,10 @@ class Account:
         if path in self.used:
             return
         if path not in self.opened:
-            yield ".".join(label)
+            # Whole sections of a file are named by what is in them.
+            inner = value if len(path) == 1 and isinstance(value, Mapping) else {}
+            names = [(*label, _shown(each)) for each in inner] or [label]
+            yield from map(".".join, names)
             return
         members: Iterable[tuple[Any, Any]]
         members = value.items() if isinstance(value, Mapping) else enumerate(value)

@@ -40,10 +40,13 @@ def parsed(path: Path) -> Parsed:
 
 # What each file loses, in so many words: this is what the preview and the command say.
 IGNORED = {
-    "anchors": ["x-azure", "x-cheap"],
+    "anchors": [
+        *("x-azure.api_base", "x-azure.api_key", "x-azure.api_version"),
+        *("x-cheap.max_tokens", "x-cheap.temperature"),
+    ],
     "audio_and_images": [],
     "azure_regions": [
-        "litellm_settings",
+        "litellm_settings.drop_params",
         "model_list.litellm_params.rpm (2 times)",
         "model_list.litellm_params.tpm",
         "router_settings.num_retries",
@@ -59,7 +62,11 @@ IGNORED = {
     "credentials": ["credential_list.credential_info", "environment_variables.LANGFUSE_HOST"],
     "custom_provider": [],
     "fallbacks": [
-        "litellm_settings",
+        "litellm_settings.callbacks",
+        "litellm_settings.context_window_fallbacks",
+        "litellm_settings.fallbacks",
+        "litellm_settings.num_retries",
+        "litellm_settings.request_timeout",
         "router_settings.allowed_fails",
         "router_settings.cooldown_time",
         "router_settings.model_group_alias.hidden",
@@ -77,11 +84,18 @@ IGNORED = {
     "one_account_many_names": [],
     "placeholders": [],
     "proxy_settings": [
-        "general_settings",
+        "general_settings.alerting",
+        "general_settings.database_url",
+        "general_settings.master_key",
+        "general_settings.store_model_in_db",
         "guardrails",
         "include",
-        "litellm_settings",
-        "mcp_servers",
+        "litellm_settings.cache",
+        "litellm_settings.cache_params",
+        "litellm_settings.default_team_settings",
+        "litellm_settings.failure_callback",
+        "litellm_settings.success_callback",
+        "mcp_servers.files",
         "model_list.litellm_params.max_retries",
         "model_list.litellm_params.stream_timeout",
         "model_list.litellm_params.timeout",
@@ -92,7 +106,7 @@ IGNORED = {
     "reasoning": ["model_list.litellm_params.extra_body"],
     "sagemaker_and_more": [],
     "vertex": [],
-    "wildcards": ["general_settings"],
+    "wildcards": ["general_settings.master_key"],
 }
 
 
