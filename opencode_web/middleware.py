@@ -1,4 +1,4 @@
-"""Sign-in is required everywhere, and no page is stored by a browser or a proxy.
+"""Sign-in is required everywhere, no page is stored by a browser or a proxy, pages are compressed.
 
 A partial whose session ended sends the whole page to sign-in.
 """
@@ -11,6 +11,7 @@ from django.contrib.auth import REDIRECT_FIELD_NAME
 from django.contrib.auth.middleware import LoginRequiredMiddleware
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from django.middleware.gzip import GZipMiddleware
 from django.urls import reverse
 from django.utils.decorators import sync_and_async_middleware
 from django_htmx.http import HttpResponseClientRedirect
@@ -52,3 +53,18 @@ class SignInRequiredMiddleware(LoginRequiredMiddleware):
             response.status_code = 401
             return response
         return super().handle_no_permission(request, view_func)
+
+
+class CompressionMiddleware(GZipMiddleware):
+    """Compresses whole pages; a stream goes out as it comes.
+
+    Against BREACH: Django masks the CSRF token anew in each page, and its middleware adds a random
+    number of bytes (Heal the Breach), so that the length says little about what is in a page.
+    """
+
+    def process_response(
+        self, request: HttpRequest, response: HttpResponseBase
+    ) -> HttpResponseBase:
+        if response.streaming:
+            return response
+        return super().process_response(request, response)
