@@ -84,7 +84,7 @@ def report(replays: list[Replay]) -> None:
     table(("failed, p95 s, back after s", *names), *_phases(replays))
     print()
     for replay in replays:
-        for problem, count in Counter(o.problem for o in replay.outcomes if o.problem).items():
+        for problem, count in Counter(o.problem[:60] for o in replay.outcomes if o.problem).items():
             print(f"{replay.name}: {count} x {problem}")
     first = replays[0].back_after(*_healed("outage"))
     goal(

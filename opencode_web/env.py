@@ -71,8 +71,8 @@ class Environment(BaseSettings):
         default=0.05,
         gt=0,
         le=5,
-        description="Seconds that a request may lose to a Redis that does not answer; then it goes"
-        " on without.",
+        description="Seconds that a request waits for Redis once a command is sent; then it goes on"
+        " without. A request with an `Idempotency-Key` waits one second.",
         examples=["0.05"],
     )
     opencode_web_home: Path = Field(

@@ -46,6 +46,7 @@ class Gate:
         self._rules = rules
         self._most = most
         self._waiting: deque[asyncio.Future[None]] = deque()
+        self._sleeping = 0  # callers in wait_out
         self._round = 0  # of calls that knew of the last 429 as they went out
         self._throttled = 0  # 429s in a row
         self._paused_until = 0.0  # on the event loop's clock
@@ -70,6 +71,17 @@ class Gate:
             yield self._round
         finally:
             self._leave()
+
+    async def wait_out(self, seconds: float) -> None:
+        """Waits beside the queue for the end of the key's cooldown. Raises CallError (overloaded)
+        where too many wait already."""
+        if len(self._waiting) + self._sleeping >= self._rules.queue:
+            raise _full("The queue for this provider's key is full.")
+        self._sleeping += 1
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            self._sleeping -= 1
 
     def allow(self, most: int) -> None:
         """What the operator set; a change holds from the next call on."""
@@ -139,7 +151,7 @@ class Gate:
         self._waiting.clear()
 
     async def _wait(self, seconds: float) -> None:
-        if len(self._waiting) >= self._rules.queue:
+        if len(self._waiting) + self._sleeping >= self._rules.queue:
             raise _full("The queue for this provider's key is full.")
         try:
             async with asyncio.timeout(seconds):

@@ -13,7 +13,6 @@ from providers.breaker import Scope, State, admits
 from providers.errors import CallError, ErrorKind
 from providers.policy.reasons import elapsed, failure_words, resting_reason, retry_at, words
 from providers.routes import RouteState
-from providers.rules import RULES, Rules
 from providers.types import AttemptRecord, Method
 from providers.values import value
 
@@ -126,8 +125,12 @@ def _first(policy: Policy, routes: Sequence[RouteState], now: datetime, fresh: t
 
 def _is_due(route: RouteState, now: datetime) -> bool:
     """Whether a half-open probe would show that the route is back; fallbacks wait."""
-    closed = route.breaker.state == State.CLOSED
-    return not (route.spare or closed) and admits(route.breaker, now)
+    return not (route.spare or route.is_closed) and route.admits(now)
+
+
+def _last_kind(route: RouteState) -> ErrorKind | None:
+    """Of the first breaker on its way that is not closed."""
+    return next((each.last_kind for each in route.breakers if each.state != State.CLOSED), None)
 
 
 def _learned(
@@ -190,7 +193,7 @@ def wanted(policy: Policy) -> Method:
 
 def _reason(route: RouteState, why: str, resting: list[RouteState], now: datetime) -> str:
     if _is_due(route, now):
-        return f"{route.method}: half-open probe after a {words(route.breaker.last_kind)}"
+        return f"{route.method}: half-open probe after a {words(_last_kind(route))}"
     others = "; ".join(resting_reason(other, now) for other in resting)
     return f"{route.method}: {others}" if others else f"{route.method}: {why}"
 
@@ -247,6 +250,17 @@ def _all_rest(resting: list[RouteState], now: datetime) -> CallError:
     )
 
 
+def nowhere(plan: Plan) -> CallError:
+    """What a caller hears for whom no route is left, though none of them is in a cooldown."""
+    if not plan.routes:
+        problem = "No route to this provider is allowed by its settings."
+        return CallError(ErrorKind.REQUEST, problem, code="no_route", sent=False)
+    problem = "A half-open probe of the only route is under way; try again in a moment."
+    return CallError(
+        ErrorKind.OVERLOADED, problem, code="routes_resting", retry_after=1.0, sent=False
+    )
+
+
 # What stays so until somebody does something about it: the caller hears of it, not of a cooldown.
 _STATUS_OF = {
     ErrorKind.AUTH: None,
@@ -300,36 +314,6 @@ def may_help(error: CallError, failed: RouteState, other: RouteState) -> bool:
     if error.kind in _ANY_ROUTE:
         return True
     return error.kind in _OTHER_KEY and other.key != failed.key
-
-
-# What is so an instant later as well.
-_STEADY = frozenset(
-    {"connect_refused", "dns", "tls", "tls_certificate", "unreachable", "html", "json"}
-)
-
-# Refusals of the key's own queue, where the request has waited its time already.
-_WAITED = frozenset({"too_many_at_once", "rate_limited"})
-
-
-def repeats_first(error: CallError) -> bool:
-    """Whether the same route is tried again before any other: the request never went out."""
-    return error.kind == ErrorKind.NETWORK and not error.sent and error.code not in _STEADY
-
-
-def repeat_after(error: CallError, rules: Rules = RULES) -> float | None:
-    """After how many seconds the same route may be tried once more, where no other one can help.
-
-    None: never. An overload and a limit are waited for as long as they say, if that is short.
-    """
-    if error.code in _STEADY or error.code in _WAITED:
-        return None
-    if error.kind == ErrorKind.PROVIDER or repeats_first(error):
-        return 0.0
-    if error.kind == ErrorKind.OVERLOADED:
-        wait: float | None = error.retry_after or 0.0
-    else:
-        wait = error.retry_after if error.kind == ErrorKind.RATE_LIMIT else None
-    return wait if wait is not None and wait <= rules.longest_wait else None
 
 
 _USEFULNESS = (

@@ -24,10 +24,10 @@ from providers.board import Board
 from providers.errors import MODERATED, CallError, ErrorKind, PlanFailed
 from providers.limits import Gate
 from providers.models import Purpose
-from providers.policy import reasons
+from providers.policy import reasons, retries
 from providers.routes import Evidence, RouteState
 from providers.routing import PlannedRoute
-from providers.snapshot import Candidate
+from providers.snapshot import Candidate, fresh
 from providers.tally import Tally
 from providers.types import (
     STALE_CONNECTION,
@@ -38,6 +38,7 @@ from providers.types import (
     Target,
 )
 from providers.values import value
+from providers.waits import Waits
 
 
 @value
@@ -70,8 +71,7 @@ class Walk:
         self.left: list[PlannedRoute] = []
         self.attempts: list[AttemptRecord] = []
         self.errors: list[CallError] = []
-        self.waited = 0.0  # seconds in queues
-        self.throttled = 0  # attempts that got a 429 without a stated wait
+        self.waits = Waits(self.rules)
         self.failed: PlannedRoute | None = None
         self.gate: Gate | None = None
         self.tally: Tally | None = None
@@ -118,7 +118,7 @@ class Walk:
         """The same, its trial claimed where its breaker is open."""
         if self._tried >= self.rules.max_attempts:
             return None
-        first = bool(self.errors) and routing.repeats_first(self.errors[-1])
+        first = bool(self.errors) and retries.repeats_first(self.errors[-1])
         if first and (same := await self._again()):
             return same
         while self.left:
@@ -133,8 +133,8 @@ class Walk:
 
     @property
     def _tried(self) -> int:
-        """Attempts, but for those that only met a rate limit and wait for their turn again."""
-        return len(self.attempts) - self.throttled
+        """Attempts, but for those that went out again when their turn at a limited key came."""
+        return len(self.attempts) - self.waits.repeats
 
     async def _claimed(self, step: PlannedRoute, *, early: bool = False) -> PlannedRoute | None:
         """The step with its half-open probes claimed, where it needs any."""
@@ -146,28 +146,48 @@ class Walk:
 
     async def _repeated(self) -> PlannedRoute | None:
         """The same route once more, where no other one can help: a moment later."""
-        if self._is_throttled:
-            return await self._queued_again()
-        wait = routing.repeat_after(self.errors[-1], self.rules)
+        error = self.errors[-1]
+        if error.kind == ErrorKind.RATE_LIMIT and error.sent:
+            return await self._turn_again(error)
+        wait = retries.repeat_after(error, self.rules)
         if wait is None or wait >= self._remaining() or not self._may_repeat():
             return None
         jitter = random.uniform(0, self.rules.repeat_within)  # noqa: S311 - not a secret
         await asyncio.sleep(wait + jitter)
         return await self._again()
 
-    @property
-    def _is_throttled(self) -> bool:
-        """Whether the last call got a 429 that names no wait: its turn comes again."""
-        error = self.errors[-1]
-        return error.kind == ErrorKind.RATE_LIMIT and error.sent and not error.retry_after
-
-    async def _queued_again(self) -> PlannedRoute | None:
-        """The same route, for which the request waits in the queue of its key; None where that is
-        hopeless. What paces these is the queue, so they cost no retry."""
-        gate = self.gate
-        if gate is None or gate.is_hopeless or gate.pause_left > self._queue_seconds():
+    async def _turn_again(self, error: CallError) -> PlannedRoute | None:
+        """A limited route when its turn comes; the queue paces these, so they cost no retry."""
+        if error.retry_after:
+            step = await self._after_cooldown()
+        elif self.gate and self.waits.may_queue(error, self.gate, self._remaining()):
+            step = await self._route_again()
+        else:
             return None
-        return await self._route_again()
+        self.waits.repeats += step is not None
+        return step
+
+    async def _after_cooldown(self) -> PlannedRoute | None:
+        """A route of the provider after its key's cooldown; None where waiting does not help."""
+        while found := await self._cooldown():
+            if not await self.waits.wait_out(*found, self._remaining()):
+                return None
+            for step in self.candidates[self.call.provider_id].plan(timezone.now()).routes:
+                if claimed := await self._claimed(step):
+                    return claimed
+        return None
+
+    async def _cooldown(self) -> tuple[Gate, float] | None:
+        """The queue of the limited key that is free first, and in how many seconds."""
+        asked = await self.board.candidate(self.call.provider_id, self.call.model_id)
+        now = timezone.now()
+        allowed = routing.in_order(asked.policy, asked.routes, now, fresh()) if asked else []
+        limited = retries.limited(allowed, now)
+        if not asked or not limited:
+            return None
+        self.candidates[asked.provider_id] = asked
+        route, seconds = limited
+        return self.board.gate(asked, asked.target(route)), seconds
 
     def _may_repeat(self) -> bool:
         """Whether the route that failed was tried only once, and there is a retry to spend."""
@@ -202,18 +222,11 @@ class Walk:
                 return claimed
         elif soonest and (due := await self._claimed(soonest)):
             return due
-        self.errors.append(self.plan.resting or self._nowhere())
+        if later := await self._after_cooldown():
+            return later
+        self.errors.append(self.plan.resting or routing.nowhere(self.plan))
         self._tell_nowhere()
         return None
-
-    def _nowhere(self) -> CallError:
-        if not self.plan.routes:
-            problem = "No route to this provider is allowed by its settings."
-            return CallError(ErrorKind.REQUEST, problem, code="no_route", sent=False)
-        problem = "The only route to this provider is on trial; try again in a moment."
-        return CallError(
-            ErrorKind.OVERLOADED, problem, code="routes_resting", retry_after=1.0, sent=False
-        )
 
     def _tell_nowhere(self) -> None:
         """A request that went nowhere is recorded too: nothing is silent."""
@@ -240,10 +253,11 @@ class Walk:
         tally = self.tally = self._tally(step)
         kept: list[StreamEvent] = []  # of a whole answer, which nobody sees before it is whole
         gate = self.gate = self.board.gate(tally.candidate, tally.target)
-        turn, queued_at = 0, time.monotonic()
+        turn, queued_at, left = 0, time.monotonic(), self._remaining()
+        pause = self.waits.pause(left, elsewhere=self._is_elsewhere(step))
         try:
-            async with gate.entered(self._queue_seconds(), self._pause_seconds(step)) as turn:
-                self.waited += time.monotonic() - queued_at
+            async with gate.entered(self.waits.seconds_left(left), pause) as turn:
+                self.waits.seconds += time.monotonic() - queued_at
                 tally.start(self.began, self.attempts)
                 if self.announces:
                     yield [announce(tally, self._left(), self.candidates, self.attempts)]
@@ -259,7 +273,6 @@ class Walk:
             tally.error = error
             if error.kind == ErrorKind.RATE_LIMIT and tally.called:
                 gate.on_throttled(turn, error.retry_after)
-                self.throttled += not error.retry_after
         except BaseException:
             # The reader left, pressed Stop, or the process ends: no verdict on the route.
             tally.outcome = ErrorKind.STOPPED
@@ -331,17 +344,12 @@ class Walk:
     def _remaining(self) -> float:
         return max(0.0, self.deadline - time.monotonic())
 
-    def _queue_seconds(self) -> float:
-        """How long the request may still wait for its turn, all its waits together."""
-        return min(self._remaining(), max(0.0, self.rules.queue_patience - self.waited))
-
-    def _pause_seconds(self, step: PlannedRoute) -> float:
-        """How long a pause of the route's key is waited for: not for long where another key is."""
-        elsewhere = any(
+    def _is_elsewhere(self, step: PlannedRoute) -> bool:
+        """Whether a route with another key is left to try."""
+        return any(
             other.route.provider_id != step.route.provider_id or other.route.key != step.route.key
             for other in self.left
         )
-        return self.rules.repeat_within if elsewhere else self._queue_seconds()
 
     def count(self) -> None:
         """Counts the ended request, and checks the key where it may have been refused."""

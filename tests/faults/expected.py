@@ -61,8 +61,8 @@ DIRECT = {
     "503": replace(_LOADED_TWICE, waits=1),
     "503-silent": _LOADED_TWICE,
     "529": _LOADED_TWICE,
-    "429-date": replace(_LIMITED, calls=2, waits=0.5),
-    "429-ms": replace(_LIMITED, calls=2, waits=0.3),
+    "429-date": replace(_LIMITED, calls=RULES.throttles, waits=0.5),
+    **dict.fromkeys(("429-ms", "429-words"), replace(_LIMITED, calls=RULES.throttles, waits=0.3)),
     # No wait is stated: its turn comes again in the queue, and the breaker has nothing to do.
     **dict.fromkeys(("429-nonsense", "429-silent"), _THROTTLED),
     "429-long": _LIMITED,

@@ -30,6 +30,7 @@ BY_ANOTHER_KEY = (
     "429-seconds",
     "429-nonsense",
     "429-silent",
+    "429-words",
     "429-long",
     "zai-1302",
     "zai-1308",

@@ -317,7 +317,7 @@ async def test_what_waited_for_a_place_does_not_wait_again(
 
 @pytest.mark.parametrize(
     ("behaviour", "kind"),
-    [("401", ErrorKind.AUTH), ("402", ErrorKind.QUOTA), ("429", ErrorKind.RATE_LIMIT)],
+    [("401", ErrorKind.AUTH), ("402", ErrorKind.QUOTA), ("429-ms", ErrorKind.RATE_LIMIT)],
 )
 async def test_the_accounts_own_limits_are_not_carried_to_a_road_with_the_same_key(
     make_provider: MakeProvider, fake: fakes.Upstream, behaviour: str, kind: ErrorKind
@@ -328,8 +328,8 @@ async def test_the_accounts_own_limits_are_not_carried_to_a_road_with_the_same_k
     with pytest.raises(PlanFailed) as caught:
         await answered(call(provider))
     assert caught.value.kind == kind
-    # A limit that ends within moments is waited for once, on the same road.
-    expected = 2 if kind == ErrorKind.RATE_LIMIT else 1
+    # A limit that ends within moments is waited for, on the same route.
+    expected = RULES.throttles if kind == ErrorKind.RATE_LIMIT else 1
     assert [a.method for a in caught.value.attempts] == [Method.DIRECT] * expected
 
 

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from providers import condition, routing
-from providers.breaker import Breaker, State
+from providers.breaker import Breaker, Domain, DomainState, State
 from providers.errors import CallError, ErrorKind, GatewayError
+from providers.policy import retries
 from providers.routes import RouteState
 from providers.routing import Policy
 from providers.types import AttemptRecord, Method
@@ -193,10 +194,10 @@ def test_a_failed_gateway_leaves_direct() -> None:
 
 def test_only_what_was_not_sent_is_repeated() -> None:
     """And not what will be so an instant later."""
-    assert routing.repeats_first(error(ErrorKind.NETWORK, "reset", sent=False))
-    assert not routing.repeats_first(error(ErrorKind.NETWORK, "reset", sent=True))
-    assert not routing.repeats_first(error(ErrorKind.NETWORK, "connect_refused", sent=False))
-    assert not routing.repeats_first(error(ErrorKind.TIMEOUT, sent=False))
+    assert retries.repeats_first(error(ErrorKind.NETWORK, "reset", sent=False))
+    assert not retries.repeats_first(error(ErrorKind.NETWORK, "reset", sent=True))
+    assert not retries.repeats_first(error(ErrorKind.NETWORK, "connect_refused", sent=False))
+    assert not retries.repeats_first(error(ErrorKind.TIMEOUT, sent=False))
 
 
 @pytest.mark.parametrize(
@@ -208,7 +209,7 @@ def test_only_what_was_not_sent_is_repeated() -> None:
         (ErrorKind.OVERLOADED, "", 2.0, 2.0),
         (ErrorKind.OVERLOADED, "", 60.0, None),
         (ErrorKind.RATE_LIMIT, "", None, None),
-        (ErrorKind.RATE_LIMIT, "", 1.0, 1.0),
+        (ErrorKind.RATE_LIMIT, "", 1.0, None),
         (ErrorKind.RATE_LIMIT, "", 30.0, None),
         (ErrorKind.TIMEOUT, "", None, None),
         (ErrorKind.QUOTA, "", 1.0, None),
@@ -221,7 +222,7 @@ def test_the_same_route_again_only_where_the_table_says_so(
 ) -> None:
     """Once, after what the upstream asked for, if that is short."""
     failed = CallError(kind, "x", code=code, retry_after=retry_after)
-    assert routing.repeat_after(failed) == wait
+    assert retries.repeat_after(failed) == wait
 
 
 def test_the_most_useful_error_is_the_one_somebody_can_mend() -> None:
@@ -282,6 +283,18 @@ def test_the_preferred_routes_probe_goes_before_the_learned_one() -> None:
     ]
     assert plan.routes[0].reason == "direct: half-open probe after a network error"
     assert plan.routes[1].reason.startswith("gateway: worked 2 min ago")
+
+
+def test_the_probe_of_a_model_goes_before_the_learned_route_too() -> None:
+    """Where one model alone timed out, its breaker is the one that a probe must close."""
+    model = DomainState(
+        domain=Domain(1, "", "m"), breaker=replace(DUE, last_kind=ErrorKind.TIMEOUT)
+    )
+    due = replace(DIRECT, others=(model,))
+    plan = routing.plan(Policy(), (due, replace(GATEWAY, learned_at=NOW)), NOW, DAY)
+    assert plan.routes[0].route.method == Method.DIRECT
+    assert plan.routes[0].trial
+    assert plan.routes[0].reason == "direct: half-open probe after a time-out"
 
 
 def test_where_nothing_falls_back_no_request_is_risked_for_a_probe() -> None:

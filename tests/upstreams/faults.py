@@ -72,6 +72,7 @@ FAULTS = SIMPLE_FAULTS | {
     "429-ms": replace(_LIMIT, retry_after=0.3, retry_as="ms"),
     "429-nonsense": replace(_LIMIT, retry_as="nonsense"),
     "429-silent": replace(_LIMIT, retry_after=None),
+    "429-words": replace(_LIMIT, retry_after=None, message="Limited. Please try again in 0.3s."),
     "429-long": replace(_LIMIT, retry_after=3600),
     "503-silent": _OVERLOAD,
     "529": replace(_OVERLOAD, status=529),
