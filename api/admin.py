@@ -9,7 +9,7 @@ from django.http import HttpRequest
 
 from api import keys
 from api.models import ClientKey
-from providers import audit
+from providers.operations import audit
 
 if TYPE_CHECKING:
     _ClientKeyAdmin = admin.ModelAdmin[ClientKey]

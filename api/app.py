@@ -17,16 +17,16 @@ from typing import Any
 import django.db
 from django.conf import settings
 
-from api import completions, keys, model_list, naming
-from api.asked import asked
+from api import completions, keys, model_list, model_resolver
+from api.asgi_response import Message, Receive, Reply, Send, UntilLeft
 from api.bodies import Body, BodyRefused, Budget
 from api.completions import Head, Question, Telling
 from api.errors import Refused, bad_request, unavailable
 from api.keys import Caller
-from api.reply import Message, Receive, Reply, Send, UntilLeft
-from providers import board
-from providers.errors import CallError
-from providers.wire import encoded
+from api.request_parser import asked
+from providers.domain.errors import CallError
+from providers.protocols.openai_chat import encoded
+from providers.router import route_table
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ class _Visit:
         elif self._path == _MODELS:
             self._require("GET", "HEAD")
             await self._caller()
-            known = await board.current().ready()
+            known = await route_table.current().ready()
             await self._json(model_list.list_models(known.models))
         elif self._path.startswith(f"{_MODELS}/"):
             self._require("GET", "HEAD")
@@ -122,10 +122,10 @@ class _Visit:
         return (bearer.strip() or self._headers.get(b"x-api-key", b"").strip()).decode("latin-1")
 
     async def _model(self, name: str) -> None:
-        known = await board.current().ready_for(name)
+        known = await route_table.current().ready_for(name)
         found = model_list.find_model(known.models, name)
         if found is None:
-            raise naming.unknown(name, (model.full_name for model in known.models))
+            raise model_resolver.unknown(name, (model.full_name for model in known.models))
         await self._json(found)
 
     async def _json(self, payload: Any) -> None:

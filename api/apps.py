@@ -20,7 +20,7 @@ class ApiConfig(AppConfig):
 
 def tell_keys(**signal: Any) -> None:
     """A sign-in alone changes nothing about keys."""
-    from providers import changes
+    from providers.infra import replicas
 
     if signal.get("update_fields") != frozenset({"last_login"}):
-        changes.announce("keys")
+        replicas.announce("keys")

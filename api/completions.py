@@ -11,19 +11,20 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from api import naming
-from api.answers import Chunks, Whole
-from api.asked import Asked
+from api import model_resolver
 from api.errors import Refused, Tried, refusal
 from api.keys import Caller
-from providers import board, earlier, flights, router
-from providers.errors import CallError, KeyReused, PlanFailed
+from api.openai_response import Chunks, Whole
+from api.request_parser import Asked
+from providers.domain.errors import CallError, KeyReused, PlanFailed
+from providers.domain.frozen import value
+from providers.domain.types import AttemptRecord, AttemptStarted, Completed, RouteTaken
+from providers.infra import single_flight
 from providers.models import Purpose
-from providers.router import Call
-from providers.snapshot import Served, Snapshot
-from providers.types import AttemptRecord, AttemptStarted, Completed, RouteTaken
-from providers.values import value
-from providers.wire import encoded
+from providers.protocols.openai_chat import encoded
+from providers.router import answer_cache, route_table, router
+from providers.router.call import Call
+from providers.router.snapshot import Served, Snapshot
 
 # Redis was away: other processes, and later requests, do not know of this answer.
 NOT_HONOURED = {"x-idempotency-key": "not-honoured"}
@@ -54,8 +55,8 @@ class Question:
 async def telling(question: Question) -> "Telling":
     """How the question will be answered. Raises Refused where no model of that name is known,
     and django.db.Error where the providers were never read."""
-    known = await board.current().ready_for(question.asked.model)
-    return Telling(question, known, naming.served(known, question.asked.model))
+    known = await route_table.current().ready_for(question.asked.model)
+    return Telling(question, known, model_resolver.served(known, question.asked.model))
 
 
 async def _made(question: Question, telling: "Telling") -> AsyncGenerator[Head | bytes]:
@@ -83,7 +84,7 @@ async def _made(question: Question, telling: "Telling") -> AsyncGenerator[Head |
 
 async def _shared(question: Question, telling: "Telling") -> AsyncGenerator[Head | bytes]:
     """The one answer of all who ask the same with the same key; its head is its first piece."""
-    caller = earlier.caller(question.caller.user_id, question.caller.key_id)
+    caller = answer_cache.caller(question.caller.user_id, question.caller.key_id)
 
     async def run() -> AsyncGenerator[bytes]:
         async with aclosing(_made(question, telling)) as pieces:
@@ -91,7 +92,7 @@ async def _shared(question: Question, telling: "Telling") -> AsyncGenerator[Head
                 yield piece if isinstance(piece, bytes) else encoded(piece.headers)
 
     head = None
-    flight = flights.completion(caller, question.key, question.body, run)
+    flight = single_flight.completion(caller, question.key, question.body, run)
     async with aclosing(flight.pieces()) as pieces:
         async for piece in pieces:
             if head is None:
@@ -158,7 +159,7 @@ class Telling:
 
     def _route(self, record: AttemptRecord) -> str:
         """`provider/method`; of an alternative provider it has that one's name."""
-        route = board.current().route(record.route_id)
+        route = route_table.current().route(record.route_id)
         provider = self._known.providers.get(route.provider_id) if route else None
         slug = provider.slug if provider else self._served.provider_slug
         return f"{slug}/{record.method}" if record.method else slug

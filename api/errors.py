@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from providers.errors import CallError, ErrorKind, PlanFailed
-from providers.types import AttemptRecord
-from providers.wire import encoded
+from providers.domain.errors import CallError, ErrorKind, PlanFailed
+from providers.domain.types import AttemptRecord
+from providers.protocols.openai_chat import encoded
 
 
 @dataclass(frozen=True, slots=True)

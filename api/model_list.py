@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from providers.snapshot import Served
+    from providers.router.snapshot import Served
 
 _MILLION = 1_000_000
 # Our abilities, and the parameters by which OpenRouter says that a model has them.

@@ -8,8 +8,8 @@ import shlex
 from collections.abc import Iterable
 from typing import Any
 
+from providers.domain.frozen import value
 from providers.protocols.opencode_config import ModelFacts, describe_model
-from providers.values import value
 
 VARIABLE = "OPENCODE_WEB_KEY"
 HELLO = [{"role": "user", "content": "Hello"}]

@@ -13,11 +13,11 @@ from api import keys
 from api.forms import KeyForm
 from api.models import ClientKey
 from api.snippets import Offered, snippets
-from providers import audit
-from providers.facts import PRICES
+from providers.catalog.merge import PRICES
+from providers.domain.types import ABILITIES, known_abilities
 from providers.models import LanguageModel
+from providers.operations import audit
 from providers.protocols.opencode_config import ModelFacts
-from providers.types import ABILITIES, known_abilities
 
 _FACTS = ("name", "context", "output_limit", "takes", *PRICES)
 

@@ -71,13 +71,14 @@ def _provider(preferred: int, other: int) -> "Provider":
 
 
 async def _replay(provider: "Provider", began: float, scale: float, requests: int) -> None:
-    from providers import board, http, router
+    from providers.clients import http
+    from providers.domain.types import ChatMessage, ChatRequest, Completed, TextDelta
     from providers.models import Purpose
-    from providers.router import Call
-    from providers.types import ChatMessage, ChatRequest, Completed, TextDelta
+    from providers.router import route_table, router
+    from providers.router.call import Call
 
     request = ChatRequest(messages=(ChatMessage(role="user", content="Say hello, please."),))
-    await board.current().ready()
+    await route_table.current().ready()
 
     async def send() -> str:
         call = Call(
@@ -95,13 +96,13 @@ async def _replay(provider: "Provider", began: float, scale: float, requests: in
     operator = asyncio.create_task(_renew_key(provider, began, scale))
     await replay(send, began, scale, requests)
     operator.cancel()
-    await board.close()
+    await route_table.close()
     await http.close()
 
 
 async def _renew_key(provider: "Provider", began: float, scale: float) -> None:
     """What saving the provider's form with a new key does, at the end of that phase."""
-    from providers import database
+    from providers.infra import database
 
     ends = next(ended for _, ended, phase in trace.spans() if phase.preferred == "key")
     await asyncio.sleep(max(0.0, began + ends / scale - time.time()))

@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _measure(rounds: int) -> None:
-    from providers import browsing
+    from providers.catalog import search
     from providers.models import Provider
 
     provider = Provider.objects.order_by("?").values_list("pk", flat=True)[0]
@@ -49,10 +49,10 @@ def _measure(rounds: int) -> None:
     }
     rows, most = [], 0.0
     for name, fields in asked.items():
-        wanted = browsing.Wanted(user_id=0, **fields)  # type: ignore[arg-type]
-        page = _timed(lambda wanted=wanted: browsing.page(wanted, 1), rounds)  # type: ignore[misc]
-        facets = _timed(lambda wanted=wanted: browsing.facets(wanted), rounds)  # type: ignore[misc]
-        total = browsing.facets(wanted).total
+        wanted = search.Wanted(user_id=0, **fields)  # type: ignore[arg-type]
+        page = _timed(lambda wanted=wanted: search.page(wanted, 1), rounds)  # type: ignore[misc]
+        facets = _timed(lambda wanted=wanted: search.facets(wanted), rounds)  # type: ignore[misc]
+        total = search.facets(wanted).total
         rows.append((name, f"{page:.1f}", f"{facets:.1f}", f"{total}"))
         most = max(most, page, facets)
     table(("asked", "page, ms", "counts, ms", "models"), *rows)

@@ -32,9 +32,10 @@ def main(arguments: list[str] | None = None) -> None:
 async def _measure(ids: list[int], options: argparse.Namespace) -> None:
     from django.utils import timezone
 
-    from providers import board, routing, snapshot
+    from providers.policy import plan as planning
+    from providers.router import route_table, snapshot
 
-    own = board.current()
+    own = route_table.current()
     began = time.perf_counter()
     known = await own.ready()
     loaded = time.perf_counter() - began
@@ -44,7 +45,7 @@ async def _measure(ids: list[int], options: argparse.Namespace) -> None:
 
     async def plan(number: int) -> object:
         found = candidates[number]
-        return found and routing.plan(found.policy, found.routes, now, fresh)
+        return found and planning.plan(found.policy, found.routes, now, fresh)
 
     async def candidate(number: int) -> object:
         return await own.candidate(asked[number], "m")
@@ -60,7 +61,7 @@ async def _measure(ids: list[int], options: argparse.Namespace) -> None:
             "snapshot.named": named,
         }.items()
     }
-    await board.close()
+    await route_table.close()
     rows = [(name, f"{each:.1f}") for name, each in spent.items()]
     table((f"{len(known.providers)} providers", "microseconds each"), *rows)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000

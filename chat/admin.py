@@ -7,7 +7,7 @@ from django.http import HttpRequest
 
 from chat.models import Conversation, Message
 from providers.admin import Estimated, one_of
-from providers.types import Method
+from providers.domain.types import Method
 
 if TYPE_CHECKING:
     _ConversationAdmin = admin.ModelAdmin[Conversation]

@@ -16,10 +16,11 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from chat import parts, stream
+from chat import event_log, fragments
+from chat.event_log import Stored
 from chat.models import Message
-from chat.stream import Stored
-from providers import database, sse
+from providers.infra import database
+from providers.protocols import sse
 
 SessionStore = import_module(settings.SESSION_ENGINE).SessionStore
 
@@ -45,7 +46,7 @@ async def events(request: Request) -> Response:
     if problem:
         return problem
     after = request.headers.get("last-event-id", "")
-    messages = stream.tail(turn_id, after, partial(stored, turn_id))
+    messages = event_log.tail(turn_id, after, partial(stored, turn_id))
     return EventStream(messages, headers=sse.HEADERS)
 
 
@@ -64,7 +65,7 @@ def refusal(session_key: str, turn_id: int) -> Response | None:
 async def stored(turn_id: int) -> Stored | None:
     """The message by Postgres; None while it cannot be asked."""
     try:
-        return await database.run(parts.stored, turn_id)
+        return await database.run(fragments.stored, turn_id)
     except django.db.Error:
         return None
 

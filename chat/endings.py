@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
+from providers.domain.frozen import value
 from providers.protocols import finish
 from providers.protocols.finish import Ending
-from providers.values import value
 
 CONTINUE = "Continue exactly where you stopped. Write only what follows."
 """The request that goes out after a cut answer; people never see it."""

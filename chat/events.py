@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from html import escape
 
-from providers.sse import comment
-from providers.values import value
+from providers.domain.frozen import value
+from providers.protocols.sse import comment
 
 KEEP_ALIVE = comment("keep-alive")
 DONE = b"event: done\ndata:\n\n"

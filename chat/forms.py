@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 from django.urls import reverse
 
 from chat.models import Conversation
-from providers import browsing
+from providers.catalog import search
 from providers.models import LanguageModel, Provider
 
 FEW = 12  # models that are seen at one look: those used last need no group of their own
@@ -78,8 +78,8 @@ def _choices(groups: Groups) -> list[tuple[str, list[tuple[int, str]]]]:
 
 def found(text: str) -> QuerySet[LanguageModel]:
     """Models in use that hold every word, for the picker's search."""
-    wanted = browsing.Wanted(user_id=0, words=tuple(text.replace("\0", "")[:200].split()))
-    usable = browsing.matching(wanted).filter(pk__in=LanguageModel.objects.usable().values("pk"))
+    wanted = search.Wanted(user_id=0, words=tuple(text.replace("\0", "")[:200].split()))
+    usable = search.matching(wanted).filter(pk__in=LanguageModel.objects.usable().values("pk"))
     return usable.select_related("provider").order_by("name", "pk")[:FOUND]
 
 

@@ -11,7 +11,7 @@ from django.contrib.auth.models import User
 from django.db.models import Q
 
 from chat.models import Conversation, ConversationQuerySet
-from providers.values import value
+from providers.domain.frozen import value
 
 PAGE = 50  # conversations
 FOUND = 20  # results of a search

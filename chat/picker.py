@@ -3,8 +3,8 @@
 from django.contrib.auth.models import User
 
 from chat.models import Conversation, Message, Role
+from providers.domain.frozen import value
 from providers.models import LanguageModel
-from providers.values import value
 
 
 @value

@@ -10,7 +10,7 @@ from typing import Any
 from markdown_it.token import Token
 
 from chat.markdown import BLOCKS, document, to_html
-from providers.values import value
+from providers.domain.frozen import value
 
 __all__ = ["Fed", "Splitter", "document"]
 

@@ -21,14 +21,15 @@ import uvloop
 from django.conf import settings
 from redis.exceptions import RedisError
 
-from chat import parts, stream, work
-from chat.answer import Answer
+from chat import event_log, fragments, turn_leases
+from chat.answer_buffer import Answer
 from chat.events import Event, Kind
 from chat.models import LEASE
-from providers import board, database, pulse, router
-from providers.errors import CallError, ErrorKind, PlanFailed
-from providers.router import Call
-from providers.types import ChatRequest, StreamEvent
+from providers.domain.errors import CallError, ErrorKind, PlanFailed
+from providers.domain.types import ChatRequest, StreamEvent
+from providers.infra import database, heartbeat
+from providers.router import route_table, router
+from providers.router.call import Call
 
 log = logging.getLogger(__name__)
 
@@ -49,10 +50,10 @@ ASK = partial(router.stream, announces=True)
 class Turn:
     """One claimed turn under way."""
 
-    def __init__(self, claimed: work.Work) -> None:
+    def __init__(self, claimed: turn_leases.Work) -> None:
         self.id = claimed.turn_id
         self.work = claimed
-        self.answer = Answer(partial(parts.route, self.id), name=str(self.id))
+        self.answer = Answer(partial(fragments.route, self.id), name=str(self.id))
         self.task: asyncio.Task[None] | None = None
         self.answering = True  # until the end is being stored
         self.stopping = False
@@ -72,7 +73,7 @@ class Runner:
         self._ask = ask
         self._turns: dict[int, Turn] = {}
         self._ended: list[Turn] = []
-        self._redis = stream.connect()
+        self._redis = event_log.connect()
         self._closing = asyncio.Event()
         # A lease must not end because its renewal waits behind two hundred other statements.
         self._keeper = ThreadPoolExecutor(max_workers=1, thread_name_prefix="leases")
@@ -95,7 +96,7 @@ class Runner:
             for loop in loops:
                 loop.cancel()
         await self._redis.aclose()
-        await board.close()
+        await route_table.close()
         log.info("runner_ended name=%s", self.name)
 
     # Claiming
@@ -103,27 +104,27 @@ class Runner:
     async def _claim(self) -> None:
         while True:
             free = settings.RUNNER_CONCURRENCY - len(self._turns)
-            claimed: list[work.Work] = []
+            claimed: list[turn_leases.Work] = []
             if free > 0:
                 claimed = await self._try("postgres", self._claimed(free)) or []
                 await asyncio.gather(*[self._begin(each) for each in claimed])
             if len(claimed) < CLAIM_AT_ONCE:
                 await self._wait()
 
-    async def _claimed(self, free: int) -> list[work.Work]:
+    async def _claimed(self, free: int) -> list[turn_leases.Work]:
         limit = min(free, CLAIM_AT_ONCE)
-        return await database.run(work.claim, self.name, limit, list(self._turns))
+        return await database.run(turn_leases.claim, self.name, limit, list(self._turns))
 
     async def _wait(self) -> None:
         if len(self._turns) >= settings.RUNNER_CONCURRENCY:
             await asyncio.sleep(0.1)
             return
         try:
-            await stream.woken(self._redis, LOOK_EVERY)
+            await event_log.woken(self._redis, LOOK_EVERY)
         except (RedisError, OSError):
             await asyncio.sleep(LOOK_EVERY)
 
-    async def _begin(self, claimed: work.Work) -> None:
+    async def _begin(self, claimed: turn_leases.Work) -> None:
         turn = Turn(claimed)
         if claimed.runs > 1 or claimed.continued:
             await self._recover(turn)
@@ -134,7 +135,7 @@ class Runner:
     async def _recover(self, turn: Turn) -> None:
         """What the runner before had got: the log knows more than the row, unless it is gone."""
         saved = (turn.work.text, turn.work.reasoning)
-        reading = stream.read_answer(self._redis, turn.id)
+        reading = event_log.read_answer(self._redis, turn.id)
         logged = await self._try("redis", reading) or ("", "")
         text, reasoning = max(saved, logged, key=lambda found: len("".join(found)))
         turn.answer.recover(text, reasoning, kept=turn.work.continued)
@@ -142,7 +143,9 @@ class Runner:
     # Executing
 
     async def _execute(self, turn: Turn) -> None:
-        lost = turn.work.runs > 1 and (turn.answer.visible or turn.work.runs > work.MOST_RUNS)
+        lost = turn.work.runs > 1 and (
+            turn.answer.visible or turn.work.runs > turn_leases.MOST_RUNS
+        )
         began = self._now()
         if not lost:
             try:
@@ -175,13 +178,15 @@ class Runner:
             await asyncio.sleep(1)
             await self._listen(turn)
 
-    async def _finish(self, turn: Turn, columns: work.Columns) -> None:
+    async def _finish(self, turn: Turn, columns: turn_leases.Columns) -> None:
         """Stores the end, however long Postgres is away: nobody else can ask it either."""
-        message = await self._until(partial(database.run, work.finish, self.name, turn.id, columns))
+        message = await self._until(
+            partial(database.run, turn_leases.finish, self.name, turn.id, columns)
+        )
         if message is None:
             log.warning("turn_lost turn=%s", turn.id)
             return
-        turn.end = await self._until(partial(database.run, parts.finished, message))
+        turn.end = await self._until(partial(database.run, fragments.finished, message))
         self._ended.append(turn)
 
     async def _until[T](self, doing: Callable[[], Awaitable[T]]) -> T:
@@ -221,7 +226,7 @@ class Runner:
         if not appends:
             return
         try:
-            gone = await stream.append(self._redis, appends)
+            gone = await event_log.append(self._redis, appends)
         except (RedisError, OSError) as exc:
             # What did arrive is not known: all logs begin anew. Ends are found in Postgres.
             self._say_away("redis", exc)
@@ -250,7 +255,7 @@ class Runner:
             due = [t for t in turns if t.answering and now - t.answer.saved_at >= SAVE_EVERY]
             saves = {t.id: t.answer.columns() for t in due if t.answer.grown}
             ids = [turn.id for turn in turns]
-            renewing = database.run_in(self._keeper, work.keep, self.name, ids, saves)
+            renewing = database.run_in(self._keeper, turn_leases.keep, self.name, ids, saves)
             kept = await self._try("postgres", renewing)
             if kept is None:
                 return
@@ -270,15 +275,15 @@ class Runner:
     @staticmethod
     async def _beat() -> None:
         while True:
-            await pulse.beat(pulse.Part.RUNNER)
-            await asyncio.sleep(pulse.EVERY)
+            await heartbeat.beat(heartbeat.Part.RUNNER)
+            await asyncio.sleep(heartbeat.EVERY)
 
     # Stopping
 
     async def _stops(self) -> None:
         while True:
             try:
-                async with aclosing(stream.stops()) as asked:
+                async with aclosing(event_log.stops()) as asked:
                     async for turn_id in asked:
                         self._stop(turn_id)
             except (RedisError, OSError) as exc:
@@ -300,7 +305,7 @@ class Runner:
             turn.cancel()
         await self._wait_for(1)
         saves = {turn.id: turn.answer.columns() for turn in left}
-        await self._try("postgres", database.run(work.release, self.name, saves))
+        await self._try("postgres", database.run(turn_leases.release, self.name, saves))
 
     async def _wait_for(self, patience: float) -> None:
         if tasks := [turn.task for turn in self._turns.values() if turn.task]:

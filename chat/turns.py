@@ -11,7 +11,7 @@ from django.contrib.auth.models import AbstractBaseUser
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from chat import stream
+from chat import event_log
 from chat.models import Conversation, Message, Role, Status
 from providers.models import LanguageModel
 
@@ -126,7 +126,7 @@ def resume(reply: Message, length: int) -> Message:
             finish_reason="",
             finished_at=None,
         )
-        transaction.on_commit(lambda: stream.restart(reply.pk))
+        transaction.on_commit(lambda: event_log.restart(reply.pk))
     reply.refresh_from_db()
     return reply
 
@@ -138,7 +138,7 @@ def stop(turn: Message) -> None:
     if waiting.update(status=Status.STOPPED, finished_at=now):
         return
     if Message.objects.active().filter(pk=turn.pk).update(stop_requested=True):
-        stream.ask_stop(turn.pk)
+        event_log.ask_stop(turn.pk)
 
 
 def _lock(conversation_id: int) -> None:
@@ -166,7 +166,7 @@ def _reply(question: Message, language_model: LanguageModel) -> Message:
     Conversation.objects.filter(pk=question.conversation_id).update(
         language_model=language_model, updated_at=timezone.now()
     )
-    transaction.on_commit(lambda: stream.wake(reply.pk))
+    transaction.on_commit(lambda: event_log.wake(reply.pk))
     return reply
 
 

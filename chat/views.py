@@ -15,7 +15,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from django_htmx.http import HttpResponseClientRedirect
 from django_htmx.middleware import HtmxDetails
 
-from chat import history, parts, turns
+from chat import fragments, history, turns
 from chat.forms import MessageForm, TitleForm, found
 from chat.models import Conversation, Message, Role, Status
 from chat.picker import Pick, pick_for, pick_named
@@ -77,7 +77,7 @@ def models(request: Request) -> HttpResponse:
 
 @require_GET
 def message(request: Request, message_id: int) -> HttpResponse:
-    shown = parts.with_attempts([_message(request, message_id)])[0]
+    shown = fragments.with_attempts([_message(request, message_id)])[0]
     return render(request, "chat/message.html#message", {"message": shown})
 
 
@@ -108,7 +108,7 @@ def stop(request: Request, turn_id: int) -> HttpResponse:
         return redirect(turn.conversation)
     turn.refresh_from_db()
     # A running turn's end comes over its stream, from the runner.
-    return HttpResponse(status=204) if turn.is_active else HttpResponse(parts.finished(turn))
+    return HttpResponse(status=204) if turn.is_active else HttpResponse(fragments.finished(turn))
 
 
 @require_POST
@@ -197,7 +197,7 @@ def _message(request: Request, pk: int) -> Message:
 def _page(
     request: Request, held: Conversation | None, form: MessageForm | None = None
 ) -> HttpResponse:
-    thread = parts.with_attempts(turns.thread(held)) if held else []
+    thread = fragments.with_attempts(turns.thread(held)) if held else []
     pick = _picked(request, held)
     initial = {"model": pick.model_id, "text": _returned(thread), "token": _token()}
     form = form or MessageForm(initial=initial, user=request.user, pick=bool(pick.problem))
@@ -276,7 +276,7 @@ def _refused(request: Request, held: Conversation | None, form: MessageForm) -> 
 def _asked(
     request: Request, reply: Message, *, with_question: bool = False, replaces: int | None = None
 ) -> HttpResponse:
-    thread = turns.marked(parts.with_attempts(turns.thread(reply.conversation)))
+    thread = turns.marked(fragments.with_attempts(turns.thread(reply.conversation)))
     ctx = {
         "asked": thread[-2:] if with_question else thread[-1:],
         "replaces": replaces,

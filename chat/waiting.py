@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from providers.types import AttemptStarted
-from providers.values import value
+from providers.domain.frozen import value
+from providers.domain.types import AttemptStarted
 
 
 @value

@@ -6,7 +6,7 @@ from django.contrib import admin
 
 from health.models import HealthRollup, Incident
 from providers.admin import Estimated, ReadOnly, one_of
-from providers.types import Method
+from providers.domain.types import Method
 
 if TYPE_CHECKING:
     _Admin = admin.ModelAdmin[Any]

@@ -8,7 +8,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from health import readiness
-from providers.stopping import stopping
+from providers.infra.stopping import stopping
 
 _STOPPING = {"status": "stopping", "reasons": ["This process is about to stop."]}
 _FRESH = {"Cache-Control": "no-store"}

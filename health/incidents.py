@@ -14,9 +14,9 @@ from django.db.models import Count, Exists, F, FilteredRelation, OuterRef, Q
 from django.db.models.functions import Coalesce, Now
 
 from health.models import Incident
-from health.verdicts import BAD
+from health.outcome_filters import BAD
+from providers.domain.frozen import value
 from providers.models import Attempt, HealthStatus, Provider
-from providers.values import value
 
 ILL = (HealthStatus.DEGRADED.value, HealthStatus.FAILING.value)  # from bad to worse
 AT_ONCE = 200  # differences in one look, which must not keep the next tick waiting

@@ -13,19 +13,21 @@ import django.db
 from django.conf import settings
 
 from health import liveness
-from providers import board, database, direct, http, pulse
-from providers.errors import CallError
-from providers.redis_client import Away
-from providers.types import Timeouts
-from providers.values import value
+from providers.clients import direct, http
+from providers.domain.errors import CallError
+from providers.domain.frozen import value
+from providers.domain.types import Timeouts
+from providers.infra import database, heartbeat
+from providers.infra.redis_client import Away
+from providers.router import route_table
 
 PATIENCE = 1.5  # seconds for each question; they are asked at the same time
 KEPT_SECONDS = 1.0  # who asks more often gets the same answer
 DROPPED_LATELY = 300.0  # seconds in which lost attempts are a reason
 
 MISSING = {
-    pulse.Part.RUNNER: "No runner is at work: chat messages wait for one.",
-    pulse.Part.WORKER: "No worker looks for due checks: `worker` or `beat` does not run.",
+    heartbeat.Part.RUNNER: "No runner is at work: chat messages wait for one.",
+    heartbeat.Part.WORKER: "No worker looks for due checks: `worker` or `beat` does not run.",
 }
 GATEWAY_AWAY = "The gateway process does not answer: calls go direct where they can."
 GATEWAY_BROKEN = "The gateway process is not ready: {problem}"
@@ -67,7 +69,7 @@ class _Look:
             _within(_gateway(), GATEWAY_AWAY),
         )
         unread = "" if reads else NEVER_READ
-        reasons = (unread, away, *redis, gateway, self._lost(board.current().dropped))
+        reasons = (unread, away, *redis, gateway, self._lost(route_table.current().dropped))
         return Readiness(serves=reads, reasons=tuple(reason for reason in reasons if reason))
 
     def _lost(self, dropped: int) -> str:
@@ -92,7 +94,7 @@ async def _within[T](asking: Awaitable[T], otherwise: T) -> T:
 async def _reads() -> bool:
     """Whether this process knows whom to call."""
     try:
-        await board.current().ready()
+        await route_table.current().ready()
     except django.db.Error:
         return False
     return True
@@ -103,7 +105,7 @@ async def _redis() -> list[str]:
     if away := await database.run(liveness.redis_problem):
         return [away]
     try:
-        return [MISSING[part] for part in await pulse.missing()]
+        return [MISSING[part] for part in await heartbeat.missing()]
     except Away:
         return [liveness.REDIS_AWAY]
 

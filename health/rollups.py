@@ -10,7 +10,7 @@ from django.db.models import Aggregate, Count, F, Func, Max, Min, Q, Sum, Value
 from django.db.models.functions import Coalesce
 
 from health.models import HealthRollup
-from health.verdicts import BAD, GOOD, RESCUED, STOPPED
+from health.outcome_filters import BAD, GOOD, RESCUED, STOPPED
 from providers.models import Attempt
 
 HOUR = timedelta(hours=1)

@@ -7,8 +7,8 @@ import django.db
 from celery import shared_task
 from django.utils import timezone
 
-from health import incidents, monitor, retention, rollups
-from providers import database, pulse
+from health import check_scheduler, incidents, retention, rollups
+from providers.infra import database, heartbeat
 from providers.tasks import run
 
 log = logging.getLogger(__name__)
@@ -27,10 +27,10 @@ def tick() -> None:
 
 
 async def _tick() -> None:
-    await pulse.beat(pulse.Part.WORKER)
+    await heartbeat.beat(heartbeat.Part.WORKER)
     await database.run(incidents.reconcile, timezone.now())
     if _round.acquire(blocking=False):
-        await monitor.check_due(claimed=_round.release)
+        await check_scheduler.check_due(claimed=_round.release)
 
 
 @shared_task

@@ -10,13 +10,13 @@ from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from health import history, summary
-from health.bars import Row
+from health import status_page, uptime_history
 from health.models import Incident
-from providers import snapshot
+from health.uptime_bars import Row
+from providers.domain.frozen import value
 from providers.models import HealthStatus, Provider
 from providers.policy import reasons
-from providers.values import value
+from providers.router import snapshot
 from providers.views.cards import card
 
 MOST_INCIDENTS = 50
@@ -36,15 +36,15 @@ class Told:
 @require_safe
 def status(request: HttpRequest) -> HttpResponse:
     """All providers; asked again every few seconds for its body alone."""
-    shown, now = summary.named_range(request.GET.get("range", "")), timezone.now()
-    past = history.buckets(shown, now)
+    shown, now = status_page.named_range(request.GET.get("range", "")), timezone.now()
+    past = uptime_history.buckets(shown, now)
     providers = Provider.objects.in_order().prefetch_related("routes")
     failures = snapshot.failures(providers)
     rows = [
         _row(provider, shown, past.get(provider.pk, []), now, failures) for provider in providers
     ]
     in_use = [row.card.status for row in rows if row.card.provider.enabled]
-    ctx = _shared(shown, now) | {"rows": rows, "banner": summary.banner(in_use)}
+    ctx = _shared(shown, now) | {"rows": rows, "banner": status_page.banner(in_use)}
     return _rendered(request, "health/status.html", ctx | _incidents(shown, now))
 
 
@@ -52,8 +52,8 @@ def status(request: HttpRequest) -> HttpResponse:
 def provider(request: HttpRequest, slug: str) -> HttpResponse:
     """One provider's past: the bars, what they say as a table, its incidents."""
     found = get_object_or_404(Provider.objects.prefetch_related("routes"), slug=slug)
-    shown, now = summary.named_range(request.GET.get("range", "")), timezone.now()
-    past = history.buckets(shown, now, [found.pk])
+    shown, now = status_page.named_range(request.GET.get("range", "")), timezone.now()
+    past = uptime_history.buckets(shown, now, [found.pk])
     row = _row(found, shown, past.get(found.pk, []), now)
     ctx = _shared(shown, now) | {"row": row} | _incidents(shown, now, found)
     return _rendered(request, "health/provider.html", ctx)
@@ -64,24 +64,26 @@ def _rendered(request: HttpRequest, template: str, ctx: dict[str, Any]) -> HttpR
     return render(request, f"{template}#body" if partial else template, ctx)
 
 
-def _shared(shown: summary.Range, now: datetime) -> dict[str, Any]:
-    return {"shown": shown, "ranges": summary.RANGES, "now": now}
+def _shared(shown: status_page.Range, now: datetime) -> dict[str, Any]:
+    return {"shown": shown, "ranges": status_page.RANGES, "now": now}
 
 
 def _row(
     provider: Provider,
-    shown: summary.Range,
-    known: Iterable[summary.Bucket],
+    shown: status_page.Range,
+    known: Iterable[status_page.Bucket],
     now: datetime,
     failures: snapshot.Failures | None = None,
 ) -> Row:
     return Row(
-        card=card(provider, failures=failures), shown=shown, buckets=summary.fill(known, shown, now)
+        card=card(provider, failures=failures),
+        shown=shown,
+        buckets=status_page.fill(known, shown, now),
     )
 
 
 def _incidents(
-    shown: summary.Range, now: datetime, provider: Provider | None = None
+    shown: status_page.Range, now: datetime, provider: Provider | None = None
 ) -> dict[str, Any]:
     """Those that are open, then those that ended within the range; one query."""
     rows = Incident.objects.filter(
@@ -108,8 +110,8 @@ def _is_open(incident: Incident) -> bool:
 def _told(incident: Incident, now: datetime) -> Told:
     return Told(
         incident=incident,
-        cause=summary.cause(incident.cause),
-        rescued=summary.rescued(incident.rescued),
+        cause=status_page.cause(incident.cause),
+        rescued=status_page.rescued(incident.rescued),
         lasted=reasons.elapsed(incident.closed_at or now, incident.opened_at),
-        models=summary.some(incident.affected_models),
+        models=status_page.some(incident.affected_models),
     )

@@ -10,12 +10,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from opencode_web import locks, testing, verbs
 from opencode_web.env import default_home
-from opencode_web.home import CannotStart, occupied, prepare
-from opencode_web.parts import Address
-from opencode_web.supervisor import StartFailed
-from opencode_web.up import up
+from opencode_web.launcher import commands, lockfiles, test_runner
+from opencode_web.launcher.home import CannotStart, occupied, prepare
+from opencode_web.launcher.services import Address
+from opencode_web.launcher.supervisor import StartFailed
+from opencode_web.launcher.up import up
 
 
 def home() -> Path:
@@ -50,19 +50,19 @@ def main(verb: str, *arguments: str) -> int:
         case "up":
             return start(arguments)
         case "down":
-            return verbs.down(home())
+            return commands.down(home())
         case "logs":
-            return verbs.logs(home(), arguments[0] if arguments else "*")
+            return commands.logs(home(), arguments[0] if arguments else "*")
         case "manage":
-            return verbs.manage(home(), list(arguments))
+            return commands.manage(home(), list(arguments))
         case "shell":
-            return verbs.manage(home(), ["shell", *arguments], verb="shell")
+            return commands.manage(home(), ["shell", *arguments], verb="shell")
         case "run":
-            return verbs.run(list(arguments))
+            return commands.run(list(arguments))
         case "test":
-            return asyncio.run(testing.test(list(arguments)))
+            return asyncio.run(test_runner.test(list(arguments)))
         case "lock":
-            return locks.compile_locks()
+            return lockfiles.compile_locks()
     print(f"There is no verb {verb}; ./dev lists them.", file=sys.stderr)
     return 2
 

@@ -13,7 +13,7 @@ from django.db.models import Model
 from django.db.models.signals import m2m_changed, post_delete, post_save, pre_save
 from django.http import HttpRequest
 
-from providers import audit
+from providers.operations import audit
 
 KIND = "user"
 UNKNOWN_ACCOUNT = "an account that does not exist"

@@ -17,7 +17,7 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 
 from opencode_web import account_events, throttle
-from providers import passwords
+from providers.infra import passwords
 
 _UNUSABLE = "!"  # no password hashes to it; checking one takes the time of a hash all the same
 UNKNOWN_ADDRESS = "unknown"  # the server listens on a Unix socket, and no proxy names one

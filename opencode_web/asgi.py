@@ -30,8 +30,9 @@ from api import app as v1  # noqa: E402
 from chat.app import routes as event_streams  # noqa: E402
 from health.app import routes as liveness  # noqa: E402
 from opencode_web.uploads import BoundedUploads  # noqa: E402
-from providers import board, http  # noqa: E402
-from providers.stopping import stopping  # noqa: E402
+from providers.clients import http  # noqa: E402
+from providers.infra.stopping import stopping  # noqa: E402
+from providers.router import route_table  # noqa: E402
 
 SWITCH = 0.0005  # seconds a thread keeps the interpreter while another one wants it
 GARBAGE = 50_000  # objects made and not yet let go of before the collector looks
@@ -44,7 +45,7 @@ async def lifespan(_: object) -> AsyncGenerator[None]:
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, stopping.set)
     with suppress(django.db.Error, TimeoutError):
         async with asyncio.timeout(START_SECONDS):
-            await board.current().ready()
+            await route_table.current().ready()
     # What is loaded by now stays: the collector need not walk it again, nor look as often as it
     # does by default, which took a tenth of a request's time.
     gc.freeze()
@@ -52,7 +53,7 @@ async def lifespan(_: object) -> AsyncGenerator[None]:
     # The default of 5 ms is what a request would wait for the thread that writes its results.
     sys.setswitchinterval(SWITCH)
     yield
-    await board.close()
+    await route_table.close()
     await http.close()
 
 

@@ -19,7 +19,7 @@ from pydantic_settings import (
 
 from opencode_web.env_files import EnvironmentInvalid as EnvironmentInvalid
 from opencode_web.env_files import FileSource
-from providers.rules import RULES, Rules
+from providers.domain.tuning import RULES, Rules
 
 
 def default_home() -> Path:
@@ -200,7 +200,7 @@ class Environment(BaseSettings):
     routing_rules: Rules = Field(
         default=RULES,
         description="Changes to the numbers that routing goes by, as JSON; their names and reasons"
-        " are in providers/rules.py.",
+        " are in providers/domain/tuning.py.",
         examples=['{"failures_to_open": 3, "rests": [2, 4, 8]}'],
     )
     routing_fresh: int = Field(

@@ -161,7 +161,7 @@ SECURE_SSL_REDIRECT = _secure and ENV.trust_proxy
 SECURE_REDIRECT_EXEMPT = [r"^metrics$"]
 if ENV.trust_proxy:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
-# Fernet keys of stored secrets; the first encrypts, all decrypt (providers/fields.py).
+# Fernet keys of stored secrets; the first encrypts, all decrypt (providers/infra/encrypted_fields).
 ENCRYPTION_KEYS = [key.get_secret_value() for key in ENV.encryption_keys]
 
 # Static files: hashed names, compressed beside the original, served by ServeStatic ahead of Django.
@@ -250,7 +250,7 @@ LOGGING = {
     "formatters": {
         "line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"},
     },
-    "filters": {"refusals": {"()": "opencode_web.logs.RefusalFilter"}},
+    "filters": {"refusals": {"()": "opencode_web.launcher.logs.RefusalFilter"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": ENV.log_level},
     "loggers": {

@@ -6,8 +6,9 @@ from django.contrib.auth import views as auth_views
 from django.urls import URLPattern, URLResolver, include, path
 from django.views.generic import RedirectView
 
-from opencode_web import accounts, failures, setup
-from providers.views import activity, exposition, gateways, model
+from opencode_web import accounts, failures
+from opencode_web.launcher import setup
+from providers.views import activity, gateways, metrics, model
 from providers.views import settings as settings_page
 
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -24,7 +25,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("activity/", include((activity.urlpatterns, "activity"))),
     path("connect/", include("api.urls")),
     path("settings/", include((settings_page.urlpatterns, "settings"))),
-    path("metrics", exposition.metrics, name="metrics"),
+    path("metrics", metrics.metrics, name="metrics"),
     # The admin's own pages for this would check and hash passwords without the throttle.
     path("admin/login/", secure_admin_login(admin.site.login)),
     path("admin/password_change/", RedirectView.as_view(pattern_name="settings:password")),

@@ -17,10 +17,12 @@ from django.utils import timezone
 from django.utils.functional import cached_property
 from django.utils.html import format_html
 
-from providers import audit, changes, facts, roster
-from providers.errors import ErrorKind
-from providers.fields import mask
+from providers.catalog import merge
+from providers.domain.errors import ErrorKind
+from providers.domain.types import Method
 from providers.forms import GatewayForm
+from providers.infra import replicas
+from providers.infra.encrypted_fields import mask
 from providers.models import (
     Attempt,
     AuditEvent,
@@ -30,7 +32,7 @@ from providers.models import (
     Route,
 )
 from providers.models.route import RouteQuerySet
-from providers.types import Method
+from providers.operations import audit, lifecycle
 from providers.views.access import in_background
 
 if TYPE_CHECKING:
@@ -83,7 +85,7 @@ class Audited(_AnyAdmin):
         for row in queryset:
             audit.note(_person(request), "deleted", row)
         super().delete_queryset(request, queryset)
-        changes.announce("providers")
+        replicas.announce("providers")
 
     def switch(self, request: HttpRequest, queryset: QuerySet[Any], *, enabled: bool) -> None:
         """Takes the chosen rows into use, or out of it."""
@@ -91,7 +93,7 @@ class Audited(_AnyAdmin):
             for row in queryset.exclude(enabled=enabled):
                 audit.note(_person(request), "enabled" if enabled else "disabled", row)
             queryset.update(enabled=enabled)
-            changes.announce("providers")
+            replicas.announce("providers")
 
 
 def _person(request: HttpRequest) -> User:
@@ -175,19 +177,19 @@ class ProviderAdmin(Audited, _ProviderAdmin):
         if "enabled" in form.changed_data and form.cleaned_data["enabled"]:
             form.instance.next_check_at = timezone.now()
         super().save_model(request, obj, form, change)
-        changes.announce("routes")
+        replicas.announce("routes")
 
     @admin.action(description="Pause", permissions=["change"])
     def pause(self, request: HttpRequest, providers: "_Providers") -> None:
-        self._each(request, "paused", providers.filter(enabled=True), roster.pause)
+        self._each(request, "paused", providers.filter(enabled=True), lifecycle.pause)
 
     @admin.action(description="Resume", permissions=["change"])
     def resume(self, request: HttpRequest, providers: "_Providers") -> None:
-        self._each(request, "resumed", providers.filter(enabled=False), roster.resume)
+        self._each(request, "resumed", providers.filter(enabled=False), lifecycle.resume)
 
     @admin.action(description="Remove (can be brought back)", permissions=["change"])
     def remove(self, request: HttpRequest, providers: "_Providers") -> None:
-        self._each(request, "removed", providers, roster.remove)
+        self._each(request, "removed", providers, lifecycle.remove)
         days, page = settings.KEEP_REMOVED, reverse("providers:index")
         words = "They can be brought back for {} days, on <a href='{}'>the providers' page</a>."
         self.message_user(request, format_html(words, days, page))
@@ -257,7 +259,7 @@ class RouteAdmin(ReadOnly, _RouteAdmin):
         for route in routes:
             audit.note(_person(request), "reset the breaker", route)
         cast(RouteQuerySet, routes).forget()
-        changes.announce("routes")
+        replicas.announce("routes")
 
 
 @admin.register(LanguageModel)
@@ -277,7 +279,7 @@ class LanguageModelAdmin(Audited, _LanguageModelAdmin):
     def save_model(self, request: HttpRequest, obj: Model, form: Any, change: bool) -> None:
         """A fact that is written here stays so, whatever the provider's list says later."""
         model = cast(LanguageModel, obj)
-        written = {name: facts.HAND for name in facts.TOLD if name in form.changed_data}
+        written = {name: merge.HAND for name in merge.TOLD if name in form.changed_data}
         model.sources = {**model.sources, **written}
         super().save_model(request, obj, form, change)
 

@@ -7,7 +7,10 @@ from collections.abc import Awaitable, Callable
 from celery import shared_task
 from django.utils import timezone
 
-from providers import database, discovery, endpoints, http, probing
+from providers.catalog import discovery
+from providers.clients import http
+from providers.infra import database
+from providers.probes import gateways, probe
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +41,7 @@ def look_over(provider_id: int) -> None:
 
 
 async def _look_over(provider_id: int) -> None:
-    await probing.probe(provider_id)
+    await probe.probe(provider_id)
     await discovery.refresh(provider_id)
 
 
@@ -50,7 +53,7 @@ def refresh_stale() -> None:
 
 @shared_task
 def check_gateways() -> None:
-    run(endpoints.check_all())
+    run(gateways.check_all())
 
 
 async def _each(work: Callable[[int], Awaitable[object]]) -> None:

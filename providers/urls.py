@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from providers.views import cards, catalogue, model_testing, pages, testing, whole
+from providers.views import cards, catalogue, lifecycle, model_testing, pages, testing
 
 app_name = "providers"
 urlpatterns = [
@@ -14,12 +14,12 @@ urlpatterns = [
     path("<slug:slug>/test/", testing.run, name="test"),
     path("<slug:slug>/fix/", pages.fix, name="fix"),
     path("<slug:slug>/apply-fix/", pages.apply_fix, name="apply-fix"),
-    path("<slug:slug>/delete/", whole.delete, name="delete"),
-    path("<slug:slug>/restore/", whole.restore, name="restore"),
-    path("<slug:slug>/move/", whole.move, name="move"),
-    path("<slug:slug>/pause/", whole.pause, name="pause"),
-    path("<slug:slug>/resume/", whole.resume, name="resume"),
-    path("<slug:slug>/duplicate/", whole.duplicate, name="duplicate"),
+    path("<slug:slug>/delete/", lifecycle.delete, name="delete"),
+    path("<slug:slug>/restore/", lifecycle.restore, name="restore"),
+    path("<slug:slug>/move/", lifecycle.move, name="move"),
+    path("<slug:slug>/pause/", lifecycle.pause, name="pause"),
+    path("<slug:slug>/resume/", lifecycle.resume, name="resume"),
+    path("<slug:slug>/duplicate/", lifecycle.duplicate, name="duplicate"),
     path("<slug:slug>/health/", pages.health, name="health"),
     path("<slug:slug>/models/", catalogue.models, name="models"),
     path("<slug:slug>/models/refresh/", catalogue.refresh, name="refresh"),

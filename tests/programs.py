@@ -7,6 +7,6 @@ installation lacks; so whatever a user starts, tests start with this one.
 import sys
 from pathlib import Path
 
-from opencode_web.install import PROGRAMS
+from opencode_web.launcher.install import PROGRAMS
 
 PYTHON = str(Path(sys.prefix) / PROGRAMS / "bin" / "python")

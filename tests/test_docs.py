@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from opencode_web.env import Environment
-from providers.breaker import WEIGHTS, Weight
-from providers.errors import ErrorKind
-from providers.rules import Rules
+from providers.domain.errors import ErrorKind
+from providers.domain.tuning import Rules
+from providers.policy.breaker import WEIGHTS, Weight
 from tests.e2e import pictures
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -50,12 +50,26 @@ def test_every_dependency_has_its_reason() -> None:
             assert f"`{name.group()}`" in ARCHITECTURE, name.group()
 
 
-def test_every_room_is_on_the_map() -> None:
-    """A module that nobody described is a module nobody decided on."""
-    for app in ("providers", "chat", "health", "api", "opencode_web"):
-        for path in (ROOT / app).glob("*.py"):
-            if path.stem not in ("__init__", "__main__", "apps", "urls", "admin"):
-                assert f"`{app}/{path.name}`" in ARCHITECTURE, path
+def test_every_package_is_on_the_map() -> None:
+    """One line each; what a module does, its own first sentence says."""
+    packages = [path.parent for path in (ROOT / "providers").glob("*/__init__.py")]
+    for package in packages:
+        if package.name not in ("management", "migrations", "templatetags"):
+            assert f"`providers/{package.name}`" in ARCHITECTURE, package
+
+
+def test_every_file_that_is_named_is_there() -> None:
+    """A way that names files is followed by people."""
+    named = re.findall(r"`((?:providers|chat|health|api|opencode_web)/[\w/]+\.py)`", ARCHITECTURE)
+    assert named
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_every_package_opens_with_its_rule() -> None:
+    """One sentence of purpose, and what may be used of it."""
+    for path in (ROOT / "providers").glob("*/__init__.py"):
+        if path.parent.name not in ("management", "migrations", "templatetags"):
+            assert path.read_text().startswith('"""'), path
 
 
 def test_every_kind_of_error_and_what_follows_is_told() -> None:

@@ -6,7 +6,7 @@ from decimal import Decimal
 from django import template
 from django.utils import timezone
 
-from providers import summary
+from providers.diagnosis import wording
 
 register = template.Library()
 
@@ -22,7 +22,7 @@ def seconds(milliseconds: int | None) -> str:
 @register.filter
 def dollars(amount: Decimal | None) -> str:
     """`$0.0021`; empty where it is not known."""
-    return summary.dollars(amount)
+    return wording.dollars(amount)
 
 
 @register.filter

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from django import template
 from django.utils import timezone
 
-from health import history, summary
-from health.bars import Row
+from health import status_page, uptime_history
+from health.uptime_bars import Row
 from providers.views.cards import Card
 
 register = template.Library()
@@ -16,13 +16,16 @@ register = template.Library()
 def past_day(cards: Sequence[Card]) -> list[Row]:
     """Each card with its bars of the last 24 hours and its spend; two queries in all."""
     now, ids = timezone.now(), [card.provider.pk for card in cards]
-    known, spent = history.buckets(summary.USUAL, now, ids), history.spend(now, ids)
+    known, spent = (
+        uptime_history.buckets(status_page.USUAL, now, ids),
+        uptime_history.spend(now, ids),
+    )
     return [
         Row(
             card=card,
-            shown=summary.USUAL,
-            buckets=summary.fill(known.get(card.provider.pk, []), summary.USUAL, now),
-            spend=spent.get(card.provider.pk, summary.NOTHING),
+            shown=status_page.USUAL,
+            buckets=status_page.fill(known.get(card.provider.pk, []), status_page.USUAL, now),
+            spend=spent.get(card.provider.pk, status_page.NOTHING),
         )
         for card in cards
     ]

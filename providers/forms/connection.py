@@ -11,12 +11,14 @@ from django import forms
 from django.conf import settings
 from django.utils import timezone
 
-from providers import addresses, presets, summary
+from providers.diagnosis import wording
+from providers.domain import base_url as base_url_module
+from providers.domain.sealed import Sealed, SealedHeaders
+from providers.domain.types import Kind
 from providers.forms import secret
 from providers.models import Provider
-from providers.sealed import Sealed, SealedHeaders
-from providers.targets import Connection, merged
-from providers.types import Kind
+from providers.models.connection import Connection, merged
+from providers.vendors import presets
 
 if TYPE_CHECKING:
     _ModelForm = forms.ModelForm[Provider]
@@ -166,7 +168,7 @@ class ConnectionForm(_ModelForm):
         return self._tidied("gateway_endpoint") if self.cleaned_data["gateway_endpoint"] else ""
 
     def _tidied(self, name: str) -> str:
-        tidied = addresses.tidy(self.cleaned_data[name])
+        tidied = base_url_module.tidy(self.cleaned_data[name])
         if tidied.problem:
             raise forms.ValidationError(tidied.problem)
         self.changes[name] = tidied.changes
@@ -189,7 +191,7 @@ class ConnectionForm(_ModelForm):
         if data.get("environment_key") and data.get("base_url"):
             self._take_the_environments_key(data)
         if data.get("preset") in _ZAI and data.get("base_url"):
-            data["preset"] = _ZAI[addresses.is_zai_coding(data["base_url"])]
+            data["preset"] = _ZAI[base_url_module.is_zai_coding(data["base_url"])]
         self._keep_secrets_at_home(data)
         return data
 
@@ -198,8 +200,8 @@ class ConnectionForm(_ModelForm):
         home = self.preset.base_url
         if data.get("api_key"):
             self.add_error("environment_key", "Enter a key or use this one, not both.")
-        elif addresses.origin(data["base_url"]) != addresses.origin(home):
-            host = addresses.host(home)
+        elif base_url_module.origin(data["base_url"]) != base_url_module.origin(home):
+            host = base_url_module.host(home)
             self.add_error("environment_key", f"{self.preset.key_env} is only sent to {host}.")
         else:
             data["api_key"] = settings.PROVIDER_KEY(self.preset.key_env)
@@ -209,10 +211,12 @@ class ConnectionForm(_ModelForm):
         if not self.instance.pk or self.errors:
             return
         moved: list[str] = []
-        if addresses.origin(data["base_url"]) != addresses.origin(self.instance.base_url):
+        if base_url_module.origin(data["base_url"]) != base_url_module.origin(
+            self.instance.base_url
+        ):
             moved += ["api_key", "extra_headers"]
         before, now = self.instance.gateway_endpoint or "", data["gateway_endpoint"]
-        if addresses.origin(now) not in ("", addresses.origin(before)):
+        if base_url_module.origin(now) not in ("", base_url_module.origin(before)):
             moved.append("gateway_api_key")
         for name in moved:
             if self._kept(name) and not data.get(name):
@@ -276,5 +280,5 @@ def _told_of_key(stored: Provider) -> str:
     used = attempts.values_list("started_at", flat=True).first()
     if stored.key_set_at and used and used < stored.key_set_at:
         used = None
-    last = f"last used {summary.ago(timezone.now(), used)}" if used else "not used yet"
+    last = f"last used {wording.ago(timezone.now(), used)}" if used else "not used yet"
     return f"{stored.masked_key} is stored{since}, {last}."

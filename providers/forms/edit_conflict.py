@@ -15,9 +15,9 @@ from django.db.models import QuerySet
 from django.http import QueryDict
 from django.utils.crypto import salted_hmac
 
+from providers.domain.frozen import value
 from providers.forms.provider import ProviderForm
 from providers.models import Provider
-from providers.values import value
 
 _SALT = "providers.edit"
 _SECRETS = {

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from django import forms
 from django.conf import settings
 
-from providers import addresses
+from providers.domain import base_url
 from providers.forms.secret import clean_key, key_field
 from providers.models import Gateway
 
@@ -38,7 +38,7 @@ class GatewayForm(_GatewayForm):
         self.initial.setdefault("address", self.instance.url)
 
     def clean_address(self) -> str:
-        tidied = addresses.tidy(self.cleaned_data["address"])
+        tidied = base_url.tidy(self.cleaned_data["address"])
         if tidied.problem:
             raise forms.ValidationError(tidied.problem)
         if tidied.url == settings.LITELLM_ENDPOINT:
@@ -52,8 +52,8 @@ class GatewayForm(_GatewayForm):
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
-        server = addresses.origin(cleaned.get("address", self.instance.url))
-        moved = server != addresses.origin(self.instance.url)
+        server = base_url.origin(cleaned.get("address", self.instance.url))
+        moved = server != base_url.origin(self.instance.url)
         if self.instance.api_key and moved and not cleaned.get("new_key"):
             self.add_error("new_key", "The address is another server's: type its key.")
         return cleaned

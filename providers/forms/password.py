@@ -5,7 +5,7 @@ from typing import Any
 from django import forms
 from django.contrib.auth.forms import PasswordChangeForm
 
-from providers import passwords
+from providers.infra import passwords
 
 
 class PasswordForm(PasswordChangeForm):

@@ -7,11 +7,14 @@ from django import forms
 from django.contrib.auth.models import User
 from django.utils import timezone
 
-from providers import changes, flags, presets, roster, snapshot
 from providers.forms.connection import ConnectionForm
+from providers.infra import feature_flags, replicas
 from providers.models import Provider, ProviderType, ReasoningTags, read_flags
+from providers.models.connection import Connection
 from providers.models.provider import NO_OBJECT
-from providers.targets import Connection
+from providers.operations import lifecycle
+from providers.router import snapshot
+from providers.vendors import presets
 
 # What each type says of the roads; routing.py does accordingly.
 _TYPES = [
@@ -132,7 +135,7 @@ class ProviderForm(ConnectionForm):
     def for_preset(cls, preset: presets.Preset) -> "ProviderForm":
         """An empty form filled with what is known of a vendor."""
         read_flags()
-        smart = flags.on("smart_routing")
+        smart = feature_flags.on("smart_routing")
         return cls(
             initial={
                 "name": "" if preset.is_custom else preset.name,
@@ -173,11 +176,11 @@ class ProviderForm(ConnectionForm):
         wanted = self._fill(user)
         if new:
             provider.created_by = user
-            roster.save_new(provider)
+            lifecycle.save_new(provider)
         else:
             provider.save()
         provider.alternatives.set(self.cleaned_data["alternatives"])
-        changes.announce("providers")
+        replicas.announce("providers")
         provider.ensure_routes()
         self.is_new_road = before != wanted
         if self.is_new_road:

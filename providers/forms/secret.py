@@ -8,7 +8,7 @@ from typing import Any
 
 from django import forms
 
-from providers.presets import HeaderTemplate
+from providers.vendors.presets import HeaderTemplate
 
 _HEADER_NAME = re.compile(r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")  # RFC 9110, token
 # Set by the HTTP client itself, for each call.

@@ -5,10 +5,10 @@ from typing import Any
 from django import forms
 from django.contrib.auth.models import User
 
-from providers import passwords
 from providers.forms.password import password_field
 from providers.forms.secret import Unseen
-from providers.importing.entries import LARGEST
+from providers.importing.schema import LARGEST
+from providers.infra import passwords
 
 _OFF = {"autocomplete": "new-password"}
 _WAYS = [

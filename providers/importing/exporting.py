@@ -6,14 +6,14 @@ Whoever asks for a plain file gets no secret: a name stands where one was.
 from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
-from providers import facts
-from providers.importing import own
-from providers.importing.entries import Entry, ModelEntry
+from providers.catalog import merge
+from providers.importing import native_format
+from providers.importing.schema import Entry, ModelEntry
 from providers.models import LanguageModel, ModelSource, Provider
 
 _SETTINGS = (
-    *own.CHOICES,
-    *own.SWITCHES,
+    *native_format.CHOICES,
+    *native_format.SWITCHES,
     *("health_check_interval", "concurrency", "parameters", "gateway_endpoint"),
 )
 _FACTS = (
@@ -65,7 +65,7 @@ def _models(rows: Iterable[LanguageModel]) -> list[ModelEntry]:
 
 def _is_described(row: LanguageModel) -> bool:
     """Then a second look at the file changes nothing: its word counts where nobody else has one."""
-    others = set(row.sources.values()) - {facts.IMPORT}
+    others = set(row.sources.values()) - {merge.IMPORT}
     return row.source != ModelSource.MANUAL or bool(others)
 
 
@@ -74,7 +74,7 @@ def opencode(found: Sequence[Entry]) -> dict[str, Any]:
 
     What only LiteLLM speaks to is left out.
     """
-    variables = own.Variables()
+    variables = native_format.Variables()
     found = [each for each in found if not each.litellm_provider]
     return {
         "$schema": "https://opencode.ai/config.json",
@@ -83,7 +83,7 @@ def opencode(found: Sequence[Entry]) -> dict[str, Any]:
     }
 
 
-def _opencode_provider(entry: Entry, variables: own.Variables) -> dict[str, Any]:
+def _opencode_provider(entry: Entry, variables: native_format.Variables) -> dict[str, Any]:
     options: dict[str, Any] = {"baseURL": entry.base_url}
     if entry.api_key:
         options["apiKey"] = variables.name(entry.slug, "api_key")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from providers.importing.entries import Ignored, Malformed, expect
+from providers.importing.schema import Ignored, Malformed, expect
 
 LARGEST_NUMBER = 2_147_483_647  # of a PositiveIntegerField
 _SHOWN = 60  # characters of a name in a report

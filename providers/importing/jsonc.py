@@ -7,7 +7,7 @@ import json
 import re
 from typing import Any
 
-from providers.importing.entries import Malformed
+from providers.importing.schema import Malformed
 
 _STRING = r'"(?:\\.|[^"\\\n])*"'
 _COMMENT = re.compile(rf"({_STRING})|//[^\n]*|/\*.*?\*/", re.DOTALL)

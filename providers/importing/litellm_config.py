@@ -11,9 +11,12 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from providers import catalogue, presets
 from providers.importing import litellm_rows
-from providers.importing.entries import (
+from providers.importing.fields import Section, differences
+from providers.importing.litellm_rows import Account, Deployment
+from providers.importing.litellm_vendors import title
+from providers.importing.placeholders import Filling, from_litellm
+from providers.importing.schema import (
     Entry,
     Malformed,
     ModelEntry,
@@ -23,10 +26,7 @@ from providers.importing.entries import (
     address,
     slugged,
 )
-from providers.importing.fields import Section, differences
-from providers.importing.litellm_rows import Account, Deployment
-from providers.importing.litellm_vendors import title
-from providers.importing.placeholders import Filling, from_litellm
+from providers.vendors import offline_catalog, presets
 
 SOURCE = "LiteLLM config.yaml"
 _ANY_NAME = "Any name that nothing else had went to {}; here a model is asked for by its name."
@@ -69,7 +69,7 @@ def _rows(
     whole: Section, credentials: Mapping[str, Section]
 ) -> tuple[list[Deployment], list[Skipped]]:
     """What can be read of the list; a row that cannot is skipped, and refuses no other."""
-    known, rows, skipped = catalogue.priced_models(), list[Deployment](), list[Skipped]()
+    known, rows, skipped = offline_catalog.priced_models(), list[Deployment](), list[Skipped]()
     for number, raw in enumerate(whole.rows("model_list")):
         name = str(raw.get("model_name") or "")[:100] if isinstance(raw, dict) else ""
         try:
@@ -199,7 +199,9 @@ def _models(account: Account, rows: list[Deployment]) -> tuple[ModelEntry, ...]:
 
 def _offline(account: Account) -> list[str]:
     """All models of a vendor who has no list that we could fetch; the others' are discovered."""
-    return sorted(catalogue.priced(account.litellm_provider)) if account.litellm_provider else []
+    return (
+        sorted(offline_catalog.priced(account.litellm_provider)) if account.litellm_provider else []
+    )
 
 
 def _notes(account: Account, rows: list[Deployment]) -> tuple[str, ...]:

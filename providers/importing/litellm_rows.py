@@ -6,8 +6,7 @@ from dataclasses import field
 from typing import Any
 from urllib.parse import urlsplit
 
-from providers import catalogue, listing, presets
-from providers.importing.entries import Malformed, Unsupported
+from providers.domain.frozen import value
 from providers.importing.fields import Section
 from providers.importing.litellm_vendors import (
     CHAT_PARAMETERS,
@@ -17,7 +16,9 @@ from providers.importing.litellm_vendors import (
     VENDORS,
     is_kept,
 )
-from providers.values import value
+from providers.importing.schema import Malformed, Unsupported
+from providers.protocols import model_list
+from providers.vendors import offline_catalog, presets
 
 # Presets that name a program and not a vendor: they hold wherever it runs.
 _PROGRAMS = frozenset({"ollama", "lm-studio", "vllm", "llama-cpp", "litellm"})
@@ -95,7 +96,9 @@ class Params:
 
 
 def read_row(
-    row: Section, credentials: Mapping[str, Section], known: Mapping[str, catalogue.PricedModel]
+    row: Section,
+    credentials: Mapping[str, Section],
+    known: Mapping[str, offline_catalog.PricedModel],
 ) -> Deployment:
     """Raises Malformed, with the reason."""
     params = Params(row.table("litellm_params"), credentials)
@@ -107,7 +110,7 @@ def read_row(
     vendor, model_id = split_model(written, params.text("custom_llm_provider"), known)
     name = row.words("model_name").strip() or written
     for text in (name, model_id):
-        if not listing.is_storable(text) or not text.isprintable():
+        if not model_list.is_storable(text) or not text.isprintable():
             raise Malformed(f"{row.place}: a model's name has 1 to 200 printable characters.")
     return Deployment(
         name=name,
@@ -120,7 +123,7 @@ def read_row(
 
 
 def split_model(
-    written: str, custom: str, known: Mapping[str, catalogue.PricedModel]
+    written: str, custom: str, known: Mapping[str, offline_catalog.PricedModel]
 ) -> tuple[str, str]:
     """Vendor and model id of `vendor/model`; the vendor is empty where nothing says it.
 
@@ -213,7 +216,7 @@ def _facts(
     name: str,
     vendor: str,
     model_id: str,
-    known: Mapping[str, catalogue.PricedModel],
+    known: Mapping[str, offline_catalog.PricedModel],
 ) -> dict[str, Any]:
     info = row.table("model_info")
     facts: dict[str, Any] = {"name": name[:200]}
@@ -237,7 +240,7 @@ def _facts(
 
 def _kind(
     info: Section,
-    known: Mapping[str, catalogue.PricedModel],
+    known: Mapping[str, offline_catalog.PricedModel],
     vendor: str,
     model_id: str,
     name: str,
@@ -246,8 +249,8 @@ def _kind(
     base = str(info.take("base_model") or "")
     listed = (known.get(each) for each in (base, f"{vendor}/{model_id}", model_id))
     mode = next((each.mode for each in listed if each), "")
-    said = listing.kind_of(info.take("mode")) or listing.kind_of(mode)
-    guesses = (listing.guess_kind(each) for each in (model_id, name))
+    said = model_list.kind_of(info.take("mode")) or model_list.kind_of(mode)
+    guesses = (model_list.guess_kind(each) for each in (model_id, name))
     return said or next((each for each in guesses if each != "chat"), "chat")
 
 

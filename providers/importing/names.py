@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from providers.importing.entries import Entry, ModelEntry
+from providers.importing.schema import Entry, ModelEntry
 
 type Owner = tuple[str, str]  # the slug of a provider, and a model id
 

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from providers import presets
-from providers.importing.entries import (
+from providers.importing.fields import Section, differences
+from providers.importing.opencode_models import Listed, read_models
+from providers.importing.placeholders import Filling
+from providers.importing.schema import (
     MOST_MODELS,
     Entry,
     Malformed,
@@ -21,10 +23,8 @@ from providers.importing.entries import (
     expect,
     slugged,
 )
-from providers.importing.fields import Section, differences
-from providers.importing.opencode_models import Listed, read_models
-from providers.importing.placeholders import Filling
-from providers.presets import Preset
+from providers.vendors import presets
+from providers.vendors.presets import Preset
 
 SOURCE = "opencode.json"
 # OpenCode's packages by the format they speak; all but Anthropic's also speak OpenAI's chat.

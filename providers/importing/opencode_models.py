@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from dataclasses import field
 from typing import Any
 
-from providers import listing
-from providers.importing.entries import Malformed, expect
+from providers.domain.frozen import value
 from providers.importing.fields import Section
-from providers.values import value
+from providers.importing.schema import Malformed, expect
+from providers.protocols import model_list
 
 # What OpenCode calls a parameter of the body; others are in the body's own words already.
 _PARAMETERS = {
@@ -47,7 +47,7 @@ def read_models(provider: Section) -> list[Listed]:
     for name in dict.fromkeys((*listed, *(allowed or ()), *refused)):
         model = listed.get(name, nothing)
         model_id = model.text("id") or name
-        if not listing.is_storable(model_id):
+        if not model_list.is_storable(model_id):
             raise Malformed(f"{model.place}: a model's id has 1 to 200 characters.")
         enabled = name not in refused and (allowed is None or name in allowed)
         facts = _facts(model, name)
@@ -109,7 +109,7 @@ def _modalities(model: Section) -> dict[str, Any]:
     elif attachment is not None:
         facts["vision"] = attachment
     if gives and "text" not in gives:
-        facts["kind"] = listing.kind_of(gives[0]) or "other"
+        facts["kind"] = model_list.kind_of(gives[0]) or "other"
     return facts
 
 

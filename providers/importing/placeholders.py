@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from providers.importing.entries import Malformed, Missing, Resolve, expect
+from providers.importing.schema import Malformed, Missing, Resolve, expect
 
 _HEADER_NAME = re.compile(r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")  # RFC 9110, token
 _OWN_HEADERS = frozenset({"host", "content-length", "transfer-encoding", "connection"})

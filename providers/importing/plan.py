@@ -8,10 +8,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
-from providers import addresses
-from providers.importing.entries import Entry, Missing, ModelEntry, Parsed
+from providers.domain import base_url
+from providers.domain.frozen import value
 from providers.importing.names import Owner, resolve_names
-from providers.values import value
+from providers.importing.schema import Entry, Missing, ModelEntry, Parsed
 
 type Verb = Literal["created", "changed", "unchanged", "skipped"]
 
@@ -67,8 +67,8 @@ def _step(entry: Entry, stored: Entry | None, is_removed: bool) -> Step:
         return Step(verb="skipped", name=entry.name, says=(_NO_ADDRESS,), missing=entry.missing)
     if stored is None:
         return _created(entry)
-    if addresses.origin(stored.base_url) != addresses.origin(entry.base_url):
-        host = addresses.host(stored.base_url)
+    if base_url.origin(stored.base_url) != base_url.origin(entry.base_url):
+        host = base_url.host(stored.base_url)
         return _skipped(entry, f"Another provider of this name is here, at {host}: rename one.")
     return _changed(_with_their_values(entry, stored), stored)
 
@@ -78,7 +78,7 @@ def _skipped(entry: Entry, reason: str) -> Step:
 
 
 def _created(entry: Entry) -> Step:
-    where = f"At {addresses.host(entry.base_url)}" if entry.base_url else "At its own address"
+    where = f"At {base_url.host(entry.base_url)}" if entry.base_url else "At its own address"
     says = [f"{where}, with {_counted(len(entry.models), 'model')}.", _routed(entry)]
     says += [*entry.notes, *_shared_names(entry)]
     return Step(
@@ -91,7 +91,7 @@ def _created(entry: Entry) -> Step:
         needs_key=not (
             entry.api_key
             or entry.litellm_params
-            or addresses.is_local(entry.base_url)
+            or base_url.is_local(entry.base_url)
             or any(each.what == "key" for each in entry.missing)
         ),
     )

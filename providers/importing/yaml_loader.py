@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from providers.importing.entries import Malformed
+from providers.importing.schema import Malformed
 
 MAX_NODES = 150_000  # 7,000 models of LiteLLM's config.yaml
 TEXT_PER_NODE = 256  # characters of a text that count as one more node

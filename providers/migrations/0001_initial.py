@@ -3,7 +3,7 @@
 import django.core.validators
 import django.db.models.deletion
 import django.utils.timezone
-import providers.fields
+import providers.infra.encrypted_fields
 from django.conf import settings
 from django.db import migrations, models
 
@@ -26,13 +26,13 @@ class Migration(migrations.Migration):
                 ('preset', models.SlugField(default='custom')),
                 ('kind', models.CharField(choices=[('openai', 'Openai'), ('anthropic', 'Anthropic')], default='openai', max_length=20)),
                 ('base_url', models.URLField(max_length=500)),
-                ('api_key', providers.fields.EncryptedTextField(blank=True, default='')),
-                ('extra_headers', providers.fields.EncryptedJSONField(blank=True, default='')),
+                ('api_key', providers.infra.encrypted_fields.EncryptedTextField(blank=True, default='')),
+                ('extra_headers', providers.infra.encrypted_fields.EncryptedJSONField(blank=True, default='')),
                 ('enabled', models.BooleanField(default=True)),
                 ('provider_type', models.CharField(choices=[('direct-api', 'Direct API'), ('gateway-required', 'Gateway required'), ('hybrid', 'Either way'), ('legacy', 'Legacy')], default='hybrid', max_length=20)),
                 ('routing_method', models.CharField(choices=[('auto', 'Automatic'), ('direct', 'Direct'), ('gateway', 'Gateway')], default='auto', max_length=10)),
                 ('gateway_endpoint', models.URLField(blank=True, max_length=500, null=True)),
-                ('gateway_api_key', providers.fields.EncryptedTextField(blank=True, default='')),
+                ('gateway_api_key', providers.infra.encrypted_fields.EncryptedTextField(blank=True, default='')),
                 ('prefer_direct', models.BooleanField(default=True)),
                 ('fallback_enabled', models.BooleanField(default=True)),
                 ('health_check_interval', models.PositiveIntegerField(default=60, help_text='Seconds between checks.', validators=[django.core.validators.MinValueValidator(5)])),

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.db import models
 
-from providers import changes
+from providers.infra import replicas
 
 
 class Announced(models.Model):
@@ -16,9 +16,9 @@ class Announced(models.Model):
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         super().save(*args, **kwargs)
-        changes.announce("providers")
+        replicas.announce("providers")
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
         deleted = super().delete(*args, **kwargs)
-        changes.announce("providers")
+        replicas.announce("providers")
         return deleted

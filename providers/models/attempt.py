@@ -57,7 +57,9 @@ class Attempt(models.Model):
     cost = models.DecimalField(max_digits=14, decimal_places=8, null=True, blank=True)
     started_at = models.DateTimeField(default=timezone.now)
 
-    redacted = False  # whether its message was left out for who reads it; providers/activity.py
+    redacted = (
+        False  # whether its message was left out for who reads it; providers/operations/activity.py
+    )
 
     class Meta:
         ordering = ("-started_at",)

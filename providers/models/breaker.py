@@ -13,9 +13,9 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
 
-from providers import breaker
-from providers.breaker import Domain, DomainState
-from providers.errors import ErrorKind
+from providers.domain.errors import ErrorKind
+from providers.policy import breaker
+from providers.policy.breaker import Domain, DomainState
 
 KEEP_CLOSED = timedelta(hours=1)  # longer than any call takes: a late result finds its epoch
 KEEP_OPEN = timedelta(days=30)  # what changed longer ago is of a key that is no longer stored

@@ -1,8 +1,8 @@
-"""Feature flags as the panel sets them; providers/flags.py says what there is and what holds."""
+"""Feature flags as the panel sets them; the registry is providers/infra/feature_flags.py."""
 
 from django.db import models
 
-from providers import flags
+from providers.infra import feature_flags
 from providers.models.announced import Announced
 
 
@@ -16,10 +16,12 @@ class FlagSetting(Announced):
         verbose_name = "flag"
 
     def __str__(self) -> str:
-        return flags.FLAGS[self.name].title if self.name in flags.FLAGS else self.name
+        return (
+            feature_flags.FLAGS[self.name].title if self.name in feature_flags.FLAGS else self.name
+        )
 
 
 def read_flags() -> None:
     """Has this process know what the panel says."""
     rows = FlagSetting.objects.values_list("name", "enabled")
-    flags.take({name: enabled for name, enabled in rows if name in flags.FLAGS})
+    feature_flags.take({name: enabled for name, enabled in rows if name in feature_flags.FLAGS})

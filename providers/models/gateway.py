@@ -3,12 +3,12 @@
 from django.db import models
 from django.utils import timezone
 
-from providers import changes
-from providers.breaker import State
-from providers.fields import EncryptedTextField
+from providers.domain.types import Method
+from providers.infra import replicas
+from providers.infra.encrypted_fields import EncryptedTextField
 from providers.models.announced import Announced
 from providers.models.route import Route
-from providers.types import Method
+from providers.policy.breaker import State
 
 
 class Gateway(Announced):
@@ -36,7 +36,7 @@ class Gateway(Announced):
         # Locked in the order in which results are written, or two would wait for one another.
         ids = list(resting.select_for_update().values_list("pk", flat=True))
         Route.objects.filter(pk__in=ids).update(retry_at=timezone.now())
-        changes.announce("routes")
+        replicas.announce("routes")
 
 
 class GatewayCheck(models.Model):

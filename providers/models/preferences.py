@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.db import models
 from django.utils import timezone
 
-from providers import changes
+from providers.infra import replicas
 from providers.models.language_model import LanguageModel
 
 A_VISIT = timedelta(minutes=30)  # looks at the catalogue that are no further apart are one visit
@@ -90,5 +90,5 @@ class BulkChange(models.Model):
             count = same.update(**{self.field: value})
             done, left = done + count, left + len(ids) - count
         self.delete()
-        changes.announce("providers")
+        replicas.announce("providers")
         return done, left

@@ -13,13 +13,14 @@ from django.core.validators import MinValueValidator
 from django.db import connection, models
 from django.utils import timezone
 
-from providers import changes, flags, presets
-from providers.fields import EncryptedJSONField, EncryptedTextField, mask
+from providers.domain.sealed import is_sealed
+from providers.domain.types import Kind, Method
+from providers.infra import feature_flags, replicas
+from providers.infra.encrypted_fields import EncryptedJSONField, EncryptedTextField, mask
 from providers.models.announced import Announced
+from providers.models.connection import Connection, fingerprint
 from providers.models.gateway import Gateway
-from providers.sealed import is_sealed
-from providers.targets import Connection, fingerprint
-from providers.types import Kind, Method
+from providers.vendors import presets
 
 if TYPE_CHECKING:
     from providers.models.route import Route
@@ -197,7 +198,7 @@ class Provider(Announced):
     class Meta:
         ordering = ("name",)
         indexes = (
-            # health.monitor asks every few seconds which checks are due
+            # health.check_scheduler asks every few seconds which checks are due
             models.Index("next_check_at", name="provider_due", condition=models.Q(enabled=True)),
         )
 
@@ -272,7 +273,7 @@ class Provider(Announced):
         """Method and endpoint of every route it has: direct, its own gateway, and what stands in,
         other gateways and our own process where there is one."""
         endpoints = {self.endpoint(), *gateways, *([""] if settings.GATEWAY_TOKEN else [])}
-        if not flags.on("gateway_sdk"):
+        if not feature_flags.on("gateway_sdk"):
             endpoints.discard("")
         return {(Method.DIRECT.value, "")} | {(Method.GATEWAY.value, each) for each in endpoints}
 
@@ -289,4 +290,4 @@ class Provider(Announced):
         )
         # Provider before routes, as everywhere, or two transactions would wait for one another.
         self.routes.all().forget()
-        changes.announce("routes")
+        replicas.announce("routes")

@@ -9,10 +9,11 @@ from typing import Any
 
 from django.db import models
 
-from providers import breaker, metrics
+from providers.domain.types import Method
+from providers.infra import metrics
 from providers.models.breaker import Breaker, BreakerColumns, breaker_columns
-from providers.routes import RouteState
-from providers.types import Method
+from providers.policy import breaker
+from providers.policy.route_state import RouteState
 
 # The columns of what calls have shown; `learned_at` is decided for the provider as a whole.
 SEEN = (

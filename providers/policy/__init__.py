@@ -1,4 +1,4 @@
-"""Pure decisions about routing: what a result means for each breaker.
+"""Decisions as pure functions: which routes to take, when a breaker opens, what health follows.
 
-Touch nothing here but values: no database, no network, no clock of its own.
+Every decision is a table or a function of its arguments, `now` included. No I/O.
 """

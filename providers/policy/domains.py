@@ -8,12 +8,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from providers import breaker, routes
-from providers.breaker import Breaker, Domain, DomainState, Scope, State, Weight
-from providers.errors import MODERATED, NO_SUCH_MODEL, ErrorKind
-from providers.routes import Evidence, RouteState
-from providers.rules import RULES, Rules
-from providers.values import value
+from providers.domain.errors import MODERATED, NO_SUCH_MODEL, ErrorKind
+from providers.domain.frozen import value
+from providers.domain.tuning import RULES, Rules
+from providers.policy import breaker, route_state
+from providers.policy.breaker import Breaker, Domain, DomainState, Scope, State, Weight
+from providers.policy.route_state import Evidence, RouteState
 
 # Where a failure of each kind lies, as far as its kind says.
 SCOPES: dict[ErrorKind, Scope] = {
@@ -152,7 +152,7 @@ def apply_outcome(route: RouteState, known: Domains, seen: Evidence, rules: Rule
         for state in _concerned(known, seen, target)
         if (changed := _moved(state, seen, target, rules)) != state
     ]
-    moved = routes.after(route, _for_route(route, seen, before), rules)
+    moved = route_state.after(route, _for_route(route, seen, before), rules)
     if seen.kind and seen.judges and target and target.route_id:
         failed = next((each for each in others if each.domain == target), before)
         together = _with_models(moved, known, failed, seen, rules)

@@ -3,9 +3,9 @@
 import re
 from datetime import datetime
 
-from providers.breaker import DomainState, Scope, State, admits
-from providers.errors import ErrorKind
-from providers.routes import RouteState
+from providers.domain.errors import ErrorKind
+from providers.policy.breaker import DomainState, Scope, State, admits
+from providers.policy.route_state import RouteState
 
 _WORDS = {
     ErrorKind.NETWORK: "network error",

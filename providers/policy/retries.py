@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from datetime import datetime
 
-from providers.breaker import Breaker, State
-from providers.errors import CallError, ErrorKind
-from providers.routes import RouteState
-from providers.rules import RULES, Rules
+from providers.domain.errors import CallError, ErrorKind
+from providers.domain.tuning import RULES, Rules
+from providers.policy.breaker import Breaker, State
+from providers.policy.route_state import RouteState
 
 # What is so an instant later as well.
 _STEADY = frozenset(

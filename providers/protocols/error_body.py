@@ -20,8 +20,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from providers.errors import MODERATED
-from providers.values import value
+from providers.domain.errors import MODERATED
+from providers.domain.frozen import value
 
 _MESSAGES = (
     *("message", "msg", "error_message", "error_msg", "errorMessage", "errmsg", "err_msg"),

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from enum import StrEnum
 
-from providers.errors import CallError, ErrorKind
+from providers.domain.errors import CallError, ErrorKind
 
 
 class Ending(StrEnum):

@@ -4,8 +4,8 @@ What an answer is shows in its first character, for content types are often wron
 one text at its end, an event stream one for each event that has data. Anything else is no answer.
 """
 
-from providers import sse
-from providers.errors import CallError, ErrorKind
+from providers.domain.errors import CallError, ErrorKind
+from providers.protocols import sse
 
 LARGEST_BODY = 16 * 1024 * 1024  # bytes of a full answer or a catalogue; OpenRouter's has 0.5 MB
 LARGEST_EVENT = 4 * 1024 * 1024  # characters of one event

@@ -6,7 +6,7 @@ What we do not name is kept: texts are joined, lists extended, of anything else 
 from collections.abc import Mapping
 from typing import Any
 
-from providers.types import (
+from providers.domain.types import (
     ClientEvent,
     Finish,
     Json,

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
-from providers.values import value
+from providers.domain.frozen import value
 
 
 @value

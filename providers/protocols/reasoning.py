@@ -11,7 +11,7 @@ from dataclasses import replace
 from enum import Enum, auto
 from typing import Any
 
-from providers.values import value
+from providers.domain.frozen import value
 
 _NAMES = ("think", "thinking", "thought")
 _OPENING = tuple(f"<{name}>" for name in _NAMES)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
 
-from providers.errors import ErrorKind
+from providers.domain.errors import ErrorKind
 
 LONGEST_LIMIT_SECONDS = 24 * 3600.0  # of a rate limit or an overload; an edit or a test ends it
 LONGEST_PLAN_SECONDS = 30 * 24 * 3600.0  # of a used-up plan: none begins anew later than monthly

@@ -7,7 +7,7 @@ from decimal import Decimal
 from django import template
 from django.utils import timezone
 
-from providers import summary
+from providers.diagnosis import wording
 
 register = template.Library()
 
@@ -15,7 +15,7 @@ register = template.Library()
 @register.filter
 def ago(moment: datetime | None) -> str:
     """`12 s ago`; `never` for a moment that has not come."""
-    return summary.ago(timezone.now(), moment)
+    return wording.ago(timezone.now(), moment)
 
 
 @register.filter
@@ -27,16 +27,16 @@ def seconds_until(moment: datetime) -> int:
 @register.filter
 def lasting(milliseconds: float | None) -> str:
     """`610 ms`, `1.2 s`; a dash where it is not known."""
-    return summary.lasting(milliseconds)
+    return wording.lasting(milliseconds)
 
 
 @register.filter
 def tokens(count: int | None) -> str:
     """`200k`, `1M`; empty where it is not known."""
-    return summary.tokens(count)
+    return wording.tokens(count)
 
 
 @register.filter
 def dollars(amount: Decimal | None) -> str:
     """`$0.0021`; empty where it is not known."""
-    return summary.dollars(amount)
+    return wording.dollars(amount)

@@ -15,11 +15,12 @@ from django.utils.http import urlencode
 from django.views.decorators.http import require_safe
 from django_htmx.http import push_url
 
-from providers import activity, trace
-from providers.activity import Mark
-from providers.filters import FilterForm
+from providers.diagnosis import trace
+from providers.forms.filters import FilterForm
+from providers.operations import activity
+from providers.operations.activity import Mark
 from providers.views.access import Request
-from providers.views.sheet import in_container
+from providers.views.test_panel import in_container
 
 SETTLING = timedelta(seconds=8)  # after which no further attempt is expected to be written
 LOOKS = 5  # how often a trace looks again, a second or more apart

@@ -15,10 +15,12 @@ from django.utils import timezone
 from django.utils.http import urlencode
 from django.views.decorators.http import require_GET
 
-from providers import presets, snapshot, summary
+from providers.diagnosis import wording
+from providers.domain.frozen import value
 from providers.models import HealthStatus, LanguageModel, Provider
 from providers.models.provider import ProviderQuerySet
-from providers.values import value
+from providers.router import snapshot
+from providers.vendors import presets
 from providers.views.access import Request, searched_text
 
 PAGE = 24
@@ -33,9 +35,9 @@ class Card:
 
     provider: Provider
     preset: presets.Preset
-    active: summary.Active
-    lines: tuple[summary.RouteLine, ...]
-    failing: tuple[summary.ModelLine, ...] = ()
+    active: wording.Active
+    lines: tuple[wording.RouteLine, ...]
+    failing: tuple[wording.ModelLine, ...] = ()
     models_on: int = 0
     models_all: int = 0
     priced: int = 0  # of the models in use: how many have a price
@@ -65,11 +67,11 @@ def card(
     return Card(
         provider=provider,
         preset=presets.get(provider.preset),
-        active=summary.active(snapshot.policy(provider), routes, now, snapshot.fresh()),
+        active=wording.active(snapshot.policy(provider), routes, now, snapshot.fresh()),
         lines=tuple(
-            summary.line(route, provider.base_url, route.last_error, now) for route in routes
+            wording.line(route, provider.base_url, route.last_error, now) for route in routes
         ),
-        failing=summary.model_lines(failures.domains.listed(routes), routes, now),
+        failing=wording.model_lines(failures.domains.listed(routes), routes, now),
         models_on=models_on,
         models_all=models_all,
         priced=priced,

@@ -13,9 +13,11 @@ from django.utils.dateparse import parse_datetime
 from django.utils.http import urlencode
 from django.views.decorators.http import require_GET, require_POST
 
-from providers import audit, changes, snapshot
 from providers.forms import AddModelForm
+from providers.infra import replicas
 from providers.models import LanguageModel, Provider
+from providers.operations import audit
+from providers.router import snapshot
 from providers.views.access import Request, in_background, searched_text, staff_only
 
 PAGE = 50
@@ -129,7 +131,7 @@ def toggle_all(request: Request, slug: str) -> HttpResponse:
     verb = "enabled" if request.POST.get("enabled") == "on" else "disabled"
     count = found.update(enabled=verb == "enabled")
     audit.note(request.user, verb, provider, {"models": ["", f"{count} that were found"]})
-    changes.announce("providers")
+    replicas.announce("providers")
     return _answer(request, provider)
 
 

@@ -16,11 +16,14 @@ from django.urls import path
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from providers import audit, condition, endpoints, snapshot
-from providers.endpoints import CHECK_FRESH, Endpoint
+from providers.domain.frozen import value
 from providers.forms import GatewayForm
 from providers.models import Gateway, GatewayCheck, Route
-from providers.values import value
+from providers.operations import audit
+from providers.policy import health
+from providers.probes import gateways
+from providers.probes.gateways import CHECK_FRESH, Endpoint
+from providers.router import snapshot
 from providers.views.access import Request, require_staff, staff_only
 
 
@@ -50,17 +53,17 @@ class Shown:
             return "paused"
         states = [route.as_state() for route in self.routes]
         if self.check is None or not self.is_fresh or self.starts:
-            return condition.of_gateway(None, None, states)
-        return condition.of_gateway(self.check.state == "up", self.check.checked_at, states)
+            return health.of_gateway(None, None, states)
+        return health.of_gateway(self.check.state == "up", self.check.checked_at, states)
 
 
 @require_safe
 def index(request: HttpRequest) -> HttpResponse:
     """All of them, from storage."""
-    through, said = endpoints.routes(), endpoints.checks()
+    through, said = gateways.routes(), gateways.checks()
     shown = [
         Shown(endpoint=each, routes=through.get(each.url, []), check=said.get(each.url))
-        for each in endpoints.known()
+        for each in gateways.known()
     ]
     return render(request, "gateways/index.html", {"gateways": shown})
 
@@ -69,7 +72,7 @@ def index(request: HttpRequest) -> HttpResponse:
 async def check(request: Request, key: str) -> HttpResponse:
     """Asks one gateway now and keeps what it says; without htmx the page shows it."""
     endpoint = await sync_to_async(_endpoint)(request, key)
-    said = await endpoints.check(endpoint)
+    said = await gateways.check(endpoint)
     if not request.htmx:
         return redirect("gateways:index")
     return await sync_to_async(_answer)(request, endpoint, said)
@@ -79,7 +82,7 @@ def _endpoint(request: HttpRequest, key: str) -> Endpoint:
     """Read at once, so that no connection is held while the gateway is asked."""
     try:
         require_staff(request)
-        found = next((each for each in endpoints.known() if each.key == key), None)
+        found = next((each for each in gateways.known() if each.key == key), None)
     finally:
         connections.close_all()
     if found is None:
@@ -88,7 +91,7 @@ def _endpoint(request: HttpRequest, key: str) -> Endpoint:
 
 
 def _answer(request: HttpRequest, endpoint: Endpoint, said: GatewayCheck) -> HttpResponse:
-    routes = endpoints.routes().get(endpoint.url, [])
+    routes = gateways.routes().get(endpoint.url, [])
     shown = Shown(endpoint=endpoint, routes=routes, check=said)
     return render(request, "gateways/index.html#answer", {"gateway": shown})
 
@@ -118,7 +121,7 @@ def edit(request: Request, pk: int | None = None) -> HttpResponse:
 def delete(request: Request, pk: int) -> HttpResponse:
     """Asks, saying what goes through it, then removes it and the routes over it."""
     row = get_object_or_404(Gateway, pk=pk)
-    through = endpoints.routes().get(row.url, [])
+    through = gateways.routes().get(row.url, [])
     if request.method != "POST":
         return render(request, "gateways/delete.html", {"gateway": row, "routes": through})
     with transaction.atomic():

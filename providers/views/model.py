@@ -10,9 +10,12 @@ from django.urls import path, reverse
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST
 
-from providers import audit, model_forms, snapshot, summary
-from providers.model_forms import ModelSettingsForm, PresetForm
+from providers.diagnosis import wording
+from providers.forms import model_forms
+from providers.forms.model_forms import ModelSettingsForm, PresetForm
 from providers.models import LanguageModel, ParameterPreset
+from providers.operations import audit
+from providers.router import snapshot
 from providers.views import models
 from providers.views.access import Request, require_staff, staff_only
 
@@ -63,13 +66,13 @@ def show(request: Request, pk: int) -> HttpResponse:
     return render(request, "models/show.html", ctx, status=422 if form.errors else 200)
 
 
-def failing(model: LanguageModel) -> tuple[summary.ModelLine, ...]:
+def failing(model: LanguageModel) -> tuple[wording.ModelLine, ...]:
     """Over which routes, or with which key, nothing is sent for it at present."""
     failures = snapshot.failures([model.provider])
     routes = failures.routes(model.provider)
     states = failures.domains.listed(routes)
     own = [each for each in states if each.domain.model_id == model.model_id]
-    return summary.model_lines(own, routes, timezone.now())
+    return wording.model_lines(own, routes, timezone.now())
 
 
 def facts(model: LanguageModel) -> list[tuple[str, str, str]]:
@@ -88,7 +91,7 @@ def _worded(name: str, value: Any) -> str:
         return "yes" if value else "no"
     if name.endswith("price"):
         return f"${value.normalize():f}"
-    return f"{summary.tokens(value)} tokens"
+    return f"{wording.tokens(value)} tokens"
 
 
 @require_POST

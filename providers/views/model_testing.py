@@ -14,14 +14,16 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods
 
-from providers import abilities, checklist, snapshot
+from providers.connection_test import model_test, runner
+from providers.connection_test.stages import MODEL_STAGES, Draft
+from providers.domain.prices import Prices
+from providers.domain.types import Method, Usage
 from providers.models import LanguageModel
-from providers.snapshot import Candidate, Prices
-from providers.stages import MODEL_STAGES, Draft
-from providers.types import Method, Usage
-from providers.views import sheet
+from providers.router import snapshot
+from providers.router.snapshot import Candidate
+from providers.views import test_panel
 from providers.views.access import Request, require_staff
-from providers.views.sheet import Sheet
+from providers.views.test_panel import Sheet
 
 # Of one chat, generously: its tools count as words too.
 _LARGEST = Usage(input_tokens=100, output_tokens=16)
@@ -33,11 +35,11 @@ async def run(request: Request, slug: str, pk: int) -> HttpResponse | StreamingH
     found, page = await sync_to_async(_open)(request, slug, pk)
     if request.method != "POST" or found is None or found.draft is None:
         return await sync_to_async(render)(request, "providers/model_test.html", page)
-    stages = partial(checklist.check_model, found.draft, found.methods[0])
+    stages = partial(runner.check_model, found.draft, found.methods[0])
     if request.htmx:
-        return sheet.streamed(found, stages)
-    await sheet.finished(found, stages)
-    page |= {**sheet.context(found), "verdict": found.verdict()}
+        return test_panel.streamed(found, stages)
+    await test_panel.finished(found, stages)
+    page |= {**test_panel.context(found), "verdict": found.verdict()}
     return await sync_to_async(render)(request, "providers/model_test.html", page)
 
 
@@ -77,7 +79,7 @@ def _sheet(model: LanguageModel, candidate: Candidate | None, method: Method) ->
 
 def _page(model: LanguageModel, candidate: Candidate | None, method: Method) -> dict[str, object]:
     connection = snapshot.connection(model.provider)
-    asked = abilities.asked_with(connection.preset, connection.kind)
+    asked = model_test.asked_with(connection.preset, connection.kind)
     price = Prices.of(vars(model)).cost(_LARGEST)
     return {
         "model": model,
@@ -85,7 +87,7 @@ def _page(model: LanguageModel, candidate: Candidate | None, method: Method) -> 
         "parameters": asked,
         "calls": 1 + len(asked),
         "most": price * (1 + len(asked)) if isinstance(price, Decimal) else None,
-        "methods": [(each.value, sheet.TITLES[each]) for each in Method],
+        "methods": [(each.value, test_panel.TITLES[each]) for each in Method],
         "method": method.value,
         "askable": candidate is not None,
     }

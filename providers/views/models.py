@@ -17,8 +17,11 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 from django_htmx.http import push_url
 
-from providers import audit, browsing, changes, model_forms
-from providers.browsing import CHOICES, ORDERS, PAGE, Wanted
+from providers.catalog import search
+from providers.catalog.search import CHOICES, ORDERS, PAGE, Wanted
+from providers.domain.frozen import value
+from providers.forms import model_forms
+from providers.infra import replicas
 from providers.models import (
     BulkChange,
     CatalogueVisit,
@@ -27,7 +30,7 @@ from providers.models import (
     ParameterPreset,
     Provider,
 )
-from providers.values import value
+from providers.operations import audit
 from providers.views.access import Request, staff_only
 
 UNDONE_WITHIN = timedelta(minutes=30)
@@ -84,14 +87,14 @@ def index(request: Request) -> HttpResponse:
 
 def _found(request: Request, since: Any) -> dict[str, Any]:
     wanted = _wanted(request, since)
-    counted = browsing.facets(wanted)
+    counted = search.facets(wanted)
     pages = max(1, -(-counted.total // PAGE))
     number = min(max(1, _number(request.GET.get("page", ""))), pages)
     return {
         "wanted": wanted,
         "q": " ".join(wanted.words),
         "total": counted.total,
-        "rows": browsing.page(wanted, number),
+        "rows": search.page(wanted, number),
         "number": number,
         "pages": pages,
         "query": _query(request),
@@ -136,7 +139,7 @@ def _query(request: Request, *, page: bool = False) -> str:
     return query.urlencode()
 
 
-def _providers(wanted: Wanted, counted: browsing.Facets) -> list[Option]:
+def _providers(wanted: Wanted, counted: search.Facets) -> list[Option]:
     rows = Provider.objects.order_by("name").values_list("pk", "slug", "name")
     return [
         Option(
@@ -146,7 +149,7 @@ def _providers(wanted: Wanted, counted: browsing.Facets) -> list[Option]:
     ]
 
 
-def _choices(wanted: Wanted, counted: browsing.Facets) -> list[tuple[str, str, list[Option]]]:
+def _choices(wanted: Wanted, counted: search.Facets) -> list[tuple[str, str, list[Option]]]:
     return [
         (
             name,
@@ -182,7 +185,7 @@ def _state(request: Request) -> dict[str, Any]:
 def bulk(request: Request) -> HttpResponse:
     """Changes exactly what the address's filters find, and keeps what was there before."""
     visit = CatalogueVisit.objects.filter(user=request.user).first()
-    found = browsing.matching(_wanted(request, visit and visit.before))
+    found = search.matching(_wanted(request, visit and visit.before))
     with transaction.atomic():
         if preset_id := _number(request.POST.get("preset", "")) * bool(request.POST.get("preset")):
             said = _give(request, get_object_or_404(ParameterPreset, pk=preset_id), found)
@@ -192,7 +195,7 @@ def bulk(request: Request) -> HttpResponse:
         audit.note(request.user, "changed", said, kind="language models")
     else:
         messages.info(request, "Nothing to change: these models are so already.")
-    changes.announce("providers")
+    replicas.announce("providers")
     return redirect(f"{reverse('models:index')}?{_query(request)}")
 
 

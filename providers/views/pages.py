@@ -12,9 +12,13 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from django_htmx.http import HttpResponseClientRedirect
 
-from providers import activity, audit, outlook, presets, routing, snapshot
+from providers.diagnosis import forecast
 from providers.forms import ProviderForm, edit_conflict
 from providers.models import AuditEvent, LanguageModel, Provider
+from providers.operations import activity, audit
+from providers.policy import plan
+from providers.router import snapshot
+from providers.vendors import presets
 from providers.views import catalogue
 from providers.views.access import Request, in_background, require_staff, staff_only
 from providers.views.cards import card
@@ -101,16 +105,16 @@ def _health(request: HttpRequest, provider: Provider) -> dict[str, Any]:
     }
 
 
-def _prospects(provider: Provider) -> tuple[outlook.Prospect, ...]:
+def _prospects(provider: Provider) -> tuple[forecast.Prospect, ...]:
     others = list(provider.alternatives.usable().prefetch_related("routes"))
     failures = snapshot.failures([provider, *others])
-    return outlook.prospects(
+    return forecast.prospects(
         snapshot.policy(provider),
         failures.routes(provider),
         timezone.now(),
         snapshot.fresh(),
         tuple(
-            routing.Alternative(
+            plan.Alternative(
                 name=each.name, policy=snapshot.policy(each), routes=failures.routes(each)
             )
             for each in others

@@ -13,10 +13,11 @@ from django.urls import path
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from providers import audit, flags
-from providers.flags import Flag
 from providers.forms.password import PasswordForm
+from providers.infra import feature_flags
+from providers.infra.feature_flags import Flag
 from providers.models import FlagSetting, Provider, ProviderType, read_flags
+from providers.operations import audit
 from providers.views import transfer
 from providers.views.access import Request, staff_only
 
@@ -36,14 +37,16 @@ class Switch:
 
     flag: Flag
     on: bool
-    source: flags.Source
+    source: feature_flags.Source
 
 
 @require_safe
 def index(request: HttpRequest) -> HttpResponse:
     """Everybody may look; operators change."""
     read_flags()
-    switches = [Switch(flag, *flags.state(name)) for name, flag in flags.FLAGS.items()]
+    switches = [
+        Switch(flag, *feature_flags.state(name)) for name, flag in feature_flags.FLAGS.items()
+    ]
     kept = [(words, name, getattr(settings, name)) for words, name in KEPT]
     legacy = Provider.objects.filter(provider_type=ProviderType.LEGACY).count()
     context = {"switches": switches, "kept": kept, "legacy": legacy}
@@ -54,13 +57,15 @@ def index(request: HttpRequest) -> HttpResponse:
 @staff_only
 def switch(request: Request, name: str) -> HttpResponse:
     """Sets one flag for the instance; one that the environment pins stays as it is."""
-    if name not in flags.FLAGS:
+    if name not in feature_flags.FLAGS:
         raise Http404
     read_flags()
-    was, source = flags.state(name)
+    was, source = feature_flags.state(name)
     wanted = request.POST.get("on") == "on"
     if source == "environment":
-        messages.error(request, f"{flags.FLAGS[name].variable} pins this flag: change it there.")
+        messages.error(
+            request, f"{feature_flags.FLAGS[name].variable} pins this flag: change it there."
+        )
     elif wanted != was:
         with transaction.atomic():
             row, _ = FlagSetting.objects.update_or_create(name=name, defaults={"enabled": wanted})

@@ -15,14 +15,15 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 
-from providers import checklist, snapshot
+from providers.connection_test import runner
+from providers.connection_test.provider_test import chat_model
+from providers.connection_test.stages import Draft
 from providers.forms import ProviderForm
 from providers.models import Provider
-from providers.road import chat_model
-from providers.stages import Draft
-from providers.views import pages, sheet
+from providers.router import snapshot
+from providers.views import pages, test_panel
 from providers.views.access import Request, require_staff
-from providers.views.sheet import Sheet
+from providers.views.test_panel import Sheet
 
 _ADDRESSES = ("base_url", "gateway_endpoint")
 MOST_LOOKED_FOR = 500  # models whose last answer is looked for; the first of the list
@@ -33,10 +34,10 @@ _TESTED = ("kind", "api_key", "extra_headers", "gateway_api_key", "environment_k
 async def run(request: Request, slug: str = "") -> HttpResponse | StreamingHttpResponse:
     """Streams to htmx; without it, the page comes when all is done."""
     found = await sync_to_async(_open)(request, slug)
-    stages = partial(checklist.check, found.draft) if found.draft else None
+    stages = partial(runner.check, found.draft) if found.draft else None
     if request.htmx:
-        return sheet.streamed(found, stages)
-    await sheet.finished(found, stages)
+        return test_panel.streamed(found, stages)
+    await test_panel.finished(found, stages)
     return await sync_to_async(_whole_page)(request, found, slug)
 
 
@@ -103,7 +104,7 @@ def _model_to_ask(provider: Provider) -> str:
 
 
 def _whole_page(request: Request, found: Sheet, slug: str) -> HttpResponse:
-    shown = {**sheet.context(found), "verdict": found.verdict()}
+    shown = {**test_panel.context(found), "verdict": found.verdict()}
     if found.form:
         return pages.form_again(request, found.form, 200, **shown)
     provider = Provider.objects.get(slug=slug)

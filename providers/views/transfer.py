@@ -13,14 +13,15 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from providers import audit, flags
+from providers.domain.frozen import value
+from providers.domain.types import Method
 from providers.forms.secret import clean_key, clean_value
 from providers.forms.transfer import ExportForm, ImportForm
-from providers.importing import applying, exporting, own, plan, reading, waiting
-from providers.importing.entries import Malformed, Missing, Parsed, Resolve, nobody
+from providers.importing import apply, exporting, native_format, plan, read, upload_cache
+from providers.importing.schema import Malformed, Missing, Parsed, Resolve, nobody
+from providers.infra import feature_flags
 from providers.models import Provider, ProviderType, Route
-from providers.types import Method
-from providers.values import value
+from providers.operations import audit
 from providers.views.access import Request, in_background, staff_only
 
 _AWAY = "Redis, which keeps the file for the preview, is away. Try again in a moment."
@@ -36,12 +37,12 @@ def upload(request: Request) -> HttpResponse:
     form = ImportForm(request.POST or None, request.FILES or None)
     if request.method == "POST" and form.is_valid():
         try:
-            document = reading.opened(form.cleaned_data["source"], form.cleaned_data["passphrase"])
-            reading.parsed(document, nobody, form.cleaned_data["auth"])
-            waiting.keep(request.user.pk, document, form.cleaned_data["auth"])
+            document = read.opened(form.cleaned_data["source"], form.cleaned_data["passphrase"])
+            read.parsed(document, nobody, form.cleaned_data["auth"])
+            upload_cache.keep(request.user.pk, document, form.cleaned_data["auth"])
         except Malformed as exc:
             form.add_error("passphrase" if "passphrase" in str(exc) else "source_file", str(exc))
-        except waiting.Away:
+        except upload_cache.Away:
             form.add_error(None, _AWAY)
         else:
             return redirect("settings:import-preview")
@@ -55,15 +56,15 @@ def upload(request: Request) -> HttpResponse:
 def preview(request: Request) -> HttpResponse:
     """What would happen, with a field for each key that the file only names; then the doing."""
     try:
-        kept = waiting.kept(request.user.pk)
-    except waiting.Away:
+        kept = upload_cache.kept(request.user.pk)
+    except upload_cache.Away:
         messages.error(request, _AWAY)
         return redirect("settings:import")
     if kept is None:
         messages.error(request, _GONE)
         return redirect("settings:import")
     document, auth = kept
-    reads = partial(reading.parsed, document, auth=auth)
+    reads = partial(read.parsed, document, auth=auth)
     if request.method == "POST":
         return _done(request, reads)
     return _previewed(request, reads(nobody), {})
@@ -81,7 +82,7 @@ class _Field:
 
 
 def _previewed(request: Request, parsed: Parsed, errors: dict[str, str]) -> HttpResponse:
-    found = applying.planned(parsed)
+    found = apply.planned(parsed)
     fields = _fields(found, request, errors)
     context = {
         "source": parsed.source,
@@ -154,8 +155,8 @@ def _done(request: Request, reads: Callable[[Resolve], Parsed]) -> HttpResponse:
         return _previewed(request, named, errors | {"": problem})
     if errors:
         return _previewed(request, named, errors)
-    steps = applying.apply(plan.with_keys(found, typed), request.user)
-    waiting.forget(request.user.pk)
+    steps = apply.apply(plan.with_keys(found, typed), request.user)
+    upload_cache.forget(request.user.pk)
     slugs = [step.entry.slug for step in steps if step.entry]
     for pk in Provider.objects.filter(slug__in=slugs, enabled=True).values_list("pk", flat=True):
         if not in_background("providers.tasks.look_over", pk):
@@ -191,8 +192,8 @@ def _exported(way: str, passphrase: str) -> dict[str, Any]:
     found = exporting.entries()
     if way == "opencode":
         return exporting.opencode(found)
-    written = own.document(found, secrets=way == "sealed")
-    return own.seal(written, passphrase) if way == "sealed" else written
+    written = native_format.document(found, secrets=way == "sealed")
+    return native_format.seal(written, passphrase) if way == "sealed" else written
 
 
 def _file(document: dict[str, Any], way: str) -> HttpResponse:
@@ -210,7 +211,11 @@ def legacy(request: Request) -> HttpResponse:
     failing = Route.objects.filter(
         provider__in=rows, method=Method.DIRECT.value, consecutive_failures__gt=0
     ).values_list("provider", flat=True)
-    context = {"providers": rows, "failing": set(failing), "smart": flags.on("smart_routing")}
+    context = {
+        "providers": rows,
+        "failing": set(failing),
+        "smart": feature_flags.on("smart_routing"),
+    }
     return render(request, "settings/legacy.html", context)
 
 
@@ -219,7 +224,7 @@ def legacy(request: Request) -> HttpResponse:
 def opt_in(request: Request, slug: str = "") -> HttpResponse:
     """One, or all."""
     rows = Provider.objects.filter(provider_type=ProviderType.LEGACY)
-    found = applying.opt_in(rows.filter(slug=slug) if slug else rows, request.user)
+    found = apply.opt_in(rows.filter(slug=slug) if slug else rows, request.user)
     if found:
         names = found[0].name if len(found) == 1 else f"{len(found)} providers"
         messages.success(request, f"Opted in: {names}. What works is learned from now on.")
@@ -230,7 +235,7 @@ def opt_in(request: Request, slug: str = "") -> HttpResponse:
 @staff_only
 def opt_out(request: Request, slug: str) -> HttpResponse:
     provider = get_object_or_404(Provider, slug=slug)
-    applying.opt_out(provider, request.user)
+    apply.opt_out(provider, request.user)
     messages.success(request, f"{provider.name} is legacy again: directly, as before.")
     return redirect("providers:detail", slug)
 

@@ -13,8 +13,9 @@ from pytest_django import DjangoDbBlocker
 
 from api import keys
 from api.models import ClientKey
-from providers import board, changes
+from providers.infra import replicas
 from providers.models import Attempt, LanguageModel, Provider
+from providers.router import route_table
 from tests import fakes
 from tests.e2e.site import Site
 
@@ -100,12 +101,14 @@ def door(running_web: Site, transactional_db: None) -> Iterator[Door]:
     """The running web process on empty tables, and a key of Alice's."""
     made = Door(running_web, User.objects.create_superuser("alice"))
     # It may still know the provider of the test before, which has the same name.
-    changes.announce("providers")
+    replicas.announce("providers")
     Door.wait_for(lambda: made.is_empty())
     yield made
     if Provider.objects.exists():
         # Its last results are on their way; emptying the tables under them is a deadlock.
-        time.sleep(3 * board.SOON + min(board.PACE, Attempt.objects.count() * board.EACH))
+        time.sleep(
+            3 * route_table.SOON + min(route_table.PACE, Attempt.objects.count() * route_table.EACH)
+        )
 
 
 @pytest.fixture

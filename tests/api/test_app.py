@@ -12,8 +12,8 @@ from django.utils import timezone
 
 from api import keys
 from api.models import ClientKey
-from providers import roster
 from providers.models import LanguageModel, Provider
+from providers.operations import lifecycle
 from tests import fakes
 from tests.api.conftest import Door
 
@@ -105,7 +105,7 @@ def test_models_are_those_in_use(door: Door, acme: Provider) -> None:
     LanguageModel.objects.create(provider=paused, model_id="m", name="m")
     gone = Provider.objects.create(name="G", slug="g", base_url=acme.base_url)
     LanguageModel.objects.create(provider=gone, model_id="m", name="m")
-    roster.remove(gone)
+    lifecycle.remove(gone)
     LanguageModel.objects.create(
         provider=acme, model_id="missing", name="missing", missing_since=timezone.now()
     )

@@ -6,8 +6,8 @@ import pytest
 from django.utils import timezone
 
 from api.errors import RULES, Refused, Tried, refusal, retry_after
-from providers.errors import CallError, ErrorKind, PlanFailed
-from providers.types import AttemptRecord, Method
+from providers.domain.errors import CallError, ErrorKind, PlanFailed
+from providers.domain.types import AttemptRecord, Method
 
 # What OpenCode and OpenAI's packages try again (beside 408 and 409, which we never answer).
 RETRIED = frozenset({429, 500, 502, 503, 504})

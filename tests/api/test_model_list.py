@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.model_list import describe, find_model, list_models
-from providers.snapshot import Prices, Served
+from providers.domain.prices import Prices
+from providers.router.snapshot import Served
 
 
 def served(**fields: Any) -> Served:

@@ -19,8 +19,9 @@ from django.test import AsyncClient, Client
 from django.urls import reverse
 from pytest_django import DjangoDbBlocker
 
-from providers import endpoints, http
+from providers.clients import http
 from providers.models import Attempt, GatewayCheck, Provider
+from providers.probes import gateways
 from tests.api.conftest import Door
 from tests.e2e.site import Site
 from tests.providers.test_dump import dumped
@@ -254,10 +255,10 @@ def test_no_key_that_an_upstream_repeats_leaves_the_door(
 async def test_a_gateways_check_keeps_no_key(transactional_db: None, leaking: Leaking) -> None:
     """Its problem and its version are an upstream's words as well."""
     for name in ANSWERS:
-        found = endpoints.Endpoint(
+        found = gateways.Endpoint(
             key="1", name="Spare", url=f"{leaking.origin}/{name}", api_key=GATEWAY_KEY
         )
-        await endpoints.check(found)
+        await gateways.check(found)
         await http.close()
         row = await GatewayCheck.objects.aget(endpoint=found.url)
         kept = f"{row.problem} {row.version} {row.listed}"

@@ -13,9 +13,7 @@ from django.utils import timezone
 
 from chat import turns
 from chat.models import Conversation, Message, Status
-from providers.models import LanguageModel, Provider
-from providers.router import Call
-from providers.types import (
+from providers.domain.types import (
     AttemptRecord,
     ChatRequest,
     Completed,
@@ -25,6 +23,8 @@ from providers.types import (
     TextDelta,
     Usage,
 )
+from providers.models import LanguageModel, Provider
+from providers.router.call import Call
 
 
 @pytest.fixture(autouse=True)

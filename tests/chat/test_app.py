@@ -10,10 +10,10 @@ from django.db import connection
 from django.test import Client
 from starlette.routing import Router
 
-from chat import app, stream
+from chat import app, event_log
 from chat.events import Event, Kind
 from chat.models import Message, Status
-from providers import database
+from providers.infra import database
 from tests import fakes
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -61,9 +61,11 @@ class Visit:
 async def test_the_owner_gets_the_events(make_turn: Make, owner_client: Client) -> None:
     """To the end, with headers that keep proxies from holding them back."""
     turn = await database.run(make_turn)
-    async with stream.connect() as client:
+    async with event_log.connect() as client:
         reset = Event(kind=Kind.RESET, tail="Hi")
-        await stream.append(client, [(turn.pk, reset), (turn.pk, Event(kind=Kind.END, html="e"))])
+        await event_log.append(
+            client, [(turn.pk, reset), (turn.pk, Event(kind=Kind.END, html="e"))]
+        )
     visit = await Visit(turn.pk, owner_client)()
     assert visit.status == 200
     assert visit.headers["content-type"].startswith("text/event-stream")
@@ -98,13 +100,13 @@ async def test_a_stranger_gets_404(make_turn: Make, stranger_client: Client) -> 
 async def test_forty_open_streams_hold_no_connection(make_turn: Make, owner_client: Client) -> None:
     """However many read, Postgres does not notice."""
     turn = await database.run(make_turn)
-    async with stream.connect() as client:
-        await stream.append(client, [(turn.pk, Event(kind=Kind.RESET))])
+    async with event_log.connect() as client:
+        await event_log.append(client, [(turn.pk, Event(kind=Kind.RESET))])
         visits = [Visit(turn.pk, owner_client) for _ in range(40)]
         tasks = [asyncio.create_task(visit()) for visit in visits]
         await fakes.until(lambda: all(visit.status == 200 for visit in visits))
         assert await database.run(open_connections) <= 1
-        await stream.append(client, [(turn.pk, Event(kind=Kind.END, html="e"))])
+        await event_log.append(client, [(turn.pk, Event(kind=Kind.END, html="e"))])
         await asyncio.gather(*tasks)
     assert all(visit.body.endswith(b"event: done\ndata:\n\n") for visit in visits)
 
@@ -125,7 +127,7 @@ async def test_a_reader_that_leaves_ends_its_stream(make_turn: Make, owner_clien
     turn = await database.run(make_turn)
     visit = Visit(turn.pk, owner_client)
     reading = asyncio.create_task(visit())
-    await fakes.until(lambda: stream._hub()._readers)
+    await fakes.until(lambda: event_log._hub()._readers)
     visit.leave()
     await reading
-    assert not stream._hub()._readers
+    assert not event_log._hub()._readers

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chat.answer import Answer
+from chat.answer_buffer import Answer
 from chat.markdown import document
-from providers.types import Completed, TextDelta, Usage
+from providers.domain.types import Completed, TextDelta, Usage
 
 TAG = re.compile(r"<[^>]*>")
 FORMULAS = [

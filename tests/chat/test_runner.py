@@ -20,15 +20,13 @@ from django.db import OperationalError, connection
 from django.utils import timezone
 from pytest_django import Settings
 
-from chat import parts, stream, turns, work
+from chat import event_log, fragments, turn_leases, turns
 from chat import runner as runner_module
 from chat.endings import CONTINUE
 from chat.models import LEASE, Message, Status
 from chat.runner import Runner
-from providers import database, pulse
-from providers.errors import CallError, ErrorKind, PlanFailed
-from providers.models import LanguageModel
-from providers.types import (
+from providers.domain.errors import CallError, ErrorKind, PlanFailed
+from providers.domain.types import (
     AttemptRecord,
     AttemptStarted,
     Completed,
@@ -36,6 +34,8 @@ from providers.types import (
     ReasoningDelta,
     Usage,
 )
+from providers.infra import database, heartbeat
+from providers.models import LanguageModel
 from tests.chat.conftest import DONE, ROUTE, Script
 from tests.programs import PYTHON
 
@@ -68,9 +68,9 @@ async def until(turn: Message, *statuses: Status, patience: float = 60) -> Messa
 
 async def until_log(turn: Message, text: str, patience: float = 60) -> None:
     """The log holds this text."""
-    async with asyncio.timeout(patience), stream.connect() as client:
+    async with asyncio.timeout(patience), event_log.connect() as client:
         while True:
-            if (await stream.read_answer(client, turn.pk))[0] == text:
+            if (await event_log.read_answer(client, turn.pk))[0] == text:
                 return
             await asyncio.sleep(0.02)
 
@@ -83,7 +83,7 @@ async def test_a_runner_says_that_it_is_at_work(settings: Settings) -> None:
             async with asyncio.timeout(30):
                 while not client.exists("pulse:runner"):  # noqa: ASYNC110 - another's doing
                     await asyncio.sleep(0.02)
-            assert pulse.Part.RUNNER not in await pulse.missing()
+            assert heartbeat.Part.RUNNER not in await heartbeat.missing()
 
 
 async def until_closed(script: Script, times: int) -> None:
@@ -95,11 +95,11 @@ async def until_closed(script: Script, times: int) -> None:
             await asyncio.sleep(0.02)
 
 
-async def until_ended(client: stream.Redis, turn: Message) -> None:
+async def until_ended(client: event_log.Redis, turn: Message) -> None:
     """The log lives on for its hour: the end is in it."""
     async with asyncio.timeout(30):
         while True:
-            if 0 < await client.ttl(stream.key(turn.pk)) <= stream.LIVES_ON:
+            if 0 < await client.ttl(event_log.key(turn.pk)) <= event_log.LIVES_ON:
                 return
             await asyncio.sleep(0.05)
 
@@ -132,8 +132,8 @@ async def test_a_turn_is_answered_and_its_figures_kept(make_turn: Make) -> None:
     assert (turn.input_tokens, turn.output_tokens) == (3, 5)
     assert turn.duration_ms is not None
     assert script.closed == 1
-    async with stream.connect() as client:
-        assert await client.xlen(stream.key(turn.pk))
+    async with event_log.connect() as client:
+        assert await client.xlen(event_log.key(turn.pk))
 
 
 async def test_no_answer_over_any_route_is_a_failure_with_its_attempts(
@@ -189,7 +189,7 @@ async def test_stop_works_without_its_notice(
     make_turn: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The flag in the row is seen when the lease is renewed."""
-    monkeypatch.setattr(stream, "ask_stop", lambda turn_id: None)
+    monkeypatch.setattr(event_log, "ask_stop", lambda turn_id: None)
     turn = await database.run(make_turn)
     async with running(ROUTE, "Never end", asyncio.Event().wait):
         await until_log(turn, "Never end")
@@ -271,7 +271,7 @@ async def test_a_killed_runners_turn_is_asked_again_if_nothing_was_seen(make_tur
 
 async def test_a_turn_that_outlived_three_runners_is_not_asked_again(make_turn: Make) -> None:
     """It may be what kills them."""
-    turn = await database.run(lambda: make_turn(status=Status.RUNNING, runs=work.MOST_RUNS))
+    turn = await database.run(lambda: make_turn(status=Status.RUNNING, runs=turn_leases.MOST_RUNS))
     async with running(ROUTE, "never", DONE) as script:
         await until(turn, Status.FAILED)
     assert script.calls == []
@@ -320,12 +320,12 @@ async def test_without_a_lease_nothing_is_logged(make_turn: Make) -> None:
     turn = await database.run(make_turn)
     runner = Runner(Script([ROUTE, "late", asyncio.Event().wait]))
     runner._renewed_at -= LEASE.total_seconds()
-    claimed = await database.run(work.claim, runner.name, 1)
+    claimed = await database.run(turn_leases.claim, runner.name, 1)
     await runner._begin(claimed[0])
     writing = asyncio.create_task(runner._write())
     await asyncio.sleep(0.2)
-    async with stream.connect() as client:
-        assert await stream.read_answer(client, turn.pk) == ("", "")
+    async with event_log.connect() as client:
+        assert await event_log.read_answer(client, turn.pk) == ("", "")
         await runner._renew_once()
         await until_log(turn, "late")
     writing.cancel()
@@ -359,11 +359,11 @@ async def test_a_crash_of_ours_ends_as_a_failure_after_three_runs(make_turn: Mak
     """An error nobody foresaw: the lease ends, and the turn is tried again, but not for ever."""
     turn = await database.run(make_turn)
     async with running(ValueError("a bug")) as script:
-        for run in range(work.MOST_RUNS):
+        for run in range(turn_leases.MOST_RUNS):
             await until_closed(script, run + 1)
             await database.run(end_lease, turn)
         await until(turn, Status.FAILED)
-    assert script.closed == work.MOST_RUNS
+    assert script.closed == turn_leases.MOST_RUNS
 
 
 async def test_postgres_away_at_the_end_loses_nothing(
@@ -371,9 +371,9 @@ async def test_postgres_away_at_the_end_loses_nothing(
 ) -> None:
     """The end is stored when it is back."""
     turn = await database.run(make_turn)
-    for module, name in ((work, "finish"), (parts, "finished")):
+    for module, name in ((turn_leases, "finish"), (fragments, "finished")):
         monkeypatch.setattr(module, name, failing_twice(getattr(module, name)))
-    async with running(ROUTE, "Kept.", DONE), stream.connect() as client:
+    async with running(ROUTE, "Kept.", DONE), event_log.connect() as client:
         await until(turn, Status.DONE)
         await until_ended(client, turn)
     assert turn.text == "Kept."
@@ -469,13 +469,13 @@ async def test_what_is_waited_for_is_shown_and_kept_until_the_first_token(make_t
         first_token=10.0,
         next_route="gateway",
     ), asyncio.Event()  # fmt: skip
-    async with running(started, go.wait, ROUTE, "Hi.", DONE), stream.connect() as client:
+    async with running(started, go.wait, ROUTE, "Hi.", DONE), event_log.connect() as client:
         async with asyncio.timeout(8):
             while not turn.waiting:
                 await database.run(turn.refresh_from_db)
                 await asyncio.sleep(0.05)
         assert (turn.waits and turn.waits.route) == "tiny on Acme, direct"
-        log: Any = await client.xrange(stream.key(turn.pk))
+        log: Any = await client.xrange(event_log.key(turn.pk))
         shown = "".join(value for _, fields in log for value in fields.values())
         assert f'id="waiting-{turn.pk}"' in shown
         assert "Without an answer in 10 s gateway is tried." in shown

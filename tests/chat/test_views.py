@@ -14,8 +14,8 @@ from pytest_django import DjangoAssertNumQueries
 
 from chat import forms, history, turns
 from chat.models import Conversation, Message, Status
-from providers import roster
 from providers.models import Attempt, Favourite, LanguageModel, Provider
+from providers.operations import lifecycle
 
 Make = Callable[..., Message]
 HTMX = {"HX-Request": "true"}
@@ -110,8 +110,8 @@ def test_the_picker_lists_exactly_what_is_in_use(
     off = here.create(model_id="off", name="off", enabled=False)
     missing = here.create(model_id="missing", name="missing", missing_since=timezone.now())
     paused, gone = make_provider("Paused", "paused"), make_provider("Gone", "gone")
-    roster.pause(paused)
-    roster.remove(gone)
+    lifecycle.pause(paused)
+    lifecycle.remove(gone)
     away = [off, missing, paused.language_models.get(), gone.language_models.get()]
     picker = forms.likely(User.objects.get(username="alice"))
     assert [each for _, models in picker for each in models] == [model]
@@ -224,7 +224,7 @@ def test_the_longest_message_is_sent_whole(owner_client: Client, model: Language
 
 
 def removed(model: LanguageModel) -> None:
-    roster.remove(model.provider)
+    lifecycle.remove(model.provider)
 
 
 def purged(model: LanguageModel) -> None:
@@ -232,7 +232,7 @@ def purged(model: LanguageModel) -> None:
 
 
 def paused(model: LanguageModel) -> None:
-    roster.pause(model.provider)
+    lifecycle.pause(model.provider)
 
 
 def missing(model: LanguageModel) -> None:
@@ -416,7 +416,7 @@ def test_a_cut_answer_goes_on_only_with_its_own_model(
 ) -> None:
     """Paused meanwhile: it says so, and the answer stays as it is."""
     turn = make_turn(status=Status.DONE, text="Half", finish_reason="length")
-    roster.pause(Provider.objects.get())
+    lifecycle.pause(Provider.objects.get())
     response = owner_client.post(url("continue", turn.pk), {"length": 4}, headers=HTMX)
     assert "not offered any more" in response.content.decode()
     assert not Message.objects.active().exists()

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from chat.waiting import columns, waiting
-from providers.types import AttemptStarted, Method
+from providers.domain.types import AttemptStarted, Method
 
 NOW = datetime(2026, 7, 1, 12, 0, tzinfo=UTC)
 STARTED = AttemptStarted(

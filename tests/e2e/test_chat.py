@@ -11,8 +11,8 @@ from django.utils import timezone
 from playwright.sync_api import BrowserContext, Page, expect
 
 from chat.models import Conversation, Message
-from providers import roster
 from providers.models import LanguageModel
+from providers.operations import lifecycle
 from tests import fakes
 from tests.e2e.people import answer, ask, connect, pick, reply, wait_for, wait_status
 from tests.e2e.site import Site
@@ -122,7 +122,7 @@ def test_a_paused_provider_asks_for_a_pick(page: Page, site: Site, fake: fakes.U
     ask(page, "Hello")
     wait_status(page, "done")
     connect(fake.url, fake.url, name="Beta", slug="beta", models=("other",))
-    roster.pause(provider)
+    lifecycle.pause(provider)
     page.reload()
     expect(page.locator("#composer-pick")).to_contain_text("The provider Acme is paused.")
     page.fill("#prompt", "Go on")
@@ -196,7 +196,7 @@ def test_the_chat_without_scripts(
     plain.fill("#prompt", "Hello")
     plain.get_by_role("button", name="Send").click()
     wait_for(lambda: Message.objects.filter(status="done", text="Hello").exists())
-    roster.pause(provider)
+    lifecycle.pause(provider)
     connect(fake.url, fake.url, name="Beta", slug="beta", models=("other",))
     plain.reload()
     expect(plain.locator("#composer-pick")).to_contain_text("The provider Acme is paused.")

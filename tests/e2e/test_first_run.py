@@ -11,7 +11,7 @@ from django.core.management import call_command
 from playwright.sync_api import Browser, Page, expect
 
 from chat.models import Message
-from opencode_web import setup
+from opencode_web.launcher import setup
 from providers.models import Attempt, Provider
 from tests import fakes
 from tests.e2e.people import answer, ask, wait_for, wait_status

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from opencode_web import setup
+from opencode_web.launcher import setup
 from providers.models import Provider
 from tests import fakes
 from tests.e2e.people import answer, wait_status

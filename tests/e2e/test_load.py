@@ -16,7 +16,7 @@ from django.test import Client
 
 from chat import turns
 from chat.models import Message
-from providers import database
+from providers.infra import database
 from providers.models import LanguageModel
 from tests import fakes
 from tests.e2e.people import connect, wait_for

@@ -13,9 +13,10 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from opencode_web import setup, throttle
-from providers import roster
+from opencode_web import throttle
+from opencode_web.launcher import setup
 from providers.models import Provider
+from providers.operations import lifecycle
 from tests import fakes
 from tests.e2e import past
 from tests.e2e.people import ask, connect, remember, wait_status
@@ -376,7 +377,7 @@ def test_the_chat_in_need_of_a_decision(
     expect(page.locator("#composer-errors")).to_contain_text("250 characters")
     look(page, "chat-too-long", *style)
     page.fill("#prompt", "")
-    roster.pause(provider)
+    lifecycle.pause(provider)
     page.reload()
     expect(page.locator("#composer-pick")).to_be_visible()
     look(page, "chat-pick", *style)

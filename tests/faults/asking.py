@@ -5,11 +5,12 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
-from providers import board, http, router
-from providers.errors import ErrorKind, PlanFailed
+from providers.clients import http
+from providers.domain.errors import ErrorKind, PlanFailed
+from providers.domain.types import ChatMessage, ChatRequest, Completed, RouteTaken, TextDelta
 from providers.models import Attempt, Breaker, Provider, Purpose, Route
-from providers.router import Call
-from providers.types import ChatMessage, ChatRequest, Completed, RouteTaken, TextDelta
+from providers.router import route_table, router
+from providers.router.call import Call
 from tests import fakes
 
 QUESTION = ChatRequest(messages=(ChatMessage(role="user", content=fakes.SIXTY),))
@@ -65,9 +66,9 @@ async def asked(provider: Provider, model: str, request: ChatRequest = QUESTION)
     call, answer = called(provider, model), Answer(attempts=[], routes={})
     try:
         await _listen(call, request, answer)
-        await board.current().flush()
+        await route_table.current().flush()
     finally:
-        await board.close()
+        await route_table.close()
         await http.close()
     attempts = Attempt.objects.filter(request_id=call.request_id).order_by("position")
     answer.attempts = [attempt async for attempt in attempts]

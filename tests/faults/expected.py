@@ -7,9 +7,9 @@ invents a `stop` for what was cut short, and calls every break a 500.
 
 from dataclasses import dataclass, replace
 
-from providers.breaker import State
-from providers.errors import ErrorKind
-from providers.rules import RULES
+from providers.domain.errors import ErrorKind
+from providers.domain.tuning import RULES
+from providers.policy.breaker import State
 
 NETWORK, TIMEOUT, PROVIDER = ErrorKind.NETWORK, ErrorKind.TIMEOUT, ErrorKind.PROVIDER
 OVERLOADED, RATE_LIMIT, REQUEST = ErrorKind.OVERLOADED, ErrorKind.RATE_LIMIT, ErrorKind.REQUEST

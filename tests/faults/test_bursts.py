@@ -13,8 +13,9 @@ from django.contrib.auth.models import User
 from pytest_django import DjangoDbBlocker
 
 from api import keys
-from providers import board, changes
+from providers.infra import replicas
 from providers.models import Attempt, ModelSource, Provider
+from providers.router import route_table
 from tests import fakes
 from tests.e2e.site import Site
 from tests.faults.processes import Valkey, eventually
@@ -78,7 +79,7 @@ class Client:
         self._model = f"{slug}/sixty"
         with redis.Redis.from_url(valkey.url) as client:
             for topic in ("keys", "providers"):
-                client.publish(changes.CHANNEL, topic)
+                client.publish(replicas.CHANNEL, topic)
         eventually(lambda: all(self._is_known(site) for site in sites), 60)
 
     def _is_known(self, site: Site) -> bool:
@@ -111,7 +112,9 @@ def client(
 ) -> Iterator[Client]:
     yield Client(sites, valkey, fake)
     # Their last results are on their way; emptying the tables under them is a deadlock.
-    time.sleep(3 * board.SOON + min(board.PACE, Attempt.objects.count() * board.EACH))
+    time.sleep(
+        3 * route_table.SOON + min(route_table.PACE, Attempt.objects.count() * route_table.EACH)
+    )
 
 
 @pytest.mark.parametrize("processes", [1, 4])

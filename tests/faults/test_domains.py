@@ -12,11 +12,12 @@ import pytest
 from asgiref.sync import sync_to_async
 from pytest_django.fixtures import Settings
 
-from providers import board, http
-from providers.breaker import State
-from providers.errors import ErrorKind, PlanFailed
+from providers.clients import http
+from providers.domain.errors import ErrorKind, PlanFailed
 from providers.models import Attempt, Breaker, Provider, Purpose, Route
-from providers.router import stream
+from providers.policy.breaker import State
+from providers.router import route_table
+from providers.router.router import stream
 from tests import fakes
 from tests.faults.asking import QUESTION, Road, called
 
@@ -40,7 +41,7 @@ async def open_board() -> AsyncGenerator[None]:
     try:
         yield
     finally:
-        await board.close()
+        await route_table.close()
         await http.close()
 
 
@@ -78,8 +79,8 @@ def chats(fake: fakes.Upstream, model: str = "") -> list[fakes.Record]:
 async def until_checked(fake: fakes.Upstream) -> None:
     """Waits for the key check, and for what it found to be written."""
     await fakes.until(lambda: any(r.path.endswith("/models") for r in fake.requests))
-    await fakes.until(lambda: not board.current().waiting, 5)
-    await board.current().flush()
+    await fakes.until(lambda: not route_table.current().waiting, 5)
+    await route_table.current().flush()
 
 
 @pytest.fixture(params=["direct", "both"])
@@ -104,7 +105,7 @@ async def test_a_model_that_always_fails_takes_nothing_from_another(
     """Twelve requests each, in turn: the good model is served every time."""
     async with open_board():
         answers = await in_turn(provider, ("500", "sixty"), 12)
-        await board.current().flush()
+        await route_table.current().flush()
     assert served(answers["sixty"]) == 12
     assert served(answers["500"]) == 0
     assert len(chats(fake, "500")) < 24
@@ -124,12 +125,12 @@ async def test_two_models_that_fail_open_the_route(
     settings.ROUTING_RULES = replace(settings.ROUTING_RULES, rests=(60,), last_resort_every=1000)
     async with open_board():
         await in_turn(provider, ("500", "empty"), 4)
-        await board.current().flush()
+        await route_table.current().flush()
         route = await provider.routes.aget(method="direct")
         assert route.state == State.OPEN
         await ask(provider, "html")
         refused = await ask(provider, "sixty")
-        await board.current().flush()
+        await route_table.current().flush()
     assert refused.kind == ErrorKind.OVERLOADED
     assert chats(fake, "sixty") == []
 
@@ -169,7 +170,7 @@ async def test_a_wrong_key_is_disabled_once_its_list_is_refused(
         assert fakes.KEY not in str(vars(row))
         fake.key = fakes.KEY
         await sync_to_async(provider.forget_learned)()
-        await board.current()._routes.read()
+        await route_table.current()._routes.read()
         assert (await ask(provider, "long")).kind is None
 
 
@@ -181,7 +182,7 @@ async def test_one_check_however_many_are_refused_at_once(
         await asyncio.gather(*(ask(provider, "403") for _ in range(4)))
         await until_checked(fake)
         await ask(provider, "403")
-        await board.current().flush()
+        await route_table.current().flush()
     assert len([r for r in fake.requests if r.path.endswith("/models")]) == 1
     probe = await Attempt.objects.aget(purpose=Purpose.PROBE)
     assert (probe.outcome, probe.reason) == ("ok", "direct: key check after a refused chat")
@@ -195,7 +196,7 @@ async def test_a_key_in_its_cooldown_is_used_over_no_other_route(
         first = await ask(provider, "429-long")
         assert first.kind == ErrorKind.RATE_LIMIT
         later = [await ask(provider, "sixty") for _ in range(5)]
-        await board.current().flush()
+        await route_table.current().flush()
     assert len(chats(fake)) == 1
     assert {each.kind for each in later} == {ErrorKind.OVERLOADED}
     waits = [each.error.retry_after for each in later if each.error]

@@ -12,10 +12,11 @@ import pytest
 from asgiref.sync import sync_to_async
 from pytest_django import Settings
 
-from providers import board, http, router
-from providers.errors import PlanFailed
+from providers.clients import http
+from providers.domain.errors import PlanFailed
+from providers.domain.types import TextDelta
 from providers.models import Provider
-from providers.types import TextDelta
+from providers.router import route_table, router
 from tests import fakes
 from tests.faults.asking import QUESTION, called
 
@@ -69,10 +70,10 @@ async def steadily(provider: Provider, model: str) -> list[Told]:
             asking.append(asyncio.create_task(one(provider, model)))
             await asyncio.sleep(PACE)
         told = [await each for each in asking]
-        await board.current().flush()
+        await route_table.current().flush()
         return told
     finally:
-        await board.close()
+        await route_table.close()
         await http.close()
 
 

@@ -16,12 +16,17 @@ import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 from pytest_django import Settings
 
-from providers import board, checklist, database, gateway, http, probes, probing, records, router
+from providers.clients import gateway, http
+from providers.connection_test import runner
+from providers.connection_test.stages import Stage
+from providers.domain.tuning import RULES
+from providers.domain.types import ChatMessage, ChatRequest, Completed, Method, RouteTaken
+from providers.infra import database
 from providers.models import Attempt, Provider, Purpose, Route
-from providers.router import Call
-from providers.rules import RULES
-from providers.stages import Stage
-from providers.types import ChatMessage, ChatRequest, Completed, Method, RouteTaken
+from providers.probes import probe as probing
+from providers.probes import probe_plan
+from providers.router import attempt_writer, route_table, router
+from providers.router.call import Call
 from tests import fakes
 from tests.programs import PYTHON
 from tests.providers.tested import draft, ended
@@ -147,7 +152,7 @@ async def asked(provider: Provider, times: int = 1) -> list[tuple[str, float]]:
     try:
         answers = [await ask(provider) for _ in range(times)]
     finally:
-        await board.close()
+        await route_table.close()
         await http.close()
     return [(taken.method.value, took) for taken, took in answers]
 
@@ -165,8 +170,8 @@ async def states(provider: Provider) -> dict[str, str]:
 async def recovered(provider: Provider) -> None:
     """Until health checks have found that the gateway's route works again."""
     for _ in range(50):
-        for probe in await database.run(probes.load, [provider.pk]):
-            await database.run(records.record_all, await probing.ask(probe))
+        for probe in await database.run(probe_plan.load, [provider.pk]):
+            await database.run(attempt_writer.record_all, await probing.ask(probe))
         if (await states(provider))["gateway"] == "closed":
             break
         await asyncio.sleep(0.1)
@@ -226,7 +231,7 @@ async def test_one_killed_in_mid_answer_is_no_failure_of_the_provider(
             process.kill()
             last = [event async for event in events][-1]
     finally:
-        await board.close()
+        await route_table.close()
         await http.close()
     assert isinstance(last, Completed)
     assert last.error is not None
@@ -328,7 +333,7 @@ def test_the_connection_test_waits_until_litellm_is_loaded(
 
     async def run() -> list[Stage]:
         found: list[Stage] = []
-        async for stage in checklist.check(draft(fake.url, gateway_endpoint="")):
+        async for stage in runner.check(draft(fake.url, gateway_endpoint="")):
             found.append(stage)
             if "gateway process is ready" in stage.detail:
                 (tmp_path / "go").touch()

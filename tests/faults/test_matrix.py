@@ -7,9 +7,9 @@ import pytest
 from asgiref.sync import sync_to_async
 from pytest_django import Settings
 
-from providers.breaker import State
+from providers.domain.types import ChatRequest
 from providers.models import Provider
-from providers.types import ChatRequest
+from providers.policy.breaker import State
 from tests import fakes
 from tests.faults.asking import QUESTION, Answer, Road, asked
 from tests.faults.expected import DIRECT, PROCESS, PROXY, WHOLE, ZAI, Expected

@@ -10,11 +10,9 @@ import pytest
 from asgiref.sync import sync_to_async
 from pytest_django import Settings
 
-from providers import board, http, methods, router
-from providers.errors import CallError
-from providers.models import Provider, Purpose
-from providers.protocols.gather import Gatherer
-from providers.types import (
+from providers.clients import http, methods
+from providers.domain.errors import CallError
+from providers.domain.types import (
     Finish,
     Kind,
     LateError,
@@ -25,6 +23,9 @@ from providers.types import (
     Timeouts,
     Upstream,
 )
+from providers.models import Provider, Purpose
+from providers.protocols.gather import Gatherer
+from providers.router import route_table, router
 from tests import fakes
 from tests.faults.asking import QUESTION, called
 from tests.upstreams.fixtures import GatewayProcess
@@ -122,7 +123,7 @@ async def test_the_chat_shows_reasoning_apart_whatever_programs_get(
     try:
         events = [event async for event in router.stream(call, QUESTION)]
     finally:
-        await board.close()
+        await route_table.close()
         await http.close()
     reasoning = "".join(e.text for e in events if isinstance(e, ReasoningDelta))
     assert reasoning == ("I muse." if purpose == Purpose.CHAT else "")

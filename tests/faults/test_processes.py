@@ -13,8 +13,8 @@ from django.utils import timezone
 from pytest_django import DjangoDbBlocker
 
 from api import keys
-from providers import board
 from providers.models import Attempt, Breaker, ModelSource, Provider, Purpose
+from providers.router import route_table
 from tests import fakes
 from tests.e2e.site import Site
 from tests.faults import processes
@@ -55,7 +55,7 @@ def pair(running: Pair, transactional_db: None) -> Iterator[Pair]:
     _, running.secret = keys.make(user, "tests")
     yield running
     # Their last results are on their way; emptying the tables under them is a deadlock.
-    time.sleep(3 * board.SOON + board.PACE)
+    time.sleep(3 * route_table.SOON + route_table.PACE)
     running.database.shut()
 
 

@@ -8,9 +8,11 @@ import pytest
 from asgiref.sync import sync_to_async
 from pytest_django import Settings
 
-from providers import board, http, presets
+from providers.clients import http
+from providers.domain.tuning import RULES
 from providers.models import Attempt, Provider
-from providers.rules import RULES
+from providers.router import route_table
+from providers.vendors import presets
 from tests import fakes
 from tests.faults.asking import Answer, listen
 
@@ -53,9 +55,9 @@ async def test_five_429s_in_254_answers_fail_none_of_300_requests(
 
     try:
         answers = await asyncio.gather(*(one(number) for number in range(REQUESTS)))
-        await board.current().flush()
+        await route_table.current().flush()
     finally:
-        await board.close()
+        await route_table.close()
         await http.close()
     assert [answer.kind for answer in answers] == [None] * REQUESTS
     assert {answer.text for answer in answers} == {fakes.SIXTY}

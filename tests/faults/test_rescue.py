@@ -6,7 +6,7 @@ import pytest
 from asgiref.sync import sync_to_async
 from pytest_django import Settings
 
-from providers.errors import ErrorKind
+from providers.domain.errors import ErrorKind
 from providers.models import Provider
 from tests import fakes
 from tests.faults.asking import asked

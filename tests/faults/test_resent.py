@@ -11,9 +11,10 @@ import pytest
 from asgiref.sync import sync_to_async
 from pytest_django import Settings
 
-from providers import board, http, router
+from providers.clients import http
+from providers.domain.types import STALE_CONNECTION, RouteTaken
 from providers.models import Attempt, Provider
-from providers.types import STALE_CONNECTION, RouteTaken
+from providers.router import route_table, router
 from tests import fakes
 from tests.faults.asking import QUESTION, Road, called
 from tests.upstreams.fixtures import GatewayProcess
@@ -73,9 +74,9 @@ async def test_a_request_that_was_sent_again_is_two_attempts(
             for call in calls:
                 async for event in router.stream(call, replace(QUESTION, whole=whole)):
                     taken += [event] if isinstance(event, RouteTaken) else []
-            await board.current().flush()
+            await route_table.current().flush()
         finally:
-            await board.close()
+            await route_table.close()
             await http.close()
     assert [each.attempts for each in taken] == [1, 2]
     assert not taken[1].fallback

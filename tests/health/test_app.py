@@ -14,8 +14,10 @@ from pytest_django import Settings
 from health import liveness, readiness
 from health.readiness import MISSING
 from opencode_web.asgi import application
-from providers import board, http, pulse
-from providers.pulse import Part
+from providers.clients import http
+from providers.infra import heartbeat
+from providers.infra.heartbeat import Part
+from providers.router import route_table
 from tests import fakes
 from tests.upstreams.fixtures import GatewayProcess
 
@@ -64,11 +66,11 @@ async def get(path: str) -> Answer:
 async def process() -> AsyncGenerator[None]:
     """A web process that just started, beside a runner and a worker."""
     for part in Part:
-        await pulse.beat(part)
+        await heartbeat.beat(part)
     try:
         yield
     finally:
-        await board.close()
+        await route_table.close()
         await http.close()
 
 
@@ -121,7 +123,7 @@ async def test_without_redis_it_serves_on(settings: Settings) -> None:
     """Which parts are there is not known, and not held against them."""
     settings.REDIS_URL = f"redis://:a-secret@127.0.0.1:{fakes.refusing_port()}"
     answer = await ready()
-    await board.close()
+    await route_table.close()
     liveness.redis_problem.until = 0
     assert (answer.status, answer.reasons) == (200, [liveness.REDIS_AWAY])
     assert "a-secret" not in str(answer)
@@ -148,7 +150,7 @@ async def test_a_gateway_process_that_is_there_is_none(
 async def test_lost_attempts_are_a_reason_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     """Then they are past: the counter is in the metrics."""
     async with process():
-        board.current().dropped = 7
+        route_table.current().dropped = 7
         assert (await ready()).reasons == [readiness.DROPPED.format(count=7)]
         monkeypatch.setattr(readiness, "DROPPED_LATELY", 0.0)
         assert (await ready()).reasons == []

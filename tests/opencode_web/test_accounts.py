@@ -16,7 +16,7 @@ from pytest_django.fixtures import Settings
 
 from opencode_web import accounts, throttle
 from opencode_web.throttle import PER_ACCOUNT, PER_ADDRESS
-from providers import passwords
+from providers.infra import passwords
 from providers.models import AuditEvent, Provider
 from tests.opencode_web import test_throttle
 

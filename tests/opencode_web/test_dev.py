@@ -16,8 +16,8 @@ from urllib.parse import quote
 import pytest
 from django.conf import settings
 
-from opencode_web.databases import throw_away_home
-from opencode_web.preparing import static_stamp
+from opencode_web.launcher.databases import throw_away_home
+from opencode_web.launcher.preflight import static_stamp
 from tests.programs import PYTHON
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -229,7 +229,7 @@ def test_unreachable_servers_hold_up_nothing_and_are_used_when_they_are_back(hom
 
 SERVERS = """
 import asyncio, contextlib, pathlib, signal, sys
-from opencode_web.databases import databases
+from opencode_web.launcher.databases import databases
 async def main():
     async with databases(pathlib.Path(sys.argv[1]), {}, print):
         stop = asyncio.Event()

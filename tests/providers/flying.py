@@ -11,8 +11,8 @@ import sys
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
 
-from providers import flights
-from providers.errors import CallError
+from providers.domain.errors import CallError
+from providers.infra import single_flight
 from tests.upstreams.tethered import tethered
 
 
@@ -55,7 +55,7 @@ async def say(pieces: list[str]) -> AsyncGenerator[bytes]:
 
 async def fly(name: str, pieces: list[str]) -> None:
     try:
-        async for piece in flights.join(name, lambda: say(pieces)):
+        async for piece in single_flight.join(name, lambda: say(pieces)):
             tell(f"hears {piece.decode()}")
     except CallError as error:
         tell(f"fails {error.code}")

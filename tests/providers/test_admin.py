@@ -13,8 +13,8 @@ from django.utils import timezone
 
 from chat.models import Conversation, Message, Role
 from health.models import Incident
-from providers import snapshot
 from providers.models import Attempt, AuditEvent, Gateway, Provider, Route
+from providers.router import snapshot
 
 MakeProvider = Callable[..., Provider]
 SECRET = "sk-secret-0123456789wxyz"

@@ -8,10 +8,11 @@ from django.test import Client
 from django.utils import timezone
 
 from health import retention
-from providers import condition, snapshot
-from providers.breaker import State
-from providers.errors import ErrorKind
+from providers.domain.errors import ErrorKind
 from providers.models import Breaker, Provider
+from providers.policy import health
+from providers.policy.breaker import State
+from providers.router import snapshot
 
 MakeProvider = Callable[..., Provider]
 
@@ -111,7 +112,7 @@ def test_health_names_the_models(
         open_breaker(provider, model_id=model)
     failures = snapshot.failures([provider])
     routes = failures.routes(provider)
-    found = condition.health(
+    found = health.health(
         snapshot.policy(provider),
         routes,
         timezone.now(),

@@ -10,10 +10,10 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 
-from providers import presets
 from providers.forms import AddModelForm, ProviderForm
 from providers.models import Attempt, Provider
-from providers.snapshot import connection
+from providers.router.snapshot import connection
+from providers.vendors import presets
 
 MakeProvider = Callable[..., Provider]
 SECRET = "sk-secret-0123456789wxyz"

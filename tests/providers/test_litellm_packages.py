@@ -15,7 +15,7 @@ import ast, asyncio, importlib.util, json, pathlib, sys
 import django
 django.setup()
 from providers import litellm_gateway
-from providers.litellm_gateway import STREAMED, _arguments, sdk
+from providers.clients.litellm_server import STREAMED, _arguments, sdk
 
 BASE, KEY = sys.argv[1:]
 PICTURE = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk" \

@@ -7,7 +7,6 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 
-from providers import roster, snapshot
 from providers.models import (
     AuditEvent,
     BulkChange,
@@ -16,6 +15,8 @@ from providers.models import (
     ParameterPreset,
     Provider,
 )
+from providers.operations import lifecycle
+from providers.router import snapshot
 
 MakeProvider = Callable[..., Provider]
 HTMX = {"HX-Request": "true"}
@@ -121,7 +122,7 @@ def test_the_models_of_a_removed_provider_are_gone(
     model = provider.language_models.get(model_id="gpt-4o")
     page = url(name, model.pk) if name in ("show", "use", "favourite") else ""
     page = page or reverse(f"providers:{name}", args=[provider.slug, model.pk])
-    roster.remove(provider)
+    lifecycle.remove(provider)
     assert owner_client.post(page, {"enabled": ""}).status_code == 404
     model.refresh_from_db()
     assert model.enabled

@@ -11,11 +11,11 @@ from django.utils import timezone
 
 from health import incidents
 from health.models import Incident
-from providers import records
-from providers.errors import ErrorKind
+from providers.domain.errors import ErrorKind
+from providers.domain.types import AttemptRecord, Method
 from providers.models import Attempt, Provider, Purpose
 from providers.policy import reasons
-from providers.types import AttemptRecord, Method
+from providers.router import attempt_writer
 
 MakeProvider = Callable[..., Provider]
 PROMPT = "my-diagnosis-is-private"
@@ -40,16 +40,16 @@ def fail(provider: Provider, user: User | None, kind: ErrorKind, purpose: Purpos
         error_code=CODE,
         error_message=ECHO,
     )
-    result = records.Result(
+    result = attempt_writer.Result(
         provider_id=provider.pk,
         model_id="m",
         attempt=failed,
         purpose=purpose,
         request_id=uuid4(),
         user_id=user.pk if user else None,
-        evidence=records.evidence(failed, state, "m", purpose),
+        evidence=attempt_writer.evidence(failed, state, "m", purpose),
     )
-    records.record_all([result])
+    attempt_writer.record_all([result])
     return Attempt.objects.get(uuid=result.uuid)
 
 

@@ -9,11 +9,14 @@ from cryptography.fernet import Fernet
 from django.core.management import CommandError, call_command
 from pytest_django.fixtures import Settings
 
-from providers import database, direct, discovery, gateway, snapshot, targets
-from providers.errors import CallError, ErrorKind
-from providers.models import Gateway, Provider
-from providers.sealed import is_sealed
-from providers.types import ChatMessage, ChatRequest, Method, Target
+from providers.catalog import discovery
+from providers.clients import direct, gateway
+from providers.domain.errors import CallError, ErrorKind
+from providers.domain.sealed import is_sealed
+from providers.domain.types import ChatMessage, ChatRequest, Method, Target
+from providers.infra import database
+from providers.models import Gateway, Provider, connection
+from providers.router import snapshot
 from tests import fakes
 
 MakeProvider = Callable[..., Provider]
@@ -75,7 +78,7 @@ def test_no_request_goes_out_without_its_secret(
     provider = make_provider(**fields, **secrets(column))
     lose_keys()
     provider = Provider.objects.get(pk=provider.pk)
-    target = targets.target(snapshot.connection(provider), method, "echo", endpoint)
+    target = connection.target(snapshot.connection(provider), method, "echo", endpoint)
     for error in async_to_sync(refused)(target):
         assert (error.kind, error.code) == (ErrorKind.UNREADABLE, "key_unreadable")
         assert not error.sent
@@ -89,7 +92,7 @@ def test_a_further_gateways_key_is_not_replaced_by_none(
     lose_keys()
     spares = {each.url: each.api_key for each in Gateway.objects.all()}
     reached = snapshot.connection(make_provider(), spares)
-    target = targets.target(reached, Method.GATEWAY, "m", fake.url)
+    target = connection.target(reached, Method.GATEWAY, "m", fake.url)
     assert is_sealed(target.api_key)
 
 
@@ -101,9 +104,9 @@ def test_what_needs_no_lost_secret_still_goes_out(
     lose_keys()
     provider = Provider.objects.get(pk=provider.pk)
     reached = replace(snapshot.connection(provider), gateway_api_key="sk-proxy")
-    direct.require_readable(targets.target(reached, Method.GATEWAY, "m"))
+    direct.require_readable(connection.target(reached, Method.GATEWAY, "m"))
     with pytest.raises(CallError):
-        direct.require_readable(targets.target(reached, Method.DIRECT, "m"))
+        direct.require_readable(connection.target(reached, Method.DIRECT, "m"))
 
 
 @pytest.fixture

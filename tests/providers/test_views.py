@@ -17,11 +17,13 @@ from django.urls import reverse
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
-from providers import flights, http, presets
+from providers.clients import http
+from providers.connection_test.stages import Stage
+from providers.domain.types import Method
+from providers.infra import single_flight
 from providers.models import Attempt, LanguageModel, ModelSource, Provider
-from providers.snapshot import connection
-from providers.stages import Stage
-from providers.types import Method
+from providers.router.snapshot import connection
+from providers.vendors import presets
 from providers.views import access
 from tests import fakes
 from tests.providers import test_forms
@@ -559,7 +561,7 @@ async def test_a_test_whose_process_died_says_so(
     """It was begun in another tab, on a web process that was killed."""
     stored = await Provider.objects.acreate(slug="acme", name="Acme", base_url=fake.url)
     reached = asdict(connection(stored))
-    flight = flights.name("test", reached, "", stored.pk, "")
+    flight = single_flight.name("test", reached, "", stored.pk, "")
     step = json.dumps(asdict(Stage(method=Method.DIRECT, name="tcp", state="running")))
     client, url = await signed_in(owner), reverse("providers:test", args=[stored.slug])
     with other(flight, step, "...") as leader:

@@ -5,12 +5,14 @@ import re
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-from providers import checklist, http, targets
-from providers.causes import Diagnosis
-from providers.diagnosis import Verdict
-from providers.stages import Draft, Stage
-from providers.types import Kind, Method
-from providers.views.sheet import Sheet
+from providers.clients import http
+from providers.connection_test import runner
+from providers.connection_test.stages import Draft, Stage
+from providers.diagnosis.diagnose import Verdict
+from providers.diagnosis.types import Diagnosis
+from providers.domain.types import Kind, Method
+from providers.models import connection
+from providers.views.test_panel import Sheet
 from tests import fakes
 
 
@@ -23,12 +25,12 @@ def draft(url: str, key: str = fakes.KEY, model_id: str = "echo", **fields: obje
         "api_key": key,
     }
     given |= {"gateway_endpoint": url, "gateway_api_key": key} | fields
-    return Draft(connection=targets.Connection(**given), model_id=model_id)  # type: ignore[arg-type]
+    return Draft(connection=connection.Connection(**given), model_id=model_id)  # type: ignore[arg-type]
 
 
 async def checked(draft: Draft) -> list[Stage]:
     try:
-        return [stage async for stage in checklist.check(draft)]
+        return [stage async for stage in runner.check(draft)]
     finally:
         await http.close()
 

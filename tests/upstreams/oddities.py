@@ -7,8 +7,8 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from providers.errors import ErrorKind
-from providers.types import Kind
+from providers.domain.errors import ErrorKind
+from providers.domain.types import Kind
 
 STREAM, JSON = "text/event-stream", "application/json"
 

@@ -5,9 +5,9 @@ import signal
 import sys
 from pathlib import Path
 
-import opencode_web
+from opencode_web import launcher
 
-TETHER = Path(opencode_web.__file__).with_name("tether.py")
+TETHER = Path(launcher.__file__).with_name("parent_death.py")
 
 
 def tethered(command: list[str]) -> list[str]:

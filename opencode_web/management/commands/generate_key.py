@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from opencode_web.home import generate_encryption_key
+from opencode_web.launcher.home import generate_encryption_key
 
 
 class Command(BaseCommand):

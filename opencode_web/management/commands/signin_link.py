@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from opencode_web import setup
+from opencode_web.launcher import setup
 from opencode_web.settings import ENV
 
 

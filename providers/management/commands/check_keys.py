@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from providers.fields import opens
+from providers.infra.encrypted_fields import opens
 from providers.management.commands.rotate_keys import columns, stored
 
 

@@ -7,8 +7,8 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from providers import audit
-from providers.importing import exporting, own
+from providers.importing import exporting, native_format
+from providers.operations import audit
 
 
 class Command(BaseCommand):
@@ -22,9 +22,11 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, opencode: bool, sealed: bool, **options: Any) -> None:
         found = exporting.entries()
-        written = exporting.opencode(found) if opencode else own.document(found, secrets=sealed)
+        written = (
+            exporting.opencode(found) if opencode else native_format.document(found, secrets=sealed)
+        )
         if sealed:
-            written = own.seal(written, self._passphrase(options["passphrase_env"]))
+            written = native_format.seal(written, self._passphrase(options["passphrase_env"]))
         audit.note(None, "exported", "all providers (command)", kind="provider")
         self.stdout.write(json.dumps(written, indent=2))
 

@@ -20,7 +20,7 @@ class Command(BaseCommand):
             )
         address = urlsplit(settings.GATEWAY_URL)
         Granian(
-            "providers.litellm_gateway:application",
+            "providers.clients.litellm_server:application",
             address=address.hostname or "127.0.0.1",
             port=address.port or 8001,
             interface=Interfaces.ASGI,

@@ -12,8 +12,9 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from providers.importing import applying, reading
-from providers.importing.entries import LARGEST, Malformed, Resolve
+from providers.importing import apply
+from providers.importing import read as reading
+from providers.importing.schema import LARGEST, Malformed, Resolve
 
 
 class Command(BaseCommand):
@@ -43,7 +44,7 @@ class Command(BaseCommand):
             parsed = reading.parsed(document, resolver(file.parent, values), auth)
         except Malformed as exc:
             raise CommandError(str(exc)) from None
-        steps = applying.planned(parsed) if dry_run else applying.apply(parsed, None)
+        steps = apply.planned(parsed) if dry_run else apply.apply(parsed, None)
         for step in steps:
             missing = [f"Missing: {each}." for each in step.missing]
             self.stdout.write(f"{step.verb:10} {step.name}: {' '.join((*step.says, *missing))}")

@@ -15,8 +15,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connection
 from django.db.models import Model
 
-from providers import audit, changes
-from providers.fields import EncryptedTextField, rotated
+from providers.infra import replicas
+from providers.infra.encrypted_fields import EncryptedTextField, rotated
+from providers.operations import audit
 
 SLICE = 500  # rows read at once
 TRIES = 5  # for a value that is changed each time between its reading and its writing
@@ -33,7 +34,7 @@ class Command(BaseCommand):
         for model, column in columns():
             for pk, token in stored(model, column):
                 counts[turn(model, column, pk, token, dry_run=dry_run)] += 1
-        changes.announce("providers")
+        replicas.announce("providers")
         if counts["rotated"] and not dry_run:
             said = {"secrets": ["", f"{counts['rotated']} re-encrypted"]}
             audit.note(None, "rotated", "encryption keys (command)", said, kind="key")

@@ -12,12 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from api import naming
+from api import model_resolver
 from api.errors import Refused
-from providers import catalogue, snapshot
-from providers.importing import applying, exporting, litellm_vendors, own, reading
-from providers.importing.entries import Malformed, Parsed
+from providers.importing import apply, exporting, litellm_vendors, native_format, read
+from providers.importing.schema import Malformed, Parsed
 from providers.models import LanguageModel, ModelAlias, Provider
+from providers.router import snapshot
+from providers.vendors import offline_catalog
 
 GOLDEN = Path(__file__).parent / "golden"
 FILES = sorted((GOLDEN / "litellm").glob("*.yaml")) + sorted((GOLDEN / "opencode").glob("*.json"))
@@ -31,11 +32,11 @@ def fill(kind: str, name: str) -> str:
 
 
 def document(path: Path) -> Any:
-    return reading.opened(path.read_text())
+    return read.opened(path.read_text())
 
 
 def parsed(path: Path) -> Parsed:
-    return reading.parsed(document(path), fill)
+    return read.parsed(document(path), fill)
 
 
 # What each file loses, in so many words: this is what the preview and the command say.
@@ -153,15 +154,15 @@ def asked_names(path: Path) -> set[str]:
 @pytest.mark.django_db
 def test_every_name_of_a_file_answers_afterwards(path: Path) -> None:
     """Through /v1's own look-up. What does not chat is known, and says what it is for."""
-    applying.apply(parsed(path), None)
+    apply.apply(parsed(path), None)
     known = snapshot.load()
     other = {row.name: row for row in LanguageModel.objects.exclude(kind="chat").order_by("pk")}
     for name in asked_names(path):
         if name not in known.names.other_kinds:
-            assert naming.served(known, name).provider_id in known.providers
+            assert model_resolver.served(known, name).provider_id in known.providers
             continue
         with pytest.raises(Refused) as refused:
-            naming.served(known, name)
+            model_resolver.served(known, name)
         assert refused.value.code == "model_not_chat"
         assert not other[name.rpartition("/")[2]].enabled
 
@@ -169,11 +170,11 @@ def test_every_name_of_a_file_answers_afterwards(path: Path) -> None:
 @by_name
 @pytest.mark.django_db
 def test_a_second_import_changes_nothing(path: Path) -> None:
-    applying.apply(parsed(path), None)
+    apply.apply(parsed(path), None)
     count = LanguageModel.objects.count(), ModelAlias.objects.count()
-    again = applying.planned(parsed(path))
+    again = apply.planned(parsed(path))
     assert [step for step in again if step.verb not in ("unchanged", "skipped")] == []
-    applying.apply(parsed(path), None)
+    apply.apply(parsed(path), None)
     assert count == (LanguageModel.objects.count(), ModelAlias.objects.count())
 
 
@@ -181,12 +182,14 @@ def test_a_second_import_changes_nothing(path: Path) -> None:
 @pytest.mark.django_db
 def test_an_export_brings_all_of_it_back(path: Path) -> None:
     """Names, kinds, parameters and the vendors that only LiteLLM speaks to."""
-    applying.apply(parsed(path), None)
+    apply.apply(parsed(path), None)
     before = exporting.entries()
-    sealed = own.seal(own.document(before, secrets=True), "correct horse battery")
+    sealed = native_format.seal(
+        native_format.document(before, secrets=True), "correct horse battery"
+    )
     Provider.with_removed.all().delete()
-    again = reading.opened(json.dumps(sealed, default=str), "correct horse battery")
-    applying.apply(reading.parsed(again, fill), None)
+    again = read.opened(json.dumps(sealed, default=str), "correct horse battery")
+    apply.apply(read.parsed(again, fill), None)
     after = exporting.entries()
     assert [vars_of(each) for each in after] == [vars_of(each) for each in before]
 
@@ -271,11 +274,11 @@ def test_several_rows_of_one_name_stay_in_their_order() -> None:
 @pytest.mark.django_db
 def test_a_shared_name_has_the_others_as_fallbacks() -> None:
     """Also where the first one is out of use."""
-    applying.apply(parsed(GOLDEN / "litellm" / "keys_in_rotation.yaml"), None)
+    apply.apply(parsed(GOLDEN / "litellm" / "keys_in_rotation.yaml"), None)
 
     def order() -> list[str]:
         known = snapshot.load()
-        models = (naming.served(known, "gpt-4o"), *known.names.fallbacks("gpt-4o"))
+        models = (model_resolver.served(known, "gpt-4o"), *known.names.fallbacks("gpt-4o"))
         return [each.provider_slug for each in models]
 
     assert order() == ["openai", "openai-2", "openai-3"]
@@ -285,7 +288,7 @@ def test_a_shared_name_has_the_others_as_fallbacks() -> None:
 
 def test_litellms_vendors_are_all_known() -> None:
     """The table is held against the installed version, read as text."""
-    path = catalogue._price_list()
+    path = offline_catalog._price_list()
     assert path is not None
     source = (path.parent / "types" / "utils.py").read_text()
     body = source[source.index("class LlmProviders") :]
@@ -328,7 +331,7 @@ def test_each_further_key_is_reported(data: st.DataObject) -> None:
     place = data.draw(st.sampled_from(range(len(places))), label="place")
     key = "zq" + data.draw(st.text("abcdefghij_", min_size=3, max_size=8), label="key")
     places[place][key] = data.draw(st.sampled_from([1, "x", True, {"a": 1}, [1], 0.5]))
-    found = reading.parsed(said, fill)
+    found = read.parsed(said, fill)
     assert is_reported(found, key) or is_elsewhere(found, said, key)
 
 
@@ -379,10 +382,10 @@ def test_an_odd_value_anywhere_is_no_error_of_ours(data: st.DataObject) -> None:
     said = copy.deepcopy(document(path))
     places = [(each, key) for each in objects(said) for key in each]
     place, key = places[data.draw(st.sampled_from(range(len(places))), label="place")]
-    before = len(reading.parsed(document(path), fill).entries)
+    before = len(read.parsed(document(path), fill).entries)
     place[key] = data.draw(ODD, label="value")
     try:
-        found = reading.parsed(said, fill)
+        found = read.parsed(said, fill)
     except Malformed:
         found = Parsed("", ())
         before = before if place is not said and before > 2 else 0

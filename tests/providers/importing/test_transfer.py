@@ -12,9 +12,9 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from django.utils import timezone
 
-from providers import discovery
+from providers.catalog import discovery
+from providers.domain.types import FoundModel
 from providers.models import AuditEvent, LanguageModel, Provider
-from providers.types import FoundModel
 
 GOLDEN = Path(__file__).parent / "golden"
 MakeProvider = Callable[..., Provider]

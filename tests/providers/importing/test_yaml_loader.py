@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from providers.importing import yaml_loader
-from providers.importing.entries import Malformed
+from providers.importing.schema import Malformed
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(string.printable),

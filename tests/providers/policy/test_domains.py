@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers.breaker import Breaker, Domain, DomainState, Scope, State, Weight
-from providers.errors import MODERATED, ErrorKind
+from providers.domain.errors import MODERATED, ErrorKind
+from providers.domain.tuning import RULES
+from providers.domain.types import Method
 from providers.policy import domains
+from providers.policy.breaker import Breaker, Domain, DomainState, Scope, State, Weight
 from providers.policy.domains import Domains
-from providers.routes import Evidence, RouteState
-from providers.rules import RULES
-from providers.types import Method
+from providers.policy.route_state import Evidence, RouteState
 
 NOW = datetime(2026, 1, 2, 12, 0, 0, tzinfo=UTC)
 KEY = "k1"

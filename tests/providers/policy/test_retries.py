@@ -5,12 +5,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from providers.breaker import Breaker, Domain, DomainState, State
-from providers.errors import ErrorKind
+from providers.domain.errors import ErrorKind
+from providers.domain.types import Method
 from providers.policy import retries
+from providers.policy.breaker import Breaker, Domain, DomainState, State
 from providers.policy.retries import PROBE_SECONDS
-from providers.routes import RouteState
-from providers.types import Method
+from providers.policy.route_state import RouteState
 
 NOW = datetime(2026, 1, 2, 12, 0, 0, tzinfo=UTC)
 CLOSED = Breaker(proven=True)

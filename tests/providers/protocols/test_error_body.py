@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers.errors import MODERATED
+from providers.domain.errors import MODERATED
 from providers.protocols.error_body import ErrorBody, is_error, read_error
 
 FIELD = {"loc": ["body", "messages"], "msg": "field required", "type": "value_error"}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from providers.errors import ErrorKind
+from providers.domain.errors import ErrorKind
 from providers.protocols import finish
 from providers.protocols.finish import Ending
 

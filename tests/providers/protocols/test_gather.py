@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from providers import wire
+from providers.domain.types import ReasoningDelta, TextDelta
+from providers.protocols import openai_chat
 from providers.protocols.gather import Gatherer
-from providers.types import ReasoningDelta, TextDelta
 
 
 def gathered(*chunks: dict[str, Any]) -> dict[str, Any]:
-    reader, gatherer = wire.Reader(), Gatherer()
+    reader, gatherer = openai_chat.Reader(), Gatherer()
     for chunk in chunks:
         for event in reader.events(chunk):
             gatherer.take(event)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers.errors import ErrorKind
+from providers.domain.errors import ErrorKind
 from providers.protocols.retry_after import (
     LONGEST_LIMIT_SECONDS,
     LONGEST_PLAN_SECONDS,

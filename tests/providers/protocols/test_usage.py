@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers import anthropic_wire, wire
+from providers.domain.types import Usage, UsageReport
+from providers.protocols import anthropic_messages, openai_chat
 from providers.protocols.usage import find_usage, merge_usage, openai_usage, read_usage
-from providers.types import Usage, UsageReport
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,7 @@ def test_an_anthropic_stream_and_a_full_answer_report_the_same() -> None:
     )
     whole = {"type": "message", "content": [], "usage": start | {"output_tokens": 100}}
     for payloads in (stream, (whole,)):
-        reader = anthropic_wire.Reader()
+        reader = anthropic_messages.Reader()
         found = [event for payload in payloads for event in reader.events(payload)]
         report = [event for event in found if isinstance(event, UsageReport)][-1]
         assert report.usage == Usage(
@@ -244,7 +244,7 @@ def test_an_anthropic_stream_and_a_full_answer_report_the_same() -> None:
 def test_callers_receive_openais_names_and_whatever_else_was_reported() -> None:
     """Also where the vendor has names of its own."""
     reported = {"prompt_tokens": 19, "cached_tokens": 5, "cost": 0.1, "x": None}
-    (event,) = wire.Reader().events({"choices": [], "usage": reported})
+    (event,) = openai_chat.Reader().events({"choices": [], "usage": reported})
     assert isinstance(event, UsageReport)
     assert openai_usage(event.usage, event.reported) == {
         "prompt_tokens": 19,

@@ -1,0 +1,63 @@
+"""The parts of the conversation's page that streams send, made by the page's own templates."""
+
+from collections.abc import Iterable
+
+from django.template.loader import render_to_string
+from django.utils.safestring import mark_safe
+
+from chat import waiting
+from chat.answer_buffer import route_columns
+from chat.event_log import Stored
+from chat.markdown import document
+from chat.models import Message, Role
+from providers.domain.types import AttemptStarted, RouteTaken
+from providers.models import Attempt
+
+
+def with_attempts(messages: Iterable[Message]) -> list[Message]:
+    """Gives each reply its attempts, with one query for all."""
+    shown = list(messages)
+    wanted = [message.request_id for message in shown if message.method or message.error]
+    found: dict[object, list[Attempt]] = {}
+    if wanted:
+        for attempt in Attempt.objects.filter(request_id__in=wanted).order_by("started_at"):
+            found.setdefault(attempt.request_id, []).append(attempt)
+    for message in shown:
+        message.attempts = found.get(message.request_id, [])
+        message.shown_html = mark_safe(html_of(message))  # noqa: S308 - render.py's own
+    return shown
+
+
+def html_of(message: Message) -> str:
+    """The runner's rendering; of what is under way, the part that is saved."""
+    if message.role == Role.USER:
+        return ""
+    return message.html if not message.is_active else document(message.text, str(message.pk))
+
+
+def finished(message: Message) -> str:
+    """The finished reply in place of the growing one, and what else on the page says so."""
+    return render_to_string("chat/changes.html#finished", {"message": with_attempts([message])[0]})
+
+
+def route(turn_id: int, event: RouteTaken | AttemptStarted) -> str:
+    """The route, shown as soon as a call goes out over it, and as soon as it answers."""
+    if isinstance(event, AttemptStarted):
+        message = Message(pk=turn_id, waiting=waiting.columns(event))
+        return render_to_string("chat/message.html#waits", {"message": message})
+    message = Message(pk=turn_id, **route_columns(event))
+    return render_to_string("chat/message.html#route", {"message": message})
+
+
+def stored(turn_id: int) -> Stored:
+    """The message as it is stored, for readers whose log is gone."""
+    turn = (
+        Message.objects.filter(pk=turn_id).select_related("conversation", "language_model").first()
+    )
+    if turn is None:
+        return Stored(
+            end=f'<hx-partial hx-target="#message-{turn_id}" hx-swap="delete"></hx-partial>'
+        )
+    if turn.is_active:
+        return Stored(html=document(turn.text, str(turn_id)), reasoning=turn.reasoning)
+    return Stored(end=finished(turn))

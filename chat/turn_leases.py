@@ -1,0 +1,187 @@
+"""What a runner reads and writes of its turns: claims, leases, saves, ends. All compare-and-set.
+
+A runner's word counts while it holds the lease. Each statement says so in its WHERE; where no row
+answers to it, another runner has the turn, and this one must let go.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import field
+from datetime import datetime
+from typing import Any, Literal
+
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from chat.endings import CONTINUE
+from chat.models import LEASE, Conversation, Message, Role, Status
+from providers.domain.frozen import value
+from providers.domain.types import ChatMessage, ChatRequest
+from providers.models import LanguageModel, Purpose
+from providers.router.call import Call
+
+MOST_RUNS = 3  # a turn that outlived as many runners may be what kills them
+
+_ADDED = (
+    *("input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens"),
+    *("cost", "duration_ms"),
+)
+
+type Columns = Mapping[str, Any]
+
+
+@value
+class Work:
+    """One claimed turn: what to ask, and what an earlier runner had saved of the answer.
+
+    `continued` is how many characters of it stay whatever happens: the answer goes on from there,
+    and `earlier` are the figures it had then. `call` is None where the provider or the model is not
+    there any more.
+    """
+
+    turn_id: int
+    call: Call | None
+    request: ChatRequest
+    runs: int
+    text: str
+    reasoning: str
+    continued: int = 0
+    earlier: Columns = field(default_factory=dict)
+
+    def columns(self, last: Columns) -> Columns:
+        """The last run's columns, their figures added to those of the runs before it."""
+        return {
+            **last,
+            **{name: before + (last.get(name) or 0) for name, before in self.earlier.items()},
+        }
+
+
+@value
+class Kept:
+    """After a renewal: the turns this runner still holds, and those whose reader wants a stop."""
+
+    held: frozenset[int]
+    stops: frozenset[int]
+
+
+def claim(runner: str, limit: int, holding: Collection[int] = ()) -> list[Work]:
+    """Takes up to `limit` turns: new ones, and those whose runner let the lease end.
+
+    What the runner is holding it never takes over from itself, however late it is to renew.
+    """
+    now = timezone.now()
+    waiting = Q(status=Status.PENDING) | Q(status=Status.RUNNING, lease_until__lt=now)
+    free = Message.objects.filter(waiting).exclude(pk__in=holding)
+    found = free.order_by("pk").values_list("pk", "status")[:limit]
+    claimed = [_work(pk) for pk, status in list(found) if _claimed(pk, status, runner, now)]
+    return [each for each in claimed if each]
+
+
+def _claimed(pk: int, status: str, runner: str, now: datetime) -> bool:
+    if status == Status.PENDING:
+        return Message.objects.claim(pk, runner, now)
+    return Message.objects.take_over(pk, runner, now)
+
+
+def _work(pk: int) -> Work | None:
+    related = ("language_model__provider", "conversation")
+    turn = Message.objects.select_related(*related).filter(pk=pk).first()
+    if turn is None:
+        return None  # deleted at this very moment
+    model = turn.language_model
+    options = _parameters(model) if model else {}
+    return Work(
+        turn_id=pk,
+        call=_call(turn, model) if model else None,
+        request=ChatRequest(messages=(*history(turn), *_so_far(turn)), options=options),
+        runs=turn.runs,
+        text=turn.text,
+        reasoning=turn.reasoning,
+        continued=turn.continued_from,
+        earlier=_figures(turn) if turn.continued_from else {},
+    )
+
+
+def _so_far(turn: Message) -> tuple[ChatMessage, ...]:
+    """Of an answer that goes on: what there is of it, and the request for the rest."""
+    if not turn.continued_from:
+        return ()
+    before = turn.text[: turn.continued_from]
+    return (
+        ChatMessage(role="assistant", content=before),
+        ChatMessage(role="user", content=CONTINUE),
+    )
+
+
+def _figures(turn: Message) -> dict[str, Any]:
+    """What an answer has cost so far, where it is known."""
+    figures = {name: getattr(turn, name) for name in _ADDED}
+    return {name: figure for name, figure in figures.items() if figure is not None}
+
+
+def _parameters(model: LanguageModel) -> dict[str, Any]:
+    """The provider's, and the model's, which win. Typed by operators: what is no object must not
+    stop the runner for everybody."""
+    typed = (model.provider.parameters, model.parameters)
+    return {name: value for each in typed if isinstance(each, dict) for name, value in each.items()}
+
+
+def _call(turn: Message, model: LanguageModel) -> Call:
+    return Call(
+        provider_id=model.provider_id,
+        model_id=model.model_id,
+        purpose=Purpose.CHAT,
+        request_id=turn.request_id,
+        user_id=turn.conversation.owner_id,
+    )
+
+
+def history(turn: Message) -> tuple[ChatMessage, ...]:
+    """What was said before the turn, from the first message on.
+
+    A question that nobody answered is left out with its empty reply: it is often asked again.
+    """
+    earlier = Message.objects.filter(conversation=turn.conversation_id, pk__lt=turn.pk)
+    said = {row.pk: row for row in earlier.only("parent_id", "role", "text")}
+    messages: list[ChatMessage] = []
+    at = said.get(turn.parent_id or 0)
+    while at:
+        if at.role == Role.ASSISTANT and not at.text:
+            at = said.get(at.parent_id or 0)
+        elif at.text:
+            role: Literal["user", "assistant"] = "user" if at.role == Role.USER else "assistant"
+            messages.append(ChatMessage(role=role, content=at.text))
+        at = said.get(at.parent_id or 0) if at else None
+    return tuple(reversed(messages))
+
+
+def keep(runner: str, turn_ids: Collection[int], saves: Mapping[int, Columns]) -> Kept:
+    """Renews the leases of these turns in one statement, and saves what has grown."""
+    mine = Message.objects.held_by(runner)
+    with transaction.atomic():
+        mine.filter(pk__in=turn_ids).update(lease_until=timezone.now() + LEASE)
+        rows = mine.filter(pk__in=turn_ids).values_list("pk", "stop_requested")
+        held = dict(rows)
+        for pk, columns in saves.items():
+            mine.filter(pk=pk).update(**columns)
+    return Kept(held=frozenset(held), stops=frozenset(pk for pk, stop in held.items() if stop))
+
+
+def finish(runner: str, turn_id: int, columns: Columns) -> Message | None:
+    """The turn's last state; None where another runner has taken it."""
+    now = timezone.now()
+    with transaction.atomic():
+        held = Message.objects.held_by(runner).filter(pk=turn_id)
+        if held.update(**columns, runner="", lease_until=None, finished_at=now) != 1:
+            return None
+        Conversation.objects.filter(messages=turn_id).update(updated_at=now)
+    return (
+        Message.objects.select_related("conversation", "language_model").filter(pk=turn_id).first()
+    )
+
+
+def release(runner: str, saves: Mapping[int, Columns]) -> None:
+    """A runner that must end now: others may take its turns at once."""
+    for pk, columns in saves.items():
+        held = Message.objects.held_by(runner).filter(pk=pk)
+        held.update(**columns, lease_until=timezone.now())

@@ -1,0 +1,61 @@
+"""A provider with its past, as pages draw it: one bar for each piece of time. No I/O."""
+
+from health import status_page
+from health.status_page import NOTHING, Spend
+from providers.domain.frozen import value
+from providers.views.cards import Card
+
+BAR, GAP = 8, 2  # in the drawing's units; the drawing is as wide as the page lets it be
+HEIGHTS = {"healthy": 24, "degraded": 17, "failing": 10, "unknown": 3}
+
+
+@value
+class Bar:
+    x: int
+    status: str
+    title: str
+
+    @property
+    def height(self) -> int:
+        return HEIGHTS[self.status]
+
+    @property
+    def above(self) -> int:
+        return HEIGHTS["healthy"] - self.height
+
+
+@value
+class Row:
+    """One provider with its past."""
+
+    card: Card
+    shown: status_page.Range
+    buckets: tuple[status_page.Bucket, ...]
+    spend: Spend = NOTHING
+
+    @property
+    def share(self) -> status_page.Share:
+        return status_page.share(self.buckets)
+
+    @property
+    def width(self) -> int:
+        return len(self.buckets) * (BAR + GAP) - GAP
+
+    @property
+    def last(self) -> int:
+        return len(self.buckets) - 1
+
+    @property
+    def newest(self) -> str:
+        return self.buckets[-1].told(self.shown)
+
+    @property
+    def table(self) -> list[status_page.Bucket]:
+        return [bucket for bucket in reversed(self.buckets) if bucket.total]
+
+    @property
+    def bars(self) -> list[Bar]:
+        return [
+            Bar(x=number * (BAR + GAP), status=bucket.status, title=bucket.told(self.shown))
+            for number, bucket in enumerate(self.buckets)
+        ]

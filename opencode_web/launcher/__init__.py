@@ -1,0 +1,1 @@
+"""What `./dev` runs: install, start, watch, stop and test the program. No domain."""

@@ -1,0 +1,93 @@
+"""In which form an answer is requested: as a stream wherever the upstream can send one.
+
+So the clocks of a stream - first token, silence - apply to callers who want one JSON as well:
+nobody can distinguish work from silence in an answer that comes in one piece.
+"""
+
+import time
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Any
+
+from providers.clients import methods
+from providers.domain.errors import CallError
+from providers.domain.types import ChatRequest, ClientEvent, Target
+
+FORGET_AFTER = 24 * 3600.0  # seconds; an upstream may learn to stream
+MAX_REMEMBERED = 1000
+
+# What cannot be put together from a stream, or is refused in one: audio comes in another encoding
+# (https://platform.openai.com/docs/guides/audio), the others are vLLM's.
+_ONLY_IN_ONE_PIECE = ("audio", "prompt_logprobs", "best_of", "use_beam_search")
+_REFUSALS = frozenset({400, 404, 405, 406, 415, 422, 501})
+
+type _Key = tuple[str, str, str]
+
+# Upstreams that sent no stream, and until when that is believed (monotonic seconds).
+_without_streams: dict[_Key, float] = {}
+
+
+def read_answer(target: Target, request: ChatRequest) -> AsyncGenerator[list[ClientEvent]]:
+    """The answer over a target's route, the events of each read together. Raises CallError."""
+    if not can_stream(target):
+        return methods.stream(target, replace(request, whole=True))
+    if not request.whole or not can_gather(request.options):
+        return methods.stream(target, request)
+    return _gathered(target, request)
+
+
+async def _gathered(target: Target, request: ChatRequest) -> AsyncGenerator[list[ClientEvent]]:
+    """The answer as a stream; in one piece where the upstream refuses to stream."""
+    try:
+        async with aclosing(methods.stream(target, replace(request, whole=False))) as reads:
+            async for events in reads:
+                if any(map(_is_one_piece, events)):
+                    _remember(target)
+                yield events
+        return
+    except CallError as error:
+        if not refuses_streaming(error):
+            raise
+    _remember(target)
+    async with aclosing(methods.stream(target, request)) as reads:
+        async for events in reads:
+            yield events
+
+
+def can_stream(target: Target) -> bool:
+    """Whether the model streams, as far as is known."""
+    if not target.streams:
+        return False
+    until = _without_streams.get(_key(target)) if _without_streams else None
+    return until is None or until < time.monotonic()
+
+
+def can_gather(options: Mapping[str, Any]) -> bool:
+    """Whether a stream of the answer holds all that the answer in one piece would."""
+    modalities = options.get("modalities")
+    speaks = isinstance(modalities, Iterable) and "audio" in modalities
+    return not speaks and not any(options.get(name) for name in _ONLY_IN_ONE_PIECE)
+
+
+def refuses_streaming(error: CallError) -> bool:
+    """Whether an error is about the streaming form: its parameter, code or message names it."""
+    named = "stream" in f"{error.param} {error.code} {error.message}".lower()
+    return named and error.status in _REFUSALS
+
+
+def _is_one_piece(event: ClientEvent) -> bool:
+    """Whether it is of one JSON that was sent in place of a stream."""
+    choices = (event.raw or {}).get("choices")
+    first = choices[0] if isinstance(choices, list) and choices else None
+    return isinstance(first, Mapping) and "message" in first
+
+
+def _remember(target: Target) -> None:
+    if len(_without_streams) >= MAX_REMEMBERED:
+        _without_streams.clear()
+    _without_streams[_key(target)] = time.monotonic() + FORGET_AFTER
+
+
+def _key(target: Target) -> _Key:
+    return target.base_url, target.upstream.base_url if target.upstream else "", target.model

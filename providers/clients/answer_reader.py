@@ -1,0 +1,125 @@
+"""Read one answer: its bytes to events, whatever its form, until it has ended well or badly.
+
+It ends well only with a finish reason, and what is wrong after that spoils nothing.
+"""
+
+from collections.abc import Callable, Iterable
+
+from providers.clients import http
+from providers.domain.errors import CallError, ErrorKind, TruncatedError
+from providers.domain.redaction import redact_error, secrets_of
+from providers.domain.types import ClientEvent, Finish, Json, LateError, Passed, Target, is_content
+from providers.protocols import finish, openai_chat
+from providers.protocols.framing import Framing, not_json
+
+type Reader = Callable[[Json, str], Iterable[ClientEvent]]
+
+
+class AnswerReader:
+    """Takes an answer's bytes. `error` is why it ends badly: what came before it is given first."""
+
+    def __init__(self, reader: Reader, patience: http.Patience, target: Target) -> None:
+        self._reader = reader
+        self._patience = patience
+        self._target = target
+        self._framing = Framing()
+        self.done = False
+        self.error: CallError | None = None
+        self._notes: list[ClientEvent] = []
+
+    def feed(self, chunk: bytes) -> list[ClientEvent]:
+        """The events that these bytes complete."""
+        found = self._read_all(self._framing.feed(chunk))
+        if not self.done:
+            try:
+                self._framing.check()
+            except CallError as error:
+                self.fail(error)
+        return found
+
+    def end(self) -> list[ClientEvent]:
+        """What is left once the bytes have ended; without a finish reason it was cut."""
+        if self.error:
+            return []
+        found: list[ClientEvent] = []
+        if not self.done:
+            found = self._read_all(self._framing.end())
+            # What came at the end without an empty line after it may have been cut.
+            if self.error and self.error.code == "json" and self._framing.is_stream:
+                self.error = TruncatedError()
+        if not self._patience.ending and not self.error:
+            self.error = TruncatedError()
+        return found + self._notes
+
+    def fail(self, error: CallError) -> None:
+        """Ends the answer: badly, or with a note where it had ended well already."""
+        self.done = True
+        if self._patience.ending:
+            redact_error(error, secrets_of(self._target))
+            message = f"After the answer had ended: {error.message}"
+            self._notes.append(LateError(code=error.code, message=message))
+        else:
+            self.error = error
+
+    def _read_all(self, texts: Iterable[str]) -> list[ClientEvent]:
+        found: list[ClientEvent] = []
+        try:
+            for text in texts:
+                self._read(text, found)
+                if self.done:
+                    break
+        except CallError as error:
+            self.fail(error)
+        return found
+
+    def _read(self, text: str, found: list[ClientEvent]) -> None:
+        if text == "[DONE]":
+            self.done = True
+            return
+        values = json_values(text)
+        line = text if len(values) == 1 and "\n" not in text else ""
+        for value in values:
+            if not isinstance(value, dict):
+                raise not_json()
+            for event in self._reader(value, line):
+                if isinstance(event, Finish):
+                    self._finish(event, found)
+                elif is_content(event):
+                    self._patience.begun = self._patience.heard = True
+                found.append(event)
+
+    def _finish(self, event: Finish, found: list[ClientEvent]) -> None:
+        """The provider ended it. Raises CallError where its reason is a failure, and where nothing
+        was said: only to be cut off at the token limit is an answer then, an honest one."""
+        if error := finish.failure(event.native):
+            raise error
+        if not self._patience.begun:
+            if event.reason != "length":
+                raise _empty(event.reason)
+            self._patience.begun = True
+            found.append(Passed(content=True))
+        self._patience.ending = True
+
+
+def _empty(reason: str) -> CallError:
+    if reason == "content_filter":
+        message = "The provider's content filter stopped the answer."
+        return CallError(ErrorKind.REQUEST, message, code="content_filter")
+    return CallError(ErrorKind.PROVIDER, "The answer was empty.", code="empty")
+
+
+def json_values(text: str) -> list[object]:
+    """The JSON values of a text. Raises CallError."""
+    try:
+        return openai_chat.payloads(text)
+    except (ValueError, RecursionError) as exc:
+        if is_html(text):
+            raise CallError(ErrorKind.PROVIDER, HTML_SENTENCE, status=200, code="html") from exc
+        raise not_json() from exc
+
+
+HTML_SENTENCE = "A web page came back instead of an API's answer."
+
+
+def is_html(text: str) -> bool:
+    return text.lstrip()[:200].lower().startswith(("<!doctype", "<html", "<head", "<body"))

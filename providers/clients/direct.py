@@ -1,0 +1,222 @@
+"""Speak to a provider's own API: OpenAI-compatible, or Anthropic Messages, over one exchange.
+
+A stream ends well only with a finish reason. Closing the generator closes the socket.
+"""
+
+import time
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from datetime import UTC, datetime
+from typing import Any
+
+from providers.clients import http
+from providers.clients.answer_reader import (
+    HTML_SENTENCE,
+    AnswerReader,
+    Reader,
+    is_html,
+    json_values,
+)
+from providers.clients.http_errors import mapped_errors
+from providers.domain.errors import CallError, ErrorKind, classify
+from providers.domain.redaction import redacted_errors
+from providers.domain.sealed import is_sealed
+from providers.domain.types import (
+    ChatRequest,
+    ClientEvent,
+    Kind,
+    Resent,
+    Target,
+)
+from providers.protocols import anthropic_messages, model_list, openai_chat
+from providers.protocols.error_body import ErrorBody, read_error
+from providers.protocols.framing import LARGEST_BODY, not_json
+from providers.protocols.retry_after import stated_wait
+
+ERROR_BODY_LIMIT = 64 * 1024  # bytes of an error answer that are read
+TRAILER_SECONDS = 2.0  # how long usage may come after the finish reason
+ANTHROPIC_VERSION = "2023-06-01"  # https://docs.anthropic.com/en/api/versioning
+
+_AS_IT_IS = nullcontext()
+
+
+def stream(target: Target, request: ChatRequest) -> AsyncGenerator[list[ClientEvent]]:
+    """The events of one answer, those of each read together.
+
+    Raises CallError; TruncatedError where no finish reason came.
+    """
+    base = target.base_url.rstrip("/")
+    if target.kind == Kind.ANTHROPIC:
+        body = anthropic_messages.body(request, target.model)
+        return exchange(target, f"{base}/messages", body, anthropic_messages.Reader().events)
+    body = openai_chat.body(request, target.model)
+    reader = openai_chat.Reader(splits=target.splits_reasoning)
+    return exchange(target, f"{base}/chat/completions", body, reader.events)
+
+
+async def list_models(target: Target) -> model_list.ModelList:
+    """The provider's catalogue, `GET /models`."""
+    return await fetch_models(target, f"{target.base_url.rstrip('/')}/models")
+
+
+async def fetch_models(target: Target, url: str) -> model_list.ModelList:
+    """The catalogue at an address, with the target's key."""
+    patience = http.Patience(target.timeouts)
+    if target.kind == Kind.ANTHROPIC:
+        url += "?limit=1000"
+    with redacted_errors(target):
+        async with http.opened("GET", url, headers=headers(target), patience=patience) as response:
+            await refuse_failure(response, patience)
+            return model_list.found_models(await read_json(response, patience))
+
+
+def headers(target: Target) -> dict[str, str]:
+    """The call's headers: the protocol's key header, then the provider's extra ones, which win
+    however they are spelled. Raises CallError where a secret of the call cannot be read.
+
+    Every call passes here, so that none goes out without the key that it should have.
+    """
+    require_readable(target)
+    key = target.api_key.strip()  # a pasted key brings its line end with it
+    sent = {"content-type": "application/json"}
+    if target.kind == Kind.ANTHROPIC:
+        sent |= {"x-api-key": key, "anthropic-version": ANTHROPIC_VERSION}
+    elif key:
+        sent["authorization"] = f"Bearer {key}"
+    return sent | {str(name).lower(): str(value) for name, value in target.headers.items()}
+
+
+def require_readable(target: Target) -> None:
+    """Raises CallError where a stored secret that the call needs cannot be decrypted."""
+    upstream = target.upstream
+    secrets = [target.api_key, target.headers]
+    secrets += [upstream.api_key, upstream.headers] if upstream else []
+    if any(map(is_sealed, secrets)):
+        raise CallError(
+            ErrorKind.UNREADABLE,
+            "The stored key or header cannot be decrypted, so nothing was sent.",
+            code="key_unreadable",
+            sent=False,
+        )
+
+
+async def exchange(
+    target: Target,
+    url: str,
+    body: dict[str, Any],
+    reader: Reader,
+    within: AbstractContextManager[None] = _AS_IT_IS,
+) -> AsyncGenerator[list[ClientEvent]]:
+    """Posts a body and reads the answer's events, under the target's patience.
+
+    `within`: what is to be made of its errors.
+    """
+    patience = http.Patience(target.timeouts, whole=not body.get("stream"))
+    answer = AnswerReader(reader, patience, target)
+    call = http.opened("POST", url, headers=headers(target), body=body, patience=patience)
+    reported = False
+    with within, redacted_errors(target):
+        try:
+            async with call as response:
+                if call.died_at:
+                    reported = True
+                    yield [_resent(call)]
+                await refuse_failure(response, patience)
+                while not answer.done and (chunk := await _next(response, patience, answer)):
+                    if found := answer.feed(chunk):
+                        yield found
+                if found := answer.end():
+                    yield found
+                if answer.error:
+                    raise answer.error
+        except CallError:
+            if call.died_at and not reported:
+                yield [_resent(call)]
+            raise
+
+
+def _resent(call: http.opened) -> Resent:
+    return Resent(seconds_ago=time.monotonic() - call.died_at)
+
+
+async def _next(response: http.Response, patience: http.Patience, answer: AnswerReader) -> bytes:
+    """The next bytes; none at the end, where they break off, and where nothing more comes after a
+    finish reason."""
+    at_most = TRAILER_SECONDS if patience.ending else None
+    try:
+        if response.content.is_eof():  # all of it is here: nothing to wait for
+            return await _read(response)
+        return await patience.wait(_read(response), at_most)
+    except CallError as error:
+        if not patience.ending or error.kind != ErrorKind.TIMEOUT:
+            answer.fail(error)
+        return b""
+
+
+async def _read(response: http.Response) -> bytes:
+    with mapped_errors():
+        return await response.content.readany()
+
+
+async def read_json(response: http.Response, patience: http.Patience) -> Any:
+    """The whole body as JSON. Raises CallError where it is none."""
+    return json_values(await patience.wait(_rest(b"", response)))[0]
+
+
+async def _rest(begun: bytes, response: http.Response) -> str:
+    whole = bytearray(begun)
+    while chunk := await _read(response):
+        whole += chunk
+        if len(whole) > LARGEST_BODY:
+            raise not_json()
+    return whole.decode("utf-8", "replace")
+
+
+# Statuses that a proxy in between sends as a page and means; any other page is a wrong address.
+_PAGES = frozenset({401, 402, 429, 503, 529})
+
+
+async def refuse_failure(response: http.Response, patience: http.Patience) -> None:
+    """Raises the CallError of an answer that is not a success; a redirect is none either."""
+    if 200 <= response.status < 300:
+        return
+    text = await patience.wait(_limited(response))
+    raise failure(response.status, response.headers, text)
+
+
+def failure(status: int, headers: Mapping[str, str], text: str) -> CallError:
+    """The CallError of a refused request, by its status, its body's code and its shape."""
+    if is_html(text):
+        kind = classify(status) if status in _PAGES else ErrorKind.PROVIDER
+        wait = stated_wait(headers, kind, "", datetime.now(UTC))
+        return CallError(kind, HTML_SENTENCE, status=status, code="html", retry_after=wait)
+    if 300 <= status < 400:
+        message = "The address sends elsewhere (a redirect), which is not followed."
+        return CallError(ErrorKind.REQUEST, message, status=status, code="redirect")
+    return refusal(status, headers, read_error(text))
+
+
+def refusal(status: int, headers: Mapping[str, str], said: ErrorBody) -> CallError:
+    """The CallError of what an error body says."""
+    code = "" if said.code == str(status) else said.code
+    kind = classify(status, code)
+    return CallError(
+        kind,
+        openai_chat.sentence(kind, said.message),
+        status=status,
+        code=code,
+        param=said.param,
+        per_model=said.per_model,
+        retry_after=stated_wait(headers, kind, said.message, datetime.now(UTC)),
+    )
+
+
+async def _limited(response: http.Response) -> str:
+    """The beginning of an error's body; what breaks off while it is read is left out."""
+    read = b""
+    try:
+        while len(read) < ERROR_BODY_LIMIT and (chunk := await _read(response)):
+            read += chunk
+    except CallError:
+        pass
+    return read[:ERROR_BODY_LIMIT].decode("utf-8", "replace")

@@ -1,0 +1,29 @@
+"""One call over the method of its target: directly, or through a gateway."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from providers.clients import direct, gateway
+from providers.domain.types import ChatRequest, ClientEvent, FoundModel, Method, Target
+
+
+def stream(target: Target, request: ChatRequest) -> AsyncGenerator[list[ClientEvent]]:
+    """The events of one answer, those of each read together. Raises CallError."""
+    if target.method == Method.DIRECT:
+        return direct.stream(target, request)
+    return gateway.stream(target, request)
+
+
+async def stream_events(target: Target, request: ChatRequest) -> AsyncGenerator[ClientEvent]:
+    """The same, one event after the other."""
+    async with aclosing(stream(target, request)) as reads:
+        async for events in reads:
+            for event in events:
+                yield event
+
+
+async def list_models(target: Target) -> list[FoundModel]:
+    """The catalogue. Raises CallError."""
+    if target.method == Method.DIRECT:
+        return await direct.list_models(target)
+    return await gateway.list_models(target)

@@ -1,0 +1,167 @@
+"""What a call sent and what came back, as it may be shown: no secret in it, and no more than a page
+takes. No I/O.
+
+Only a test listens, by way of `recording`; traffic pays for nothing that nobody looks at.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Self
+from urllib.parse import urlsplit, urlunsplit
+
+from providers.domain.frozen import value
+from providers.domain.redaction import HIDDEN, longest_spelling, redact
+
+MOST_BODY = 2048  # bytes of a body that are shown
+
+# A rate limit counts tokens, which are no secret; the last two tell where a proxy's provider is.
+_SECRET_NAME = re.compile(
+    r"auth|key|token(?!s)|secret|cookie|session|password|credential|api[-_]base", re.I
+)
+
+recording: ContextVar["Recorder | None"] = ContextVar("recording", default=None)
+
+
+@value
+class Exchange:
+    """One call as it may be shown. `status` is None where no answer came."""
+
+    asked: str
+    sent: str
+    status: int | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    received: str = ""
+    cut: bool = False
+
+    @classmethod
+    def restored(cls, fields: Mapping[str, Any]) -> Self:
+        """From what JSON made of it."""
+        headers = tuple((str(name), str(value)) for name, value in fields["headers"])
+        return cls(**{**fields, "headers": headers})
+
+    @property
+    def answer(self) -> str:
+        """Status, headers and the beginning of the body, as HTTP writes them."""
+        head = [f"HTTP {self.status}", *(f"{name}: {value}" for name, value in self.headers)]
+        return "\n".join((*head, "", self.received)).strip()
+
+    def header(self, name: str) -> str:
+        """An answer's header; empty where there was none."""
+        return next((value for known, value in self.headers if known.lower() == name), "")
+
+    @property
+    def limits(self) -> tuple[tuple[str, str], ...]:
+        """What the answer says of rate limits, in the provider's own names."""
+        return tuple((n, v) for n, v in self.headers if re.search("ratelimit|retry-after", n, re.I))
+
+
+class Recorder:
+    """Listens to the calls made while it is `recording`; the last one is kept."""
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        self._secrets = frozenset(secrets)
+        self._longest = longest_spelling(self._secrets)
+        self._asked = ""
+        self._sent = ""
+        self._status: int | None = None
+        self._headers: tuple[tuple[str, str], ...] = ()
+        self._received = bytearray()
+        self._cut = False
+
+    @contextmanager
+    def listening(self) -> Iterator[Self]:
+        token = recording.set(self)
+        try:
+            yield self
+        finally:
+            recording.reset(token)
+
+    def sent(self, method: str, url: str, headers: Mapping[str, str], body: object) -> None:
+        """A call is about to go out."""
+        self._asked = self._clean(f"{method} {url}")
+        head = "\n".join(f"{name}: {value}" for name, value in self._shown(headers.items()))
+        told = "" if body is None else json.dumps(_without_keys(body), ensure_ascii=False)
+        self._sent = f"{head}\n\n{self._clean(told)[:MOST_BODY]}".strip()
+        self._status, self._headers, self._cut = None, (), False
+        self._received.clear()
+
+    def answered(self, response: Any) -> None:
+        """Its answer's head is here; its body is heard as it is read."""
+        self._status = response.status
+        self._headers = tuple(self._shown(response.headers.items()))
+        response.content = _Overheard(response.content, self._hear)
+
+    @property
+    def exchange(self) -> Exchange | None:
+        """The last call; None where none went out."""
+        if not self._asked:
+            return None
+        received = self._clean(self._received.decode("utf-8", "replace"))
+        if self._cut and self._longest:  # the end may be half of a secret
+            received = received[: -self._longest]
+        return Exchange(
+            asked=self._asked,
+            sent=self._sent,
+            status=self._status,
+            headers=self._headers,
+            received=received[:MOST_BODY],
+            cut=self._cut or len(received) > MOST_BODY,
+        )
+
+    def _hear(self, chunk: bytes) -> None:
+        room = MOST_BODY + self._longest - len(self._received)
+        self._received += chunk[:room]
+        self._cut = self._cut or len(chunk) > room
+
+    def _shown(self, headers: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+        for name, said in headers:
+            shown = self._clean(name)
+            if _SECRET_NAME.search(name):
+                yield shown, HIDDEN
+            elif name.lower() in ("location", "content-location"):
+                yield shown, self._clean(_plain(said))
+            else:
+                yield shown, self._clean(said)[:500]
+
+    def _clean(self, text: str) -> str:
+        return redact(text, self._secrets)
+
+
+def _without_keys(body: object) -> object:
+    """The body without what names itself a key or headers, however short."""
+    if not isinstance(body, Mapping):
+        return body
+    return {
+        name: HIDDEN if value and name in ("api_key", "headers") else _without_keys(value)
+        for name, value in body.items()
+    }
+
+
+def _plain(address: str) -> str:
+    """Where a redirect leads, without what may be a ticket to it."""
+    try:
+        parts = urlsplit(address)
+        return urlunsplit(
+            parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="")
+        )
+    except ValueError:
+        return HIDDEN
+
+
+class _Overheard:
+    """A body whose bytes are also told to a listener as they are read."""
+
+    def __init__(self, content: Any, hear: Any) -> None:
+        self._content = content
+        self._hear = hear
+
+    async def readany(self) -> bytes:
+        chunk: bytes = await self._content.readany()
+        self._hear(chunk)
+        return chunk
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._content, name)

@@ -1,0 +1,39 @@
+"""What a model's tokens cost, and what one call does. No I/O."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, Self
+
+from providers.domain.frozen import value
+from providers.domain.types import Usage
+
+
+@value
+class Prices:
+    """USD per million tokens; None where unknown. Cached tokens whose price is unknown cost as much
+    as others."""
+
+    input: Decimal | None = None
+    output: Decimal | None = None
+    cache_read: Decimal | None = None
+    cache_write: Decimal | None = None
+
+    @classmethod
+    def of(cls, model: Mapping[str, Any]) -> Self:
+        """Those of a stored model's columns."""
+        return cls(
+            input=model["input_price"],
+            output=model["output_price"],
+            cache_read=model["cache_read_price"],
+            cache_write=model["cache_write_price"],
+        )
+
+    def cost(self, usage: Usage) -> Decimal | None:
+        """USD of one call."""
+        if self.input is None or self.output is None:
+            return None
+        read, written = usage.cached_tokens, usage.cache_write_tokens
+        cost = self.input * max(0, usage.input_tokens - read - written)
+        cost += (self.input if self.cache_read is None else self.cache_read) * read
+        cost += (self.input if self.cache_write is None else self.cache_write) * written
+        return (cost + self.output * usage.output_tokens) / 1_000_000

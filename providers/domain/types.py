@@ -1,0 +1,362 @@
+"""The values that cross between rooms: requests, targets, events, usage. Frozen, equal by content.
+
+A Target is all a client needs for one attempt; it is what crosses from storage to network, and its
+repr never shows a key.
+"""
+
+from collections.abc import Mapping
+from dataclasses import field
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any, Literal
+
+from providers.domain.errors import CallError, ErrorKind
+from providers.domain.frozen import value
+
+type Json = Mapping[str, Any]
+
+
+class Method(StrEnum):
+    """How a provider is reached."""
+
+    DIRECT = "direct"
+    GATEWAY = "gateway"
+
+
+class Kind(StrEnum):
+    """The wire protocol a provider speaks."""
+
+    OPENAI = "openai"
+    ANTHROPIC = "anthropic"
+
+
+@value
+class ChatMessage:
+    """One message. `extra` holds every field we do not name, passed through untouched; a content
+    that is null as well."""
+
+    role: Literal["system", "user", "assistant", "tool", "developer"]
+    content: str | tuple[Json, ...] | None
+    extra: Json = field(default_factory=dict)
+
+
+@value
+class ChatRequest:
+    """What the caller wants answered. `options` are the body's other fields (temperature...).
+
+    `whole`: as one JSON, not as a stream.
+    """
+
+    messages: tuple[ChatMessage, ...]
+    options: Json = field(default_factory=dict)
+    whole: bool = False
+
+
+@value
+class Timeouts:
+    """Seconds. `first_token` counts from the call, `silence` from the last content of a stream:
+    comments and empty deltas are silence.
+
+    `whole` is how long an answer in one piece may take, as nobody can tell work from silence.
+    `headers` is for a server that sends its headers at once. `start` is how long our own gateway
+    process may take to start and to load LiteLLM, within `first_token`; 0 where another route can
+    answer.
+    """
+
+    connect: float
+    first_token: float
+    silence: float
+    total: float
+    whole: float = 300.0
+    headers: float | None = None
+    start: float = 0.0
+
+
+@value
+class Upstream:
+    """Behind our own gateway process: the provider that LiteLLM is to call."""
+
+    litellm_model: str
+    base_url: str
+    api_key: str = field(repr=False)
+    headers: Json = field(default_factory=dict, repr=False)
+    # LiteLLM's own parameters, such as api_version; credentials may be among them.
+    parameters: Json = field(default_factory=dict, repr=False)
+    has_list: bool = True  # whether the vendor lists its models in a way that we can read
+
+
+# Words in the names of LiteLLM's parameters whose values are secrets.
+_CREDENTIALS = ("key", "secret", "token", "password", "credential")
+
+
+def is_credential(name: str) -> bool:
+    """Whether a parameter of LiteLLM holds a secret, by its name."""
+    return any(word in name.lower() for word in _CREDENTIALS)
+
+
+@value
+class Target:
+    """One attempt's destination: where, how, with which key, for which model, how patiently.
+
+    `splits_reasoning`: reasoning within the text of an answer is separated from it. `upstream` is
+    set only where the destination is our own gateway process. `account_secrets` are
+    the provider's other keys: they are not sent, but a gateway may hold and repeat them.
+    """
+
+    method: Method
+    kind: Kind
+    base_url: str
+    api_key: str = field(repr=False)
+    model: str
+    timeouts: Timeouts
+    headers: Json = field(default_factory=dict, repr=False)
+    upstream: Upstream | None = None
+    splits_reasoning: bool = False
+    account_secrets: tuple[str, ...] = field(default=(), repr=False)
+    streams: bool = True
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        """Its keys and header values: what no text about a call may repeat."""
+        held = (self, self.upstream) if self.upstream else (self,)
+        keys = {each.api_key.strip() for each in held}
+        values = {str(v) for each in held for v in each.headers.values()}
+        return frozenset(keys | values).union(self.account_secrets)
+
+
+@value
+class Usage:
+    """Tokens. `estimated` where the provider sent none and we counted.
+
+    `cached_tokens` were read from a cache and `cache_write_tokens` written to one: parts of the
+    input; `reasoning_tokens` are a part of the output.
+    """
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
+    estimated: bool = False
+
+
+@value
+class _Event:
+    """What a client yields. `raw` is the provider's chunk in OpenAI's format as it came, `line` its
+    text, for callers that pass it on; None and empty where the provider speaks another format.
+
+    The events of one chunk share it.
+    """
+
+    raw: Json | None = field(default=None, compare=False, repr=False)
+    line: str = field(default="", compare=False, repr=False)
+
+
+@value
+class TextDelta(_Event):
+    text: str
+
+
+@value
+class ReasoningDelta(_Event):
+    text: str
+
+
+@value
+class TextWasReasoning(_Event):
+    """All text so far was reasoning: its closing tag came, and there never was an opening one."""
+
+
+@value
+class ToolCallDelta(_Event):
+    call: Json
+
+
+@value
+class UsageReport(_Event):
+    """`reported` are the vendor's own fields."""
+
+    usage: Usage
+    reported: Json | None = field(default=None, compare=False, repr=False)
+
+
+@value
+class Finish(_Event):
+    """The provider ended the answer. `reason` is OpenAI's name for why, `native` the vendor's own.
+
+    Where the vendor's means a failure there is no other name for it, and `reason` is empty.
+    """
+
+    reason: str
+    native: str = field(default="", compare=False)
+
+
+STALE_CONNECTION = "stale_connection"
+"""The code of an attempt that died with a kept connection, before the server saw it."""
+
+
+@value
+class Resent(_Event):
+    """The request went out a second time: the server had closed the kept connection that the first
+    one was sent on, so many seconds ago."""
+
+    seconds_ago: float = 0.0
+
+
+@value
+class LateError(_Event):
+    """Something was wrong after the answer had ended well: worth a note, and no failure."""
+
+    code: str
+    message: str
+
+
+@value
+class Passed(_Event):
+    """A chunk that says nothing we name, for callers who may know it.
+
+    `content`: something of the answer is in it (audio, a second choice), and not just a role.
+    """
+
+    content: bool = False
+
+
+type ClientEvent = (
+    TextDelta
+    | ReasoningDelta
+    | TextWasReasoning
+    | ToolCallDelta
+    | UsageReport
+    | Finish
+    | LateError
+    | Resent
+    | Passed
+)
+
+
+_NO_CONTENT = (Finish, UsageReport, LateError, Resent, TextWasReasoning)
+
+
+def is_content(event: ClientEvent) -> bool:
+    """Whether something of the answer itself has come."""
+    if isinstance(event, Passed):
+        return event.content
+    return not isinstance(event, _NO_CONTENT)
+
+
+@value
+class AttemptStarted:
+    """A call went out and nothing has come yet; only for callers of the router who want to see it.
+
+    `first_token` is how many seconds its first content may take. After that `next_route` is tried
+    ("gateway", or another provider's name and method; empty: the request fails). `failed` describes
+    the attempt before this one.
+    """
+
+    provider_name: str
+    model: str
+    method: Method
+    started_at: datetime
+    first_token: float
+    next_route: str = ""
+    failed: str = ""
+
+
+@value
+class RouteTaken:
+    """Comes once, just before the first content: the route that answers and why it was chosen.
+
+    `fallback` is true where it was not the plan's first choice; `attempts` counts this one too.
+    `overhead_ms` is what passed in this program before the answering call went out, without the
+    time that failed calls took. `earlier`: no route answered; this is what the same caller was told
+    when the same was asked before, and the reason says when.
+    """
+
+    route_id: int
+    method: Method
+    provider_name: str
+    model: str
+    reason: str
+    fallback: bool
+    ttft_ms: int
+    provider_slug: str = ""
+    attempts: int = 1
+    overhead_ms: float = 0.0
+    earlier: bool = False
+
+
+@value
+class AttemptRecord:
+    """One call over one route, as stored and shown. `outcome` is `ok`, `stopped` or a kind.
+
+    Without a method it is a request that no route was free for.
+    """
+
+    route_id: int
+    method: Method | None
+    endpoint: str
+    outcome: str
+    reason: str
+    started_at: datetime
+    duration_ms: int
+    position: int = 1
+    ttft_ms: int | None = None
+    status: int | None = None
+    error_code: str = ""
+    error_message: str = ""
+    usage: Usage | None = None
+    cost: Decimal | None = None
+
+    @property
+    def failed(self) -> bool:
+        return self.outcome not in ("ok", ErrorKind.STOPPED)
+
+
+@value
+class Completed:
+    """Comes last, once: how the stream ended. `error` is set where it broke off after content."""
+
+    attempts: tuple[AttemptRecord, ...]
+    usage: Usage
+    cost: Decimal | None
+    finish_reason: str
+    error: CallError | None = None
+    native_reason: str = ""  # the vendor's own finish reason
+
+
+# What router.stream yields.
+type StreamEvent = AttemptStarted | RouteTaken | ClientEvent | Completed
+
+
+ABILITIES = ("vision", "tools", "reasoning", "json_output")
+
+
+def known_abilities(model: Mapping[str, Any]) -> dict[str, Any]:
+    """The abilities of a stored model (its columns, by name); None where no source says.
+
+    A column holds False for "no" and for "unknown" alike: only its source tells them apart.
+    """
+    known = model["sources"]
+    return {name: model[name] if model[name] or name in known else None for name in ABILITIES}
+
+
+@value
+class FoundModel:
+    """One model as somebody tells of it; None where they do not say. Prices in USD per million
+    tokens; `takes` names the parameters it accepts; `kind` is one of models.ModelKind, or empty."""
+
+    model_id: str
+    name: str = ""
+    kind: str = ""
+    context: int | None = None
+    output_limit: int | None = None
+    vision: bool | None = None
+    tools: bool | None = None
+    reasoning: bool | None = None
+    json_output: bool | None = None
+    input_price: Decimal | None = None
+    output_price: Decimal | None = None
+    cache_read_price: Decimal | None = None
+    cache_write_price: Decimal | None = None
+    takes: tuple[str, ...] | None = None

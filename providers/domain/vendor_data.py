@@ -1,0 +1,14 @@
+"""The rows of presets.toml as they stand there, read once: what is known of vendors is data."""
+
+import tomllib
+from collections.abc import Mapping
+from importlib import resources
+from typing import Any
+
+_DATA = tomllib.loads(
+    resources.files("providers.vendors").joinpath("presets.toml").read_text("utf-8")
+)
+
+PRESETS: tuple[Mapping[str, Any], ...] = tuple(_DATA["preset"])
+KEEPS_REASONING: frozenset[str] = frozenset(_DATA["keeps_reasoning"])
+LEFT_OUT: frozenset[str] = frozenset(_DATA["left_out"])

@@ -1,0 +1,173 @@
+"""What operators type about language models: an alias, parameters, presets of parameters.
+
+A field for a parameter that is left empty is not sent; what a model does not take has no field.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from django import forms
+from django.db import IntegrityError, transaction
+
+from providers.catalog import parameters
+from providers.catalog.parameters import Parameter, Value
+from providers.domain.types import Kind
+from providers.infra import replicas
+from providers.models import BulkChange, LanguageModel, ParameterPreset
+
+_NAME = re.compile(r"^[^\s\x00-\x1f\x7f]+$")
+AT_ONCE = 2000  # rows written in one statement
+
+
+def taken(model: LanguageModel) -> tuple[Parameter, ...]:
+    """The parameters that a stored model takes. Needs its provider."""
+    return parameters.taken(
+        model.takes,
+        Kind(model.provider.kind),
+        reasoning=model.reasoning,
+        output_limit=model.output_limit,
+    )
+
+
+class _Parameters(forms.Form):
+    """A field for each of some parameters, after the form's own."""
+
+    def __init__(
+        self, *args: Any, takes: Iterable[Parameter], values: Mapping[str, Value], **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.takes = tuple(takes)
+        for each in self.takes:
+            self.fields[each.name] = _field(each)
+            self.initial.setdefault(each.name, values.get(each.name, ""))
+
+    def values(self) -> dict[str, Value]:
+        """What was filled in."""
+        given = ((each.name, self.cleaned_data.get(each.name)) for each in self.takes)
+        return {name: value for name, value in given if value not in (None, "")}
+
+    @property
+    def parameter_fields(self) -> list[forms.BoundField]:
+        return [self[each.name] for each in self.takes]
+
+
+def _field(parameter: Parameter) -> forms.Field:
+    common: dict[str, Any] = {"label": parameter.label, "required": False}
+    if parameter.choices:
+        choices = [("", "Not sent"), *((each, each) for each in parameter.choices)]
+        hint = f"{parameter.hint} If not sent: {parameter.default}."
+        return forms.ChoiceField(choices=choices, help_text=hint, **common)
+    bounds = f"{_figure(parameter.least)} to {_figure(parameter.most)}"
+    if parameter.name == "seed":
+        bounds = "A whole number"
+    common["help_text"] = f"{parameter.hint} {bounds}; if empty, {parameter.default}."
+    common |= {"min_value": parameter.least, "max_value": parameter.most}
+    kind = forms.IntegerField if parameter.whole else forms.FloatField
+    inputmode = "numeric" if parameter.whole else "decimal"
+    return kind(widget=forms.TextInput(attrs={"inputmode": inputmode}), **common)
+
+
+def _figure(number: float | None) -> str:
+    return f"{number:,.0f}" if number is not None else ""
+
+
+class ModelSettingsForm(_Parameters):
+    """One model's alias, and the parameters that the chat sends with each request to it."""
+
+    alias = forms.CharField(
+        label="Alias",
+        required=False,
+        max_length=200,
+        help_text="Another name that programs may ask for it by at /v1.",
+        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
+    )
+
+    def __init__(self, *args: Any, model: LanguageModel, **kwargs: Any) -> None:
+        stored = model.parameters if isinstance(model.parameters, dict) else {}
+        kwargs.setdefault("initial", {"alias": model.alias})
+        super().__init__(*args, takes=taken(model), values=stored, **kwargs)
+        self.model = model
+        names = {each.name for each in self.takes}
+        self.others = {name: value for name, value in stored.items() if name not in names}
+
+    def clean_alias(self) -> str:
+        alias = str(self.cleaned_data["alias"]).strip()
+        if alias and not _NAME.match(alias):
+            raise forms.ValidationError("An alias has no spaces in it.")
+        others = LanguageModel.objects.exclude(pk=self.model.pk).select_related("provider")
+        if alias and (other := others.filter(alias=alias).first()):
+            raise forms.ValidationError(f"{other.name} of {other.provider} is called so already.")
+        slug, _, model_id = alias.partition("/")
+        if model_id and others.filter(provider__slug=slug, model_id=model_id).exists():
+            raise forms.ValidationError("This is the full name of another model.")
+        return alias
+
+    def store(self) -> bool:
+        """Saves; False, with an error at the field, where the alias was taken a moment ago."""
+        self.model.alias = self.cleaned_data["alias"]
+        self.model.parameters = self.others | self.values()
+        try:
+            with transaction.atomic():
+                self.model.save(update_fields=["alias", "parameters"])
+        except IntegrityError:
+            self.add_error("alias", "Another model was given this alias a moment ago.")
+            return False
+        return True
+
+
+class PresetForm(_Parameters):
+    """A preset of parameters: a name, and at least one value."""
+
+    name = forms.CharField(
+        label="Name", max_length=60, widget=forms.TextInput(attrs={"autocomplete": "off"})
+    )
+
+    def __init__(self, *args: Any, instance: ParameterPreset | None = None, **kwargs: Any) -> None:
+        self.instance = instance or ParameterPreset()
+        kwargs.setdefault("initial", {"name": self.instance.name})
+        super().__init__(*args, takes=parameters.KNOWN, values=self.instance.values, **kwargs)
+
+    def clean_name(self) -> str:
+        name = str(self.cleaned_data["name"]).strip()
+        others = ParameterPreset.objects.exclude(pk=self.instance.pk)
+        if others.filter(name__iexact=name).exists():
+            raise forms.ValidationError("There is a preset of this name.")
+        return name
+
+    def clean(self) -> dict[str, Any]:
+        if not self.errors and not self.values():
+            raise forms.ValidationError("Fill in at least one parameter.")
+        return self.cleaned_data
+
+    def store(self) -> ParameterPreset:
+        self.instance.name = self.cleaned_data["name"]
+        self.instance.values = self.values()
+        self.instance.save()
+        return self.instance
+
+
+type Replaced = list[tuple[list[int], Any, Any]]  # ids, what they had, what they were given
+
+
+def give(preset: ParameterPreset, models: Iterable[LanguageModel]) -> Replaced:
+    """Gives models what they take of a preset."""
+    changed: list[LanguageModel] = []
+    groups: dict[str, tuple[list[int], Any, Any]] = {}
+    for model in models:
+        had = model.parameters if isinstance(model.parameters, dict) else {}
+        model.parameters = had | parameters.fitting(preset.values, taken(model))
+        if model.parameters != had:
+            group: tuple[list[int], Any, Any] = ([], had, model.parameters)
+            groups.setdefault(repr(group), group)[0].append(model.pk)
+            changed.append(model)
+    LanguageModel.objects.bulk_update(changed, ["parameters"], batch_size=AT_ONCE)
+    replicas.announce("providers")
+    return list(groups.values())
+
+
+def noted(user_id: int, said: str, field: str, replaced: Replaced) -> None:
+    """Keeps what a change of many models replaced, so that its author may take it back."""
+    BulkChange.objects.filter(user=user_id).delete()
+    if replaced:
+        BulkChange.objects.create(user_id=user_id, said=said, field=field, before=replaced)

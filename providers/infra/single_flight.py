@@ -1,0 +1,167 @@
+"""One run for all who request the same at the same time, in whatever process: a flight.
+
+The callers of one process share one copy of the run, without Redis. The processes share it by a
+log in Redis: the first one leads, the others follow it from the beginning. A leader that dies has
+one successor; a caller that has had a part of its answer gets FlightBroken, never two halves of
+two answers. Without Redis each process runs once for its own callers. A run is paid for once, not
+promised once.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from django.conf import settings
+from django.utils.crypto import salted_hmac
+
+from providers.domain.errors import FlightBroken, KeyReused
+from providers.infra.local_run import LocalRun
+from providers.infra.redis_client import Away
+from providers.infra.single_flight_leader import Leader, Run
+from providers.infra.single_flight_log import LINGERS, LeaderLost, Log, Move, decide
+
+_local: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, "_Shared"]] = WeakKeyDictionary()
+
+
+def name(topic: str, *parts: object) -> str:
+    """A flight's name: equal for equal parts, and not readable as what they are."""
+    return f"{topic}:{_digest(json.dumps(parts, sort_keys=True, default=str).encode())}"
+
+
+def _digest(value: bytes) -> str:
+    return salted_hmac("providers.flights", value, algorithm="sha256").hexdigest()[:32]
+
+
+def completion(caller: str, key: str, body: bytes, run: Run) -> "Flight":
+    """A completion with an `Idempotency-Key`, for one caller.
+
+    The same key again answers what it answered, also for IDEMPOTENCY_KEEP seconds afterwards, and
+    joins what is still on its way; with another body it raises KeyReused (422, as the IETF's
+    draft-ietf-httpapi-idempotency-key-header-07, section 2.7, has it). Unlike Stripe's, a failure
+    reaches those who wait and is then forgotten: the next one with this key tries again.
+    """
+    flight, keep = name("completion", caller, key), settings.IDEMPOTENCY_KEEP
+    return Flight(flight, run, of=_digest(body), keep=keep)
+
+
+async def once(flight: str, call: Callable[[], Awaitable[Any]]) -> Any:
+    """What a call returns, something JSON holds, for all who request it while it is on its way."""
+
+    async def run() -> AsyncGenerator[bytes]:
+        yield json.dumps(await call()).encode()
+
+    async with aclosing(join(flight, run)) as pieces:
+        return json.loads(b"".join([piece async for piece in pieces]))
+
+
+def join(flight: str, run: Run) -> AsyncGenerator[bytes]:
+    """The pieces of a run, from its beginning, whichever process runs it. Raises as Flight does."""
+    return Flight(flight, run).pieces()
+
+
+class Flight:
+    """One caller's part in a run. `keep`: seconds in which a run that ended well answers later
+    callers too; `of`: a digest of what it answers."""
+
+    def __init__(self, flight: str, run: Run, *, of: str = "", keep: float = 0.0) -> None:
+        self._name = flight
+        self._run = run
+        self._of = of
+        self._keep = keep
+        self._shared: _Shared | None = None
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether Redis was away as the run began, so that other processes do not know of it."""
+        return self._shared is not None and self._shared.is_alone
+
+    async def pieces(self) -> AsyncGenerator[bytes]:
+        """The run's pieces, from its beginning.
+
+        Raises what the run raised (as a plain CallError where another process ran it),
+        FlightBroken, KeyReused.
+        """
+        runs = _local.setdefault(asyncio.get_running_loop(), {})
+        shared = runs.get(self._name)
+        if shared is None or not shared.is_joinable:
+            shared = runs[self._name] = _Shared(self._name, self._run, self._of, self._keep)
+        elif shared.of != self._of:
+            raise KeyReused
+        self._shared = shared
+        try:
+            async with aclosing(shared.local.read()) as pieces:
+                async for piece in pieces:
+                    yield piece
+        finally:
+            if shared.local.has_ended and runs.get(self._name) is shared:
+                _forget(runs, self._name, shared)
+
+
+def _forget(runs: "dict[str, _Shared]", flight: str, shared: "_Shared") -> None:
+    """Forgets a run that is over; at once, unless this process alone knows its answer."""
+
+    def forget() -> None:
+        if runs.get(flight) is shared:
+            del runs[flight]
+
+    if shared.is_joinable:
+        asyncio.get_running_loop().call_later(LINGERS, forget)
+    else:
+        forget()
+
+
+class _Shared:
+    """A run as this process has it: led, followed, or run for its own callers alone."""
+
+    def __init__(self, flight: str, run: Run, of: str, keep: float) -> None:
+        self._log = Log(flight)
+        self._run = run
+        self._keep = keep
+        self.of = of
+        self.is_alone = False
+        self.local = LocalRun(self._across())
+
+    @property
+    def is_joinable(self) -> bool:
+        """Whether a new caller may read it: it is on its way, or ended well and is nowhere else."""
+        kept = self.is_alone and self._keep > 0 and self.local.is_complete
+        return kept or not self.local.has_ended
+
+    async def _across(self) -> AsyncGenerator[bytes]:
+        """The run's pieces, whichever process runs it."""
+        heard = False
+        while (seen := await self._decide())[0] is Move.FOLLOW:
+            try:
+                async with aclosing(self._log.follow(seen[1])) as pieces:
+                    async for piece in pieces:
+                        heard = True
+                        yield piece
+                return
+            except LeaderLost as lost:
+                if heard:
+                    raise FlightBroken from lost
+        async with aclosing(self._own(*seen)) as pieces:
+            async for piece in pieces:
+                yield piece
+
+    async def _decide(self) -> tuple[Move, int]:
+        """What this process does, and the generation that it leads or follows."""
+        try:
+            while True:
+                seen = await self._log.seen()
+                move = decide(seen, self.of, replay=self._keep > 0)
+                if move is Move.FOLLOW:
+                    return move, seen.generation
+                if await self._log.begin(seen.generation + 1, self.of):
+                    return move, seen.generation + 1
+        except Away:
+            self.is_alone = True
+            return Move.ALONE, 0
+
+    def _own(self, move: Move, generation: int) -> AsyncGenerator[bytes]:
+        if move is Move.ALONE:
+            return self._run()
+        return Leader(self._log, generation, self._run, max(self._keep, LINGERS)).read()

@@ -1,0 +1,243 @@
+"""What is known of one route, and what a result changes of it. No I/O.
+
+The same function moves the state in a process's memory at once and the row in the database a moment
+later, so both tell the same story of the same results.
+"""
+
+from dataclasses import field, replace
+from datetime import datetime
+from typing import Any
+
+from providers.domain.errors import ErrorKind
+from providers.domain.frozen import value
+from providers.domain.tuning import RULES, Rules
+from providers.domain.types import Method
+from providers.policy import breaker
+from providers.policy.breaker import Breaker, Domain, DomainState, Scope, State, Weight
+
+SHARE_WEIGHT = 0.02  # of the newest result in the share of errors: it looks back on about fifty
+TTFT_WEIGHT = 0.2  # of the newest figure in the moving average: the last few answers
+BASELINE_WEIGHT = 0.01  # what is usual changes over hundreds of answers
+PERCENTILE = 0.95
+MOST_COUNTED = 1000  # no rule asks for more, and a column has an end
+
+
+@value
+class RouteState:
+    """One route: its breaker, and the moving figures behind its provider's health.
+
+    `spare`: a fallback where both of the provider's own routes have failed. `key`: the fingerprint
+    of the key that the upstream sees. `others`: the breakers of its key, and of the model that is
+    called over it; those that have failed.
+    """
+
+    route_id: int
+    method: Method
+    provider_id: int = 0
+    endpoint: str = ""
+    breaker: Breaker = field(default_factory=Breaker)
+    learned_at: datetime | None = None
+    last_outcome: str = ""
+    last_outcome_at: datetime | None = None
+    last_error: str = ""
+    last_success_at: datetime | None = None
+    last_failure_at: datetime | None = None
+    good_streak: int = 0
+    judged: int = 0
+    error_share: float = 0
+    ttft_ms: float | None = None
+    ttft_p95_ms: float | None = None
+    ttft_baseline_ms: float | None = None
+    spare: bool = False
+    key: str = ""
+    others: tuple[DomainState, ...] = ()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether no breaker on its way is open."""
+        return all(each.state == State.CLOSED for each in self.breakers)
+
+    def admits(self, now: datetime) -> bool:
+        """Whether every breaker on its way lets a call through, or is due for a half-open probe."""
+        return all(breaker.admits(each, now) for each in self.breakers)
+
+    def is_leased(self, now: datetime) -> bool:
+        """Whether a half-open probe is under way on any of its breakers."""
+        return any(breaker.is_leased(each, now) for each in self.breakers)
+
+    @property
+    def breakers(self) -> tuple[Breaker, ...]:
+        """Its own, and those of its key and model."""
+        return (self.breaker, *(each.breaker for each in self.others))
+
+    @property
+    def epochs(self) -> tuple[tuple[Domain, int], ...]:
+        """The epochs of its other breakers, as a call begins."""
+        return tuple((each.domain, each.breaker.epoch) for each in self.others)
+
+
+@value
+class Evidence:
+    """What one call showed of a route. `kind` is None where it went well; `epoch` is the breaker's
+    as the call began, `epochs` are those of the other domains, 0 where one had not failed yet.
+
+    `scope` is what a failure says something about. `judges` is false where the outcome is told and
+    counts for nothing; `resets` where a person's test went well, which is as good as all probes.
+    """
+
+    route_id: int
+    epoch: int
+    at: datetime
+    kind: ErrorKind | None = None
+    message: str = ""
+    retry_after: float | None = None
+    half_failed: bool = False
+    ttft_ms: int | None = None
+    judges: bool = True
+    resets: bool = False
+    scope: Scope = Scope.ROUTE
+    model_id: str = ""
+    key: str = ""
+    epochs: tuple[tuple[Domain, int], ...] = ()
+
+    def epoch_of(self, domain: Domain) -> int:
+        return next((epoch for each, epoch in self.epochs if each == domain), 0)
+
+
+def after(state: RouteState, seen: Evidence, rules: Rules = RULES) -> RouteState:
+    """The state once a result is known."""
+    changed: dict[str, Any] = {}
+    moved = _moved(state.breaker, seen, rules)
+    if moved is not state.breaker:
+        changed["breaker"] = moved
+    if seen.kind != ErrorKind.STOPPED:
+        changed["last_outcome"] = seen.kind or "ok"
+        changed["last_outcome_at"] = seen.at
+        changed["last_error"] = seen.message
+        if seen.kind is None:
+            changed |= _gone_well(state, seen)
+        elif _counts(seen):
+            changed |= _failed(state, seen)
+    return replace(state, **changed) if changed else state
+
+
+def is_plain(state: RouteState, seen: Evidence) -> bool:
+    """Whether a good result only feeds the averages: the route is as clean as it can be."""
+    clean = state.breaker.state == State.CLOSED and not state.breaker.failures
+    return seen.kind is None and clean and state.breaker.proven and not seen.resets
+
+
+def _counts(seen: Evidence) -> bool:
+    weight = breaker.WEIGHTS[seen.kind] if seen.kind else Weight.NOTHING
+    # A refused model or prompt was answered well.
+    counts = weight in (Weight.COUNTS, Weight.HALF) and seen.kind != ErrorKind.PERMISSION
+    return seen.judges and counts
+
+
+def _moved(now: Breaker, seen: Evidence, rules: Rules) -> Breaker:
+    """A result of an earlier epoch changes nothing but the length of a cooldown; a failure that
+    belongs elsewhere frees a half-open probe without a verdict."""
+    own = seen.judges and seen.scope == Scope.ROUTE
+    wait = seen.retry_after if own else None
+    if not breaker.accepts(now, seen.epoch, retry_after=wait):
+        return now
+    if seen.kind is None:
+        if seen.resets:
+            return Breaker(proven=True, epoch=now.epoch + 1)
+        return breaker.on_success(now, rules) if now.epoch == seen.epoch else now
+    failure = breaker.Failure(
+        kind=seen.kind if own else ErrorKind.STOPPED,
+        retry_after=wait,
+        half_failed=seen.half_failed,
+    )
+    return breaker.on_failure(now, failure, seen.at, rules)
+
+
+def _gone_well(state: RouteState, seen: Evidence) -> dict[str, Any]:
+    changed: dict[str, Any] = {
+        "last_success_at": seen.at,
+        "good_streak": min(state.good_streak + 1, MOST_COUNTED),
+        "judged": min(state.judged + 1, MOST_COUNTED),
+        "error_share": state.error_share * (1 - SHARE_WEIGHT),
+    }
+    return changed if seen.ttft_ms is None else changed | _timed(state, seen.ttft_ms)
+
+
+def _failed(state: RouteState, seen: Evidence) -> dict[str, Any]:
+    return {
+        "last_failure_at": seen.at,
+        "good_streak": 0,
+        "judged": min(state.judged + 1, MOST_COUNTED),
+        "error_share": state.error_share + SHARE_WEIGHT * (1 - state.error_share),
+    }
+
+
+def _timed(state: RouteState, ttft_ms: float) -> dict[str, Any]:
+    """The averages with one more time to first token.
+
+    The percentile moves up by 0.95 of a step where the figure is above it and down by 0.05 where it
+    is below, so it rests where a twentieth lies above (stochastic approximation, Robbins and Monro
+    1951). The baseline takes a slow answer for at most thrice what is usual.
+    """
+    if state.ttft_baseline_ms is None or state.ttft_ms is None or state.ttft_p95_ms is None:
+        return {"ttft_ms": ttft_ms, "ttft_p95_ms": ttft_ms, "ttft_baseline_ms": ttft_ms}
+    usual, percentile = state.ttft_baseline_ms, state.ttft_p95_ms
+    step = max(1.0, usual / 4)
+    weight = max(BASELINE_WEIGHT, 1 / (state.judged + 2))
+    return {
+        "ttft_ms": state.ttft_ms + TTFT_WEIGHT * (ttft_ms - state.ttft_ms),
+        "ttft_p95_ms": percentile + step * (PERCENTILE - (ttft_ms <= percentile)),
+        "ttft_baseline_ms": usual + weight * (min(ttft_ms, 3 * usual) - usual),
+    }
+
+
+class Windows:
+    """The results of the last half minute of every domain that failed in it, in this process."""
+
+    def __init__(self, rules: Rules = RULES, most: int = 2000) -> None:
+        self._rules = rules
+        self._most = most
+        self._windows: dict[Domain, Window] = {}
+
+    def add(self, domain: Domain, at: datetime, *, failed: bool) -> bool:
+        """Counts one result; True where, with it, half of at least ten have failed. A domain is
+        counted from its first failure on; those that failed longest ago are forgotten."""
+        window = self._windows.get(domain)
+        if window is None:
+            if not failed:
+                return False
+            if len(self._windows) >= self._most:
+                del self._windows[next(iter(self._windows))]
+            window = self._windows[domain] = Window(self._rules)
+        elif window.is_over(at):
+            del self._windows[domain]
+            return self.add(domain, at, failed=failed)
+        return window.add(at, failed=failed)
+
+
+class Window:
+    """A domain's results of the last half minute in this process, by the second."""
+
+    def __init__(self, rules: Rules = RULES) -> None:
+        self._rules = rules
+        self._seconds: dict[int, list[int]] = {}  # second: [all, failed]
+
+    def add(self, at: datetime, *, failed: bool) -> bool:
+        """Counts one result; True where, with it, half of at least ten have failed."""
+        second = int(at.timestamp())
+        if second not in self._seconds:
+            oldest = second - self._rules.window
+            self._seconds = {s: c for s, c in self._seconds.items() if s > oldest}
+        counted = self._seconds.setdefault(second, [0, 0])
+        counted[0] += 1
+        counted[1] += failed
+        return failed and self._tells(second)
+
+    def is_over(self, at: datetime) -> bool:
+        """Whether its last result is older than all that it counts."""
+        return max(self._seconds, default=0) <= int(at.timestamp()) - self._rules.window
+
+    def _tells(self, second: int) -> bool:
+        recent = [c for s, c in self._seconds.items() if s > second - self._rules.window]
+        whole, bad = sum(c[0] for c in recent), sum(c[1] for c in recent)
+        return whole >= self._rules.window_least and bad >= whole * self._rules.window_share

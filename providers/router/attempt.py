@@ -1,0 +1,228 @@
+"""What is counted during one attempt: time to first token, usage, how it ended.
+
+It also keeps back what comes before the first content: until then nothing may reach the caller.
+"""
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TypedDict
+
+from django.utils import timezone
+
+from providers.domain.errors import CallError, ErrorKind
+from providers.domain.types import (
+    STALE_CONNECTION,
+    AttemptRecord,
+    ChatRequest,
+    ClientEvent,
+    Completed,
+    Finish,
+    LateError,
+    ReasoningDelta,
+    Resent,
+    RouteTaken,
+    StreamEvent,
+    Target,
+    TextDelta,
+    TextWasReasoning,
+    ToolCallDelta,
+    Usage,
+    UsageReport,
+    is_content,
+)
+from providers.infra import feature_flags, metrics
+from providers.policy.route_state import RouteState
+from providers.protocols import estimates
+from providers.protocols.usage import merge_usage
+from providers.router.snapshot import Candidate
+
+MOST_HELD = 64  # events kept back before the first content; more are no answer of this world
+
+
+class Figures(TypedDict, total=False):
+    """What `metrics.request` takes by name."""
+
+    provider: str
+    asked: str
+    model: str
+    overhead: float | None
+    first_token: float | None
+    output_tokens: int
+    longest_gap: float | None
+
+
+@dataclass(slots=True, kw_only=True)
+class Tally:
+    """One attempt under way. `judged`: its route has had its verdict already."""
+
+    candidate: Candidate
+    route: RouteState
+    target: Target
+    reason: str
+    fallback: bool
+    position: int
+    request: ChatRequest
+    called: bool = False
+    begun: bool = False
+    judged: bool = False
+    calls_tools: bool = False
+    keeps: bool = field(default_factory=lambda: feature_flags.on("emergency_answers"))
+    text: list[str] = field(default_factory=list)  # where it keeps them
+    held: list[ClientEvent] = field(default_factory=list)
+    ttft_ms: int | None = None
+    overhead_ms: float = 0.0
+    usage: Usage | None = None
+    characters: int = 0
+    pace: metrics.Pace = field(default_factory=metrics.Pace)
+    finish_reason: str = ""
+    native_reason: str = ""
+    late: LateError | None = None
+    lost: list[AttemptRecord] = field(default_factory=list)  # that died with a kept connection
+    outcome: str = "ok"
+    error: CallError | None = None
+    began: float = field(default_factory=time.monotonic)
+    started_at: datetime = field(default_factory=timezone.now)
+
+    @property
+    def told(self) -> bool:
+        """Whether the caller may have seen something of the answer: of a whole one, nothing."""
+        return self.begun and not self.request.whole
+
+    def start(self, asked_at: float, before: Iterable[AttemptRecord]) -> None:
+        """The call goes out now; the queue before it was not the provider's doing."""
+        self.called = True
+        self.began, self.started_at = time.monotonic(), timezone.now()
+        spent = sum(attempt.duration_ms for attempt in before)
+        self.overhead_ms = max(0.0, (self.began - asked_at) * 1000 - spent)
+
+    def take(self, events: Iterable[ClientEvent]) -> list[StreamEvent]:
+        """Takes note of what came together; what the caller may see of it: nothing before the
+        first content."""
+        shown: list[StreamEvent] = []
+        for event in events:
+            self._count(event)
+            if is_content(event):
+                self.pace.beat()
+                if not self.begun:
+                    self.begun, self.ttft_ms = True, self._elapsed_ms()
+                    shown += [self._taken(), *self.held]
+            if self.begun:
+                shown.append(event)
+            elif len(self.held) < MOST_HELD:
+                self.held.append(event)
+        return shown
+
+    def _count(self, event: ClientEvent) -> None:
+        if isinstance(event, (TextDelta, ReasoningDelta)):
+            self.characters += len(event.text)
+            if self.keeps and isinstance(event, TextDelta):
+                self.text.append(event.text)
+        elif isinstance(event, UsageReport):
+            self.usage = merge_usage(self.usage, event.usage)
+        elif isinstance(event, Finish):
+            self.finish_reason, self.native_reason = event.reason, event.native
+        elif isinstance(event, ToolCallDelta):
+            self.calls_tools = True
+            self.characters += estimates.characters_of_call(event.call)
+        elif isinstance(event, TextWasReasoning):
+            self.text.clear()
+        elif isinstance(event, LateError):
+            self.late = event
+        elif isinstance(event, Resent):
+            self._resend(event)
+
+    def _resend(self, event: Resent) -> None:
+        """The call that died is an attempt of its own, and this one begins anew."""
+        now = time.monotonic() - event.seconds_ago
+        lasted = max(0.0, now - self.began)
+        self.lost.append(
+            AttemptRecord(
+                route_id=self.route.route_id,
+                method=self.route.method,
+                endpoint=self.route.endpoint,
+                outcome=ErrorKind.NETWORK,
+                reason=self.reason,
+                started_at=self.started_at,
+                duration_ms=round(lasted * 1000),
+                position=self.position,
+                error_code=STALE_CONNECTION,
+                error_message="The server had closed the kept connection; the request was resent.",
+            )
+        )
+        self.position += 1
+        self.began, self.started_at = now, self.started_at + timedelta(seconds=lasted)
+        self.reason = "sent again on a new connection"
+
+    def _taken(self) -> RouteTaken:
+        return RouteTaken(
+            route_id=self.route.route_id,
+            method=self.route.method,
+            provider_name=self.candidate.name,
+            provider_slug=self.candidate.slug,
+            model=self.target.model,
+            reason=self.reason,
+            fallback=self.fallback,
+            ttft_ms=self.ttft_ms or 0,
+            attempts=self.position,
+            overhead_ms=self.overhead_ms,
+        )
+
+    def record(self) -> AttemptRecord:
+        """The attempt as it is stored; what went wrong after a good end is noted with it."""
+        error, usage = self.error, self._usage()
+        noted = error or self.late
+        return AttemptRecord(
+            route_id=self.route.route_id,
+            method=self.route.method,
+            endpoint=self.route.endpoint,
+            outcome=error.kind.value if error else self.outcome,
+            reason=self.reason,
+            started_at=self.started_at,
+            duration_ms=self._elapsed_ms(),
+            position=self.position,
+            ttft_ms=self.ttft_ms,
+            status=error.status if error else None,
+            error_code=noted.code if noted else "",
+            error_message=noted.message if noted else "",
+            usage=usage,
+            cost=self.candidate.prices.cost(usage) if usage else None,
+        )
+
+    def figures(self) -> Figures:
+        """An answered request as metrics count it; times in seconds."""
+        usage = self._usage()
+        streamed = self.ttft_ms is not None and not self.request.whole
+        return {
+            "provider": self.candidate.slug,
+            "asked": self.candidate.model_id,
+            "model": self.target.model,
+            "overhead": self.overhead_ms / 1000,
+            "first_token": (self.ttft_ms or 0) / 1000 if streamed else None,
+            "output_tokens": usage.output_tokens if usage else 0,
+            "longest_gap": self.pace.longest if streamed else None,
+        }
+
+    def completed(self, attempts: Sequence[AttemptRecord]) -> Completed:
+        """How the answer ended; `attempts` are all of the request, this one last."""
+        last = attempts[-1]
+        return Completed(
+            attempts=tuple(attempts),
+            usage=last.usage or Usage(),
+            cost=last.cost,
+            finish_reason=self.finish_reason,
+            native_reason=self.native_reason,
+            error=self.error,
+        )
+
+    def _usage(self) -> Usage | None:
+        """What the provider reported; estimated where it left something out of what it answered."""
+        if self.ttft_ms is None:
+            return self.usage
+        if self.usage and self.usage.input_tokens and self.usage.output_tokens:
+            return self.usage
+        return estimates.completed(self.usage or Usage(), self.request, self.characters)
+
+    def _elapsed_ms(self) -> int:
+        return round((time.monotonic() - self.began) * 1000)

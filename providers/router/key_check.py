@@ -1,0 +1,98 @@
+"""Finds out whether a refused chat was the key's fault: one list of models, read with the same key.
+
+It runs after the caller has its answer. Only a refused list disables the key; one that comes shows
+that the model or the prompt was refused.
+"""
+
+import asyncio
+import time
+import uuid
+
+import django.db
+from django.utils import timezone
+
+from providers.clients import methods
+from providers.domain.errors import CallError, ErrorKind
+from providers.domain.types import AttemptRecord, Target
+from providers.infra import database
+from providers.models import Purpose, connection
+from providers.policy.breaker import Scope
+from providers.policy.route_state import Evidence, RouteState
+from providers.router import attempt_writer, breaker_rows
+from providers.router.route_table import Board
+from providers.router.snapshot import Candidate
+
+REFUSED = frozenset({ErrorKind.AUTH, ErrorKind.PERMISSION})
+CHECK_EVERY = 60.0  # seconds; a key that passed is not checked again within them, by any process
+CHECK_SECONDS = 15.0  # what one check may take in all
+
+
+def start(known: Board, candidate: Candidate, route: RouteState) -> None:
+    """Checks the key of a route in the background, unless that was done a moment ago."""
+    checking = asyncio.create_task(check(known, candidate, route), name="key check")
+    known.checks.add(checking)
+    checking.add_done_callback(known.checks.discard)
+
+
+async def check(known: Board, candidate: Candidate, route: RouteState) -> None:
+    """Reads the list of models with the key of this route; a refusal disables the key."""
+    if not await _is_mine(route):
+        return
+    began, started_at = time.monotonic(), timezone.now()
+    error = await _list(connection.capped(candidate.target(route), CHECK_SECONDS))
+    attempt = AttemptRecord(
+        route_id=route.route_id,
+        method=route.method,
+        endpoint=route.endpoint,
+        outcome=error.kind.value if error else "ok",
+        reason=f"{route.method}: key check after a refused chat",
+        started_at=started_at,
+        duration_ms=round((time.monotonic() - began) * 1000),
+        status=error.status if error else None,
+        error_code=error.code if error else "",
+        error_message=error.message if error else "",
+    )
+    known.settle(
+        attempt_writer.Result(
+            provider_id=candidate.provider_id,
+            model_id="",
+            attempt=attempt,
+            purpose=Purpose.PROBE,
+            request_id=uuid.uuid4(),
+            evidence=_verdict(route, error) if error else None,
+        )
+    )
+
+
+async def _is_mine(route: RouteState) -> bool:
+    """Whether no other request or process checks this key just now. Without the database nobody
+    does: the key is checked with its next refusal."""
+    try:
+        return await database.run(breaker_rows.claim_check, route.key, timezone.now(), CHECK_EVERY)
+    except django.db.Error:
+        return False
+
+
+async def _list(target: Target) -> CallError | None:
+    """Why no list of models came; None where one did."""
+    try:
+        await methods.list_models(target)
+    except CallError as error:
+        return error
+    return None
+
+
+def _verdict(route: RouteState, error: CallError) -> Evidence | None:
+    """The key is disabled where its list is refused; any other failure says nothing of it."""
+    if error.kind not in REFUSED:
+        return None
+    return Evidence(
+        route_id=route.route_id,
+        epoch=route.breaker.epoch,
+        at=timezone.now(),
+        kind=ErrorKind.AUTH,
+        message=error.message,
+        scope=Scope.KEY,
+        key=route.key,
+        epochs=route.epochs,
+    )

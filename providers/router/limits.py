@@ -1,0 +1,209 @@
+"""What a process grants itself: how many retries, and how many calls at once with one key.
+
+Both are of one process: a call must not wait for another machine's word before it goes out.
+"""
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+
+from providers.domain.errors import CallError, ErrorKind
+from providers.domain.tuning import RULES, Rules
+
+
+class RetryBudget:
+    """A bucket of retries: each request puts a tenth of one in, each retry takes a whole one out.
+
+    So retries stay a tenth of the traffic where everything fails, and a few are always at hand.
+    """
+
+    def __init__(self, rules: Rules = RULES) -> None:
+        self._rules = rules
+        self.left = rules.budget_floor
+
+    def earn(self) -> None:
+        self.left = min(self.left + self._rules.budget_share, self._rules.budget_most)
+
+    def spend(self) -> bool:
+        """Takes one retry; False where there is none left."""
+        if self.left < 1:
+            return False
+        self.left -= 1
+        return True
+
+
+class Gate:
+    """How many calls go out at once with one key: fewer after a 429, more again after good ones.
+
+    Additive increase, multiplicative decrease, as TCP does it (RFC 5681). A 429 also pauses the
+    key, for as long as the provider says, else for twice as long each time in a row. Callers wait
+    in a bounded queue; once waiting is hopeless they are refused at once.
+    """
+
+    def __init__(self, most: int, rules: Rules = RULES) -> None:
+        self._rules = rules
+        self._most = most
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._sleeping = 0  # callers in wait_out
+        self._round = 0  # of calls that knew of the last 429 as they went out
+        self._throttled = 0  # 429s in a row
+        self._paused_until = 0.0  # on the event loop's clock
+        self._hopeless = False
+        self.limit = float(most)
+        self.busy = 0
+
+    @asynccontextmanager
+    async def entered(self, seconds: float, pause: float | None = None) -> AsyncGenerator[int]:
+        """A place for one call; gives the round that on_throttled and on_success take.
+
+        Raises CallError: overloaded where no place is free within `seconds`, or the queue is full;
+        rate_limit where the key is paused for longer than `pause` seconds (`seconds` by default).
+        """
+        seconds = min(seconds, self._rules.queue_patience)
+        self._refuse_if_hopeless(seconds if pause is None else min(pause, seconds))
+        if self._has_room and not self._waiting:
+            self.busy += 1
+        else:
+            await self._wait(seconds)
+        try:
+            yield self._round
+        finally:
+            self._leave()
+
+    async def wait_out(self, seconds: float) -> None:
+        """Waits beside the queue for the end of the key's cooldown. Raises CallError (overloaded)
+        where too many wait already."""
+        if len(self._waiting) + self._sleeping >= self._rules.queue:
+            raise _full("The queue for this provider's key is full.")
+        self._sleeping += 1
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            self._sleeping -= 1
+
+    def allow(self, most: int) -> None:
+        """What the operator set; a change holds from the next call on."""
+        if most != self._most:
+            self._most, self.limit = most, float(most)
+
+    def on_throttled(
+        self, round_: int, wait: float | None = None, jitter: float | None = None
+    ) -> None:
+        """A call got a 429, with a `wait` in seconds where the provider stated one.
+
+        What went out before the last 429 was known says nothing new. `jitter` in -1..1 is drawn
+        where it is not given.
+        """
+        if round_ == self._round:
+            self._round += 1
+            self._throttled += 1
+            self.limit = max(1.0, min(self.limit, self.busy or 1) * self._rules.shrink)
+        elif not wait:
+            return
+        if wait and wait > self._rules.longest_wait:
+            self._refuse_waiting(wait)  # the breaker keeps further calls away
+            return
+        self._pause(wait or self._backoff(jitter))
+        self._hopeless = self._throttled >= self._rules.throttles
+        if self._hopeless:
+            self._refuse_waiting(self.pause_left)
+
+    def on_success(self, round_: int) -> None:
+        """One call went well; as many as fit at once make the limit one larger."""
+        if round_ == self._round:
+            self._throttled, self._hopeless = 0, False
+        self.limit = min(float(self._most), self.limit + 1 / self.limit)
+
+    @property
+    def pause_left(self) -> float:
+        """Seconds until a call may go out."""
+        return max(0.0, self._paused_until - asyncio.get_running_loop().time())
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether to refuse callers for now instead of letting them wait."""
+        return self._hopeless and self.pause_left > 0
+
+    @property
+    def _has_room(self) -> bool:
+        return self.busy < int(self.limit) and not self.pause_left
+
+    def _backoff(self, jitter: float | None) -> float:
+        pause = self._rules.pause * 2.0 ** min(self._throttled - 1, 16)
+        drawn = random.uniform(-1, 1) if jitter is None else jitter  # noqa: S311 - not a secret
+        return min(pause, self._rules.longest_pause) * (1 + self._rules.jitter * drawn)
+
+    def _pause(self, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        self._paused_until = max(self._paused_until, loop.time() + seconds)
+        loop.call_at(self._paused_until, self._admit)
+
+    def _refuse_if_hopeless(self, pause: float) -> None:
+        if self.is_hopeless or self.pause_left > pause:
+            raise _throttled(self.pause_left)
+
+    def _refuse_waiting(self, wait: float) -> None:
+        for place in self._waiting:
+            if not place.done():
+                place.set_exception(_throttled(wait))
+        self._waiting.clear()
+
+    async def _wait(self, seconds: float) -> None:
+        if len(self._waiting) + self._sleeping >= self._rules.queue:
+            raise _full("The queue for this provider's key is full.")
+        try:
+            async with asyncio.timeout(seconds):
+                await self._place(self._waiting.append)
+                while self.pause_left:  # it began as the place was given
+                    self.busy -= 1
+                    await self._place(self._waiting.appendleft)
+        except TimeoutError:
+            problem = f"No place for this provider's key became free in {seconds:.0f} s."
+            raise _full(problem) from None
+
+    async def _place(self, queue: Callable[[asyncio.Future[None]], None]) -> None:
+        """Waits in the queue until a place is given."""
+        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        queue(place)
+        try:
+            await place
+        except asyncio.CancelledError:
+            self._give_up(place)
+            raise
+
+    def _give_up(self, place: asyncio.Future[None]) -> None:
+        """Leaves the queue; a place that was given in the same moment goes to the next one."""
+        if place in self._waiting:
+            self._waiting.remove(place)
+        elif place.done() and not place.cancelled() and not place.exception():
+            self._leave()
+
+    def _leave(self) -> None:
+        self.busy -= 1
+        self._admit()
+
+    def _admit(self) -> None:
+        """Gives free places to those who wait longest, unless the limit shrank or a pause holds."""
+        while self._waiting and self._has_room:
+            place = self._waiting.popleft()
+            if not place.done():
+                self.busy += 1
+                place.set_result(None)
+
+
+def _full(message: str) -> CallError:
+    return CallError(
+        ErrorKind.OVERLOADED, message, code="too_many_at_once", retry_after=1.0, sent=False
+    )
+
+
+def _throttled(wait: float) -> CallError:
+    return CallError(
+        ErrorKind.RATE_LIMIT,
+        "The provider limits the rate of calls with this key; no call was sent.",
+        code="rate_limited",
+        retry_after=max(1.0, wait),
+        sent=False,
+    )

@@ -1,0 +1,117 @@
+"""Ask for one answer: over the plan's routes, or, where all have failed, from an earlier day.
+
+The one front of everything behind it. The caller sees nothing until there is content, and then
+always which road it came by and why.
+"""
+
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from django.utils import timezone
+
+from providers.clients.methods import stream_events as client
+from providers.domain.errors import ErrorKind, PlanFailed
+from providers.domain.types import (
+    ChatRequest,
+    Completed,
+    Finish,
+    RouteTaken,
+    StreamEvent,
+    TextDelta,
+    Usage,
+)
+from providers.infra import metrics
+from providers.protocols import estimates
+from providers.router import answer_cache, route_table
+from providers.router.answer_cache import Earlier
+from providers.router.call import Call
+from providers.router.executor import Walk
+
+__all__ = ["Call", "client", "stream"]
+
+
+async def stream(
+    call: Call, request: ChatRequest, *, announces: bool = False
+) -> AsyncGenerator[StreamEvent]:
+    """RouteTaken, then the provider's events, then Completed; PlanFailed where no route answered.
+
+    With `announces`, AttemptStarted comes first, once for each call that goes out.
+    Closing the generator closes the upstream's connection and records the attempt as stopped.
+    Raises django.db.Error where this process never could read the providers.
+    """
+    async with aclosing(reads(call, request, announces=announces)) as found:
+        async for events in found:
+            for event in events:
+                yield event
+
+
+async def reads(
+    call: Call, request: ChatRequest, *, announces: bool = False
+) -> AsyncGenerator[list[StreamEvent]]:
+    """The same, with what came together in one piece."""
+    walk = Walk(route_table.current(), call, request, announces)
+    with metrics.in_flight(call.purpose):
+        try:
+            await walk.begin()
+            while not walk.answered:
+                async with aclosing(walk.attempt(await walk.next())) as events:
+                    async for together in events:
+                        yield together
+            await _remember(walk)
+        except PlanFailed as failed:
+            if (said := await _said_earlier(walk, failed)) is None:
+                raise
+            yield _repeat(walk, said)
+        finally:
+            walk.count()
+
+
+async def _remember(walk: Walk) -> None:
+    """A good answer in words may stand in for one that cannot be had, where that is switched on."""
+    tally, call = walk.tally, walk.call
+    if tally and tally.keeps and not tally.error and not tally.calls_tools:
+        await answer_cache.keep(
+            _caller(call),
+            call.provider_id,
+            call.model_id,
+            walk.request,
+            "".join(tally.text),
+            tally.finish_reason,
+        )
+
+
+async def _said_earlier(walk: Walk, failed: PlanFailed) -> Earlier | None:
+    """What the same caller was told before; a request that is itself wrong has no answer."""
+    if failed.kind == ErrorKind.REQUEST:
+        return None
+    call = walk.call
+    return await answer_cache.find(_caller(call), call.provider_id, call.model_id, walk.request)
+
+
+def _caller(call: Call) -> str:
+    return answer_cache.caller(call.user_id, call.client_key)
+
+
+def _repeat(walk: Walk, said: Earlier) -> list[StreamEvent]:
+    """The earlier answer as events, marked as what it is."""
+    asked = walk.candidates[walk.call.provider_id]
+    taken = RouteTaken(
+        route_id=0,
+        method=walk.plan.preferred,
+        provider_name=asked.name,
+        provider_slug=asked.slug,
+        model=asked.model_id,
+        reason=said.sentence(timezone.now()),
+        fallback=True,
+        ttft_ms=round((time.monotonic() - walk.began) * 1000),
+        attempts=len(walk.attempts),
+        earlier=True,
+    )
+    ended = Completed(
+        attempts=tuple(walk.attempts),
+        usage=Usage(output_tokens=estimates.tokens(len(said.text)), estimated=True),
+        cost=None,
+        finish_reason=said.finish_reason,
+    )
+    return [taken, TextDelta(text=said.text), Finish(reason=said.finish_reason), ended]

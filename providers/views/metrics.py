@@ -1,0 +1,48 @@
+"""`/metrics`: what Prometheus scrapes, for who shows the token or, without one, this machine."""
+
+import ipaddress
+import secrets
+
+from django.conf import settings
+from django.contrib.auth.decorators import login_not_required
+from django.http import Http404, HttpRequest, HttpResponse
+from django.http.request import split_domain_port
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from providers.infra.metrics import exposition
+
+FORWARDED = ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Proto", "X-Real-Ip")
+LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
+
+
+@login_not_required
+@never_cache
+@require_safe
+def metrics(request: HttpRequest) -> HttpResponse:
+    """401 without the token where one is set; where none is, nothing is here for others."""
+    if settings.METRICS_TOKEN:
+        if not _shows_token(request):
+            return HttpResponse(status=401, headers={"WWW-Authenticate": "Bearer"})
+    elif not _is_local(request):
+        raise Http404
+    return HttpResponse(exposition(settings.METRICS_FOLDER), content_type=CONTENT_TYPE_LATEST)
+
+
+def _shows_token(request: HttpRequest) -> bool:
+    scheme, _, shown = request.headers.get("Authorization", "").partition(" ")
+    token = settings.METRICS_TOKEN.encode()
+    return scheme.lower() == "bearer" and secrets.compare_digest(shown.strip().encode(), token)
+
+
+def _is_local(request: HttpRequest) -> bool:
+    """Whether this machine asks for itself: what a proxy on it hands on comes from loopback too."""
+    if settings.SECURE_PROXY_SSL_HEADER or any(name in request.headers for name in FORWARDED):
+        return False
+    if split_domain_port(request.get_host())[0] not in LOCAL_NAMES:
+        return False
+    try:
+        return ipaddress.ip_address(request.META.get("REMOTE_ADDR") or "").is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,69 @@
+"""Facts of a model from several tellers: the first that says something is believed, and named."""
+
+from decimal import Decimal
+
+from providers.catalog import merge
+from providers.domain.types import FoundModel
+from providers.vendors import offline_catalog
+
+
+def test_each_fact_names_its_source() -> None:
+    """The provider's own word first; what it leaves out is filled in."""
+    provider = FoundModel(model_id="x", context=1000, vision=False)
+    dev = FoundModel(model_id="x", name="X", context=2000, vision=True, tools=True)
+    columns, sources = merge.merged([(merge.PROVIDER, provider), (merge.MODELS_DEV, dev)])
+    assert (columns["context"], columns["vision"], columns["tools"]) == (1000, False, True)
+    assert sources == {
+        "context": "provider",
+        "vision": "provider",
+        "name": "models.dev",
+        "tools": "models.dev",
+    }
+
+
+def test_prices_come_as_a_pair() -> None:
+    """One teller's price in and another's price out would be nobody's price."""
+    half = FoundModel(model_id="x", input_price=Decimal(9))
+    whole = FoundModel(model_id="x", input_price=Decimal(1), output_price=Decimal(2))
+    columns, sources = merge.merged([("provider", half), ("litellm", whole)])
+    assert (columns["input_price"], columns["output_price"]) == (1, 2)
+    assert sources["input_price"] == "litellm"
+
+
+def test_cache_prices_belong_to_their_pair() -> None:
+    """A free model has no price for its cache that another list gives a paid one."""
+    free = FoundModel(model_id="x", input_price=Decimal(0), output_price=Decimal(0))
+    paid = FoundModel(
+        model_id="x",
+        input_price=Decimal(3),
+        output_price=Decimal(15),
+        cache_read_price=Decimal("0.3"),
+    )
+    columns, sources = merge.merged([("provider", free), ("models.dev", paid)])
+    assert (columns["input_price"], columns["cache_read_price"]) == (0, None)
+    assert "cache_read_price" not in sources
+    columns, _ = merge.merged([("models.dev", paid), ("provider", free)])
+    assert columns["cache_read_price"] == Decimal("0.3")
+
+
+def test_the_offline_catalogues_know_cache_prices() -> None:
+    """Of Anthropic's models both do."""
+    for known in (offline_catalog.models("anthropic"), offline_catalog.priced("anthropic")):
+        assert any(model.cache_read_price and model.cache_write_price for model in known.values())
+
+
+def test_nobody_knows_anything() -> None:
+    """Then no ability is claimed and no source named."""
+    columns, sources = merge.merged([("provider", FoundModel(model_id="x")), ("litellm", None)])
+    assert sources == {}
+    assert columns["vision"] is False
+    assert columns["takes"] is None
+
+
+def test_litellms_list_is_read_as_a_file() -> None:
+    """Prices for a million tokens, ids without the vendor's prefix, chat models only."""
+    known = offline_catalog.priced("openai")
+    assert known["gpt-4o"].input_price == Decimal("2.5")
+    assert "text-embedding-3-small" not in known
+    assert "gemini-2.5-pro" in offline_catalog.priced("google")
+    assert offline_catalog.priced("") == offline_catalog.priced("no-such-vendor") == {}

@@ -1,0 +1,170 @@
+"""Copies of rows in a process: kept in step by news and by looking; they outlive the database."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import django.db
+import pytest
+import redis
+from asgiref.sync import sync_to_async
+from pytest_django import Settings
+
+from providers.infra import replicas
+from providers.infra.replicas import Mirror
+from providers.models import Provider
+from tests.fakes import until
+
+pytestmark = pytest.mark.django_db(transaction=True)
+NOWHERE = "redis://127.0.0.1:1/0"
+
+
+def names() -> list[str]:
+    return list(Provider.objects.values_list("name", flat=True))
+
+
+async def test_a_change_is_seen_within_moments(make_provider: Callable[..., Provider]) -> None:
+    """Told over Redis once it is committed."""
+    seen: list[list[str]] = []
+    mirror = Mirror(names, {"providers"}, taken=seen.append)
+    assert await mirror.get() == []
+    await asyncio.sleep(0.2)
+    await sync_to_async(make_provider)()
+    await until(lambda: ["Acme"] in seen, 30)
+    assert await mirror.get() == ["Acme"]
+    await mirror.close()
+
+
+async def test_without_redis_a_change_is_seen_by_looking(
+    make_provider: Callable[..., Provider], settings: Settings
+) -> None:
+    """Later, and without a word to anybody."""
+    settings.REDIS_URL = NOWHERE
+    seen: list[list[str]] = []
+    mirror = Mirror(names, {"providers"}, taken=seen.append)
+    await mirror.get()
+    await sync_to_async(make_provider)()
+    await until(lambda: ["Acme"] in seen)
+    await mirror.close()
+
+
+async def test_what_changed_while_redis_was_away_is_seen_as_it_comes_back(
+    make_provider: Callable[..., Provider], settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However soon that is: nobody told of it, and the next look may be far off."""
+    monkeypatch.setattr(replicas, "CHECK_EVERY", 60)
+    seen: list[list[str]] = []
+    mirror = Mirror(names, {"providers"}, taken=seen.append)
+    await mirror.get()
+    await asyncio.sleep(0.3)
+    monkeypatch.setattr(replicas, "announce", lambda topic: None)
+    await sync_to_async(make_provider)()
+    with redis.Redis.from_url(settings.REDIS_URL) as client:
+        client.client_kill_filter(_type="pubsub")
+    await until(lambda: ["Acme"] in seen, 30)
+    await mirror.close()
+
+
+async def test_a_reading_that_hung_once_puts_off_no_other(settings: Settings) -> None:
+    """The database was away for that long, and is back."""
+    settings.REDIS_URL = NOWHERE
+    read: list[float] = []
+
+    def load() -> int:
+        read.append(time.monotonic())
+        if len(read) == 2:
+            time.sleep(2)
+        return 7
+
+    mirror = Mirror(load, {"providers"})
+    await mirror.get()
+    await until(lambda: len(read) == 4, 30)
+    assert read[2] - read[1] < 2 + 2 * replicas.CHECK_EVERY
+    await mirror.close()
+
+
+async def test_a_copy_serves_on_while_the_database_is_away() -> None:
+    """It says that it is stale, and catches up."""
+    away = False
+
+    def load() -> int:
+        if away:
+            raise django.db.OperationalError("away")
+        return 7
+
+    mirror = Mirror(load, {"providers"})
+    assert await mirror.get() == 7
+    away = True
+    mirror.look()
+    await until(lambda: mirror.stale)
+    assert await mirror.get() == 7
+    away = False
+    mirror.look()
+    await until(lambda: not mirror.stale)
+    await mirror.close()
+
+
+async def test_what_was_never_read_is_an_error() -> None:
+    """Nothing is made up."""
+
+    def load() -> int:
+        raise django.db.OperationalError("away")
+
+    with pytest.raises(django.db.OperationalError):
+        await Mirror(load, {"providers"}).get()
+
+
+def test_a_redis_that_is_away_costs_a_request_next_to_nothing(settings: Settings) -> None:
+    """It is asked once, and then left alone for a while."""
+    settings.REDIS_URL = NOWHERE
+    teller = replicas._Teller()
+    began = time.monotonic()
+    for _ in range(100):
+        teller.tell("providers")
+    assert time.monotonic() - began < 5
+
+
+async def test_what_is_missing_is_looked_for_once_a_second(
+    make_provider: Callable[..., Provider], settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many miss something at once, and however often."""
+    settings.REDIS_URL = NOWHERE
+    monkeypatch.setattr(replicas, "CHECK_EVERY", 600)
+    clock = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    read: list[int] = []
+
+    def load() -> list[str]:
+        read.append(1)
+        return names()
+
+    mirror = Mirror(load, {"providers"})
+    assert await mirror.get() == []
+    await sync_to_async(make_provider)()
+    clock[0] += 60
+    found = await asyncio.gather(*(mirror.reread() for _ in range(200)))
+    assert found == [["Acme"]] * 200
+    assert len(read) == 2
+    for _ in range(50):
+        await mirror.reread()
+    assert len(read) == 2
+    clock[0] += 60
+    await mirror.reread()
+    assert len(read) == 3
+    await mirror.close()
+
+
+async def test_a_look_for_what_is_missing_survives_a_database_that_is_away() -> None:
+    """The copy serves on."""
+    away = False
+
+    def load() -> int:
+        if away:
+            raise django.db.OperationalError("away")
+        return 7
+
+    mirror = Mirror(load, {"providers"})
+    await mirror.get()
+    away = True
+    assert await mirror.reread() == 7
+    await mirror.close()

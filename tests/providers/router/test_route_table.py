@@ -1,0 +1,339 @@
+"""What a process knows of its routes: at once in memory, a moment later in the rows of all."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import django.db
+import pytest
+from asgiref.sync import sync_to_async
+from django.utils import timezone
+
+from providers.domain.errors import CallError, ErrorKind
+from providers.domain.types import AttemptRecord
+from providers.models import Attempt, Breaker, Provider, Purpose, Route
+from providers.policy.breaker import State
+from providers.policy.route_state import RouteState
+from providers.router import attempt_writer, breaker_rows
+from providers.router import route_table as boards
+from providers.router.route_table import Board
+from tests import fakes
+
+MakeProvider = Callable[..., Provider]
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@asynccontextmanager
+async def running() -> AsyncGenerator[Board]:
+    board = Board()
+    await board.ready()
+    try:
+        yield board
+    finally:
+        await board.close()
+
+
+def result(
+    route: RouteState, kind: ErrorKind | None = None, position: int = 1
+) -> attempt_writer.Result:
+    attempt = AttemptRecord(
+        route_id=route.route_id,
+        method=route.method,
+        endpoint=route.endpoint,
+        outcome=kind or "ok",
+        reason="direct: preferred",
+        started_at=timezone.now(),
+        duration_ms=5,
+        position=position,
+        ttft_ms=None if kind else 3,
+    )
+    error = CallError(kind, "x") if kind else None
+    return attempt_writer.Result(
+        provider_id=route.provider_id,
+        model_id="m",
+        attempt=attempt,
+        purpose=Purpose.API,
+        request_id=uuid.uuid4(),
+        evidence=attempt_writer.evidence(attempt, route, "m", Purpose.API, error),
+    )
+
+
+async def test_a_result_moves_the_state_at_once_and_the_row_a_moment_later(
+    make_provider: MakeProvider,
+) -> None:
+    """The next call already knows."""
+    provider = await sync_to_async(make_provider)()
+    async with running() as board:
+        route = board.routes(provider.pk)[0]
+        for _ in range(2):
+            board.settle(result(route, ErrorKind.NETWORK))
+        now = board.route(route.route_id)
+        assert now is not None
+        assert now.breaker.state == State.OPEN
+        assert await Attempt.objects.acount() == 0
+        await board.flush()
+        row = await Route.objects.aget(pk=route.route_id)
+        assert (row.state, row.epoch) == (State.OPEN, 1)
+        assert await Attempt.objects.acount() == 2
+        assert board.waiting == 0
+
+
+async def test_failures_of_two_processes_add_up(make_provider: MakeProvider) -> None:
+    """Each folds its own into the row as it is, not as it once was."""
+    provider = await sync_to_async(make_provider)()
+    async with running() as one, running() as other:
+        route = one.routes(provider.pk)[0]
+        one.settle(result(route, ErrorKind.NETWORK))
+        other.settle(result(route, ErrorKind.NETWORK))
+        await asyncio.gather(one.flush(), other.flush())
+        row = await Route.objects.aget(pk=route.route_id)
+        assert row.consecutive_failures == 2
+
+
+async def test_a_breaker_that_one_process_opens_is_seen_by_the_others(
+    make_provider: MakeProvider,
+) -> None:
+    """Within a second and a half."""
+    provider = await sync_to_async(make_provider)()
+    async with running() as one, running() as other:
+        await asyncio.sleep(0.2)
+        route = one.routes(provider.pk)[0]
+        one.settle(result(route, ErrorKind.QUOTA))
+        opened = lambda: not other.routes(provider.pk)[0].is_closed  # noqa: E731
+        await fakes.until(opened)
+
+
+async def test_where_much_comes_it_gathers_until_something_moves_a_breaker(
+    make_provider: MakeProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A writing has its price; what others decide by does not wait for it."""
+    monkeypatch.setattr(boards, "PACE", 60)
+    monkeypatch.setattr(boards, "EACH", 1)
+    provider = await sync_to_async(make_provider)()
+    async with running() as board:
+        board.settle(result(board.routes(provider.pk)[0]))  # proves the route
+        await fakes.until(lambda: not board.waiting)
+        for _ in range(30):
+            board.settle(result(board.routes(provider.pk)[0]))
+        await fakes.until(lambda: not board.waiting)
+        board.settle(result(board.routes(provider.pk)[0]))
+        await asyncio.sleep(5 * boards.SOON)
+        assert board.waiting == 1
+        board.settle(result(board.routes(provider.pk)[0], ErrorKind.QUOTA))
+        await fakes.until(lambda: not board.waiting)
+    assert await Attempt.objects.acount() == 33
+
+
+@pytest.mark.parametrize(
+    "copy",
+    [
+        {"state": State.HALF_OPEN, "retry_at": "2126-01-01T00:00:00Z", "epoch": 4},
+        {"state": State.OPEN, "retry_at": "2126-01-01T00:00:00Z", "epoch": 3},
+        {"state": State.OPEN, "retry_at": "2026-01-01T00:00:00Z", "epoch": 3},
+    ],
+    ids=["leased", "in-a-cooldown", "of-an-earlier-epoch"],
+)
+async def test_one_of_fifty_goes_out_when_a_cooldown_ends_however_far_the_copies_are_behind(
+    make_provider: MakeProvider, copy: dict[str, object]
+) -> None:
+    """The row is due; by its copies no process could know, and all would be refused."""
+    provider = await sync_to_async(make_provider)()
+    row = Route.objects.filter(provider=provider, method="direct")
+    opened_at = "2026-01-01T00:00:00Z"
+    await row.aupdate(opened_at=opened_at, **copy)
+    async with running() as one, running() as other:
+        boards_behind = [(board, board.routes(provider.pk, "m")[0]) for board in (one, other)]
+        await row.aupdate(state=State.OPEN, retry_at=opened_at, epoch=5)
+        claims = [board.claim(route, "m") for board, route in boards_behind for _ in range(25)]
+        claimed = [route for route in await asyncio.gather(*claims) if route]
+        assert len(claimed) == 1
+        assert (claimed[0].breaker.state, claimed[0].breaker.epoch) == (State.HALF_OPEN, 6)
+
+
+async def test_a_cooldown_that_lasts_is_looked_at_now_and_then(
+    make_provider: MakeProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many are refused meanwhile, the database is asked once in a tenth of a second."""
+    monkeypatch.setattr(boards, "LOOK_EVERY", 60)
+    provider = await sync_to_async(make_provider)()
+    row = Route.objects.filter(provider=provider, method="direct")
+    await row.aupdate(state=State.OPEN, retry_at="2126-01-01T00:00:00Z")
+    async with running() as board:
+        route = board.routes(provider.pk, "m")[0]
+        assert await board.claim(route, "m") is None
+        await row.aupdate(state=State.CLOSED)
+        assert await board.claim(route, "m") is None
+
+
+async def test_what_is_not_written_yet_counts_where_a_probe_is_claimed(
+    make_provider: MakeProvider,
+) -> None:
+    """A limit that this process has just met is no row yet: nothing goes out for all that."""
+    provider = await sync_to_async(make_provider)()
+    async with running() as board:
+        route = board.routes(provider.pk, "m")[0]
+        board.settle(result(route, ErrorKind.QUOTA))
+        limited = board.routes(provider.pk, "m")[0]
+        assert not limited.is_closed
+        assert await board.claim(limited, "m") is None
+
+
+async def test_a_model_and_its_key_are_claimed_together(make_provider: MakeProvider) -> None:
+    """Whoever has one has the other; a lease on either refuses everybody."""
+    provider = await sync_to_async(make_provider)()
+    async with running() as one, running() as other:
+        route = one.routes(provider.pk, "m")[0]
+        for domain in ({"route_id": route.route_id}, {"key": route.key}):
+            await Breaker.objects.acreate(
+                model_id="m", state=State.OPEN, retry_at="2026-01-01T00:00:00Z", **domain
+            )
+        claims = [board.claim(route, "m") for board in (one, other) for _ in range(5)]
+        claimed = [each for each in await asyncio.gather(*claims) if each]
+        assert len(claimed) == 1
+        assert [each.breaker.state for each in claimed[0].others] == [State.HALF_OPEN] * 2
+
+
+async def test_one_trial_among_all_callers_of_all_processes(make_provider: MakeProvider) -> None:
+    """Fifty ask in the same instant."""
+    provider = await sync_to_async(make_provider)()
+    await Route.objects.filter(provider=provider, method="direct").aupdate(
+        state=State.OPEN, retry_at="2026-01-01T00:00:00Z", opened_at="2026-01-01T00:00:00Z"
+    )
+    async with running() as one, running() as other:
+        route = one.routes(provider.pk)[0]
+        claims = [board.claim(route) for board in (one, other) for _ in range(25)]
+        claimed = [trial for trial in await asyncio.gather(*claims) if trial]
+        assert len(claimed) == 1
+        assert claimed[0].breaker.state == State.HALF_OPEN
+
+
+async def test_who_leaves_while_a_trial_is_claimed_for_him_does_not_keep_it(
+    make_provider: MakeProvider,
+) -> None:
+    """The next one need not wait until the lease has ended."""
+    provider = await sync_to_async(make_provider)()
+    await Route.objects.filter(provider=provider, method="direct").aupdate(
+        state=State.OPEN, retry_at="2026-01-01T00:00:00Z", opened_at="2026-01-01T00:00:00Z"
+    )
+    async with running() as board:
+        route = next(r for r in board.routes(provider.pk) if r.method == "direct")
+        leaving = asyncio.create_task(board.claim(route))
+        await asyncio.sleep(0)
+        leaving.cancel()
+        await asyncio.gather(leaving, return_exceptions=True)
+        async with running() as other:
+
+            def is_free() -> bool:
+                now = other.route(route.route_id)
+                return bool(now and now.breaker.epoch and now.breaker.state != State.HALF_OPEN)
+
+            await fakes.until(is_free)
+            free = other.route(route.route_id)
+            assert free is not None
+            assert await other.claim(free)
+
+
+async def test_without_a_database_results_wait_and_nothing_is_lost(
+    make_provider: MakeProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And a trial is each process's own decision."""
+    provider = await sync_to_async(make_provider)()
+
+    def away(*_: object, **__: object) -> None:
+        raise django.db.OperationalError("away")
+
+    async with running() as board:
+        route = board.routes(provider.pk)[0]
+        with monkeypatch.context() as patched:
+            patched.setattr(attempt_writer, "record_all", away)
+            patched.setattr(breaker_rows, "claim_trial", away)
+            board.settle(result(route))
+            with pytest.raises(django.db.OperationalError):
+                await board.flush()
+            assert board.waiting == 1
+            assert await board.claim(route) is not None
+        await board.flush()
+        assert await Attempt.objects.acount() == 1
+
+
+async def test_the_oldest_results_of_a_long_outage_are_dropped_and_counted(
+    make_provider: MakeProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory is bounded."""
+    monkeypatch.setattr(boards, "MOST_KEPT", 3)
+    provider = await sync_to_async(make_provider)()
+    async with running() as board:
+        route = board.routes(provider.pk)[0]
+        for position in range(1, 6):
+            board.settle(result(route, position=position))
+        assert (board.waiting, board.dropped) == (3, 2)
+        await board.flush()
+    kept = [position async for position in Attempt.objects.values_list("position", flat=True)]
+    assert sorted(kept) == [3, 4, 5]
+
+
+async def test_what_belongs_to_a_deleted_provider_is_dropped(make_provider: MakeProvider) -> None:
+    """It takes nothing else of the batch with it."""
+    gone, kept = await sync_to_async(make_provider)(), await sync_to_async(make_provider)("Kept")
+    async with running() as board:
+        results = [result(board.routes(each.pk)[0]) for each in (gone, kept)]
+        await sync_to_async(gone.delete)()
+        for each in results:
+            board.settle(each)
+        await board.flush()
+        assert board.waiting == 0
+    assert [a.provider_id async for a in Attempt.objects.all()] == [kept.pk]
+
+
+async def test_an_edit_makes_results_of_the_old_key_count_for_nothing(
+    make_provider: MakeProvider,
+) -> None:
+    """They began in an epoch that the edit ended."""
+    provider = await sync_to_async(make_provider)()
+    async with running() as board:
+        late = result(board.routes(provider.pk)[0], ErrorKind.AUTH)
+        await sync_to_async(provider.forget_learned)()
+        board.settle(late)
+        await board.flush()
+    row = await Route.objects.aget(pk=late.attempt.route_id)
+    assert row.state == State.CLOSED
+
+
+async def test_where_all_rest_one_request_a_second_passes(make_provider: MakeProvider) -> None:
+    """The others are told when to come back."""
+    provider = await sync_to_async(make_provider)()
+    async with running() as board:
+        assert [board.may_pass(provider.pk) for _ in range(5)] == [True, *[False] * 4]
+
+
+async def test_a_provider_added_a_moment_ago_has_its_routes(make_provider: MakeProvider) -> None:
+    """Both copies are read apart, and the one of the routes may be the later one."""
+    async with running() as board:
+        added = await sync_to_async(make_provider)()
+        await board._providers.read()
+        candidate = await board.candidate(added.pk, "m")
+        assert candidate is not None
+        assert len(candidate.routes) == 2
+
+
+async def test_a_provider_that_is_moments_old_is_known(make_provider: MakeProvider) -> None:
+    """A runner may hear of the first chat before it hears of the provider."""
+    async with running() as board:
+        provider = await sync_to_async(make_provider)()
+        candidate = await board.candidate(provider.pk, "m")
+        assert candidate is not None
+        assert candidate.routes
+        assert await board.candidate(provider.pk + 1, "m") is None
+
+
+async def test_a_changed_limit_holds_from_the_next_call_on(make_provider: MakeProvider) -> None:
+    """Without a restart."""
+    provider = await sync_to_async(make_provider)(concurrency=2)
+    async with running() as board:
+        before = await board.candidate(provider.pk, "m")
+        assert before is not None
+        target = before.target(before.routes[0])
+        assert board.gate(before, target).limit == 2
+        assert board.gate(replace(before, concurrency=5), target).limit == 5
