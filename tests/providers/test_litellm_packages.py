@@ -14,7 +14,6 @@ CALLS = """
 import ast, asyncio, importlib.util, json, pathlib, sys
 import django
 django.setup()
-from providers import litellm_gateway
 from providers.clients.litellm_server import STREAMED, _arguments, sdk
 
 BASE, KEY = sys.argv[1:]

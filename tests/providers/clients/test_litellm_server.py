@@ -326,8 +326,8 @@ socket.getaddrinfo = socket.create_connection = forbidden
 socket.socket.connect = socket.socket.connect_ex = forbidden
 import django
 django.setup()
-from providers import litellm_gateway
-litellm = litellm_gateway._imported()
+from providers.clients import litellm_server
+litellm = litellm_server._imported()
 print(json.dumps({
     "threads": [each.name for each in threading.enumerate()],
     **{name: getattr(litellm, name) for name in dir(litellm) if "callback" in name
@@ -342,8 +342,8 @@ WALK = """
 import importlib, inspect, json, pathlib, re
 import django, httpx
 django.setup()
-from providers import litellm_errors, litellm_gateway
-litellm = litellm_gateway._imported()
+from providers.clients import litellm_errors, litellm_server
+litellm = litellm_server._imported()
 root = pathlib.Path(litellm.__file__).parent
 for path in sorted(root.rglob("*.py")):
     parts = path.relative_to(root.parent).with_suffix("").parts
