@@ -50,6 +50,7 @@ class Gate:
         self._round = 0  # of calls that knew of the last 429 as they went out
         self._throttled = 0  # 429s in a row
         self._paused_until = 0.0  # on the event loop's clock
+        self._pause_end: asyncio.TimerHandle | None = None
         self._hopeless = False
         self.limit = float(most)
         self.busy = 0
@@ -138,7 +139,15 @@ class Gate:
     def _pause(self, seconds: float) -> None:
         loop = asyncio.get_running_loop()
         self._paused_until = max(self._paused_until, loop.time() + seconds)
-        loop.call_at(self._paused_until, self._admit)
+        if self._pause_end:
+            self._pause_end.cancel()
+        self._pause_end = loop.call_at(self._paused_until, self._end_pause)
+
+    def _end_pause(self) -> None:
+        """Ends the pause without a look at the clock: a loop rounds its timers (uvloop's: to whole
+        milliseconds), and a call a moment too early would leave everybody waiting."""
+        self._paused_until = 0.0
+        self._admit()
 
     def _refuse_if_hopeless(self, pause: float) -> None:
         if self.is_hopeless or self.pause_left > pause:

@@ -2,10 +2,12 @@
 
 import asyncio
 import itertools
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
 
 import pytest
+import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -270,3 +272,19 @@ def test_five_429s_among_254_answers_fail_none_of_300_requests() -> None:
     calls, longest = virtual_time.run(main())
     assert calls == 305
     assert longest < 8
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_a_pause_ends_on_whichever_loop(new_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    """uvloop rounds its timers to milliseconds: one that came early would let nobody in."""
+
+    async def main() -> None:
+        gate = Gate(8, replace(RULES, throttles=100))
+        for number in range(1, 20):
+            async with gate.entered(10) as round_:
+                gate.on_throttled(round_, wait=0.002 + number * 0.00005)
+        async with gate.entered(10):
+            assert gate.busy == 1
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(main())
