@@ -128,8 +128,11 @@ def site(
     django_db_blocker: DjangoDbBlocker,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Site]:
-    """Web and gateway process; a breaker that opens would keep answers from being seen."""
-    rules = '{"repeat_within": 0.01, "failures_to_open": 10000, "window_least": 10000}'
+    """Web and gateway process; an open breaker or a paused key would keep calls from going out."""
+    rules = (
+        '{"repeat_within": 0.01, "failures_to_open": 10000, "window_least": 10000,'
+        ' "pause": 0.001, "longest_pause": 0.001}'
+    )
     with django_db_blocker.unblock():
         made = Site(tmp_path_factory.mktemp("secrets"), ROUTING_RULES=rules, REDIS_PATIENCE="2")
     made.start("web")
@@ -146,7 +149,7 @@ def leaky_door(site: Site, transactional_db: None) -> Door:
 
 
 def make_provider(origin: str, name: str, method: str) -> Provider:
-    url = f"{origin}/{name}/v1"
+    url = f"{origin}/{name}/{method}/v1"  # an address of its own: pauses are of address and key
     fields: dict[str, Any] = {
         "base_url": url,
         "api_key": DIRECT_KEY,
@@ -250,6 +253,8 @@ def test_no_key_that_an_upstream_repeats_leaves_the_door(
     leaks = [f"{where}: {text[max(0, at - 80) : at + 80]}" for where, text, at in found if at >= 0]
     assert leaks == []
     assert Attempt.objects.filter(error_message__contains="[hidden]").count() > len(providers)
+    limited = Attempt.objects.filter(status=429).values_list("provider__slug", flat=True)
+    assert set(limited) == {f"{method}-429" for method in DOORS}
 
 
 async def test_a_gateways_check_keeps_no_key(transactional_db: None, leaking: Leaking) -> None:
