@@ -61,7 +61,8 @@ async def main():
         upstream = {"litellm_model": f"{prefix}/echo", "base_url": BASE, "api_key": KEY}
         for name, body in BODIES.items():
             for more in ({}, STREAMED):
-                made = litellm.acompletion(**_arguments({**body, "upstream": upstream}), **more)
+                given = _arguments({**body, "upstream": upstream}, sdk.kept)
+                made = litellm.acompletion(**given, **more)
                 await call(made, problems, f"{prefix}: {name}{', streamed' if more else ''}")
     given = {"api_base": BASE, "api_key": KEY, "max_retries": 0}
     for name, made in {
