@@ -68,7 +68,7 @@ class Road(Walked):
     async def walk(self) -> None:
         """All stages, as far as they can be had."""
         if not self._address():
-            return self._skip_rest("The address has to be mended first.")
+            return self._skip_rest("Fix the address first.")
         await self._wait_for_process("dns", self._target)
         self._begins()
         if not await self._reach():
@@ -181,7 +181,7 @@ class Road(Walked):
             return self._skip_rest("The key was refused.")
         if listed.error:
             self.error, self.ms = listed.error, listed.ms
-            self._tell("auth", "skipped", "Nothing told yet whether the key is good.")
+            self._tell("auth", "skipped", "The key could not be checked yet.")
         else:
             self.ms = listed.ms
             self._tell("auth", "ok", "The list of models came.")
@@ -228,7 +228,7 @@ class Road(Walked):
         if not listed.error or error.kind in _KNOWS_THE_KEY:
             self._accepted()
         else:
-            self._tell("auth", "skipped", "Nothing told yet whether the key is good.")
+            self._tell("auth", "skipped", "The key could not be checked yet.")
         if listed.error and listed.refused:
             self._fail("models", listed.error, listed.ms, listed.exchange)
             self.error = error

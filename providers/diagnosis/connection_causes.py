@@ -79,7 +79,7 @@ def html(e: Evidence) -> Diagnosis:
     return Diagnosis(
         title=ENDPOINT,
         cause=f"{base_url.host(e.address)} answered with a web page where data was expected: the"
-        " address is that of a website, or a proxy or sign-in page stands in between.",
+        " address is that of a website, or a proxy or sign-in page answers in its place.",
         advice="Use the address of the API; it usually ends in /v1.",
         fix=_fix_version(e),
     )
@@ -178,7 +178,7 @@ def unreached(e: Evidence) -> Diagnosis:
     return Diagnosis(
         title=NETWORK,
         cause=f"{base_url.host(e.address)} did not answer within the time allowed.",
-        advice="Check host and port, and whether a firewall stands in between.",
+        advice="Check host and port, and whether a firewall blocks the connection.",
     )
 
 
@@ -188,14 +188,14 @@ def gateway_away(e: Evidence) -> Diagnosis:
             title=NETWORK,
             cause=f"The LiteLLM gateway at {base_url.host(e.gateway_endpoint)} cannot be reached:"
             f" {said(e)}",
-            advice="Start the LiteLLM proxy, or correct its address under Routing. The direct road"
-            " works without it.",
+            advice="Start the LiteLLM proxy, or correct its address under Routing. The direct"
+            " connection works without it.",
         )
     return Diagnosis(
         title="The gateway process does not answer",
         cause=said(e),
         advice="It is started together with the site and comes back by itself; if it does not, run"
-        " ./dev logs and look for gateway. The direct road works without it.",
+        " ./dev logs and look for gateway. The direct connection works without it.",
     )
 
 

@@ -63,7 +63,7 @@ class Verdict:
 
 
 def verdict(
-    roads: tuple[Road, ...], evidence_of: EvidenceOf, good: str = "It works over both roads"
+    roads: tuple[Road, ...], evidence_of: EvidenceOf, good: str = "It works over both connections"
 ) -> Verdict:
     """One sentence for the whole, and each different cause once, however many roads show it."""
     found: dict[Diagnosis, list[Method]] = {}

@@ -132,7 +132,7 @@ def quota(e: Evidence) -> Diagnosis:
 def overloaded(e: Evidence) -> Diagnosis:
     return Diagnosis(
         title="The provider is overloaded",
-        cause=f"It has more to do than it can: {said(e)}",
+        cause=f"The provider is overloaded: {said(e)}",
         advice="Try again in a minute; another road leads to the same provider.",
         retry_after=e.error.retry_after,
     )
@@ -142,7 +142,7 @@ def gateway_failed(e: Evidence) -> Diagnosis:
     return Diagnosis(
         title="The gateway failed",
         cause=f"The gateway itself could not do its work: {said(e)}",
-        advice="Look at the gateway's log. The direct road works without it.",
+        advice="Look at the gateway's log. The direct connection works without it.",
     )
 
 
@@ -183,7 +183,7 @@ gateway_loading = static(
 litellm_missing = static(
     "The gateway process cannot work",
     "LiteLLM could not be imported where the gateway process runs.",
-    "Install the requirements again: ./dev up does it. The direct road works without it.",
+    "Install the requirements again: ./dev up does it. The direct connection works without it.",
 )
 rate_limit = static(
     RATE_LIMIT,
@@ -215,7 +215,7 @@ not_streamed = static(
     "Look for a switch for streaming in the server, or a proxy in between that gathers answers.",
 )
 thinks_aloud = static(
-    "The model's thoughts stand in its answer",
+    "Reasoning appears in the answer text",
     "The answer begins with <think>: the server does not tell thoughts from the answer.",
     "Everything works. If the server is yours, switch its reasoning parser on (llama.cpp:"
     " --reasoning-format deepseek; vLLM: --reasoning-parser), and the thoughts are folded away.",

@@ -82,16 +82,16 @@ def _condition(route: RouteState, now: datetime) -> tuple[str, str, str]:
     if other := next((o for o in route.others if o.breaker.state != State.CLOSED), None):
         return domain_status(other, now)
     if breaker.state == State.HALF_OPEN:
-        return "degraded", "On trial", _sentence(reasons.resting_reason(route, now))
+        return "degraded", "Half-open probe", _sentence(reasons.resting_reason(route, now))
     if breaker.state == State.OPEN:
-        word = "Resting" if breaker.retry_at else "Set aside"
+        word = "Cooling down" if breaker.retry_at else "Disabled until edited"
         return "failing", word, _sentence(reasons.resting_reason(route, now))
     if breaker.failures:
         times = "Once" if breaker.failures <= 1 else f"{breaker.failures:g} times in a row"
-        return "degraded", "Shaky", f"{times} it failed; a few more and it is given a rest."
+        return "degraded", "Unstable", f"Failed {times.lower()}; paused after more failures."
     if breaker.proven:
-        return "healthy", "Works", "It answered when it was last asked."
-    return "unknown", "Not tried yet", "Nothing has gone over it since it was set up."
+        return "healthy", "Works", "The last request succeeded."
+    return "unknown", "Not tried yet", "Not used yet."
 
 
 @value

@@ -43,7 +43,7 @@ class ConnectionForm(_ModelForm):
     base_url = forms.CharField(
         label="Base URL",
         max_length=500,
-        help_text="The API's address, as it stands before /chat/completions.",
+        help_text="The API's address, without /chat/completions at the end.",
         widget=forms.TextInput(attrs=_ADDRESS),
     )
     api_key = secret.key_field("API key", "")
@@ -53,7 +53,7 @@ class ConnectionForm(_ModelForm):
         label="Extra headers",
         required=False,
         max_length=4000,
-        help_text="One a line, as Name: value. Stored encrypted and not shown again.",
+        help_text="One header per line, as Name: value. Stored encrypted and not shown again.",
         widget=secret.Unseen(attrs={"rows": 2, "spellcheck": "false"}),
     )
     remove_headers = forms.BooleanField(label="Remove the stored headers", required=False)
@@ -61,17 +61,17 @@ class ConnectionForm(_ModelForm):
         label="LiteLLM gateway",
         required=False,
         max_length=500,
-        help_text="The address of a LiteLLM proxy. Empty: the instance's own gateway.",
+        help_text="The address of a LiteLLM proxy. Leave empty for this instance's gateway.",
         widget=forms.TextInput(attrs=_ADDRESS),
     )
-    gateway_api_key = secret.key_field("Gateway key", "What the LiteLLM proxy asks for.")
+    gateway_api_key = secret.key_field("Gateway key", "The key of the LiteLLM proxy.")
     remove_gateway_key = forms.BooleanField(label="Remove the stored gateway key", required=False)
 
     class Meta:
         model = Provider
         fields: tuple[str, ...] = ("preset", "kind")
         labels = {"kind": "Wire format"}
-        help_texts = {"kind": "The language that the address speaks."}
+        help_texts = {"kind": "The protocol of the API."}
         widgets: dict[str, Any] = {"preset": forms.HiddenInput}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

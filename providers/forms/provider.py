@@ -16,12 +16,12 @@ from providers.operations import lifecycle
 from providers.router import snapshot
 from providers.vendors import presets
 
-# What each type says of the roads; routing.py does accordingly.
+# Which connections each type allows; policy/plan.py acts on it.
 _TYPES = [
-    ("hybrid", "Either way: both roads reach it"),
-    ("direct-api", "Direct API: made to be called directly, the gateway stands in"),
-    ("gateway-required", "Gateway required: only a gateway reaches it"),
-    ("legacy", "Legacy: directly as ever, nothing is learned, no fallback"),
+    ("hybrid", "Direct and gateway"),
+    ("direct-api", "Direct API, with the gateway as fallback"),
+    ("gateway-required", "Gateway only"),
+    ("legacy", "Legacy: direct only, without learning or fallback"),
 ]
 
 _FURTHER = frozenset(
@@ -52,39 +52,39 @@ class ProviderForm(ConnectionForm):
             "enabled",
         )
         labels = ConnectionForm.Meta.labels | {
-            "provider_type": "Reachable by",
+            "provider_type": "Connections",
             "routing_method": "Routing method",
-            "prefer_direct": "Prefer the direct road",
-            "fallback_enabled": "Fall back to the other road",
-            "alternatives": "Providers that stand in",
-            "health_check_interval": "Seconds between checks",
-            "concurrency": "Calls at once",
-            "parameters": "Parameters of its chats",
+            "prefer_direct": "Prefer direct connection",
+            "fallback_enabled": "Fall back to the other connection",
+            "alternatives": "Fallback providers",
+            "health_check_interval": "Check interval (seconds)",
+            "concurrency": "Concurrent requests",
+            "parameters": "Default chat parameters",
             "reasoning_tags": "Reasoning in the answer text",
             "chat_probe": "Check with a short chat",
-            "chat_probe_cap": "Dollars a day for such checks",
+            "chat_probe_cap": "Daily budget for paid checks (USD)",
             "enabled": "In use",
         }
         help_texts = ConnectionForm.Meta.help_texts | {
-            "name": "What it is called here; the name in addresses is made from it once.",
-            "provider_type": "Which roads can work at all.",
-            "routing_method": "Automatic tries the preferred road and learns which one works; the"
-            " others begin with theirs, and stay on it where falling back is off.",
-            "prefer_direct": "Where the method is automatic: the direct road first, until the"
-            " other is known to do better.",
-            "fallback_enabled": "A request that fails on one road goes over the other before its"
-            " first word.",
-            "alternatives": "They answer with the same model when every road to this one fails.",
-            "health_check_interval": "A check asks for the list of models, which is free; left"
-            " out while real requests tell enough.",
-            "parameters": "Sent with every chat here, such as temperature; a model's own win."
-            " Programs that come through /v1 send theirs.",
+            "name": "Shown in the chat and in lists. Its name in URLs is made from it once.",
+            "provider_type": "Which connections can reach this provider. Default: both.",
+            "routing_method": "Automatic starts with the preferred connection and remembers what"
+            " works. Direct and Gateway always start there; with fallback off they never switch.",
+            "prefer_direct": "With Automatic, start with the direct connection. Default: on.",
+            "fallback_enabled": "If a request fails before its first token, send it over the other"
+            " connection. Default: on.",
+            "alternatives": "Used for the same model when every connection to this provider"
+            " fails. Default: none.",
+            "health_check_interval": "A check requests the list of models, which is free. It is"
+            " skipped while requests succeed.",
+            "parameters": "Sent with every chat, such as temperature. Model settings override"
+            " these. Programs that use /v1 send their own.",
             "reasoning_tags": "For models that write &lt;think&gt;...&lt;/think&gt; before their"
             " answer. Applies to programs; the chat always shows reasoning apart.",
-            "concurrency": "Further calls wait; empty takes what is known of the vendor.",
-            "chat_probe": "One token, which the provider charges for.",
-            "chat_probe_cap": "Beyond it no more are sent until tomorrow.",
-            "enabled": "Off: its models are not offered, and it is not checked.",
+            "concurrency": "Extra requests are queued. Leave empty for the vendor's default.",
+            "chat_probe": "Sends up to 16 tokens, which the provider charges for. Default: off.",
+            "chat_probe_cap": "No paid check is sent beyond it until tomorrow (UTC).",
+            "enabled": "If off, its models are not offered and it is not checked.",
         }
         widgets = ConnectionForm.Meta.widgets | {
             "routing_method": forms.RadioSelect,
@@ -107,7 +107,9 @@ class ProviderForm(ConnectionForm):
         self._offer_alternatives()
         if not self.preset.probe_chat_allowed:
             self.fields["chat_probe"].disabled = True
-            self.fields["chat_probe"].help_text = "Its terms forbid chats that nobody asked for."
+            self.fields[
+                "chat_probe"
+            ].help_text = "The vendor's terms do not allow automated test chats."
         default = "move it" if self.preset.splits_reasoning else "leave it"
         tags = cast(forms.ChoiceField, self.fields["reasoning_tags"])
         tags.required = False

@@ -98,7 +98,7 @@ def _step(route: RouteState, reason: str) -> PlannedRoute:
 def _steps_elsewhere(other: Alternative, now: datetime, fresh: timedelta) -> list[PlannedRoute]:
     """Another provider's routes that admit a call, as its own policy orders them."""
     ordered = in_order(other.policy, other.routes, now, fresh)
-    reason = f"{other.name} stands in"
+    reason = f"{other.name} answers as the fallback"
     return [_step(route, reason) for route in ordered if route.admits(now)]
 
 
@@ -220,7 +220,7 @@ def _last_resort(resting: list[RouteState], now: datetime) -> PlannedRoute | Non
     reasons = "; ".join(resting_reason(route, now) for route in resting)
     return PlannedRoute(
         route=soonest,
-        reason=f"{soonest.method}: every route rests ({reasons})",
+        reason=f"{soonest.method}: every route is in a cooldown ({reasons})",
         trial=not soonest.is_leased(now),
     )
 
@@ -242,7 +242,7 @@ def _all_rest(resting: list[RouteState], now: datetime) -> CallError:
     kind = kinds.pop() if len(kinds) == 1 else None
     return CallError(
         kind or ErrorKind.OVERLOADED,
-        f"Every route to this provider rests: {reasons}.",
+        f"All routes to this provider are temporarily unavailable: {reasons}.",
         status=_STATUS_OF.get(kind) if kind else None,
         code="routes_resting",
         retry_after=wait,

@@ -54,9 +54,9 @@ def resting_reason(route: RouteState, now: datetime) -> str:
     breaker = route.breaker
     kind = words(breaker.last_kind)
     if breaker.state == State.HALF_OPEN:
-        return f"{route.method} is on trial after a {kind}"
+        return f"{route.method} has a half-open probe under way after a {kind}"
     if breaker.retry_at is None:
-        return f"{route.method} is set aside after a {kind} until it is edited or tested"
+        return f"{route.method} is disabled after a {kind} until it is edited or tested"
     times = f"{breaker.failures:g} times, last " if breaker.failures > 1 else ""
     since = f" {elapsed(now, route.last_outcome_at)} ago" if route.last_outcome_at else ""
     again = f"{breaker.retry_at:%H:%M:%S}"

@@ -169,7 +169,7 @@ class Gate:
                     self.busy -= 1
                     await self._place(self._waiting.appendleft)
         except TimeoutError:
-            problem = f"No place for this provider's key became free in {seconds:.0f} s."
+            problem = f"Concurrency limit reached: no free slot within {seconds:.0f} s."
             raise _full(problem) from None
 
     async def _place(self, queue: Callable[[asyncio.Future[None]], None]) -> None:

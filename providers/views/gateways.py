@@ -108,7 +108,11 @@ def edit(request: Request, pk: int | None = None) -> HttpResponse:
             saved = form.save()
             audit.noted(request.user, "changed" if row else "created", saved, before)
         snapshot.load_routes()  # makes its roads now, so that the page shows them
-        follows = "It stands in from the next request on." if saved.enabled else "It is not in use."
+        follows = (
+            "It is used as a fallback from the next request on."
+            if saved.enabled
+            else "It is not in use."
+        )
         messages.success(request, f"{saved.name} is saved. {follows}")
         return redirect("gateways:index")
     context: dict[str, Any] = {"form": form, "gateway": row}

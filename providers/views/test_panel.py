@@ -64,7 +64,7 @@ class Sheet:
     methods: tuple[Method, ...] = tuple(Method)
     names: tuple[StageName, ...] = STAGES
     compact: bool = False
-    good: str = "It works over both roads"
+    good: str = "It works over both connections"
     ended: dict[tuple[Method, StageName], Stage] = field(default_factory=dict)
 
     @property

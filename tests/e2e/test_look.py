@@ -148,7 +148,7 @@ def test_providers(
     look(page, "provider-test-exchanges", *style)
     page.goto("/providers/")
     page.get_by_role("button", name="Test Acme").click()
-    expect(page.locator("#test-acme-verdict")).to_contain_text("It works over both roads")
+    expect(page.locator("#test-acme-verdict")).to_contain_text("It works over both connections")
     look(page, "providers-tested", *style)
     assert Provider.objects.count() == 2
 

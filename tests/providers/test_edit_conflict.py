@@ -53,7 +53,7 @@ def test_the_second_gets_both_versions_to_choose_from(
     page = answer.content.decode()
     assert answer.status_code == 409
     assert "was changed meanwhile by carol" in page
-    for each in ("Theirs", "Mine", "Calls at once", "keep_name", "keep_concurrency"):
+    for each in ("Theirs", "Mine", "Concurrent requests", "keep_name", "keep_concurrency"):
         assert each in page
     assert 'value="Mine"' in page
     assert Provider.objects.get().name == "Theirs"

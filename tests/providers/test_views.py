@@ -480,7 +480,7 @@ async def test_the_unsaved_form_is_tested(
         gateway_api_key=fakes.KEY,
     )
     text = await streamed(await signed_in(owner), reverse("providers:test-new"), sent)
-    assert "It works over both roads" in text
+    assert "It works over both connections" in text
     assert text.endswith("event: done\ndata: \n\n")
     assert 'hx-target="#test-direct-chat"' in text
     assert 'hx-target="#test-gateway-chat"' in text
@@ -682,5 +682,5 @@ def test_the_page_says_what_each_method_would_do(
         ).content.decode(),
     ):
         assert "Directly (preferred); if that fails, through" in html
-        assert "then Spare stands in." in html
+        assert "then Spare answers as the fallback." in html
         assert html.count("in force") == 1

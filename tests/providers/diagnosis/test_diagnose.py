@@ -245,5 +245,5 @@ def test_two_good_roads_are_good() -> None:
         Road(method=Method.GATEWAY, succeeded=OK),
     )
     found = diagnose.verdict(roads, _told)
-    assert (found.tone, found.title) == ("ok", "It works over both roads")
+    assert (found.tone, found.title) == ("ok", "It works over both connections")
     assert "Nothing is wrong" in found.findings[0].diagnosis.advice

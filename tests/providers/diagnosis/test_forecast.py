@@ -60,7 +60,9 @@ def test_a_resting_road_is_left_out_with_its_reason() -> None:
     sentence = told(Policy(), resting, GATEWAY)[0]
     assert sentence.startswith("Through the gateway at litellm:4000 (direct failed 5 times")
     assert "12:00:30" in sentence
-    assert told(Policy(), resting)[0].startswith("Every route to this provider rests")
+    assert told(Policy(), resting)[0].startswith(
+        "All routes to this provider are temporarily unavailable"
+    )
 
 
 @pytest.mark.parametrize(
@@ -81,4 +83,6 @@ def test_another_provider_stands_in_under_its_name() -> None:
         RouteState(route_id=9, method=OWN.method),
     )
     other = Alternative(name="Backup", policy=Policy(), routes=theirs)
-    assert told(Policy(), DIRECT, others=(other,))[0].endswith("if that fails, Backup stands in.")
+    assert told(Policy(), DIRECT, others=(other,))[0].endswith(
+        "if that fails, Backup answers as the fallback."
+    )

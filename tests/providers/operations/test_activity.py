@@ -347,7 +347,7 @@ def test_a_trace_tells_the_whole_story(
 
 def test_a_request_that_found_no_route_says_why(owner_client: Client, acme: Provider) -> None:
     """It went nowhere: no bar, no cause at the provider's, but the reason and the kind."""
-    words = "Every route to this provider rests: direct failed 5 times."
+    words = "All routes to this provider are temporarily unavailable: direct failed 5 times."
     row = attempt(
         acme,
         method="",

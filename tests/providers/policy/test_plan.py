@@ -80,7 +80,7 @@ def test_when_all_rest_the_one_due_soonest_is_the_last_resort() -> None:
     assert plan.routes == ()
     assert plan.last_resort is not None
     assert plan.last_resort.route.route_id == 1
-    assert "every route rests" in plan.last_resort.reason
+    assert "every route is in a cooldown" in plan.last_resort.reason
     assert plan.resting is not None
     assert (plan.resting.kind, plan.resting.retry_after) == (ErrorKind.OVERLOADED, 30)
 
@@ -123,7 +123,7 @@ def test_what_stands_in_comes_last() -> None:
     policy = Policy(routing_method="gateway")
     plan = planning.plan(policy, (DIRECT, GATEWAY, spare), NOW, DAY, (other,))
     assert [step.route.route_id for step in plan.routes] == [2, 1, 3, 4]
-    assert plan.routes[-1].reason == "Other stands in"
+    assert plan.routes[-1].reason == "Other answers as the fallback"
 
 
 def test_another_provider_helps_where_no_other_road_to_the_same_one_would() -> None:

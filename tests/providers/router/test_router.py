@@ -482,7 +482,7 @@ async def test_where_all_rest_the_caller_is_told_why_and_until_when(
         await route_table.close()
         await http.close()
     assert text(events) == "Hello there"
-    assert "every route rests" in taken(events).reason
+    assert "every route is in a cooldown" in taken(events).reason
     assert caught.value.code == "routes_resting"
     assert caught.value.retry_after
     last = await Attempt.objects.order_by("-pk").afirst()
