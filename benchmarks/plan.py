@@ -89,7 +89,7 @@ async def _best(call: Callable[[int], Awaitable[Any]], calls: int, rounds: int) 
 
 
 def _store(count: int) -> list[int]:
-    """So many providers, each with both roads and one model."""
+    """So many providers, each with both routes and one model."""
     from providers.models import LanguageModel, Provider, Route
 
     made = Provider.objects.bulk_create(

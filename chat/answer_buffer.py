@@ -29,7 +29,7 @@ SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 class Answer:
-    """Text and reasoning so far, the road they came over, and how it ended."""
+    """Text and reasoning so far, the route they came over, and how it ended."""
 
     def __init__(
         self, route_parts: Callable[[RouteTaken | AttemptStarted], str], name: str = ""

@@ -1,4 +1,4 @@
-"""A failed or broken answer in plain words: what went wrong on each road, and what to do. Pure."""
+"""A failed or broken answer in plain words: what went wrong on each route, and what to do. Pure."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any

@@ -18,7 +18,7 @@ DONE = b"event: done\ndata:\n\n"
 
 class Kind(StrEnum):
     RESET = "reset"  # everything so far; replaces what the page shows
-    ROUTE = "route"  # the road was chosen; `html` holds the page's parts about it
+    ROUTE = "route"  # the route was chosen; `html` holds the page's parts about it
     REASONING = "reasoning"  # `text` is more of it
     TAIL = "tail"  # `text` is more of the open block
     BLOCK = "block"  # `html` of finished blocks; `tail` is the open block as it now is

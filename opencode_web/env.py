@@ -226,7 +226,7 @@ class Environment(BaseSettings):
     )
     gateway_sdk: bool | None = Field(
         default=None,
-        description="Pins the flag: whether our own gateway process is a road to each provider.",
+        description="Pins the flag: whether our own gateway process is a route to each provider.",
         examples=["false"],
     )
     smart_routing: bool | None = Field(

@@ -354,7 +354,7 @@ class AuditEventAdmin(ReadOnly, _AnyAdmin):
 
 @admin.register(Gateway)
 class GatewayAdmin(Audited, _GatewayAdmin):
-    """Further LiteLLM endpoints: each stands in for every provider whose own roads fail."""
+    """Further LiteLLM endpoints: each stands in for every provider whose own routes fail."""
 
     form = GatewayForm
     fields = ("name", "address", "new_key", "key", "enabled")

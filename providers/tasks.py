@@ -36,7 +36,7 @@ def refresh(provider_id: int) -> None:
 
 @shared_task
 def look_over(provider_id: int) -> None:
-    """After a change of key or address: what does it offer now, and over which road?"""
+    """After a change of key or address: what does it offer now, and over which route?"""
     run(_look_over(provider_id))
 
 

@@ -49,7 +49,7 @@ _REFRESHED = (
 
 @value
 class Listing:
-    """What one road listed: the models, and what a LiteLLM proxy tells of them beyond their ids.
+    """What one route listed: the models, and what a LiteLLM proxy tells of them beyond their ids.
 
     `unread` counts the entries that could not be read.
     """
@@ -102,14 +102,14 @@ async def _refresh(candidate: snapshot.Candidate) -> int:
 
 
 def _targets(candidate: snapshot.Candidate) -> list[Target]:
-    """The roads the policy allows, in its order; what rests for chats may still list models."""
+    """The routes the policy allows, in its order; what rests for chats may still list models."""
     rested = tuple(replace(route, breaker=breaker.Breaker()) for route in candidate.routes)
     plan = planning.plan(candidate.policy, rested, timezone.now(), snapshot.fresh())
     return [candidate.target(planned.route) for planned in plan.routes]
 
 
 async def _listed(candidate: snapshot.Candidate) -> tuple[Listing, CallError | None]:
-    """The first listing that has a model in it, else the first road's error: none where any road
+    """The first listing that has a model in it, else the first route's error: none where any route
     listed nothing, which says more than that another one is away."""
     errors: list[CallError | None] = []
     unread = 0

@@ -29,7 +29,7 @@ _NOT_REACHED = frozenset(
 )
 _BROKE_OFF = frozenset({"cut", "headers_timeout"})
 # Seconds in which our own process sends its headers, for it does so before it calls the provider:
-# one that is stopped or stuck is left for the other road long before the first token is due.
+# one that is stopped or stuck is left for the other route long before the first token is due.
 OWN_HEADERS = 2.0
 # Seconds in which our own process begins to listen after its start, and the pause between two
 # calls meanwhile. Where no other route can answer, a call waits so long.
@@ -206,7 +206,7 @@ def _own(error: CallError, target: Target) -> GatewayError | None:
         message = "The gateway refused its own key."
         return GatewayError(message, status=status, code=error.code or "gateway_key")
     if status == 400 and "Invalid model name" in error.message:
-        # Not the request's fault: the direct road may know the model.
+        # Not the request's fault: the direct route may know the model.
         message = "The gateway does not serve this model."
         return GatewayError(message, status=404, code="model_not_found")
     page = error.code == "html" and target.upstream is None  # ours passes on what it received

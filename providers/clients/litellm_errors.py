@@ -15,7 +15,7 @@ from providers.protocols.error_body import ErrorBody, read_error
 
 log = logging.getLogger(__name__)
 
-# What LiteLLM refuses by itself, before any provider was asked: the other road may take it.
+# What LiteLLM refuses by itself, before any provider was asked: the other route may take it.
 _OWN = frozenset({"LiteLLMUnknownProvider", "UnsupportedParamsError", "BudgetExceededError"})
 
 

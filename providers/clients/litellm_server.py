@@ -1,7 +1,7 @@
 """The gateway process's application: LiteLLM's SDK behind an OpenAI-shaped door of our own.
 
 The only module that imports litellm, and it does so in the background: the process answers from
-its first moment, and a litellm that hangs, leaks or is missing takes this one road down. Every
+its first moment, and a litellm that hangs, leaks or is missing takes this one route down. Every
 error is reported with its kind. What the provider sent in a format that we read is passed on as it
 was received; of any other, a stream without a finish reason is reported as truncated, for LiteLLM
 would invent a `stop`.
@@ -56,7 +56,7 @@ _ENVIRONMENT = {
 
 class Sdk:
     """LiteLLM, once it is imported; `problem` says why it is not. `session` is what it calls with:
-    ours, so that the address guard holds on this road too, and no redirect is followed."""
+    ours, so that the address guard holds on this route too, and no redirect is followed."""
 
     def __init__(self) -> None:
         self.module: Any = None
@@ -160,7 +160,7 @@ async def chat_completions(request: Request) -> Response:
 
 
 async def models(request: Request) -> Response:
-    """The catalogue of the provider behind: LiteLLM has no call for it, the road is the same."""
+    """The catalogue of the provider behind: LiteLLM has no call for it, the route is the same."""
     if not _is_ours(request):
         return _refused()
     return _json(_catalogue((await request.json())["upstream"]))

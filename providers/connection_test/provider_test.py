@@ -1,4 +1,4 @@
-"""One road of a test: each stage is told as it begins and as it ends; what is left out says why.
+"""One route of a test: each stage is told as it begins and as it ends; what is left out says why.
 
 What is asked is asked as real traffic asks it; the steps of a connection are made once by hand, to
 be told apart.
@@ -56,7 +56,7 @@ class _Listing:
 
 
 class Road(Walked):
-    """One road's way through the stages."""
+    """One route's way through the stages."""
 
     def __init__(
         self, draft: Draft, method: Method, say: Callable[[Stage], None], chats: asyncio.Semaphore

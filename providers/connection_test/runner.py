@@ -1,4 +1,4 @@
-"""The test a person watches: every stage of both roads at the same time, told as it happens.
+"""The test a person watches: every stage of both routes at the same time, told as it happens.
 
 All is written down at the end, together: a test that is abandoned leaves nothing behind.
 """
@@ -30,12 +30,12 @@ type Say = Callable[[Stage], None]
 
 
 def check(draft: Draft) -> AsyncGenerator[Stage]:
-    """The test of both roads side by side; stages come as they begin and as they end."""
+    """The test of both routes side by side; stages come as they begin and as they end."""
     return _shared("test", draft, "", partial(_check_roads, draft))
 
 
 def check_model(draft: Draft, method: Method) -> AsyncGenerator[Stage]:
-    """The test of one stored model over one road."""
+    """The test of one stored model over one route."""
     return _shared("test-model", draft, method.value, partial(_check_model, draft, method))
 
 
@@ -115,8 +115,8 @@ async def _as_told(walk: Callable[[Say], Awaitable[None]]) -> AsyncGenerator[Sta
 
 
 def _write_down(stored: Candidate, roads: Sequence[Road]) -> None:
-    """A test of an unchanged provider is evidence like any other; of both roads, it also shows what
-    sort of provider it is."""
+    """A test of an unchanged provider is evidence like any other; of both routes, it also shows
+    what sort of provider it is."""
     attempt_writer.record_all([result for road in roads for result in _results(stored, road)])
     if all(road.error or road.answer for road in roads):
         direct, gateway = (road.error for road in roads)
@@ -154,7 +154,7 @@ def _results(stored: Candidate, road: Walked) -> list[attempt_writer.Result]:
 
 
 def _attempt(stored: Candidate, route: RouteState, road: Walked) -> AttemptRecord:
-    """The road's last call; with the figures of its chat, if it had one."""
+    """The route's last call; with the figures of its chat, if it had one."""
     attempt = probe.ended(route, road.began, road.error, Purpose.TEST)
     attempt = replace(attempt, started_at=road.began_at, duration_ms=road.ms)
     return _with_figures(attempt, stored, road.answer) if road.answer else attempt

@@ -65,7 +65,7 @@ class Verdict:
 def verdict(
     roads: tuple[Road, ...], evidence_of: EvidenceOf, good: str = "It works over both connections"
 ) -> Verdict:
-    """One sentence for the whole, and each different cause once, however many roads show it."""
+    """One sentence for the whole, and each different cause once, however many routes show it."""
     found: dict[Diagnosis, list[Method]] = {}
     for road in roads:
         for step, error in _telling(road):
@@ -89,7 +89,7 @@ def _way(method: str) -> str:
 
 
 def _telling(road: Road) -> list[tuple[str, CallError]]:
-    """What is said of a road: all that is odd where it works, else the most useful failure."""
+    """What is said of a route: all that is odd where it works, else the most useful failure."""
     if road.works or not road.failed:
         return [*road.failed, *road.remarks]
     best = plan.most_useful([error for _, error in road.failed])
@@ -125,7 +125,7 @@ def _through_proxy(e: Evidence) -> bool:
 
 
 def _not_reached(e: Evidence) -> bool:
-    """Whether it is the server at this road's address that was not reached."""
+    """Whether it is the server at this route's address that was not reached."""
     proxy = e.error.kind == ErrorKind.GATEWAY and _through_proxy(e)
     return e.error.kind == ErrorKind.NETWORK or proxy
 

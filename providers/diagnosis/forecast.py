@@ -1,6 +1,6 @@
 """What each choice of a routing method would do with the next request, in a sentence. No I/O.
 
-It asks the very plan that requests go by, so that the page never promises another road.
+It asks the very plan that requests go by, so that the page never promises another route.
 """
 
 from collections.abc import Iterable
@@ -58,12 +58,12 @@ def _sentence(plan: planning.Plan, own: set[int]) -> str:
     why = first.reason.removeprefix(f"{first.route.method}: ")
     if others:
         return f"{_upper(_road(first, own))} ({why}); if that fails, {_then(others, own)}."
-    return f"{_upper(_road(first, own))} ({why}), and no other road."
+    return f"{_upper(_road(first, own))} ({why}), and no other route."
 
 
 def _nothing(plan: planning.Plan) -> str:
     if plan.resting is None:
-        return "No road is allowed by these settings."
+        return "No route is allowed by these settings."
     return plan.resting.message
 
 
@@ -73,7 +73,7 @@ def _then(steps: Iterable[planning.PlannedRoute], own: set[int]) -> str:
 
 
 def _road(step: planning.PlannedRoute, own: set[int]) -> str:
-    """The road of a step in a few words; one of another provider's by its name."""
+    """The route of a step in a few words; one of another provider's by its name."""
     route = step.route
     if route.route_id not in own:
         return step.reason

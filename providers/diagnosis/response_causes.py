@@ -17,7 +17,7 @@ def zai_mix_up(e: Evidence) -> Diagnosis:
         title="Wrong base URL for this key",
         cause=f"Z.ai answered {e.error.status or 429} with code {e.code}. That is not a rate limit:"
         f" this is the {here} address, and the key belongs to the {there} one. The two kinds of"
-        " key are not interchangeable, and no other road to the same address helps.",
+        " key are not interchangeable, and no other route to the same address helps.",
         advice=f"Use {other}, or enter a key for the {here} address. If the key does belong here,"
         " its balance or plan is used up.",
         fix=Fix(field="base_url", value=other, label=f"Use the {there} address"),
@@ -133,7 +133,7 @@ def overloaded(e: Evidence) -> Diagnosis:
     return Diagnosis(
         title="The provider is overloaded",
         cause=f"The provider is overloaded: {said(e)}",
-        advice="Try again in a minute; another road leads to the same provider.",
+        advice="Try again in a minute; another route leads to the same provider.",
         retry_after=e.error.retry_after,
     )
 

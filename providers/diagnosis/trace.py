@@ -236,7 +236,7 @@ def curl(base_url: str, attempt: Attempt) -> str:
 
 
 def _where(attempt: Attempt) -> str:
-    """Host and port; the direct road's are the provider's as it is now."""
+    """Host and port; the direct route's are the provider's as it is now."""
     if not attempt.method:
         return ""
     return wording.where(Method(attempt.method), attempt.endpoint, attempt.provider.base_url)

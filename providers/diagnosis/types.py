@@ -20,7 +20,7 @@ RATE_LIMIT = "Rate limit exceeded - try again later"
 class Evidence:
     """What is known of one failed step: the error, and the form it was tried with.
 
-    `succeeded` names the steps that went well on the same road; `location` is where a redirect
+    `succeeded` names the steps that went well on the same route; `location` is where a redirect
     leads; `in_container` is whether this program runs in one, where localhost means something else.
     """
 
@@ -43,7 +43,7 @@ class Evidence:
 
     @property
     def address(self) -> str:
-        """The address that this road called."""
+        """The address that this route called."""
         if self.method == Method.GATEWAY and self.gateway_endpoint:
             return self.gateway_endpoint
         return self.base_url

@@ -165,7 +165,7 @@ def _stand_in(provider: Provider, others: Sequence[str]) -> None:
 
 
 def opt_in(providers: Iterable[Provider], user: User) -> list[Provider]:
-    """Legacy providers become what their vendor's preset says: learning, fallback, both roads."""
+    """Legacy providers become what their vendor's preset says: learning, fallback, both routes."""
     found = [each for each in providers if each.provider_type == ProviderType.LEGACY]
     _retype(found, {each.pk: presets.get(each.preset).provider_type for each in found}, user)
     return found

@@ -35,7 +35,7 @@ FLAGS: Mapping[str, Flag] = {
         Flag(
             name="gateway_sdk",
             title="Our own gateway process",
-            says="LiteLLM in a process beside this one is a second road to each provider, and the"
+            says="LiteLLM in a process beside this one is a second route to each provider, and the"
             " only one to wire formats that are not spoken here. Off: only LiteLLM proxies are"
             " gateways.",
             default=True,
@@ -44,7 +44,7 @@ FLAGS: Mapping[str, Flag] = {
         Flag(
             name="smart_routing",
             title="Smart routing for new providers",
-            says="A new provider begins with automatic routing: it learns which road works and"
+            says="A new provider begins with automatic routing: it learns which route works and"
             " falls back. Off: it begins as legacy, direct only, until somebody opts it in.",
             default=True,
             phase=3,

@@ -255,7 +255,7 @@ class Provider(Announced):
         return self.gateway_endpoint or settings.LITELLM_ENDPOINT or ""
 
     def ensure_routes(self) -> list[Route]:
-        """The rows of every road to it: made where they are missing, those of earlier endpoints
+        """The rows of every route to it: made where they are missing, those of earlier endpoints
         dropped. Two queries where nothing changed."""
         gateways = Gateway.objects.filter(enabled=True).values_list("url", flat=True)
         wanted = self.roads(tuple(gateways))

@@ -291,7 +291,7 @@ def failed_reason(failed: AttemptRecord) -> str:
 
 
 # Failures after which another route to the same provider can help. Overload, limits, balance and
-# refused keys are the account's own: another road leads to the same door, unless the gateway there
+# refused keys are the account's own: another route leads to the same door, unless the gateway there
 # shows a key of its own.
 _ANY_ROUTE = frozenset(
     {ErrorKind.NETWORK, ErrorKind.TIMEOUT, ErrorKind.PROVIDER, ErrorKind.GATEWAY}

@@ -66,10 +66,10 @@ _LASTING = frozenset({"html", "json", "redirect", "model_not_found", "not_found"
 def provider_type(
     known: str, direct: CallError | None, gateway: CallError | None
 ) -> Literal["direct-api", "gateway-required", "hybrid", "legacy"]:
-    """What a test of both roads shows of a provider; None is a road that works.
+    """What a test of both routes shows of a provider; None is a route that works.
 
-    A road that is down today is no reason to give it up: only what lasts tells. `legacy` is left by
-    the operator alone.
+    A route that is down today is no reason to give it up: only a lasting failure is. `legacy` is
+    left by the operator alone.
     """
     before = cast(Literal["direct-api", "gateway-required", "hybrid", "legacy"], known)
     if before == "legacy":

@@ -1,6 +1,6 @@
-"""The probe that keeps health true: a synthetic call over each road that would tell something.
+"""The probe that keeps health true: a synthetic call over each route that would tell something.
 
-It takes the roads that real traffic takes and ends in `records.record_all`. A probe is `GET
+It takes the routes that real traffic takes and ends in `records.record_all`. A probe is `GET
 /models`, which is free and allowed by every vendor's terms; a short chat follows only where the
 operator pays for it.
 """
@@ -40,7 +40,7 @@ PROBE_SECONDS = 15.0  # a probe's total: a provider that lists its models slower
 
 
 async def list_models(target: Target) -> model_list.ModelList:
-    """The catalogue over a target's road."""
+    """The catalogue over a target's route."""
     if target.method == Method.DIRECT:
         return await direct.list_models(target)
     return await gateway.list_models(target)

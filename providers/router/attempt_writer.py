@@ -228,7 +228,7 @@ def _known_routes(results: Iterable[Result], routes: dict[int, RouteState]) -> s
 
 
 def classify(provider_id: int, direct: CallError | None, gateway: CallError | None) -> None:
-    """Keeps what a test of both roads showed: over which of them the provider can be reached."""
+    """Keeps what a test of both routes showed: over which of them the provider can be reached."""
     with transaction.atomic():
         provider = Provider.objects.filter(pk=provider_id).select_for_update(no_key=True).first()
         if provider is None:

@@ -1,7 +1,7 @@
 """Ask for one answer: over the plan's routes, or, where all have failed, from an earlier day.
 
 The one front of everything behind it. The caller sees nothing until there is content, and then
-always which road it came by and why.
+always which route it came by and why.
 """
 
 import time

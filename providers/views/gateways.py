@@ -107,7 +107,7 @@ def edit(request: Request, pk: int | None = None) -> HttpResponse:
         with transaction.atomic():
             saved = form.save()
             audit.noted(request.user, "changed" if row else "created", saved, before)
-        snapshot.load_routes()  # makes its roads now, so that the page shows them
+        snapshot.load_routes()  # makes its routes now, so that the page shows them
         follows = (
             "It is used as a fallback from the next request on."
             if saved.enabled

@@ -57,7 +57,7 @@ def _open(request: HttpRequest, slug: str, pk: int) -> tuple[Sheet | None, dict[
 
 
 def _method(asked: str, candidate: Candidate | None) -> Method:
-    """The road that was picked, else the one that requests take now."""
+    """The route that was picked, else the one that requests take now."""
     if asked in set(Method):
         return Method(asked)
     plan = candidate.plan(timezone.now()) if candidate else None

@@ -113,7 +113,7 @@ def door(running_web: Site, transactional_db: None) -> Iterator[Door]:
 
 @pytest.fixture
 def acme(door: Door, fake: fakes.Upstream) -> Provider:
-    """A provider whose both roads lead to the fake."""
+    """A provider whose both routes lead to the fake."""
     return door.serve("echo", base_url=fake.url, gateway_endpoint=fake.url)
 
 

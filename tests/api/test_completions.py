@@ -29,7 +29,7 @@ def attempts(door: Door, count: int) -> list[Attempt]:
 
 
 def only_direct(door: Door, fake: fakes.Upstream, *models: str) -> Provider:
-    """A provider with one road: nothing is tried twice but by the rules of one route."""
+    """A provider with one route: nothing is tried twice but by the rules of one route."""
     return door.serve(*models, base_url=fake.url, routing_method="direct", fallback_enabled=False)
 
 

@@ -364,7 +364,7 @@ def test_a_finished_reply_shows_its_road(owner_client: Client, make_turn: Make) 
 def test_a_failed_reply_says_what_failed_and_what_to_do(
     owner_client: Client, make_turn: Make
 ) -> None:
-    """For each road, in plain words, with a way on."""
+    """For each route, in plain words, with a way on."""
     error = {
         "kind": "network",
         "message": "Network error - check endpoint and connection",

@@ -12,7 +12,8 @@ MODELS = ("glm-4.7", "glm-4.5-air", "a-model/with-quite-a-long-name-indeed")
 OUTCOMES = ("ok", "ok", "stopped", "ok", "rate_limit", "ok", "auth", "ok", "ok")
 LATE = "The provider did not begin to answer within 10 s."
 RESTS = (
-    "All routes to this provider are temporarily unavailable: direct failed 5 times, last network error 40 s ago; direct"
+    "All routes to this provider are temporarily unavailable: direct failed 5 times, last network"
+    " error 40 s ago; direct"
     " is tried again at 12:01:30."
 )
 

@@ -24,7 +24,7 @@ def connect(
     models: tuple[str, ...] = ("echo",),
     **fields: object,
 ) -> Provider:
-    """A stored provider whose roads lead to these addresses, with the fake's key."""
+    """A stored provider whose routes lead to these addresses, with the fake's key."""
     values = {"name": "Acme", "slug": "acme", "api_key": fakes.KEY, "gateway_api_key": fakes.KEY}
     provider = Provider.objects.create(
         base_url=direct,

@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.stack]
 
 
 def test_a_rescued_answer_leads_to_its_trace(site: Site, page: Page, fake: fakes.Upstream) -> None:
-    """One click on the chip, one on the link: the failed road, the one that answered, and why."""
+    """One click on the chip, one on the link: the failed route, the one that answered, and why."""
     connect("http://127.0.0.1:9/v1", fake.url)
     ask(page, "Hello?")
     wait_status(page, "done")

@@ -1,4 +1,4 @@
-"""One provider that hangs on every request, over both roads: no page waits for it, nor does any
+"""One provider that hangs on every request, over both routes: no page waits for it, nor does any
 part that a page asks for by itself, and the others answer."""
 
 import time

@@ -1,4 +1,4 @@
-"""A real language model answers over each road, in a real browser."""
+"""A real language model answers over each route, in a real browser."""
 
 import pytest
 from playwright.sync_api import Page

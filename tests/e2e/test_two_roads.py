@@ -1,4 +1,4 @@
-"""A failing road is left for the other one, and the page says so."""
+"""A failing route is left for the other one, and the page says so."""
 
 import time
 
@@ -26,7 +26,7 @@ def test_direct_refused_the_gateway_answers_within_a_second(
     began = time.monotonic()
     ask(page, "Are you there?", "echo")
     wait_status(page, "done")
-    assert time.monotonic() - began < 10  # a first token may take as long on either of two roads
+    assert time.monotonic() - began < 10  # a first token may take as long on either of two routes
     assert (reply().ttft_ms or 0) < 8000
     assert answer(page) == "Are you there?"
     assert page.locator("[data-role=assistant]").count() == 1

@@ -28,7 +28,7 @@ class Road:
 
 @dataclass(slots=True, kw_only=True)
 class Answer:
-    """What the caller got: the text, the road that was named, and why it ended where it broke."""
+    """What the caller got: the text, the route that was named, and why it ended where it broke."""
 
     text: str = ""
     taken: RouteTaken | None = None

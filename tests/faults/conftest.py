@@ -1,4 +1,4 @@
-"""The roads that a fault may come over, each with real parts on it, and a short patience."""
+"""The routes that a fault may come over, each with real parts on it, and a short patience."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -31,7 +31,7 @@ def impatient(settings: Settings) -> Settings:
 
 @pytest.fixture
 def direct(fake: fakes.Upstream, impatient: Settings) -> Road:
-    """The provider's own API, and no other road."""
+    """The provider's own API, and no other route."""
     fields = {"base_url": fake.url, "api_key": fakes.KEY}
     return Road(fields=fields | _only("direct"), method="direct")
 
@@ -62,7 +62,7 @@ def _warm_up(url: str, key: str, body: Mapping[str, object]) -> None:
 
 @pytest.fixture
 def process(fake: fakes.Upstream, impatient: Settings, warm_process: GatewayProcess) -> Road:
-    """Our own gateway process, and no other road."""
+    """Our own gateway process, and no other route."""
     impatient.GATEWAY_URL, impatient.GATEWAY_TOKEN = warm_process.url, warm_process.token
     # It keeps no connection of another test: what dies on a kept one is sent again.
     fake.stop()
@@ -73,7 +73,7 @@ def process(fake: fakes.Upstream, impatient: Settings, warm_process: GatewayProc
 
 @pytest.fixture
 def proxy(fake: fakes.Upstream, impatient: Settings, warm_proxy: Proxy) -> Road:
-    """A LiteLLM proxy, and no other road."""
+    """A LiteLLM proxy, and no other route."""
     fields = {"gateway_endpoint": warm_proxy.url, "gateway_api_key": warm_proxy.key}
     return Road(fields=fields | _only("gateway"), method="gateway", endpoint=warm_proxy.url)
 

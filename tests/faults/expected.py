@@ -17,7 +17,7 @@ OVERLOADED, RATE_LIMIT, REQUEST = ErrorKind.OVERLOADED, ErrorKind.RATE_LIMIT, Er
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expected:
-    """Of one request over one road. `kind` is None where the answer is whole.
+    """Of one request over one route. `kind` is None where the answer is whole.
 
     `words` of the canonical text reach the caller; `calls` reach the upstream, each `waits` seconds
     after the one before; `state` and `failures` are those of the breaker that it belongs to.

@@ -80,7 +80,7 @@ async def steadily(provider: Provider, model: str) -> list[Told]:
 async def test_with_a_second_road_no_caller_notices(
     make_provider: MakeProvider, fake: fakes.Upstream, quick: None
 ) -> None:
-    """Each is answered in whole, and the road that flaps is left alone after its first fall."""
+    """Each is answered in whole, and the route that flaps is left alone after its first fall."""
     provider = await sync_to_async(make_provider)(
         base_url=fake.fault(f"flap-{UP}-{DOWN}"),
         gateway_endpoint=fake.url,

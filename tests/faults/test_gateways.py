@@ -1,4 +1,4 @@
-"""The gateway process killed, stopped, slow to start, without LiteLLM: one road, and no more."""
+"""The gateway process killed, stopped, slow to start, without LiteLLM: one route, and no more."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""Every fault over every road: the calls, their gaps, the text, the error, the state, the rows."""
+"""Every fault over every route: the calls, their gaps, the text, the error, the state, the rows."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -40,7 +40,7 @@ async def judged(
     expected: Expected,
     request: ChatRequest = QUESTION,
 ) -> Answer:
-    """Asks once over one road, and compares everything that is left of it."""
+    """Asks once over one route, and compares everything that is left of it."""
     provider = await sync_to_async(make_provider)(model_id=model, **road.fields)
     answer = await asked(provider, model, request)
     assert (answer.kind, answer.outcomes) == (expected.kind, expected.outcomes)

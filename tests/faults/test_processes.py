@@ -61,7 +61,7 @@ def pair(running: Pair, transactional_db: None) -> Iterator[Pair]:
 
 @pytest.fixture
 def acme(pair: Pair, fake: fakes.Upstream) -> Provider:
-    """A provider with one road, from the moment when both processes know it."""
+    """A provider with one route, from the moment when both processes know it."""
     provider = Provider.objects.create(
         name="Acme",
         # One of its own: the processes may still know the last test's.

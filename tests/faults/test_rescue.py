@@ -1,4 +1,4 @@
-"""A fault on the first road with a good one behind it: who is rescued, and who must not be."""
+"""A fault on the first route with a good one behind it: who is rescued, and who must not be."""
 
 from collections.abc import Callable
 
@@ -16,7 +16,7 @@ from tests.upstreams.fixtures import GatewayProcess
 MakeProvider = Callable[..., Provider]
 pytestmark = pytest.mark.django_db(transaction=True)
 
-# Another road leads to the same provider: it helps where the road was at fault, or where the
+# Another route leads to the same provider: it helps where the route was at fault, or where the
 # gateway there shows a key of its own.
 BY_ANY_ROAD = (
     *("500", "html", "garbage", "empty", "nothing", "error-in-200", "error-body", "10-mb"),
@@ -74,7 +74,7 @@ def two_roads(
 async def test_a_fault_before_the_first_token_is_rescued_unseen(
     two_roads: MakeProvider, fake: fakes.Upstream, fault: str
 ) -> None:
-    """One call on each road, at once, and the whole canonical text."""
+    """One call on each route, at once, and the whole canonical text."""
     provider = await sync_to_async(two_roads)(fault)
     answer = await asked(provider, "sixty")
     assert (answer.text, answer.kind) == (fakes.SIXTY, None)

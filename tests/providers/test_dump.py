@@ -31,7 +31,7 @@ def dumped() -> dict[str, str]:
 
 @pytest.fixture
 def spoken(make_provider: Callable[..., Provider], owner_client: Client) -> list[str]:
-    """Secrets that came in by each road there is: rows, the panel, the admin, the Connect page."""
+    """Secrets that came in by each route there is: rows, the panel, the admin, the Connect page."""
     provider = make_provider(
         api_key=KEYS["api_key"],
         gateway_api_key=KEYS["gateway_api_key"],

@@ -472,7 +472,7 @@ async def signed_in(owner: User) -> AsyncClient:
 async def test_the_unsaved_form_is_tested(
     transactional_db: None, owner: User, fake: fakes.Upstream
 ) -> None:
-    """Step by step, over both roads, ending in a verdict and `done`."""
+    """Step by step, over both routes, ending in a verdict and `done`."""
     sent = values(
         base_url=fake.url,
         api_key=fakes.KEY,
@@ -585,7 +585,7 @@ async def test_a_bad_form_is_not_tested(transactional_db: None, owner: User) -> 
 async def test_a_bad_address_is_the_tests_first_finding(
     transactional_db: None, owner: User, fake: fakes.Upstream
 ) -> None:
-    """With the fix as a button, and nobody called on either road: the stored keys stay at home."""
+    """With the fix as a button, and nobody called on either route: the stored keys stay at home."""
     await Provider.objects.acreate(
         slug="acme",
         name="Acme",
@@ -605,7 +605,7 @@ async def test_a_bad_address_is_the_tests_first_finding(
 async def test_what_was_sent_and_what_came_back_is_shown_without_keys(
     transactional_db: None, owner: User, fake: fakes.Upstream
 ) -> None:
-    """Also where the provider repeats the key in its answer, and for both roads."""
+    """Also where the provider repeats the key in its answer, and for both routes."""
     key = "sk-wrong/0123456789"
     fake.script("401", models="401")
     sent = values(

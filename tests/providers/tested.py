@@ -17,7 +17,7 @@ from tests import fakes
 
 
 def draft(url: str, key: str = fakes.KEY, model_id: str = "echo", **fields: object) -> Draft:
-    """A form that names the same server for both roads."""
+    """A form that names the same server for both routes."""
     given: dict[str, object] = {
         "preset": "custom",
         "kind": Kind.OPENAI,
@@ -36,7 +36,7 @@ async def checked(draft: Draft) -> list[Stage]:
 
 
 def ended(stages: list[Stage], method: Method = Method.DIRECT) -> dict[str, str]:
-    """The last state of each stage of one road."""
+    """The last state of each stage of one route."""
     return {stage.name: stage.state for stage in stages if stage.method == method}
 
 
@@ -53,7 +53,7 @@ async def verdict(draft: Draft) -> Verdict:
 
 
 async def diagnosed(draft: Draft) -> Diagnosis:
-    """The first finding of the direct road."""
+    """The first finding of the direct route."""
     found = await verdict(draft)
     return next(f.diagnosis for f in found.findings if Method.DIRECT in f.methods)
 

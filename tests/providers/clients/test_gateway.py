@@ -1,4 +1,4 @@
-"""Through a real LiteLLM proxy: whose failure is whose; and a real model over every road."""
+"""Through a real LiteLLM proxy: whose failure is whose; and a real model over every route."""
 
 import time
 from collections.abc import AsyncGenerator
@@ -113,7 +113,7 @@ async def test_retry_after_comes_through_the_proxy(litellm_proxy: Proxy) -> None
 async def test_the_proxys_own_refusals_are_its_own(
     litellm_proxy: Proxy, key: str | None, model: str, status: int
 ) -> None:
-    """Its key, and the models that it does not serve: the direct road may know better."""
+    """Its key, and the models that it does not serve: the direct route may know better."""
     error = await failure(
         through(litellm_proxy.url, litellm_proxy.key if key is None else key, model)
     )

@@ -300,7 +300,7 @@ async def test_the_catalogue_comes_over_the_same_road(target: Target, fake: fake
 
 @pytest.mark.parametrize("prefix", ["openai", "anthropic"])
 async def test_the_address_guard_holds_behind_litellm_too(target: Target, prefix: str) -> None:
-    """A cloud's metadata is not read over this road either."""
+    """A cloud's metadata is not read over this route either."""
     with pytest.raises(CallError) as caught:
         await events(asking(target, "echo", prefix, base_url="http://169.254.169.254/v1"))
     assert caught.value.code == "address_refused"

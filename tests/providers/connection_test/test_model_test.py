@@ -146,7 +146,7 @@ def test_what_it_sends_and_costs_is_said_before(
 async def test_it_is_streamed_or_comes_as_a_page(
     owner: User, make_provider: MakeProvider, fake: fakes.Upstream
 ) -> None:
-    """Over the road that was picked."""
+    """Over the route that was picked."""
     client = AsyncClient()
     await client.aforce_login(owner)
     provider = await sync_to_async(make_provider)(

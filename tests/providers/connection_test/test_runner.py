@@ -1,4 +1,4 @@
-"""The test a person watches: each stage on both roads, told as it ends, and counted at the end."""
+"""The test a person watches: each stage on both routes, told as it ends, and counted at the end."""
 
 import asyncio
 from collections.abc import Callable
@@ -168,7 +168,7 @@ async def test_a_zai_key_on_the_general_address_shows_code_1113(fake: fakes.Upst
 
 
 async def test_a_plan_that_allows_one_call_gets_one_at_a_time(fake: fakes.Upstream) -> None:
-    """Two roads lead to the same key, and more at once would be refused."""
+    """Two routes lead to the same key, and more at once would be refused."""
     behind = f"{fake.origin}/gate/v1"
     form = draft(fake.url, preset="zai-coding", model_id="slow-5-20", gateway_endpoint=behind)
     await checked(form)
@@ -217,7 +217,7 @@ async def test_a_test_of_a_stored_provider_counts_for_its_routes(
 async def test_an_abandoned_test_leaves_nothing_behind(
     make_provider: MakeProvider, fake: fakes.Upstream
 ) -> None:
-    """Though one of its roads had ended."""
+    """Though one of its routes had ended."""
     provider = await sync_to_async(make_provider)(
         base_url=fake.url,
         api_key=fakes.KEY,

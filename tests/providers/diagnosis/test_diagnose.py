@@ -216,7 +216,7 @@ AUTH = CallError(ErrorKind.AUTH, "No.", status=401)
 
 
 def test_a_cause_that_both_roads_show_is_said_once() -> None:
-    """With the most useful error of each road."""
+    """With the most useful error of each route."""
     gone = CallError(ErrorKind.REQUEST, "Gone", status=404)
     roads = tuple(
         Road(method=m, succeeded=frozenset(), failed=(("models", gone), ("chat", AUTH)))

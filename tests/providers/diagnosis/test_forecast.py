@@ -30,7 +30,7 @@ def told(policy: Policy, *routes: RouteState, others: tuple[Alternative, ...] = 
 
 
 def test_each_method_is_told_with_what_follows() -> None:
-    """First road, why, and what stands behind it."""
+    """First route, why, and what stands behind it."""
     auto, direct, gateway = told(Policy(), DIRECT, GATEWAY, OWN)
     assert auto == (
         "Directly (preferred); if that fails, through the gateway at litellm:4000,"
@@ -50,7 +50,7 @@ def test_without_fallback_there_is_one_road() -> None:
     """And the page says so."""
     policy = Policy(fallback_enabled=False)
     assert (
-        told(policy, DIRECT, GATEWAY)[1] == "Directly (set for this provider), and no other road."
+        told(policy, DIRECT, GATEWAY)[1] == "Directly (set for this provider), and no other route."
     )
 
 
@@ -73,11 +73,11 @@ def test_the_providers_type_overrules_the_method(kind: str, start: str) -> None:
     found = told(Policy(provider_type=kind), DIRECT, GATEWAY)
     assert len(set(found)) == 1
     assert found[0].startswith(start)
-    assert told(Policy(provider_type="gateway-required"), DIRECT)[0].startswith("No road")
+    assert told(Policy(provider_type="gateway-required"), DIRECT)[0].startswith("No route")
 
 
 def test_another_provider_stands_in_under_its_name() -> None:
-    """Once, however many roads it has."""
+    """Once, however many routes it has."""
     theirs = (
         RouteState(route_id=8, method=Method.DIRECT),
         RouteState(route_id=9, method=OWN.method),

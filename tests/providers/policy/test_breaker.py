@@ -270,6 +270,6 @@ def test_jitter_stays_within_a_fifth(trips: int, jitter: float) -> None:
 
 
 def test_weights_name_what_the_design_names() -> None:
-    """Overload is half a failure: it is the vendor's load, not this road."""
+    """Overload is half a failure: it is the vendor's load, not this route."""
     assert breaker.WEIGHTS[ErrorKind.OVERLOADED] == Weight.HALF
     assert NETWORK.kind in breaker.WEIGHTS

@@ -115,7 +115,7 @@ def test_a_dead_key_is_no_last_resort() -> None:
 
 
 def test_what_stands_in_comes_last() -> None:
-    """Another gateway after both of the provider's own roads, then another provider."""
+    """Another gateway after both of the provider's own routes, then another provider."""
     spare = replace(GATEWAY, route_id=3, endpoint="http://b", spare=True)
     other = planning.Alternative(
         name="Other", policy=Policy(), routes=(replace(DIRECT, route_id=4, provider_id=2),)
@@ -182,7 +182,7 @@ OWN_KEY = replace(GATEWAY, key="another")
 def test_another_route_is_tried_only_where_it_can_help(
     kind: ErrorKind, same_key: bool, own_key: bool
 ) -> None:
-    """The table of design: another road to the same account does not lift the account's limits."""
+    """The table of design: another route to the same account does not lift the account's limits."""
     assert planning.may_help(error(kind), DIRECT, GATEWAY) is same_key
     assert planning.may_help(error(kind), DIRECT, OWN_KEY) is own_key
 
@@ -305,7 +305,7 @@ def test_where_nothing_falls_back_no_request_is_risked_for_a_probe() -> None:
 
 
 def test_a_learned_detour_is_degraded() -> None:
-    """Answers come, but the road the operator wanted is closed."""
+    """Answers come, but the route the operator wanted is closed."""
     learned = replace(GATEWAY, learned_at=NOW)
     routes = (replace(DIRECT, breaker=RESTING), learned)
     assert health.health(Policy(), routes, NOW, DAY).word == "degraded"

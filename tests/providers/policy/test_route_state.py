@@ -111,7 +111,7 @@ def test_the_share_of_errors_is_a_share(kinds: list[ErrorKind | None]) -> None:
 
 
 def test_half_of_ten_in_half_a_minute_is_told() -> None:
-    """Every other call fails: never five in a row, and no road to rely on."""
+    """Every other call fails: never five in a row, and no route to rely on."""
     window = Window()
     told = [window.add(NOW, failed=number % 2 == 1) for number in range(12)]
     assert told.index(True) == 9

@@ -107,7 +107,7 @@ def test_a_gateway_is_as_its_routes_are(owner_client: Client, make_provider: Mak
 def test_one_is_added_changed_and_removed(
     owner_client: Client, make_provider: MakeProvider
 ) -> None:
-    """It is a road from then on, and none afterwards; each step is noted."""
+    """It is a route from then on, and none afterwards; each step is noted."""
     provider = make_provider()
     owner_client.post(reverse("gateways:new"), NEW)
     gateway = Gateway.objects.get()

@@ -1,4 +1,4 @@
-"""Probes take the roads of real traffic and feed the same state."""
+"""Probes take the routes of real traffic and feed the same state."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -65,7 +65,7 @@ def taken(events: list[StreamEvent]) -> RouteTaken:
 async def behind_proxy(
     make_provider: MakeProvider, direct: str, gateway: str, **fields: object
 ) -> Provider:
-    """A provider whose two roads lead to two addresses."""
+    """A provider whose two routes lead to two addresses."""
     return await sync_to_async(make_provider)(
         base_url=direct,
         gateway_endpoint=gateway,
@@ -205,7 +205,7 @@ async def test_a_refused_connection_falls_back_within_a_second(
 
 
 async def test_when_both_fail_the_error_lists_both_attempts(make_provider: MakeProvider) -> None:
-    """What failed on each road, for the card that explains it."""
+    """What failed on each route, for the card that explains it."""
     nowhere = f"http://127.0.0.1:{fakes.refusing_port()}/v1"
     provider = await behind_proxy(make_provider, nowhere, nowhere)
     with pytest.raises(PlanFailed) as caught:
@@ -338,7 +338,7 @@ async def test_the_accounts_own_limits_are_not_carried_to_a_road_with_the_same_k
 async def test_a_request_error_is_the_callers_and_moves_nothing(
     make_provider: MakeProvider, fake: fakes.Upstream
 ) -> None:
-    """No other road is tried and no breaker counts it."""
+    """No other route is tried and no breaker counts it."""
     provider = await behind_proxy(make_provider, fake.url, fake.url)
     fake.script("400")
     with pytest.raises(PlanFailed):

@@ -73,7 +73,7 @@ def test_everything_is_read_in_a_few_queries(
 
 
 def test_further_gateways_stand_in_with_their_own_keys(make_provider: MakeProvider) -> None:
-    """Behind both of the provider's own roads."""
+    """Behind both of the provider's own routes."""
     provider = make_provider()
     Gateway.objects.create(name="B", url="http://b.example:4000", api_key="sk-b")
     candidate = snapshot.load_one(provider.pk, "m")

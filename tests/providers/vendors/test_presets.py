@@ -37,7 +37,7 @@ def test_slugs_are_unique_and_an_unknown_one_is_custom() -> None:
 
 
 def test_the_coding_plan_is_the_seeds_template() -> None:
-    """Gateway first, with the direct road left as fallback, every 30 s, never chatted to."""
+    """Gateway first, with the direct route left as fallback, every 30 s, never chatted to."""
     preset = presets.get("zai-coding")
     assert preset.base_url == "https://api.z.ai/api/coding/paas/v4"
     assert (
@@ -64,7 +64,7 @@ def test_a_vendor_without_a_catalogue_has_no_models() -> None:
 
 
 def test_the_coding_plan_is_called_as_its_gateway() -> None:
-    """The preset's header goes with each call on both roads, unless the operator wrote another."""
+    """The preset's header goes with each call on both routes, unless the operator wrote another."""
     plain = Connection(preset="zai-coding", kind=Kind.OPENAI, base_url="https://z.example/v4")
     agent = {"User-Agent": "OpenCode-LiteLLM-Gateway/1.0"}
     assert connection.target(plain, Method.DIRECT).headers == agent
