@@ -94,6 +94,23 @@ def test_glossary_terms_are_the_designs() -> None:
     assert {"provider", "route", "attempt", "plan", "turn", "target"} <= set(terms)
 
 
+RETIRED = ("road", "stands in", "stand in", "set aside", "on trial", "at rest", "shaky")
+
+
+@pytest.mark.parametrize("word", RETIRED)
+def test_no_page_or_document_uses_a_retired_word(word: str) -> None:
+    """Each thing has one word, that of the glossary."""
+    pages = [*(ROOT / "templates").rglob("*.html"), *(ROOT / "docs").rglob("*.md")]
+    pattern = re.compile(rf"\b{word}s?\b", re.IGNORECASE)
+    found = [
+        f"{path.relative_to(ROOT)}: {line.strip()[:120]}"
+        for path in (*pages, ROOT / "README.md")
+        for line in re.sub(r"\{[{%].*?[%}]\}|class=\"[^\"]*\"", "", path.read_text()).splitlines()
+        if pattern.search(line)
+    ]
+    assert found == []
+
+
 def test_every_picture_is_there_and_shown() -> None:
     """One that no page shows is taken for nothing."""
     assert {path.name for path in pictures.IMAGES.glob("*.png")} == pictures.shown()

@@ -102,10 +102,10 @@ def _group_aliases(whole: Section, names: set[str]) -> dict[str, str]:
         return {}
     table, aliases = settings.named(key), {}
     for name, target in table.fields.items():
-        if isinstance(target, dict) and target.get("model") in names:
-            aliases[name] = table.table(name).text("model")
-        elif isinstance(target, str) and target in names:
-            aliases[name] = table.text(name)
+        named = target.get("model") if isinstance(target, dict) else target
+        if not isinstance(named, str) or named not in names:
+            continue
+        aliases[name] = table.text(name) if named is target else table.table(name).text("model")
     return aliases
 
 

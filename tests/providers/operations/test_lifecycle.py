@@ -186,7 +186,7 @@ def test_before_a_removal_it_is_said_what_goes(
     assert "1 model that is switched on" in page
     assert "the record of 0 attempts" in page
     assert "1 conversation used its models. It stays readable" in page
-    assert "It may stand in for" in page
+    assert "It is a fallback provider of" in page
     assert "Other</a>" in page
     assert Provider.objects.count() == 2
 

@@ -99,7 +99,7 @@ def test_a_gateway_is_as_its_routes_are(owner_client: Client, make_provider: Mak
     through.filter(provider__name="A").update(state=State.OPEN)
     html = owner_client.get(INDEX).content.decode()
     assert 'data-status="degraded"' in html
-    assert "1 route rests" in html
+    assert "1 route in a cooldown" in html
     through.update(state=State.OPEN)
     assert 'data-status="failing"' in owner_client.get(INDEX).content.decode()
 
