@@ -138,7 +138,7 @@ class Provider(Announced):
     prefer_direct = models.BooleanField(default=True)
     fallback_enabled = models.BooleanField(default=True)
     health_check_interval = models.PositiveIntegerField(
-        default=60, validators=[MinValueValidator(5)], help_text="Check interval (seconds)."
+        default=60, validators=[MinValueValidator(5)], help_text="Seconds between checks."
     )
     health_status = models.CharField(
         max_length=10, choices=HealthStatus, default=HealthStatus.UNKNOWN
