@@ -482,7 +482,8 @@ def test_the_process_is_up_at_once_says_nothing_and_ends_at_once(tmp_path: Path)
             client.post(path, json=body | {"upstream": failing}, headers=headers)
         upstream.reset()
         with client.stream("POST", path, json=body, headers=headers) as answer:
-            next(answer.iter_lines())
+            lines = answer.iter_lines()  # held: httpx closes the connection with the iterator
+            next(lines)
             upstream.wait(lambda: upstream.requests)
             process.terminate()
             process.wait(60)
