@@ -72,8 +72,9 @@ def test_forty_open_streams_hold_no_database_connection(
                 )
                 for pk in ids
             ]
-            first = [anext(response.aiter_bytes()) for response in opened]
-            assert all(await asyncio.gather(*first))
+            # Held: httpx closes a connection with its iterator.
+            pieces = [response.aiter_bytes() for response in opened]
+            assert all(await asyncio.gather(*(anext(each) for each in pieces)))
             await asyncio.sleep(2)
             held = await database.run(connections)
             for response in opened:
