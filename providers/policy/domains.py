@@ -86,6 +86,7 @@ class Domains:
     def __init__(self, states: Iterable[DomainState] = ()) -> None:
         self._states: dict[Domain, DomainState] = {}
         self._of_route: dict[int, set[Domain]] = {}
+        self._keys: set[str] = set()  # those that failed, alone or with a model
         for state in states:
             self.put(state)
 
@@ -102,6 +103,8 @@ class Domains:
         self._states[state.domain] = state
         if state.domain.route_id:
             self._of_route.setdefault(state.domain.route_id, set()).add(state.domain)
+        else:
+            self._keys.add(state.domain.key)
 
     def drop(self, route_ids: Iterable[int], keys: Iterable[str]) -> None:
         """Forgets every domain of these routes and keys."""
@@ -110,6 +113,7 @@ class Domains:
             del self._states[domain]
         for route_id in ids:
             self._of_route.pop(route_id, None)
+        self._keys -= names
 
     def models(self, route_id: int) -> list[DomainState]:
         """The models of a route that have failed."""
@@ -127,8 +131,11 @@ class Domains:
         ]
 
     def applied(self, route: RouteState, model_id: str) -> RouteState:
-        """The route as a call for this model meets it: with the breakers of its model and key."""
-        if not self._states:
+        """The route as a call for this model meets it: with the breakers of its model and key.
+
+        The same object where nothing of the route or its key failed: each request comes by here.
+        """
+        if route.route_id not in self._of_route and route.key not in self._keys:
             return route
         found = (self._states.get(each) for each in domains_of(route.route_id, route.key, model_id))
         others = tuple(state for state in found if state)

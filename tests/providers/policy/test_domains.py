@@ -376,3 +376,34 @@ def test_a_model_counts_its_refusals(kind: ErrorKind, scope: Scope) -> None:
     weight = domains.weight_of(kind, scope)
     if scope == Scope.MODEL:
         assert weight in (Weight.COUNTS, Weight.HALF)
+
+
+FAILED = st.sampled_from(
+    [
+        Domain(route_id, key, model)
+        for route_id, key in ((1, ""), (2, ""), (0, KEY), (0, "other"))
+        for model in ("", "m1", "m2")
+        if model or not route_id
+    ]
+)
+
+
+@given(
+    st.lists(FAILED),
+    st.sets(st.sampled_from([1, 2])),
+    st.sets(st.sampled_from([KEY, "other"])),
+    st.lists(FAILED),
+    st.sampled_from(["", "m1", "m2"]),
+)
+def test_a_route_carries_exactly_what_failed_of_its_model_and_key(
+    failed: list[Domain], routes: set[int], keys: set[str], later: list[Domain], model: str
+) -> None:
+    """Whatever failed, was forgotten and failed again; the same object where nothing did."""
+    known = Domains(DomainState(domain=each) for each in failed)
+    known.drop(routes, keys)
+    for each in later:
+        known.put(DomainState(domain=each))
+    expected = [d for d in domains.domains_of(1, KEY, model) if known.get(d)]
+    met = known.applied(DIRECT, model)
+    assert [each.domain for each in met.others] == expected
+    assert expected or met is DIRECT
