@@ -82,8 +82,11 @@ class Gatherer:
                     choice["native_finish_reason"] = event.native
 
     def _choice(self, index: int) -> dict[str, Any]:
-        made = {"index": index, "message": {"role": "assistant"}, "finish_reason": None}
-        return self._choices.setdefault(index, made)
+        if index not in self._choices:
+            message = {"role": "assistant"}
+            made = {"index": index, "message": message, "finish_reason": None}
+            self._choices[index] = made
+        return self._choices[index]
 
 
 def _retract(message: dict[str, Any]) -> None:
