@@ -221,7 +221,7 @@ def test_a_cut_answer_goes_on_in_the_same_message(
     expect(reader.locator(".message .notice")).to_have_count(0)
     assert reply().pk == cut.pk
     assert reply().text.startswith(cut.text)
-    assert answer(reader).startswith(cut.text)
+    wait_for(lambda: answer(reader).startswith(cut.text))
 
 
 @pytest.mark.parametrize("scripted", [True, False])

@@ -7,7 +7,7 @@ from playwright.sync_api import Page
 
 from providers.models import Attempt, Route
 from tests import fakes
-from tests.e2e.people import answer, ask, connect, reply, wait_status
+from tests.e2e.people import answer, ask, connect, reply, wait_for, wait_status
 from tests.e2e.site import Site
 
 pytestmark = [pytest.mark.browser, pytest.mark.stack]
@@ -86,4 +86,4 @@ def test_after_the_first_token_the_text_is_kept_and_marked(
     ask(page, "Go", "cut-mid")
     wait_status(page, "interrupted")
     assert "One two three" in answer(page)
-    assert Attempt.objects.count() == 1
+    wait_for(lambda: Attempt.objects.count() == 1)

@@ -285,17 +285,20 @@ async def test_a_trial_and_the_retries_left_are_told_to_prometheus(
     direct = Route.objects.filter(provider=provider, method="direct")
     await direct.aupdate(state=State.OPEN, opened_at=past, retry_at=past, last_kind="provider")
     begun = asyncio.create_task(answered(call(provider, "late-600")))
-    await fakes.until(lambda: fake.requests)
-    told = (await asyncio.to_thread(metrics.exposition, settings.METRICS_FOLDER)).decode()
-    assert (
-        'breaker_transitions_total{method="direct",provider="told",state="half_open"} 1.0' in told
-    )
+    moved = 'breaker_transitions_total{method="direct",provider="told",state="half_open"} 1.0'
+    async with asyncio.timeout(20):  # they are counted a moment later, in one go
+        while moved not in (told := await exposition()):
+            await asyncio.sleep(0.02)
     assert f"opencode_web_retry_budget {RULES.budget_floor:.1f}" in told
     await begun
     await direct.aupdate(state=State.OPEN)
     await sync_to_async(provider.forget_learned)()
-    told = (await asyncio.to_thread(metrics.exposition, settings.METRICS_FOLDER)).decode()
-    assert f"opencode_web_breaker_state{{{labels}}} 0.0" in told
+    assert f"opencode_web_breaker_state{{{labels}}} 0.0" in await exposition()
+
+
+async def exposition() -> str:
+    """What Prometheus would read now."""
+    return (await asyncio.to_thread(metrics.exposition, settings.METRICS_FOLDER)).decode()
 
 
 async def test_what_waited_for_a_place_does_not_wait_again(
