@@ -4,6 +4,7 @@ So the clocks of a stream - first token, silence - apply to callers who want one
 nobody can distinguish work from silence in an answer that comes in one piece.
 """
 
+import re
 import time
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import aclosing
@@ -27,6 +28,12 @@ type _Key = tuple[str, str, str]
 # Upstreams that sent no stream, and until when that is believed (monotonic seconds).
 _without_streams: dict[_Key, float] = {}
 
+_STREAM = re.compile(r"(?<![a-z])stream(ing|_options)?(?![a-z])")
+_NO = r"not (supported|support|implemented|permitted|allowed|available|enabled)|unsupported|cannot"
+_NO_STREAM = re.compile(
+    rf"{_STREAM.pattern}[^.]{{0,40}}\b({_NO})|\b({_NO}|without|disable)[^.]{{0,40}}{_STREAM.pattern}"
+)
+
 
 def read_answer(target: Target, request: ChatRequest) -> AsyncGenerator[list[ClientEvent]]:
     """The answer over a target's route, the events of each read together. Raises CallError."""
@@ -49,9 +56,9 @@ async def _gathered(target: Target, request: ChatRequest) -> AsyncGenerator[list
     except CallError as error:
         if not refuses_streaming(error):
             raise
-    _remember(target)
     async with aclosing(methods.stream(target, request)) as reads:
         async for events in reads:
+            _remember(target)  # only now: the refusal was about the form
             yield events
 
 
@@ -71,9 +78,12 @@ def can_gather(options: Mapping[str, Any]) -> bool:
 
 
 def refuses_streaming(error: CallError) -> bool:
-    """Whether an error is about the streaming form: its parameter, code or message names it."""
-    named = "stream" in f"{error.param} {error.code} {error.message}".lower()
-    return named and error.status in _REFUSALS
+    """Whether an error is about the streaming form: its parameter or code names it, or its message
+    with a word of refusal beside it. An echoed prompt, or the word upstream, is neither."""
+    if error.status not in _REFUSALS:
+        return False
+    named = f"{error.param} {error.code}".lower()
+    return bool(_STREAM.search(named) or _NO_STREAM.search(error.message.lower()))
 
 
 def _is_one_piece(event: ClientEvent) -> bool:

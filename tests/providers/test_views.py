@@ -684,3 +684,15 @@ def test_the_page_says_what_each_method_would_do(
         assert "Directly (preferred); if that fails, through" in html
         assert "then Spare answers as the fallback." in html
         assert html.count("in force") == 1
+
+
+def test_a_provider_leads_to_a_new_chat_with_its_own_model(
+    owner_client: Client, make_provider: MakeProvider
+) -> None:
+    """Never to the latest conversation, which may be another account's."""
+    provider = make_provider()
+    model = provider.language_models.get()
+    page = owner_client.get(f"/providers/{provider.slug}/").content.decode()
+    assert f'href="/chat/new/?model={model.pk}"' in page
+    provider.language_models.update(enabled=False)
+    assert "Chat now" not in owner_client.get(f"/providers/{provider.slug}/").content.decode()

@@ -286,19 +286,19 @@ async def test_a_trial_and_the_retries_left_are_told_to_prometheus(
     await direct.aupdate(state=State.OPEN, opened_at=past, retry_at=past, last_kind="provider")
     begun = asyncio.create_task(answered(call(provider, "late-600")))
     moved = 'breaker_transitions_total{method="direct",provider="told",state="half_open"} 1.0'
-    async with asyncio.timeout(20):  # they are counted a moment later, in one go
-        while moved not in (told := await exposition()):
-            await asyncio.sleep(0.02)
+    # They are counted a moment later, in one go.
+    await fakes.until(lambda: moved in exposition(), 20)
+    told = exposition()
     assert f"opencode_web_retry_budget {RULES.budget_floor:.1f}" in told
     await begun
     await direct.aupdate(state=State.OPEN)
     await sync_to_async(provider.forget_learned)()
-    assert f"opencode_web_breaker_state{{{labels}}} 0.0" in await exposition()
+    assert f"opencode_web_breaker_state{{{labels}}} 0.0" in exposition()
 
 
-async def exposition() -> str:
+def exposition() -> str:
     """What Prometheus would read now."""
-    return (await asyncio.to_thread(metrics.exposition, settings.METRICS_FOLDER)).decode()
+    return metrics.exposition(settings.METRICS_FOLDER).decode()
 
 
 async def test_what_waited_for_a_place_does_not_wait_again(
