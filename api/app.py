@@ -20,8 +20,8 @@ from django.conf import settings
 from api import completions, keys, model_list, model_resolver
 from api.asgi_response import Message, Receive, Reply, Send, UntilLeft
 from api.bodies import Body, BodyRefused, Budget
-from api.completions import Head, Question, Telling
-from api.errors import Refused, bad_request, unavailable
+from api.completions import Completion, CompletionRequest, Head
+from api.errors import ApiError, bad_request, unavailable
 from api.keys import Caller
 from api.request_parser import asked
 from providers.domain.errors import CallError
@@ -72,7 +72,7 @@ class _Visit:
     async def run(self) -> None:
         try:
             await self._answer()
-        except Refused as refused:
+        except ApiError as refused:
             await self._refuse(refused)
         except django.db.Error:
             await self._refuse(unavailable("The database cannot be reached yet. Try again."))
@@ -80,7 +80,7 @@ class _Visit:
             # The door's last resort: a mistake of ours is told as one, in the caller's language.
             log.exception("api_failed request=%s", self._request_id)
             words = f"Something went wrong here. It is noted as request {self._request_id}."
-            await self._refuse(Refused(500, words, code="internal_error", type="server_error"))
+            await self._refuse(ApiError(500, words, code="internal_error", type="server_error"))
 
     async def _answer(self) -> None:
         if self._path == _COMPLETIONS:
@@ -98,16 +98,16 @@ class _Visit:
         else:
             here = f"Here are {_MODELS} and {_COMPLETIONS}."
             message = f"There is nothing at {self._path[:200]}. {here}"
-            raise Refused(404, message, code="not_found")
+            raise ApiError(404, message, code="not_found")
 
     def _require(self, *methods: str) -> None:
         if self._method not in methods:
             message = f"{self._path} takes {' or '.join(methods)}, not {self._method}."
             allow = {"allow": ", ".join(methods)}
-            raise Refused(405, message, code="method_not_allowed", headers=allow)
+            raise ApiError(405, message, code="method_not_allowed", headers=allow)
 
     async def _caller(self) -> Caller:
-        """The owner of the key in the request. Raises Refused (401)."""
+        """The owner of the key in the request. Raises ApiError (401)."""
         if not (secret := self._secret()):
             raise _unauthorized("No key was sent. Send one as `Authorization: Bearer ocw-...`.")
         caller = await keys.current().caller(secret)
@@ -136,7 +136,7 @@ class _Visit:
     async def _complete(self, caller: Caller) -> None:
         body = await self._body(caller)
         self._arrived = time.monotonic()  # a slow upload is not our overhead
-        question = Question(
+        question = CompletionRequest(
             asked=asked(body),
             caller=caller,
             request_id=self._request_id,
@@ -159,7 +159,7 @@ class _Visit:
         return given.decode("ascii")
 
     async def _body(self, caller: Caller) -> bytes:
-        """The request's body. Raises Refused where it is too large, too slow, or broken off."""
+        """The request's body. Raises ApiError where it is too large, too slow, or broken off."""
         pieces: list[bytes] = []
         limit = settings.API_LARGEST_BODY
         with Body(self._receive, _budget(), caller.key_id, limit) as body:
@@ -171,7 +171,7 @@ class _Visit:
                 raise _body_refused(refused) from refused
         return b"".join(pieces)
 
-    async def _whole(self, telling: Telling) -> None:
+    async def _whole(self, telling: Completion) -> None:
         headers, body = Head().headers, b""
         async with aclosing(telling.pieces()) as pieces:
             async for piece in pieces:
@@ -181,7 +181,7 @@ class _Visit:
                     body += piece
         await self._reply.json(200, body, headers)
 
-    async def _stream(self, telling: Telling) -> None:
+    async def _stream(self, telling: Completion) -> None:
         """An error may follow a sign of life at any moment, or come in its place."""
         async with (
             self._reply.kept_alive(settings.API_KEEP_ALIVE),
@@ -194,7 +194,7 @@ class _Visit:
                     await self._reply.piece(piece)
         await self._reply.end()
 
-    async def _refuse(self, refused: Refused) -> None:
+    async def _refuse(self, refused: ApiError) -> None:
         """Tells an error, with the figures that every answer has."""
         spent = sum(tried.record.duration_ms for tried in refused.attempts)
         overhead = max(0.0, (time.monotonic() - self._arrived) * 1000 - spent)
@@ -208,8 +208,8 @@ class _Visit:
         await self._reply.refuse(refused)
 
 
-def _unauthorized(message: str) -> Refused:
-    return Refused(401, message, code="invalid_api_key", headers={"www-authenticate": "Bearer"})
+def _unauthorized(message: str) -> ApiError:
+    return ApiError(401, message, code="invalid_api_key", headers={"www-authenticate": "Bearer"})
 
 
 _BODY_CODES = {
@@ -220,14 +220,14 @@ _BODY_CODES = {
 }
 
 
-def _body_refused(refused: BodyRefused) -> Refused:
+def _body_refused(refused: BodyRefused) -> ApiError:
     """The same in OpenAI's JSON; the connection is closed, and with it the rest of the body."""
     status, code = refused.status, _BODY_CODES[refused.status]
     headers = {"connection": "close"}
     if status != 503:
-        return Refused(status, refused.message, code=code, headers=headers)
+        return ApiError(status, refused.message, code=code, headers=headers)
     headers["retry-after"] = "5"
-    return Refused(status, refused.message, code=code, type="overloaded_error", headers=headers)
+    return ApiError(status, refused.message, code=code, type="overloaded_error", headers=headers)
 
 
 @cache

@@ -23,4 +23,4 @@ def tell_keys(**signal: Any) -> None:
     from providers.infra import replicas
 
     if signal.get("update_fields") != frozenset({"last_login"}):
-        replicas.announce("keys")
+        replicas.publish("keys")

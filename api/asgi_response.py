@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any
 
-from api.errors import Refused
+from api.errors import ApiError
 from providers.protocols import sse
 
 type Message = MutableMapping[str, Any]
@@ -57,7 +57,7 @@ class Reply:
     async def end(self) -> None:
         await self._send({"type": "http.response.body", "body": b""})
 
-    async def refuse(self, refusal: Refused) -> None:
+    async def refuse(self, refusal: ApiError) -> None:
         """An error: by its status, or in-band where the answer has begun. There it is the end:
         no finish reason and no end mark, for this was none."""
         body = refusal.body()

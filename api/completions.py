@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from api import model_resolver
-from api.errors import Refused, Tried, refusal
+from api.errors import ApiError, FailedAttempt, refusal
 from api.keys import Caller
 from api.openai_response import Chunks, Whole
-from api.request_parser import Asked
+from api.request_parser import ParsedRequest
 from providers.domain.errors import CallError, KeyReused, PlanFailed
 from providers.domain.frozen import value
 from providers.domain.types import AttemptRecord, AttemptStarted, Completed, RouteTaken
@@ -38,13 +38,13 @@ class Head:
 
 
 @value
-class Question:
+class CompletionRequest:
     """A request that was understood. `arrived` is when, on the monotonic clock.
 
     `key`: its Idempotency-Key, under which the same answer is given again.
     """
 
-    asked: Asked
+    asked: ParsedRequest
     caller: Caller
     request_id: UUID
     arrived: float
@@ -52,14 +52,14 @@ class Question:
     key: str = ""
 
 
-async def telling(question: Question) -> "Telling":
-    """How the question will be answered. Raises Refused where no model of that name is known,
+async def telling(question: CompletionRequest) -> "Completion":
+    """How the question will be answered. Raises ApiError where no model of that name is known,
     and django.db.Error where the providers were never read."""
     known = await route_table.current().ready_for(question.asked.model)
-    return Telling(question, known, model_resolver.served(known, question.asked.model))
+    return Completion(question, known, model_resolver.served(known, question.asked.model))
 
 
-async def _made(question: Question, telling: "Telling") -> AsyncGenerator[Head | bytes]:
+async def _made(question: CompletionRequest, telling: "Completion") -> AsyncGenerator[Head | bytes]:
     """One answer by whoever answers. Raises CallError: PlanFailed, with what was tried."""
     whole, form = question.asked.request.whole, telling.form
     async with aclosing(router.reads(telling.call, question.asked.request)) as reads:
@@ -82,7 +82,9 @@ async def _made(question: Question, telling: "Telling") -> AsyncGenerator[Head |
                 yield said
 
 
-async def _shared(question: Question, telling: "Telling") -> AsyncGenerator[Head | bytes]:
+async def _shared(
+    question: CompletionRequest, telling: "Completion"
+) -> AsyncGenerator[Head | bytes]:
     """The one answer of all who ask the same with the same key; its head is its first piece."""
     caller = answer_cache.caller(question.caller.user_id, question.caller.key_id)
 
@@ -102,10 +104,10 @@ async def _shared(question: Question, telling: "Telling") -> AsyncGenerator[Head
                 yield piece
 
 
-class Telling:
+class Completion:
     """One answer as it is told: in which form, by whom, or why there is none."""
 
-    def __init__(self, question: Question, known: Snapshot, served: Served) -> None:
+    def __init__(self, question: CompletionRequest, known: Snapshot, served: Served) -> None:
         self._question = question
         self._known = known
         self._served = served
@@ -150,10 +152,10 @@ class Telling:
             headers["x-route-reason"] = " ".join(taken.reason.split())
         self.head = Head(headers)
 
-    def refused(self, error: CallError) -> Refused:
+    def refused(self, error: CallError) -> ApiError:
         """The error as the caller is told it, with what was tried."""
         records = error.attempts if isinstance(error, PlanFailed) else ()
-        tried = tuple(Tried(self._route(record), record) for record in records)
+        tried = tuple(FailedAttempt(self._route(record), record) for record in records)
         by_us = isinstance(error, KeyReused)
         return refusal(error, "" if by_us else self._served.provider_name, tried)
 

@@ -52,7 +52,7 @@ _OWN_STATUSES = frozenset({400, 404, 409, 413, 415, 422})
 LONGEST_WAIT = 24 * 3600  # seconds; a header beyond it helps nobody
 
 
-class Refused(Exception):
+class ApiError(Exception):
     """A request that is answered with an error. `attempts`: what was tried, where anything was."""
 
     def __init__(
@@ -64,7 +64,7 @@ class Refused(Exception):
         type: str = "invalid_request_error",
         param: str | None = None,
         headers: Mapping[str, str] | None = None,
-        attempts: tuple["Tried", ...] = (),
+        attempts: tuple["FailedAttempt", ...] = (),
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -89,7 +89,7 @@ class Refused(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Tried:
+class FailedAttempt:
     """One attempt as callers are told of it. `route` is `provider/method`."""
 
     route: str
@@ -112,12 +112,12 @@ class Tried:
         return f"{self.route}: {what.rstrip('.')}"
 
 
-def refusal(error: CallError, provider: str, attempts: tuple[Tried, ...] = ()) -> Refused:
+def refusal(error: CallError, provider: str, attempts: tuple[FailedAttempt, ...] = ()) -> ApiError:
     """What a failed call is told as. `provider` names whom it was asked of, if anybody."""
     rule = RULES[error.kind]
     own = error.kind == ErrorKind.REQUEST and error.status in _OWN_STATUSES
     status = error.status if own and error.status else rule.status
-    return Refused(
+    return ApiError(
         status,
         _message(error, provider, attempts),
         type=rule.type,
@@ -128,7 +128,7 @@ def refusal(error: CallError, provider: str, attempts: tuple[Tried, ...] = ()) -
     )
 
 
-def _message(error: CallError, provider: str, attempts: tuple[Tried, ...]) -> str:
+def _message(error: CallError, provider: str, attempts: tuple[FailedAttempt, ...]) -> str:
     """The most useful failure first; all of them where there were several."""
     told = f"{provider}: {error.message}" if provider else error.message
     if isinstance(error, PlanFailed) and len(attempts) > 1:
@@ -143,13 +143,13 @@ def retry_after(seconds: float | None) -> dict[str, str]:
     return {"retry-after": str(math.ceil(min(max(seconds, 0), LONGEST_WAIT)))}
 
 
-def bad_request(message: str, param: str | None = None, code: str = "invalid_value") -> Refused:
+def bad_request(message: str, param: str | None = None, code: str = "invalid_value") -> ApiError:
     """A 400 about one field of the body."""
-    return Refused(400, message, code=code, param=param)
+    return ApiError(400, message, code=code, param=param)
 
 
-def unavailable(message: str) -> Refused:
+def unavailable(message: str) -> ApiError:
     """A 503 of our own: this process lacks what it needs, for now."""
-    return Refused(
+    return ApiError(
         503, message, type="server_error", code="unavailable", headers={"retry-after": "1"}
     )

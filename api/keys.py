@@ -34,14 +34,14 @@ class Caller:
 def make(user: User, name: str, expires_at: datetime | None = None) -> tuple[ClientKey, str]:
     """A new key and its secret, which works everywhere at once."""
     made = ClientKey.make(user, name, expires_at)
-    replicas.announce("keys")
+    replicas.publish("keys")
     return made
 
 
 def revoke(ids: Iterable[int]) -> int:
     """Takes keys out of use, in every process within two seconds; how many were in use."""
     count = ClientKey.objects.filter(pk__in=list(ids)).revoke(timezone.now())
-    replicas.announce("keys")
+    replicas.publish("keys")
     return count
 
 
@@ -59,7 +59,7 @@ class Keys:
     """One event loop's copy of the keys, and the uses that are not written yet."""
 
     def __init__(self) -> None:
-        self._mirror = replicas.Mirror(load, {"keys"})
+        self._mirror = replicas.Replica(load, {"keys"})
         self._used: set[int] = set()
         self._next_note: dict[int, float] = {}
         self._writer: asyncio.Task[None] | None = None

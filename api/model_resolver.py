@@ -4,7 +4,7 @@ from difflib import SequenceMatcher
 from heapq import nlargest
 from typing import TYPE_CHECKING
 
-from api.errors import Refused, bad_request
+from api.errors import ApiError, bad_request
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,7 +18,7 @@ ALIKE = 0.6  # of 1: what is less alike would not be what was meant
 
 
 def served(known: "Snapshot", name: str) -> "Served":
-    """The one model of this name. Raises Refused: 404 for none, 400 for several."""
+    """The one model of this name. Raises ApiError: 404 for none, 400 for several."""
     found = known.named(name)
     if len(found) == 1:
         return found[0]
@@ -32,12 +32,12 @@ def served(known: "Snapshot", name: str) -> "Served":
     raise unknown(name, (model.full_name for model in known.models))
 
 
-def unknown(name: str, names: "Iterable[str]") -> Refused:
+def unknown(name: str, names: "Iterable[str]") -> ApiError:
     """A 404 that names what may have been meant."""
     close = alike(name, names)
     hint = f" Did you mean {', '.join(f'`{each}`' for each in close)}?" if close else ""
     message = f"There is no model `{name[:200]}` here.{hint} GET /v1/models lists them all."
-    return Refused(404, message, code="model_not_found", param="model")
+    return ApiError(404, message, code="model_not_found", param="model")
 
 
 def alike(name: str, names: "Iterable[str]", most: int = 3) -> list[str]:

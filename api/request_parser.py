@@ -7,13 +7,13 @@ import json
 from collections.abc import Mapping
 from typing import Any, NoReturn, cast
 
-from api.errors import Refused, bad_request
+from api.errors import ApiError, bad_request
 from providers.domain.frozen import value
 from providers.domain.types import ChatMessage, ChatRequest
 
 
 @value
-class Asked:
+class ParsedRequest:
     """What the caller wants. `include_usage`: the stream's last chunk is to carry the tokens."""
 
     model: str
@@ -38,8 +38,8 @@ _TYPES: Mapping[str, tuple[tuple[type, ...], str]] = {
 _OURS = frozenset({"model", "messages", "stream"})
 
 
-def asked(body: bytes) -> Asked:
-    """The request. Raises Refused (400) with the field that is wrong."""
+def asked(body: bytes) -> ParsedRequest:
+    """The request. Raises ApiError (400) with the field that is wrong."""
     fields = _object(body)
     for name in filter(_TYPES.__contains__, fields):
         types, what = _TYPES[name]
@@ -49,7 +49,7 @@ def asked(body: bytes) -> Asked:
         raise bad_request("`model` must name a model, such as `provider/model`.", "model")
     stream = bool(fields.get("stream"))
     options = fields.get("stream_options") or {}
-    return Asked(
+    return ParsedRequest(
         model=model.strip(),
         stream=stream,
         include_usage=bool(options.get("include_usage")),
@@ -85,7 +85,7 @@ def _no_constant(name: str) -> NoReturn:
 _decoder = json.JSONDecoder(parse_constant=_no_constant)
 
 
-def _malformed(problem: str) -> Refused:
+def _malformed(problem: str) -> ApiError:
     return bad_request(f"The body is not the JSON it should be: {problem}.", code="invalid_json")
 
 

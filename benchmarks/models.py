@@ -49,7 +49,7 @@ def _measure(rounds: int) -> None:
     }
     rows, most = [], 0.0
     for name, fields in asked.items():
-        wanted = search.Wanted(user_id=0, **fields)  # type: ignore[arg-type]
+        wanted = search.ModelQuery(user_id=0, **fields)  # type: ignore[arg-type]
         page = _timed(lambda wanted=wanted: search.page(wanted, 1), rounds)  # type: ignore[misc]
         facets = _timed(lambda wanted=wanted: search.facets(wanted), rounds)  # type: ignore[misc]
         total = search.facets(wanted).total

@@ -28,7 +28,7 @@ from tests.upstreams.tethered import tethered
 
 LATENCY = 0.1  # seconds until the upstream answers
 LATE = 1.0  # seconds beyond the longest interval from which on a check is not on time
-type Asked = dict[str, list[float]]  # by provider, when
+type ParsedRequest = dict[str, list[float]]  # by provider, when
 CATALOGUE = json.dumps({"object": "list", "data": [{"id": "m", "object": "model"}]})
 
 
@@ -95,13 +95,13 @@ def running(*argv: str) -> Iterator[int]:
         process.wait(10)
 
 
-def fetched(port: int) -> Asked:
+def fetched(port: int) -> ParsedRequest:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/asked", timeout=30) as answer:
-        found: Asked = json.load(answer)
+        found: ParsedRequest = json.load(answer)
     return found
 
 
-def until(port: int, holds: Callable[[Asked], bool], seconds: float) -> None:
+def until(port: int, holds: Callable[[ParsedRequest], bool], seconds: float) -> None:
     """Waits for what the upstream was asked, or until the time is over."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -129,14 +129,14 @@ def spread(interval: int) -> float:
     return time.monotonic()
 
 
-def tell_most(asked: Asked, count: int) -> None:
+def tell_most(asked: ParsedRequest, count: int) -> None:
     first = sorted(times[0] for times in asked.values())
     once = first[-1] - first[0]
     rate = len(first) / once
     print(f"all due at once: {len(first)} of {count} in {once:.1f} s, {rate:.0f} a second")
 
 
-def tell_steady(asked: Asked, since: float, interval: int, seconds: float) -> None:
+def tell_steady(asked: ParsedRequest, since: float, interval: int, seconds: float) -> None:
     """Whether what was due came in time."""
     steady = [[moment for moment in times if moment >= since] for times in asked.values()]
     rate = sum(map(len, steady)) / seconds

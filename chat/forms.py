@@ -78,7 +78,7 @@ def _choices(groups: Groups) -> list[tuple[str, list[tuple[int, str]]]]:
 
 def found(text: str) -> QuerySet[LanguageModel]:
     """Models in use that hold every word, for the picker's search."""
-    wanted = search.Wanted(user_id=0, words=tuple(text.replace("\0", "")[:200].split()))
+    wanted = search.ModelQuery(user_id=0, words=tuple(text.replace("\0", "")[:200].split()))
     usable = search.matching(wanted).filter(pk__in=LanguageModel.objects.usable().values("pk"))
     return usable.select_related("provider").order_by("name", "pk")[:FOUND]
 

@@ -106,7 +106,7 @@ class _Round:
         checked, self._checked = self._checked, []
         try:
             for batch in batched(results, WRITTEN_AT_ONCE):
-                await database.run(attempt_writer.record_all, batch)
+                await database.run(attempt_writer.write_results, batch)
             for ids in batched(checked, WRITTEN_AT_ONCE):
                 await database.run(attempt_writer.checked, ids, timezone.now())
         except django.db.Error as exc:

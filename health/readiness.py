@@ -115,7 +115,7 @@ async def _gateway() -> str:
     if not settings.GATEWAY_TOKEN:
         return ""
     times = Timeouts(connect=PATIENCE, first_token=PATIENCE, silence=PATIENCE, total=PATIENCE)
-    patience = http.Patience(times)
+    patience = http.Deadlines(times)
     url = f"{settings.GATEWAY_URL}/healthz"
     try:
         async with http.opened("GET", url, headers={}, patience=patience) as response:

@@ -85,7 +85,7 @@ class Audited(_AnyAdmin):
         for row in queryset:
             audit.note(_person(request), "deleted", row)
         super().delete_queryset(request, queryset)
-        replicas.announce("providers")
+        replicas.publish("providers")
 
     def switch(self, request: HttpRequest, queryset: QuerySet[Any], *, enabled: bool) -> None:
         """Takes the chosen rows into use, or out of it."""
@@ -93,7 +93,7 @@ class Audited(_AnyAdmin):
             for row in queryset.exclude(enabled=enabled):
                 audit.note(_person(request), "enabled" if enabled else "disabled", row)
             queryset.update(enabled=enabled)
-            replicas.announce("providers")
+            replicas.publish("providers")
 
 
 def _person(request: HttpRequest) -> User:
@@ -177,7 +177,7 @@ class ProviderAdmin(Audited, _ProviderAdmin):
         if "enabled" in form.changed_data and form.cleaned_data["enabled"]:
             form.instance.next_check_at = timezone.now()
         super().save_model(request, obj, form, change)
-        replicas.announce("routes")
+        replicas.publish("routes")
 
     @admin.action(description="Pause", permissions=["change"])
     def pause(self, request: HttpRequest, providers: "_Providers") -> None:
@@ -259,7 +259,7 @@ class RouteAdmin(ReadOnly, _RouteAdmin):
         for route in routes:
             audit.note(_person(request), "reset the breaker", route)
         cast(RouteQuerySet, routes).forget()
-        replicas.announce("routes")
+        replicas.publish("routes")
 
 
 @admin.register(LanguageModel)

@@ -158,7 +158,7 @@ def _keep(provider_id: int, found: Listing, error: CallError | None) -> None:
     Provider.objects.filter(pk=provider_id).update(
         models_refreshed_at=now, models_error=problem, models_unread=found.unread
     )
-    replicas.announce("providers")
+    replicas.publish("providers")
 
 
 def _has_no_list(provider: Provider, error: CallError | None) -> bool:

@@ -43,7 +43,7 @@ CHOICES = {"state": STATES, "context": CONTEXTS, "price": PRICES}
 
 
 @value
-class Wanted:
+class ModelQuery:
     """What somebody looks for. `since`: what was first seen later is new to them."""
 
     user_id: int
@@ -65,13 +65,13 @@ class Facets:
     providers: Mapping[int, int]
 
 
-def matching(wanted: Wanted) -> QuerySet[LanguageModel]:
+def matching(wanted: ModelQuery) -> QuerySet[LanguageModel]:
     """Exactly what is shown, on all pages of it."""
     found = _common(wanted).filter(_chosen(wanted))
     return found.filter(provider=wanted.provider) if wanted.provider is not None else found
 
 
-def page(wanted: Wanted, number: int) -> list[LanguageModel]:
+def page(wanted: ModelQuery, number: int) -> list[LanguageModel]:
     """One page, in the order asked for, with what its rows show."""
     first = (max(number, 1) - 1) * PAGE
     found = matching(wanted).order_by(*ORDERS.get(wanted.order, ORDERS["name"]))
@@ -82,7 +82,7 @@ def page(wanted: Wanted, number: int) -> list[LanguageModel]:
     return [by_id[pk] for pk in ids if pk in by_id]
 
 
-def facets(wanted: Wanted) -> Facets:
+def facets(wanted: ModelQuery) -> Facets:
     """Every count beside the list, in one query: by provider, added up here."""
     chosen, marks = _chosen(wanted), _marks(wanted)
     columns = {"total": chosen}
@@ -106,13 +106,13 @@ def facets(wanted: Wanted) -> Facets:
     )
 
 
-def _marks(wanted: Wanted) -> dict[str, Q]:
+def _marks(wanted: ModelQuery) -> dict[str, Q]:
     starred = Favourite.objects.filter(user_id=wanted.user_id).values_list("model", flat=True)
     new = Q(first_seen__gt=wanted.since) if wanted.since else Q(pk__in=[])
     return MARKS | {"new": new, "favourite": Q(pk__in=list(starred))}
 
 
-def _common(wanted: Wanted) -> QuerySet[LanguageModel]:
+def _common(wanted: ModelQuery) -> QuerySet[LanguageModel]:
     """By what narrows everything alike: the words, and the marks that were ticked."""
     models = LanguageModel.objects.present()
     for word in wanted.words:
@@ -130,7 +130,7 @@ def _holds(word: str) -> Q:
     return Q(searched__contains=word) | (Q(provider__in=found) if found else Q())
 
 
-def _chosen(wanted: Wanted, without: str = "") -> Q:
+def _chosen(wanted: ModelQuery, without: str = "") -> Q:
     """By the choices but one, and without the provider, which is counted for itself."""
     chosen = Q()
     for name, choices in CHOICES.items():

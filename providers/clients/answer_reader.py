@@ -18,7 +18,7 @@ type Reader = Callable[[Json, str], Iterable[ClientEvent]]
 class AnswerReader:
     """Takes an answer's bytes. `error` is why it ends badly: what came before it is given first."""
 
-    def __init__(self, reader: Reader, patience: http.Patience, target: Target) -> None:
+    def __init__(self, reader: Reader, patience: http.Deadlines, target: Target) -> None:
         self._reader = reader
         self._patience = patience
         self._target = target

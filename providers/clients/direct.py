@@ -61,7 +61,7 @@ async def list_models(target: Target) -> model_list.ModelList:
 
 async def fetch_models(target: Target, url: str) -> model_list.ModelList:
     """The catalogue at an address, with the target's key."""
-    patience = http.Patience(target.timeouts)
+    patience = http.Deadlines(target.timeouts)
     if target.kind == Kind.ANTHROPIC:
         url += "?limit=1000"
     with redacted_errors(target):
@@ -111,7 +111,7 @@ async def exchange(
 
     `within`: what is to be made of its errors.
     """
-    patience = http.Patience(target.timeouts, whole=not body.get("stream"))
+    patience = http.Deadlines(target.timeouts, whole=not body.get("stream"))
     answer = AnswerReader(reader, patience, target)
     call = http.opened("POST", url, headers=headers(target), body=body, patience=patience)
     reported = False
@@ -139,7 +139,7 @@ def _resent(call: http.opened) -> Resent:
     return Resent(seconds_ago=time.monotonic() - call.died_at)
 
 
-async def _next(response: http.Response, patience: http.Patience, answer: AnswerReader) -> bytes:
+async def _next(response: http.Response, patience: http.Deadlines, answer: AnswerReader) -> bytes:
     """The next bytes; none at the end, where they break off, and where nothing more comes after a
     finish reason."""
     at_most = TRAILER_SECONDS if patience.ending else None
@@ -158,7 +158,7 @@ async def _read(response: http.Response) -> bytes:
         return await response.content.readany()
 
 
-async def read_json(response: http.Response, patience: http.Patience) -> Any:
+async def read_json(response: http.Response, patience: http.Deadlines) -> Any:
     """The whole body as JSON. Raises CallError where it is none."""
     return json_values(await patience.wait(_rest(b"", response)))[0]
 
@@ -176,7 +176,7 @@ async def _rest(begun: bytes, response: http.Response) -> str:
 _PAGES = frozenset({401, 402, 429, 503, 529})
 
 
-async def refuse_failure(response: http.Response, patience: http.Patience) -> None:
+async def refuse_failure(response: http.Response, patience: http.Deadlines) -> None:
     """Raises the CallError of an answer that is not a success; a redirect is none either."""
     if 200 <= response.status < 300:
         return

@@ -101,7 +101,7 @@ async def _upstream_models(target: Target, upstream: Upstream, url: str) -> mode
         raise CallError(
             ErrorKind.REQUEST, "LiteLLM lists no models of this vendor.", code="no_list", sent=False
         )
-    patience = http.Patience(target.timeouts)
+    patience = http.Deadlines(target.timeouts)
     body = {"upstream": asdict(upstream)}
     with redacted_errors(target):
         async with http.opened(

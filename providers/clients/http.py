@@ -178,7 +178,7 @@ class opened:
         url: str,
         *,
         headers: Mapping[str, str],
-        patience: "Patience",
+        patience: "Deadlines",
         body: object = None,
     ) -> None:
         self._sending = _Sending(method, url, headers, body, patience.timeout())
@@ -270,7 +270,7 @@ def _client_timeout(connect: float) -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(total=None, connect=connect, sock_connect=connect)
 
 
-class Patience:
+class Deadlines:
     """How long one call may still wait: to the first token, between chunks, and in all."""
 
     def __init__(self, times: Timeouts, *, whole: bool = False) -> None:
@@ -283,7 +283,7 @@ class Patience:
         self.heard = False  # content has come since the last wait
         self.begun = False  # content has come
         self.ending = False  # so has the finish reason
-        self._alarm = Alarm()
+        self._alarm = Timer()
 
     def timeout(self) -> aiohttp.ClientTimeout:
         """`connect` covers waiting for one, DNS and TLS as well; reading is timed by `wait`."""
@@ -333,7 +333,7 @@ class Patience:
         }[code]
 
 
-class Alarm:
+class Timer:
     """One timer for all the waits of a call, put off as it rings: one for each wait is dear."""
 
     def __init__(self) -> None:

@@ -117,7 +117,7 @@ async def _as_told(walk: Callable[[Say], Awaitable[None]]) -> AsyncGenerator[Sta
 def _write_down(stored: Candidate, roads: Sequence[Road]) -> None:
     """A test of an unchanged provider is evidence like any other; of both routes, it also shows
     what sort of provider it is."""
-    attempt_writer.record_all([result for road in roads for result in _results(stored, road)])
+    attempt_writer.write_results([result for road in roads for result in _results(stored, road)])
     if all(road.error or road.answer for road in roads):
         direct, gateway = (road.error for road in roads)
         attempt_writer.classify(stored.provider_id, direct, gateway)
@@ -136,7 +136,7 @@ def _write_down_model(stored: Candidate, test: ModelTest) -> None:
         for answer in test.further
         for result in first
     ]
-    attempt_writer.record_all([*first, *further])
+    attempt_writer.write_results([*first, *further])
 
 
 def _results(stored: Candidate, road: Walked) -> list[attempt_writer.Result]:

@@ -3,12 +3,12 @@
 Nothing is decided here: diagnosis.py says which of them speaks.
 """
 
-from providers.diagnosis.types import ENDPOINT, NETWORK, Diagnosis, Evidence, Fix, said
+from providers.diagnosis.types import ENDPOINT, NETWORK, Diagnosis, FailureContext, Fix, said
 from providers.domain import base_url
 from providers.vendors import presets
 
 
-def address_refused(e: Evidence) -> Diagnosis:
+def address_refused(e: FailureContext) -> Diagnosis:
     return Diagnosis(
         title=ENDPOINT,
         cause=f"{base_url.host(e.address)} is an address this instance does not call: link-local"
@@ -18,7 +18,7 @@ def address_refused(e: Evidence) -> Diagnosis:
     )
 
 
-def doubled(e: Evidence) -> Diagnosis:
+def doubled(e: FailureContext) -> Diagnosis:
     once = base_url.tidy(base_url.undoubled(e.address)).url
     return Diagnosis(
         title=ENDPOINT,
@@ -28,7 +28,7 @@ def doubled(e: Evidence) -> Diagnosis:
     )
 
 
-def untidy(e: Evidence) -> Diagnosis:
+def untidy(e: FailureContext) -> Diagnosis:
     tidied = base_url.tidy(e.address)
     return Diagnosis(
         title=ENDPOINT,
@@ -38,7 +38,7 @@ def untidy(e: Evidence) -> Diagnosis:
     )
 
 
-def misshapen(e: Evidence) -> Diagnosis:
+def misshapen(e: FailureContext) -> Diagnosis:
     return Diagnosis(
         title=ENDPOINT,
         cause=said(e).removeprefix(f"{ENDPOINT}: ").capitalize(),
@@ -47,7 +47,7 @@ def misshapen(e: Evidence) -> Diagnosis:
     )
 
 
-def redirected(e: Evidence) -> Diagnosis:
+def redirected(e: FailureContext) -> Diagnosis:
     """Not followed: who sends callers elsewhere could send their keys there."""
     here, there = base_url.host(e.address), base_url.host(e.location)
     leads = base_url.led_to(e.address, e.location)
@@ -67,7 +67,7 @@ def redirected(e: Evidence) -> Diagnosis:
     )
 
 
-def _fix_secure(e: Evidence) -> Fix | None:
+def _fix_secure(e: FailureContext) -> Fix | None:
     """Where it is not told where a redirect leads, it is mostly to the same address with https."""
     secure = e.address.replace("http://", "https://", 1)
     if e.location or secure == e.address or base_url.is_local(e.address):
@@ -75,7 +75,7 @@ def _fix_secure(e: Evidence) -> Fix | None:
     return Fix(field=e.address_field, value=secure, label=f"Use {secure}")
 
 
-def html(e: Evidence) -> Diagnosis:
+def html(e: FailureContext) -> Diagnosis:
     return Diagnosis(
         title=ENDPOINT,
         cause=f"{base_url.host(e.address)} answered with a web page where data was expected: the"
@@ -85,13 +85,13 @@ def html(e: Evidence) -> Diagnosis:
     )
 
 
-def unreadable(e: Evidence) -> Diagnosis:
+def unreadable(e: FailureContext) -> Diagnosis:
     return Diagnosis(
         title=ENDPOINT, cause=said(e), advice="Check the address and the extra headers."
     )
 
 
-def not_found(e: Evidence) -> Diagnosis:
+def not_found(e: FailureContext) -> Diagnosis:
     return Diagnosis(
         title=ENDPOINT,
         cause=f"{base_url.host(e.address)} answers, but there is nothing at this path (404).",
@@ -100,7 +100,7 @@ def not_found(e: Evidence) -> Diagnosis:
     )
 
 
-def dns(e: Evidence) -> Diagnosis:
+def dns(e: FailureContext) -> Diagnosis:
     return Diagnosis(
         title=NETWORK,
         cause=f"There is no host named {base_url.host(e.address)}, or names cannot be looked up"
@@ -109,7 +109,7 @@ def dns(e: Evidence) -> Diagnosis:
     )
 
 
-def certificate(e: Evidence) -> Diagnosis:
+def certificate(e: FailureContext) -> Diagnosis:
     return Diagnosis(
         title=NETWORK,
         cause=f"{base_url.host(e.address)} cannot prove that it is what it says: {said(e)}"
@@ -120,7 +120,7 @@ def certificate(e: Evidence) -> Diagnosis:
     )
 
 
-def tls(e: Evidence) -> Diagnosis:
+def tls(e: FailureContext) -> Diagnosis:
     return Diagnosis(
         title=NETWORK,
         cause=f"{base_url.host(e.address)} is there, but does not speak TLS as it should:"
@@ -130,7 +130,7 @@ def tls(e: Evidence) -> Diagnosis:
     )
 
 
-def _fix_plain(e: Evidence) -> Fix | None:
+def _fix_plain(e: FailureContext) -> Fix | None:
     """Plain http is offered only where nobody is in between."""
     if not base_url.is_private(e.address) or not e.address.startswith("https://"):
         return None
@@ -138,7 +138,7 @@ def _fix_plain(e: Evidence) -> Fix | None:
     return Fix(field=e.address_field, value=url, label=f"Use {url}")
 
 
-def local(e: Evidence) -> Diagnosis:
+def local(e: FailureContext) -> Diagnosis:
     if e.in_container:
         inside = base_url.at(e.address, "host.docker.internal")
         return Diagnosis(
@@ -156,7 +156,7 @@ def local(e: Evidence) -> Diagnosis:
     )
 
 
-def broken_off(e: Evidence) -> Diagnosis:
+def broken_off(e: FailureContext) -> Diagnosis:
     return Diagnosis(
         title=NETWORK,
         cause=f"{base_url.host(e.address)} accepted the connection and closed it without an"
@@ -166,7 +166,7 @@ def broken_off(e: Evidence) -> Diagnosis:
     )
 
 
-def network(e: Evidence) -> Diagnosis:
+def network(e: FailureContext) -> Diagnosis:
     return Diagnosis(
         title=NETWORK,
         cause=f"{base_url.host(e.address)} cannot be reached: {said(e)}",
@@ -174,7 +174,7 @@ def network(e: Evidence) -> Diagnosis:
     )
 
 
-def unreached(e: Evidence) -> Diagnosis:
+def unreached(e: FailureContext) -> Diagnosis:
     return Diagnosis(
         title=NETWORK,
         cause=f"{base_url.host(e.address)} did not answer within the time allowed.",
@@ -182,7 +182,7 @@ def unreached(e: Evidence) -> Diagnosis:
     )
 
 
-def gateway_away(e: Evidence) -> Diagnosis:
+def gateway_away(e: FailureContext) -> Diagnosis:
     if e.gateway_endpoint:
         return Diagnosis(
             title=NETWORK,
@@ -199,14 +199,14 @@ def gateway_away(e: Evidence) -> Diagnosis:
     )
 
 
-def _fix_version(e: Evidence) -> Fix | None:
+def _fix_version(e: FailureContext) -> Fix | None:
     versioned = base_url.with_version(e.address)
     return (
         Fix(field=e.address_field, value=versioned, label=f"Use {versioned}") if versioned else None
     )
 
 
-def _fix_preset_url(e: Evidence) -> Fix | None:
+def _fix_preset_url(e: FailureContext) -> Fix | None:
     known = presets.get(e.preset).base_url
     if e.address_field != "base_url" or known in ("", e.base_url):
         return None

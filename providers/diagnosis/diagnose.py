@@ -8,18 +8,18 @@ from collections.abc import Callable
 from typing import Literal
 
 from providers.diagnosis import connection_causes, response_causes, wording
-from providers.diagnosis.types import Diagnosis, Evidence, Words
+from providers.diagnosis.types import Diagnosis, FailureContext, Words
 from providers.domain import base_url
 from providers.domain.errors import MODERATED, NO_SUCH_MODEL, CallError, ErrorKind
 from providers.domain.frozen import value
 from providers.domain.types import Method
 from providers.policy import plan
 
-type Condition = Callable[[Evidence], bool]
-type EvidenceOf = Callable[["Road", str, CallError], Evidence]
+type Condition = Callable[[FailureContext], bool]
+type EvidenceOf = Callable[["Road", str, CallError], FailureContext]
 
 
-def explain(evidence: Evidence) -> Diagnosis:
+def explain(evidence: FailureContext) -> Diagnosis:
     """The first rule that fits; the last one fits everything."""
     return next(words(evidence) for holds, words in _RULES if holds(evidence))
 
@@ -100,7 +100,7 @@ def _telling(road: Road) -> list[tuple[str, CallError]]:
 _ZAI_MIX_UP = frozenset({"1113", "1309"})
 
 
-def _is_zai_mix_up(e: Evidence) -> bool:
+def _is_zai_mix_up(e: FailureContext) -> bool:
     return e.code in _ZAI_MIX_UP and bool(base_url.zai_other(e.base_url))
 
 
@@ -120,31 +120,31 @@ def _all(*conditions: Condition) -> Condition:
     return lambda e: all(holds(e) for holds in conditions)
 
 
-def _through_proxy(e: Evidence) -> bool:
+def _through_proxy(e: FailureContext) -> bool:
     return e.method == Method.GATEWAY and bool(e.gateway_endpoint)
 
 
-def _not_reached(e: Evidence) -> bool:
+def _not_reached(e: FailureContext) -> bool:
     """Whether it is the server at this route's address that was not reached."""
     proxy = e.error.kind == ErrorKind.GATEWAY and _through_proxy(e)
     return e.error.kind == ErrorKind.NETWORK or proxy
 
 
-def _is_container_itself(e: Evidence) -> bool:
+def _is_container_itself(e: FailureContext) -> bool:
     """Nothing listens there. Who resets a connection has accepted it first, so something does."""
     refused = e.code in ("connect_refused", "unreachable")
     return refused and e.in_container and base_url.is_local(e.address)
 
 
-def _needs_key(e: Evidence) -> bool:
+def _needs_key(e: FailureContext) -> bool:
     return not e.has_key and not _through_proxy(e)
 
 
-def _lists_models(e: Evidence) -> bool:
+def _lists_models(e: FailureContext) -> bool:
     return e.step == "chat" and "models" in e.succeeded
 
 
-def _beside_a_chat(e: Evidence) -> bool:
+def _beside_a_chat(e: FailureContext) -> bool:
     return e.step == "models" and "chat" in e.succeeded
 
 
@@ -154,7 +154,7 @@ _OTHERWISE = frozenset(
 )
 
 
-def _is_untidy(e: Evidence) -> bool:
+def _is_untidy(e: FailureContext) -> bool:
     """Whether there is more in the address than a slash or a capital letter too many."""
     tidied = base_url.tidy(e.address).url
     return e.error.kind not in _OTHERWISE and tidied.lower() != e.address.lower().rstrip("/")

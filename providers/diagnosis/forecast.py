@@ -17,7 +17,7 @@ _NAMES = {"auto": "Automatic", "direct": "Direct", "gateway": "Gateway"}
 
 
 @value
-class Prospect:
+class RoutePreview:
     """One choice; `chosen` is the one in force."""
 
     method: str
@@ -32,11 +32,11 @@ def prospects(
     now: datetime,
     fresh: timedelta,
     alternatives: tuple[planning.Alternative, ...] = (),
-) -> tuple[Prospect, ...]:
+) -> tuple[RoutePreview, ...]:
     """What would happen now under each method, the rest of the policy as it is."""
     own = {route.route_id for route in routes}
     return tuple(
-        Prospect(
+        RoutePreview(
             method=method,
             name=name,
             sentence=_sentence(

@@ -3,12 +3,12 @@
 Nothing is decided here: diagnosis.py says which of them speaks.
 """
 
-from providers.diagnosis.types import AUTH, RATE_LIMIT, Diagnosis, Evidence, Fix, said, static
+from providers.diagnosis.types import AUTH, RATE_LIMIT, Diagnosis, FailureContext, Fix, said, static
 from providers.domain import base_url
 from providers.vendors import presets
 
 
-def zai_mix_up(e: Evidence) -> Diagnosis:
+def zai_mix_up(e: FailureContext) -> Diagnosis:
     other = base_url.zai_other(e.base_url)
     here, there = ("Coding Plan", "pay-as-you-go")
     if not base_url.is_zai_coding(e.base_url):
@@ -24,7 +24,7 @@ def zai_mix_up(e: Evidence) -> Diagnosis:
     )
 
 
-def gateway_lacks_model(e: Evidence) -> Diagnosis:
+def gateway_lacks_model(e: FailureContext) -> Diagnosis:
     return Diagnosis(
         title="The gateway does not serve this model",
         cause=f"The LiteLLM proxy at {base_url.host(e.gateway_endpoint)} has no model"
@@ -34,7 +34,7 @@ def gateway_lacks_model(e: Evidence) -> Diagnosis:
     )
 
 
-def list_missing(e: Evidence) -> Diagnosis:
+def list_missing(e: FailureContext) -> Diagnosis:
     vendor = presets.get(e.preset)
     there = f"those of {vendor.name} in the offline catalogue are offered, and others can be added"
     return Diagnosis(
@@ -46,7 +46,7 @@ def list_missing(e: Evidence) -> Diagnosis:
     )
 
 
-def list_strange(e: Evidence) -> Diagnosis:
+def list_strange(e: FailureContext) -> Diagnosis:
     return Diagnosis(
         title="The list of models cannot be read",
         cause=f"A chat works, but the list of models has another shape than any known: {said(e)}",
@@ -54,7 +54,7 @@ def list_strange(e: Evidence) -> Diagnosis:
     )
 
 
-def model_missing(e: Evidence) -> Diagnosis:
+def model_missing(e: FailureContext) -> Diagnosis:
     return Diagnosis(
         title="The model was not found",
         cause=f"The provider answers, but does not know {e.model_id or 'the model'}, or this key"
@@ -63,7 +63,7 @@ def model_missing(e: Evidence) -> Diagnosis:
     )
 
 
-def no_key(e: Evidence) -> Diagnosis:
+def no_key(e: FailureContext) -> Diagnosis:
     where = presets.get(e.preset).key_url
     return Diagnosis(
         title=AUTH,
@@ -72,7 +72,7 @@ def no_key(e: Evidence) -> Diagnosis:
     )
 
 
-def forbidden(e: Evidence) -> Diagnosis:
+def forbidden(e: FailureContext) -> Diagnosis:
     if e.step != "chat":
         return Diagnosis(
             title=AUTH,
@@ -88,7 +88,7 @@ def forbidden(e: Evidence) -> Diagnosis:
     )
 
 
-def moderated(e: Evidence) -> Diagnosis:
+def moderated(e: FailureContext) -> Diagnosis:
     return Diagnosis(
         title="The prompt was refused",
         cause=f"The provider's moderation refused this prompt (403): {said(e)}",
@@ -97,7 +97,7 @@ def moderated(e: Evidence) -> Diagnosis:
     )
 
 
-def unauthorised(e: Evidence) -> Diagnosis:
+def unauthorised(e: FailureContext) -> Diagnosis:
     hint = presets.get(e.preset).key_hint
     return Diagnosis(
         title=AUTH,
@@ -108,7 +108,7 @@ def unauthorised(e: Evidence) -> Diagnosis:
     )
 
 
-def key_unreadable(e: Evidence) -> Diagnosis:
+def key_unreadable(e: FailureContext) -> Diagnosis:
     return Diagnosis(
         title="The stored key cannot be read",
         cause="ENCRYPTION_KEYS does not contain the key that encrypted it, so nothing was sent.",
@@ -116,7 +116,7 @@ def key_unreadable(e: Evidence) -> Diagnosis:
     )
 
 
-def quota(e: Evidence) -> Diagnosis:
+def quota(e: FailureContext) -> Diagnosis:
     wait = e.error.retry_after
     return Diagnosis(
         title="The balance or plan is used up",
@@ -129,7 +129,7 @@ def quota(e: Evidence) -> Diagnosis:
     )
 
 
-def overloaded(e: Evidence) -> Diagnosis:
+def overloaded(e: FailureContext) -> Diagnosis:
     return Diagnosis(
         title="The provider is overloaded",
         cause=f"The provider is overloaded: {said(e)}",
@@ -138,7 +138,7 @@ def overloaded(e: Evidence) -> Diagnosis:
     )
 
 
-def gateway_failed(e: Evidence) -> Diagnosis:
+def gateway_failed(e: FailureContext) -> Diagnosis:
     return Diagnosis(
         title="The gateway failed",
         cause=f"The gateway itself could not do its work: {said(e)}",
@@ -146,7 +146,7 @@ def gateway_failed(e: Evidence) -> Diagnosis:
     )
 
 
-def refused_request(e: Evidence) -> Diagnosis:
+def refused_request(e: FailureContext) -> Diagnosis:
     return Diagnosis(
         title="The provider refused the request",
         cause=f"Status {e.error.status or 'unknown'}"
@@ -155,7 +155,7 @@ def refused_request(e: Evidence) -> Diagnosis:
     )
 
 
-def provider_failed(e: Evidence) -> Diagnosis:
+def provider_failed(e: FailureContext) -> Diagnosis:
     return Diagnosis(
         title="The provider failed",
         cause=f"Key and address seem fine, but the provider had an error of its own: {said(e)}",

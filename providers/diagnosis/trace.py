@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from providers.diagnosis import diagnose, wording
-from providers.diagnosis.types import Diagnosis, Evidence
+from providers.diagnosis.types import Diagnosis, FailureContext
 from providers.domain.errors import CallError, ErrorKind
 from providers.domain.frozen import value
 from providers.domain.types import STALE_CONNECTION, Kind, Method
@@ -25,33 +25,33 @@ VISIBLE = 4  # the least width of what took any time at all
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class OutcomeLabel:
     """An outcome as pages show it: `status` is a health word, for the shape beside the word."""
 
     status: str
     word: str
 
 
-OUTCOMES: Mapping[str, Outcome] = {
-    "ok": Outcome("healthy", "Answered"),
-    ErrorKind.STOPPED: Outcome("paused", "Stopped"),
+OUTCOMES: Mapping[str, OutcomeLabel] = {
+    "ok": OutcomeLabel("healthy", "Answered"),
+    ErrorKind.STOPPED: OutcomeLabel("paused", "Stopped"),
     **{
-        kind: Outcome("failing", reasons.words(kind).capitalize())
+        kind: OutcomeLabel("failing", reasons.words(kind).capitalize())
         for kind in ErrorKind
         if kind != ErrorKind.STOPPED
     },
 }
-NOT_SENT = Outcome("failing", "No route free")
+NOT_SENT = OutcomeLabel("failing", "No route free")
 SETTLED = frozenset({"ok", ErrorKind.STOPPED.value})  # what is no failure
 
 
-def outcome(attempt: Attempt) -> Outcome:
+def outcome(attempt: Attempt) -> OutcomeLabel:
     """What became of one attempt; a failure after the first token is told as such."""
     if not attempt.method:
         return NOT_SENT
-    known = OUTCOMES.get(attempt.outcome, Outcome("unknown", attempt.outcome))
+    known = OUTCOMES.get(attempt.outcome, OutcomeLabel("unknown", attempt.outcome))
     if known.status == "failing" and attempt.ttft_ms is not None:
-        return Outcome("failing", f"Broke off: {known.word.lower()}")
+        return OutcomeLabel("failing", f"Broke off: {known.word.lower()}")
     return known
 
 
@@ -71,7 +71,7 @@ class Request:
         return self.attempts[-1]
 
     @property
-    def outcome(self) -> Outcome:
+    def outcome(self) -> OutcomeLabel:
         return outcome(self.last)
 
     @property
@@ -146,7 +146,7 @@ class Step:
     """
 
     attempt: Attempt
-    outcome: Outcome
+    outcome: OutcomeLabel
     where: str
     began_ms: int
     x: float
@@ -208,7 +208,7 @@ def cause(attempt: Attempt, *, in_container: bool) -> Diagnosis | None:
         code=attempt.error_code,
     )
     return diagnose.explain(
-        Evidence(
+        FailureContext(
             method=Method(attempt.method),
             step="chat" if attempt.model_id else "models",
             error=error,

@@ -17,7 +17,7 @@ RATE_LIMIT = "Rate limit exceeded - try again later"
 
 
 @value
-class Evidence:
+class FailureContext:
     """What is known of one failed step: the error, and the form it was tried with.
 
     `succeeded` names the steps that went well on the same route; `location` is where a redirect
@@ -75,10 +75,10 @@ class Diagnosis:
     retry_after: float | None = None
 
 
-type Words = Callable[[Evidence], Diagnosis]
+type Words = Callable[[FailureContext], Diagnosis]
 
 
-def said(e: Evidence) -> str:
+def said(e: FailureContext) -> str:
     """The error's own words, as a sentence."""
     message = e.error.message.strip() or e.error.kind.value
     return message if message.endswith((".", "!", "?")) else f"{message}."

@@ -162,7 +162,7 @@ def give(preset: ParameterPreset, models: Iterable[LanguageModel]) -> Replaced:
             groups.setdefault(repr(group), group)[0].append(model.pk)
             changed.append(model)
     LanguageModel.objects.bulk_update(changed, ["parameters"], batch_size=AT_ONCE)
-    replicas.announce("providers")
+    replicas.publish("providers")
     return list(groups.values())
 
 

@@ -182,7 +182,7 @@ class ProviderForm(ConnectionForm):
         else:
             provider.save()
         provider.alternatives.set(self.cleaned_data["alternatives"])
-        replicas.announce("providers")
+        replicas.publish("providers")
         provider.ensure_routes()
         self.is_new_road = before != wanted
         if self.is_new_road:

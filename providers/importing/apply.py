@@ -57,7 +57,7 @@ def apply(parsed: Parsed, user: User | None) -> tuple[Step, ...]:
             if entry.alternatives is not None:
                 _stand_in(provider, entry.alternatives)
             _note(user, provider, before, count)
-        replicas.announce("providers")
+        replicas.publish("providers")
     return done
 
 
@@ -183,4 +183,4 @@ def _retype(providers: Sequence[Provider], types: dict[int, str], user: User) ->
             provider.provider_type = types[provider.pk]
             provider.save(update_fields=["provider_type"])
             audit.noted(user, "changed", provider, before)
-        replicas.announce("providers")
+        replicas.publish("providers")

@@ -59,7 +59,7 @@ class _Teller:
 _teller = _Teller()
 
 
-def announce(topic: str) -> None:
+def publish(topic: str) -> None:
     """Tells all processes, once the transaction is committed, that rows of a topic have changed.
 
     Topics: `providers` (what operators set), `routes` (what calls changed), `keys` (client keys).
@@ -68,7 +68,7 @@ def announce(topic: str) -> None:
     transaction.on_commit(lambda: _teller.tell(topic))
 
 
-class Mirror[T]:
+class Replica[T]:
     """An in-process copy of some rows, of one event loop: read at first use, then kept in step.
 
     `guard`, where given, is held while the copy is read and taken.
@@ -107,7 +107,7 @@ class Mirror[T]:
             raise RuntimeError("the copy was read and is not there")
         return value
 
-    def look(self) -> None:
+    def refresh_soon(self) -> None:
         """Has the copy read anew soon: something here shows that it is behind."""
         self._changed.set()
 

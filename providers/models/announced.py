@@ -16,9 +16,9 @@ class Announced(models.Model):
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         super().save(*args, **kwargs)
-        replicas.announce("providers")
+        replicas.publish("providers")
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
         deleted = super().delete(*args, **kwargs)
-        replicas.announce("providers")
+        replicas.publish("providers")
         return deleted

@@ -146,7 +146,7 @@ def timeouts(preset_slug: str) -> Timeouts:
     )
 
 
-def patient(target: Target) -> Target:
+def with_last_route_timeout(target: Target) -> Target:
     """The target with the patience for a route after which no other one follows."""
     times = target.timeouts
     first = max(times.first_token, settings.TIMEOUT_FIRST_TOKEN_LAST)

@@ -36,7 +36,7 @@ class Gateway(Announced):
         # Locked in the order in which results are written, or two would wait for one another.
         ids = list(resting.select_for_update().values_list("pk", flat=True))
         Route.objects.filter(pk__in=ids).update(retry_at=timezone.now())
-        replicas.announce("routes")
+        replicas.publish("routes")
 
 
 class GatewayCheck(models.Model):

@@ -90,5 +90,5 @@ class BulkChange(models.Model):
             count = same.update(**{self.field: value})
             done, left = done + count, left + len(ids) - count
         self.delete()
-        replicas.announce("providers")
+        replicas.publish("providers")
         return done, left

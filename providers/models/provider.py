@@ -290,4 +290,4 @@ class Provider(Announced):
         )
         # Provider before routes, as everywhere, or two transactions would wait for one another.
         self.routes.all().forget()
-        replicas.announce("routes")
+        replicas.publish("routes")

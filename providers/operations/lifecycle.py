@@ -43,7 +43,7 @@ def move(provider: Provider, *, up: bool) -> None:
     ids[place], ids[other] = ids[other], ids[place]
     places = {pk: number for number, pk in enumerate(ids, start=1)}
     with transaction.atomic():
-        # Locked in the order of records.record_all.
+        # Locked in the order of attempt_writer.write_results.
         rows = Provider.objects.order_by("pk").select_for_update(no_key=True)
         moved = [row for row in rows.only("pk", "position") if row.position != places.get(row.pk)]
         for row in moved:
@@ -76,8 +76,8 @@ def _change(provider: Provider, **values: object) -> None:
     Provider.with_removed.filter(pk=provider.pk).update(**values)
     for name, value in values.items():
         setattr(provider, name, value)
-    replicas.announce("providers")
-    replicas.announce("routes")
+    replicas.publish("providers")
+    replicas.publish("routes")
 
 
 # What is known of the original alone: its health and the checks that showed it.

@@ -13,7 +13,7 @@ from providers.domain.frozen import value
 from providers.domain.tuning import RULES, Rules
 from providers.policy import breaker, route_state
 from providers.policy.breaker import Breaker, Domain, DomainState, Scope, State, Weight
-from providers.policy.route_state import Evidence, RouteState
+from providers.policy.route_state import Outcome, RouteState
 
 # Where a failure of each kind lies, as far as its kind says.
 SCOPES: dict[ErrorKind, Scope] = {
@@ -150,7 +150,7 @@ class Moved:
     others: tuple[DomainState, ...] = ()
 
 
-def apply_outcome(route: RouteState, known: Domains, seen: Evidence, rules: Rules = RULES) -> Moved:
+def apply_outcome(route: RouteState, known: Domains, seen: Outcome, rules: Rules = RULES) -> Moved:
     """The states once a result is known."""
     target = domain_of(seen.scope, seen.route_id, seen.key, seen.model_id)
     before = known.get(target) if target else None
@@ -205,7 +205,7 @@ def effective(route: RouteState, known: Domains) -> RouteState:
     return replace(route, breaker=max(models, key=lambda each: each.failures))
 
 
-def _concerned(known: Domains, seen: Evidence, target: Domain | None) -> Iterator[DomainState]:
+def _concerned(known: Domains, seen: Outcome, target: Domain | None) -> Iterator[DomainState]:
     """The states that a result may change; that of a first failure is made here."""
     for domain in domains_of(seen.route_id, seen.key, seen.model_id):
         if state := known.get(domain):
@@ -214,7 +214,7 @@ def _concerned(known: Domains, seen: Evidence, target: Domain | None) -> Iterato
             yield DomainState(domain=domain)
 
 
-def _moved(state: DomainState, seen: Evidence, target: Domain | None, rules: Rules) -> DomainState:
+def _moved(state: DomainState, seen: Outcome, target: Domain | None, rules: Rules) -> DomainState:
     """One domain beside the route, after a result of a call that belonged to it."""
     epoch = seen.epoch_of(state.domain)
     current = state.breaker
@@ -235,7 +235,7 @@ def _moved(state: DomainState, seen: Evidence, target: Domain | None, rules: Rul
     return replace(state, breaker=moved, last_error=seen.message, last_failure_at=seen.at)
 
 
-def _succeeded(current: Breaker, seen: Evidence, epoch: int, rules: Rules) -> Breaker:
+def _succeeded(current: Breaker, seen: Outcome, epoch: int, rules: Rules) -> Breaker:
     if seen.resets:
         return Breaker(proven=True, epoch=current.epoch + 1) if _is_marked(current) else current
     if epoch != current.epoch or not _is_marked(current):
@@ -256,7 +256,7 @@ def weight_of(kind: ErrorKind, scope: Scope) -> Weight:
     return Weight.SET_ASIDE if scope == Scope.KEY and kind == ErrorKind.PERMISSION else weight
 
 
-def _for_route(route: RouteState, seen: Evidence, before: DomainState | None) -> Evidence:
+def _for_route(route: RouteState, seen: Outcome, before: DomainState | None) -> Outcome:
     """What a result says about the route. A model that is known to fail says nothing of it, so that
     its half-open probe is free for another model; one that is not known to fails the probe."""
     if seen.kind is None or seen.scope == Scope.ROUTE:
@@ -271,7 +271,7 @@ def _for_route(route: RouteState, seen: Evidence, before: DomainState | None) ->
 
 
 def _with_models(
-    route: RouteState, known: Domains, failed: DomainState | None, seen: Evidence, rules: Rules
+    route: RouteState, known: Domains, failed: DomainState | None, seen: Outcome, rules: Rules
 ) -> Moved:
     """What follows from several models that fail together: they share the route, and its key."""
     if failed is None or seen.kind is None:
@@ -308,7 +308,7 @@ def _is_route(failing: list[DomainState], rules: Rules) -> bool:
     return len(failing) > 1 and counted >= rules.failures_to_open
 
 
-def _refused(known: Domains, seen: Evidence, rules: Rules) -> tuple[DomainState, ...]:
+def _refused(known: Domains, seen: Outcome, rules: Rules) -> tuple[DomainState, ...]:
     """The key, refused for two models."""
     domain = Domain(0, seen.key, "")
     state = known.get(domain) or DomainState(domain=domain)

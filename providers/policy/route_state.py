@@ -77,7 +77,7 @@ class RouteState:
 
 
 @value
-class Evidence:
+class Outcome:
     """What one call showed of a route. `kind` is None where it went well; `epoch` is the breaker's
     as the call began, `epochs` are those of the other domains, 0 where one had not failed yet.
 
@@ -104,7 +104,7 @@ class Evidence:
         return next((epoch for each, epoch in self.epochs if each == domain), 0)
 
 
-def after(state: RouteState, seen: Evidence, rules: Rules = RULES) -> RouteState:
+def after(state: RouteState, seen: Outcome, rules: Rules = RULES) -> RouteState:
     """The state once a result is known."""
     changed: dict[str, Any] = {}
     moved = _moved(state.breaker, seen, rules)
@@ -121,20 +121,20 @@ def after(state: RouteState, seen: Evidence, rules: Rules = RULES) -> RouteState
     return replace(state, **changed) if changed else state
 
 
-def is_plain(state: RouteState, seen: Evidence) -> bool:
+def is_plain(state: RouteState, seen: Outcome) -> bool:
     """Whether a good result only feeds the averages: the route is as clean as it can be."""
     clean = state.breaker.state == State.CLOSED and not state.breaker.failures
     return seen.kind is None and clean and state.breaker.proven and not seen.resets
 
 
-def _counts(seen: Evidence) -> bool:
+def _counts(seen: Outcome) -> bool:
     weight = breaker.WEIGHTS[seen.kind] if seen.kind else Weight.NOTHING
     # A refused model or prompt was answered well.
     counts = weight in (Weight.COUNTS, Weight.HALF) and seen.kind != ErrorKind.PERMISSION
     return seen.judges and counts
 
 
-def _moved(now: Breaker, seen: Evidence, rules: Rules) -> Breaker:
+def _moved(now: Breaker, seen: Outcome, rules: Rules) -> Breaker:
     """A result of an earlier epoch changes nothing but the length of a cooldown; a failure that
     belongs elsewhere frees a half-open probe without a verdict."""
     own = seen.judges and seen.scope == Scope.ROUTE
@@ -153,7 +153,7 @@ def _moved(now: Breaker, seen: Evidence, rules: Rules) -> Breaker:
     return breaker.on_failure(now, failure, seen.at, rules)
 
 
-def _gone_well(state: RouteState, seen: Evidence) -> dict[str, Any]:
+def _gone_well(state: RouteState, seen: Outcome) -> dict[str, Any]:
     changed: dict[str, Any] = {
         "last_success_at": seen.at,
         "good_streak": min(state.good_streak + 1, MOST_COUNTED),
@@ -163,7 +163,7 @@ def _gone_well(state: RouteState, seen: Evidence) -> dict[str, Any]:
     return changed if seen.ttft_ms is None else changed | _timed(state, seen.ttft_ms)
 
 
-def _failed(state: RouteState, seen: Evidence) -> dict[str, Any]:
+def _failed(state: RouteState, seen: Outcome) -> dict[str, Any]:
     return {
         "last_failure_at": seen.at,
         "good_streak": 0,

@@ -248,7 +248,7 @@ async def wait_for_process() -> None:
 
 
 async def _json(url: str, headers: dict[str, str]) -> Json:
-    patience = http.Patience(_TIMES)
+    patience = http.Deadlines(_TIMES)
     async with http.opened("GET", url, headers=headers, patience=patience) as response:
         await direct.refuse_failure(response, patience)
         told = await direct.read_json(response, patience)

@@ -1,8 +1,8 @@
 """The probe that keeps health true: a synthetic call over each route that would tell something.
 
-It takes the routes that real traffic takes and ends in `records.record_all`. A probe is `GET
-/models`, which is free and allowed by every vendor's terms; a short chat follows only where the
-operator pays for it.
+It takes the routes that real traffic takes and ends in `attempt_writer.write_results`. A probe is
+`GET /models`, which is free and allowed by every vendor's terms; a short chat follows only where
+the operator pays for it.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ from providers.probes import probe_plan
 from providers.probes.probe_plan import Probe
 from providers.protocols import model_list
 from providers.router import attempt_writer, router, snapshot
-from providers.router.attempt import Tally
+from providers.router.attempt import AttemptTracker
 
 # 16 tokens are the least that OpenAI takes; a smaller limit is refused there with 400.
 SHORT_CHAT = ChatRequest(
@@ -50,7 +50,7 @@ async def probe(provider_id: int) -> None:
     """Checks a provider by itself and records what was found, unless its check is under way."""
     due = await database.run(Provider.objects.all().claim_due, timezone.now(), only=provider_id)
     for each in await database.run(probe_plan.load, due):
-        await database.run(attempt_writer.record_all, await ask(each))
+        await database.run(attempt_writer.write_results, await ask(each))
     await database.run(attempt_writer.checked, due, timezone.now())
 
 
@@ -76,10 +76,10 @@ async def _chat(
 ) -> tuple[attempt_writer.Result, bool]:
     """Asks for a few tokens, to the end: what it cost is in its last event. And whether the request
     was refused for what it asks."""
-    tally = Tally(
+    tally = AttemptTracker(
         candidate=candidate,
         route=route,
-        target=hurried(candidate.target(route)),
+        target=with_probe_timeouts(candidate.target(route)),
         reason=f"{route.method}: {Purpose.PROBE}",
         fallback=False,
         position=1,
@@ -95,7 +95,7 @@ async def _chat(
     return result(candidate, route, Purpose.PROBE, tally.record(), tally.error), refused
 
 
-def hurried(target: Target) -> Target:
+def with_probe_timeouts(target: Target) -> Target:
     """With a probe's patience."""
     return connection.capped(target, PROBE_SECONDS)
 
@@ -140,7 +140,7 @@ def result(
 async def catalogue(target: Target) -> tuple[list[FoundModel], CallError | None]:
     """What is listed, or why nothing is."""
     try:
-        return await list_models(hurried(target)), None
+        return await list_models(with_probe_timeouts(target)), None
     except CallError as exc:
         return [], exc
 

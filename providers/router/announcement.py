@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from providers.domain.types import AttemptRecord, AttemptStarted
 from providers.policy import plan
 from providers.policy.plan import PlannedRoute
-from providers.router.attempt import Tally
+from providers.router.attempt import AttemptTracker
 from providers.router.snapshot import Candidate
 
 
 def announce(
-    tally: Tally,
+    tally: AttemptTracker,
     left: Sequence[PlannedRoute],
     candidates: Mapping[int, Candidate],
     earlier: Sequence[AttemptRecord],
@@ -27,7 +27,7 @@ def announce(
     )
 
 
-def _name(step: PlannedRoute, tally: Tally, candidates: Mapping[int, Candidate]) -> str:
+def _name(step: PlannedRoute, tally: AttemptTracker, candidates: Mapping[int, Candidate]) -> str:
     """A route in a word; of another provider, with its name."""
     method = step.route.method.value
     other = candidates[step.route.provider_id]

@@ -54,7 +54,7 @@ class Figures(TypedDict, total=False):
 
 
 @dataclass(slots=True, kw_only=True)
-class Tally:
+class AttemptTracker:
     """One attempt under way. `judged`: its route has had its verdict already."""
 
     candidate: Candidate

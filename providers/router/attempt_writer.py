@@ -1,6 +1,6 @@
 """What calls write down, many at once: attempts, the routes they showed, the providers' health.
 
-Real traffic, probes and tests all end in `record_all`, so there is one truth about a route. The
+Real traffic, probes and tests all end in `write_results`, so there is one truth about a route. The
 rows of a batch are locked while they move; a row changes only where a result says so.
 """
 
@@ -21,7 +21,7 @@ from providers.infra import metrics, replicas
 from providers.models import SYNTHETIC, Attempt, Provider, Purpose, Route
 from providers.policy import domains, preference, reasons
 from providers.policy.breaker import Scope
-from providers.policy.route_state import Evidence, RouteState
+from providers.policy.route_state import Outcome, RouteState
 from providers.router import breaker_rows, provider_health
 
 # What a probe reports without a verdict on the route: its listing may need other rights than chat.
@@ -46,7 +46,7 @@ class Result:
     attempt: AttemptRecord
     purpose: Purpose
     request_id: UUID
-    evidence: Evidence | None
+    evidence: Outcome | None
     user_id: int | None = None
     client_key: int | None = None
     # Not taken over by `replace`: the copy is another attempt.
@@ -59,7 +59,7 @@ def evidence(
     model_id: str,
     purpose: Purpose,
     error: CallError | None = None,
-) -> Evidence:
+) -> Outcome:
     """What an attempt shows of its route, model and key; `route` is as it was when it began.
 
     `model_id` is empty for a list of models.
@@ -67,7 +67,7 @@ def evidence(
     kind = None if attempt.outcome == "ok" else ErrorKind(attempt.outcome)
     chat, limited = bool(model_id), bool(error and error.per_model)
     code, status = attempt.error_code, attempt.status
-    return Evidence(
+    return Outcome(
         route_id=attempt.route_id,
         epoch=route.breaker.epoch,
         scope=domains.scope_of(kind, code, status, chat=chat, per_model=limited)
@@ -94,7 +94,7 @@ def _public_message(attempt: AttemptRecord, purpose: Purpose) -> str:
     return reasons.failure_words(attempt.outcome, attempt.status, attempt.error_code)
 
 
-def record_all(shown: Sequence[Result | Evidence]) -> breaker_rows.Written:
+def write_results(shown: Sequence[Result | Outcome]) -> breaker_rows.Written:
     """Appends the attempts, moves their routes, derives health; gives the states as they are now.
 
     Evidence without an attempt is a trial that its first content decided. What belongs to a
@@ -119,7 +119,7 @@ def record_all(shown: Sequence[Result | Evidence]) -> breaker_rows.Written:
         outcomes = [(result.provider_id, result.attempt) for result in results]
         changed = provider_health.derive(known, outcomes, moved.routes.values())
         if moved.differ or changed:
-            replicas.announce("routes")
+            replicas.publish("routes")
     _count(results, known)
     for state in moved.changed_state():
         if state.provider_id in known:
@@ -134,14 +134,14 @@ def _count(results: Iterable[Result], providers: dict[int, Provider]) -> None:
     metrics.tell()
 
 
-def _seen(shown: Result | Evidence) -> Evidence | None:
-    return shown if isinstance(shown, Evidence) else shown.evidence
+def _seen(shown: Result | Outcome) -> Outcome | None:
+    return shown if isinstance(shown, Outcome) else shown.evidence
 
 
-def _first_seen(shown: Iterable[Result | Evidence], new: Iterable[Result]) -> list[Evidence]:
+def _first_seen(shown: Iterable[Result | Outcome], new: Iterable[Result]) -> list[Outcome]:
     """The evidence in its order, without that of results that were written before."""
     written = {result.uuid for result in new}
-    kept = (each for each in shown if isinstance(each, Evidence) or each.uuid in written)
+    kept = (each for each in shown if isinstance(each, Outcome) or each.uuid in written)
     return [each for each in (_seen(one) for one in kept) if each]
 
 
@@ -242,7 +242,7 @@ def classify(provider_id: int, direct: CallError | None, gateway: CallError | No
 def checked(provider_ids: Iterable[int], now: datetime) -> None:
     """Notes that a health check of these providers has ended."""
     with transaction.atomic():
-        # Locked in the order of record_all.
+        # Locked in the order of write_results.
         providers = Provider.objects.filter(pk__in=list(provider_ids)).order_by("pk")
         ids = list(providers.select_for_update(no_key=True).values_list("pk", flat=True))
         Provider.objects.filter(pk__in=ids).update(last_health_check=now)

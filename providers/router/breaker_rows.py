@@ -20,7 +20,7 @@ from providers.models import Breaker, Provider, Route, domain_columns, rewrite, 
 from providers.policy import domains
 from providers.policy.breaker import Domain, DomainState, Scope
 from providers.policy.domains import Domains
-from providers.policy.route_state import Evidence, RouteState
+from providers.policy.route_state import Outcome, RouteState
 
 
 def claim_check(key: str, now: datetime, every: float) -> bool:
@@ -52,9 +52,9 @@ class Written:
         ]
 
 
-def let_go(route: RouteState, model_id: str) -> Evidence:
+def release_probe(route: RouteState, model_id: str) -> Outcome:
     """What frees half-open probes that came to no verdict, as their call never went out."""
-    return Evidence(
+    return Outcome(
         route_id=route.route_id,
         epoch=route.breaker.epoch,
         at=timezone.now(),
@@ -89,20 +89,20 @@ def claim_trial(
             return current
         Route.objects.change(row.pk, current.breaker, claimed.breaker)
         rewrite(Breaker, [_domain_row(r.pk, s) for r, s in zip(rows, claimed.others, strict=True)])
-        replicas.announce("routes")
+        replicas.publish("routes")
     if current.breaker != claimed.breaker:
         for slug in Provider.objects.filter(pk=route.provider_id).values_list("slug", flat=True):
             metrics.breaker_moved(slug, route.method, claimed.breaker.state)
     return claimed
 
 
-def lock_routes(seen: Iterable[Evidence]) -> dict[int, RouteState]:
+def lock_routes(seen: Iterable[Outcome]) -> dict[int, RouteState]:
     """The states of the rows that the evidence is about, locked."""
     listed = Route.objects.filter(pk__in={each.route_id for each in seen}).order_by("pk")
     return {route.pk: route.as_state() for route in listed.select_for_update(no_key=True)}
 
 
-def move(before: dict[int, RouteState], seen: Iterable[Evidence]) -> Written:
+def move(before: dict[int, RouteState], seen: Iterable[Outcome]) -> Written:
     """Folds the evidence into the locked routes, and the rows of their models and keys."""
     known = [each for each in seen if each.route_id in before]
     rows = _domain_rows(known)
@@ -129,7 +129,7 @@ def _write_domains(rows: dict[Domain, Breaker], others: Domains) -> bool:
     return any(state.breaker != row.breaker for row, state in changed)
 
 
-def _domain_rows(seen: Iterable[Evidence]) -> dict[Domain, Breaker]:
+def _domain_rows(seen: Iterable[Outcome]) -> dict[Domain, Breaker]:
     """The locked rows of the models and keys that calls went to; made for those that now failed."""
     listed = list(seen)
     Breaker.objects.ensure({d for each in listed if each.kind and each.judges for d in _new(each)})
@@ -138,7 +138,7 @@ def _domain_rows(seen: Iterable[Evidence]) -> dict[Domain, Breaker]:
     return {row.domain: row for row in locked}
 
 
-def _new(seen: Evidence) -> list[Domain]:
+def _new(seen: Outcome) -> list[Domain]:
     """The domains that a failure may be the first of."""
     found = [domains.domain_of(seen.scope, seen.route_id, seen.key, seen.model_id)]
     if seen.kind == ErrorKind.AUTH:  # a second refused model is the key's

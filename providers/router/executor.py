@@ -30,21 +30,23 @@ from providers.infra import metrics
 from providers.models import Purpose, connection
 from providers.policy import plan, reasons, retries
 from providers.policy.plan import PlannedRoute
-from providers.policy.route_state import Evidence, RouteState
+from providers.policy.route_state import Outcome, RouteState
 from providers.router import attempt_writer, breaker_rows, key_check
 from providers.router.announcement import announce
-from providers.router.attempt import Tally
+from providers.router.attempt import AttemptTracker
 from providers.router.call import Call
-from providers.router.limits import Gate
-from providers.router.route_table import Board
+from providers.router.limits import ConcurrencyLimiter
+from providers.router.route_table import RouteTable
 from providers.router.snapshot import Candidate, fresh
 from providers.router.waits import Waits
 
 
-class Walk:
+class RouteExecutor:
     """One request's way along its plan: what was tried, what failed, what is left."""
 
-    def __init__(self, known: Board, call: Call, request: ChatRequest, announces: bool) -> None:
+    def __init__(
+        self, known: RouteTable, call: Call, request: ChatRequest, announces: bool
+    ) -> None:
         self.board = known
         self.call = call
         self.request = request
@@ -59,10 +61,12 @@ class Walk:
         self.errors: list[CallError] = []
         self.waits = Waits(self.rules)
         self.failed: PlannedRoute | None = None
-        self.gate: Gate | None = None
-        self.tally: Tally | None = None
+        self.gate: ConcurrencyLimiter | None = None
+        self.tally: AttemptTracker | None = None
         self.answered = False
-        self.refused: list[Tally] = []  # attempts that may show that the key is not accepted
+        self.refused: list[
+            AttemptTracker
+        ] = []  # attempts that may show that the key is not accepted
 
     async def begin(self) -> None:
         """Makes the plan from what this process knows."""
@@ -163,7 +167,7 @@ class Walk:
                     return claimed
         return None
 
-    async def _cooldown(self) -> tuple[Gate, float] | None:
+    async def _cooldown(self) -> tuple[ConcurrencyLimiter, float] | None:
         """The queue of the limited key that is free first, and in how many seconds."""
         asked = await self.board.candidate(self.call.provider_id, self.call.model_id)
         now = timezone.now()
@@ -273,7 +277,7 @@ class Walk:
         else:
             self.failed = step
 
-    def _prove(self, step: PlannedRoute, tally: Tally) -> None:
+    def _prove(self, step: PlannedRoute, tally: AttemptTracker) -> None:
         """A trial is decided by its first content: others need not wait for its last."""
         if not step.trial or tally.judged:
             return
@@ -281,7 +285,7 @@ class Walk:
         self.board.settle(seen)
         tally.judged = True
 
-    def _keep(self, tally: Tally) -> None:
+    def _keep(self, tally: AttemptTracker) -> None:
         for lost in tally.lost:
             self.attempts.append(lost)
             self._settle(lost, tally)
@@ -293,7 +297,7 @@ class Walk:
                 self.refused.append(tally)
         self._settle(record, tally)
 
-    def _settle(self, record: AttemptRecord, tally: Tally | None) -> None:
+    def _settle(self, record: AttemptRecord, tally: AttemptTracker | None) -> None:
         call = self.call
         judges = tally and not tally.judged and record not in tally.lost
         seen = self._shown(record, tally) if tally and judges else None
@@ -310,15 +314,15 @@ class Walk:
             )
         )
 
-    def _shown(self, record: AttemptRecord, tally: Tally) -> Evidence | None:
+    def _shown(self, record: AttemptRecord, tally: AttemptTracker) -> Outcome | None:
         """What the attempt showed of its route. A trial that never went out is free again."""
         if tally.called:
             return self._evidence(record, tally)
         if tally.route.is_closed:
             return None
-        return breaker_rows.let_go(tally.route, tally.candidate.model_id)
+        return breaker_rows.release_probe(tally.route, tally.candidate.model_id)
 
-    def _evidence(self, record: AttemptRecord, tally: Tally) -> Evidence:
+    def _evidence(self, record: AttemptRecord, tally: AttemptTracker) -> Outcome:
         return attempt_writer.evidence(
             record,
             tally.route,
@@ -347,15 +351,15 @@ class Walk:
         outcome = self._outcome(answered)
         metrics.tell_later(partial(metrics.request, self.call.purpose, outcome, seconds, **figures))
 
-    def _outcome(self, answered: Tally | None) -> str:
+    def _outcome(self, answered: AttemptTracker | None) -> str:
         if answered:
             return answered.error.kind.value if answered.error else answered.outcome
         return plan.most_useful(self.errors).kind if self.errors else ErrorKind.STOPPED
 
-    def _tally(self, step: PlannedRoute) -> Tally:
+    def _tally(self, step: PlannedRoute) -> AttemptTracker:
         candidate = self.candidates[step.route.provider_id]
         earlier = [a for a in self.attempts if a.route_id != step.route.route_id]
-        return Tally(
+        return AttemptTracker(
             candidate=candidate,
             route=step.route,
             target=self._target(candidate, step.route),

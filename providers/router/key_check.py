@@ -17,9 +17,9 @@ from providers.domain.types import AttemptRecord, Target
 from providers.infra import database
 from providers.models import Purpose, connection
 from providers.policy.breaker import Scope
-from providers.policy.route_state import Evidence, RouteState
+from providers.policy.route_state import Outcome, RouteState
 from providers.router import attempt_writer, breaker_rows
-from providers.router.route_table import Board
+from providers.router.route_table import RouteTable
 from providers.router.snapshot import Candidate
 
 REFUSED = frozenset({ErrorKind.AUTH, ErrorKind.PERMISSION})
@@ -27,14 +27,14 @@ CHECK_EVERY = 60.0  # seconds; a key that passed is not checked again within the
 CHECK_SECONDS = 15.0  # what one check may take in all
 
 
-def start(known: Board, candidate: Candidate, route: RouteState) -> None:
+def start(known: RouteTable, candidate: Candidate, route: RouteState) -> None:
     """Checks the key of a route in the background, unless that was done a moment ago."""
     checking = asyncio.create_task(check(known, candidate, route), name="key check")
     known.checks.add(checking)
     checking.add_done_callback(known.checks.discard)
 
 
-async def check(known: Board, candidate: Candidate, route: RouteState) -> None:
+async def check(known: RouteTable, candidate: Candidate, route: RouteState) -> None:
     """Reads the list of models with the key of this route; a refusal disables the key."""
     if not await _is_mine(route):
         return
@@ -82,11 +82,11 @@ async def _list(target: Target) -> CallError | None:
     return None
 
 
-def _verdict(route: RouteState, error: CallError) -> Evidence | None:
+def _verdict(route: RouteState, error: CallError) -> Outcome | None:
     """The key is disabled where its list is refused; any other failure says nothing of it."""
     if error.kind not in REFUSED:
         return None
-    return Evidence(
+    return Outcome(
         route_id=route.route_id,
         epoch=route.breaker.epoch,
         at=timezone.now(),

@@ -34,7 +34,7 @@ class RetryBudget:
         return True
 
 
-class Gate:
+class ConcurrencyLimiter:
     """How many calls go out at once with one key: fewer after a 429, more again after good ones.
 
     Additive increase, multiplicative decrease, as TCP does it (RFC 5681). A 429 also pauses the

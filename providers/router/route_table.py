@@ -26,10 +26,10 @@ from providers.infra import database, metrics, replicas
 from providers.policy import breaker, domains
 from providers.policy.breaker import Domain, Scope
 from providers.policy.domains import Domains
-from providers.policy.route_state import Evidence, RouteState, Windows, is_plain
+from providers.policy.route_state import Outcome, RouteState, Windows, is_plain
 from providers.router import attempt_writer, breaker_rows, snapshot
 from providers.router.attempt_writer import Result
-from providers.router.limits import Gate, RetryBudget
+from providers.router.limits import ConcurrencyLimiter, RetryBudget
 from providers.router.snapshot import Candidate, Shown, Snapshot
 from providers.vendors import presets
 
@@ -44,13 +44,13 @@ LOOK_EVERY = 0.1  # seconds between two looks at the rows of a route that rests 
 MOST_KEPT = 20_000  # results that wait for a database that is away: about 20 MB
 
 
-class Board:
+class RouteTable:
     """One event loop's view. `dropped` counts results that were lost to a long outage."""
 
     def __init__(self) -> None:
         self._guard = asyncio.Lock()  # a write and a reading of the routes never overlap
-        self._providers = replicas.Mirror(snapshot.load, {"providers"})
-        self._routes = replicas.Mirror(
+        self._providers = replicas.Replica(snapshot.load, {"providers"})
+        self._routes = replicas.Replica(
             snapshot.load_shown,
             {"providers", "routes"},
             taken=self._take,
@@ -59,7 +59,7 @@ class Board:
         self._states: dict[int, RouteState] = {}
         self._domains = Domains()
         self._of_provider: dict[int, tuple[int, ...]] = {}
-        self._pending: deque[Result | Evidence] = deque()
+        self._pending: deque[Result | Outcome] = deque()
         self._arrived = asyncio.Event()
         self._urgent = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
@@ -69,7 +69,7 @@ class Board:
         self._rules = settings.ROUTING_RULES
         self._windows = Windows(self._rules)
         self._candidates: dict[tuple[int, str], tuple[Snapshot, Candidate]] = {}
-        self._gates: dict[tuple[str, str], Gate] = {}
+        self._gates: dict[tuple[str, str], ConcurrencyLimiter] = {}
         self.checks: set[asyncio.Task[None]] = set()  # of keys, see key_check.py
         self.budget = RetryBudget(self._rules)
         self.dropped = 0
@@ -162,7 +162,7 @@ class Board:
         finally:
             self._claiming.discard(route.route_id)
         if claimed is None or claimed.is_closed:
-            self._routes.look()
+            self._routes.refresh_soon()
         if claimed and (current := self._states.get(route.route_id)):
             self._states[route.route_id] = replace(current, breaker=claimed.breaker)
             for each in claimed.others:
@@ -207,7 +207,7 @@ class Board:
         if claiming.cancelled() or claiming.exception():
             return
         if (claimed := claiming.result()) and not claimed.is_closed:
-            self.settle(breaker_rows.let_go(claimed, model_id))
+            self.settle(breaker_rows.release_probe(claimed, model_id))
 
     def may_pass(self, provider_id: int) -> bool:
         """Whether a request may go out although every route rests: one a second."""
@@ -218,20 +218,20 @@ class Board:
         self._last_resort[provider_id] = now
         return True
 
-    def gate(self, candidate: Candidate, target: Target) -> Gate:
+    def gate(self, candidate: Candidate, target: Target) -> ConcurrencyLimiter:
         """How many calls with this target's key may be under way at once."""
         upstream = target.upstream or target
         key = (upstream.base_url, upstream.api_key)
         chosen = candidate.concurrency or presets.get(candidate.connection.preset).concurrency
         most = chosen or self._rules.concurrency
         if key not in self._gates:
-            self._gates[key] = Gate(most, self._rules)
+            self._gates[key] = ConcurrencyLimiter(most, self._rules)
         self._gates[key].allow(most)
         return self._gates[key]
 
     # What a call has shown
 
-    def settle(self, result: Result | Evidence) -> None:
+    def settle(self, result: Result | Outcome) -> None:
         """Takes a result: the route's state moves at once, the rows follow. Never waits."""
         seen = _evidence(result)
         if seen:
@@ -239,7 +239,7 @@ class Board:
             self._move(counted)
             if counted is not seen:
                 result = (
-                    counted if isinstance(result, Evidence) else replace(result, evidence=counted)
+                    counted if isinstance(result, Outcome) else replace(result, evidence=counted)
                 )
         if len(self._pending) >= MOST_KEPT:
             self._pending.popleft()
@@ -248,7 +248,7 @@ class Board:
         self._pending.append(result)
         self._arrived.set()
 
-    def _counted(self, seen: Evidence) -> Evidence:
+    def _counted(self, seen: Outcome) -> Outcome:
         """Marks the failure with which half of the last half minute's calls have failed: of the
         model, or of the route, whichever it belongs to."""
         if seen.kind == ErrorKind.STOPPED or not seen.judges:
@@ -263,7 +263,7 @@ class Board:
         )
         return replace(seen, half_failed=True) if of_route or of_model else seen
 
-    def _move(self, seen: Evidence) -> None:
+    def _move(self, seen: Outcome) -> None:
         state = self._states.get(seen.route_id)
         # The averages are the row's; they come back with it, and no call is decided by them, but
         # where something failed: whether it was the route depends on what went well since.
@@ -284,7 +284,7 @@ class Board:
         self._of_provider = {pk: tuple(r.route_id for r in routes) for pk, routes in rows.items()}
         self._replay(self._pending)
 
-    def _replay(self, results: Iterable[Result | Evidence]) -> None:
+    def _replay(self, results: Iterable[Result | Outcome]) -> None:
         for result in results:
             if seen := _evidence(result):
                 self._move(seen)
@@ -318,7 +318,7 @@ class Board:
                 self._arrived.clear()
                 return 0
             dropped = self.dropped
-            written = await database.run(attempt_writer.record_all, batch)
+            written = await database.run(attempt_writer.write_results, batch)
             # What was dropped meanwhile was at the front, so part of this batch.
             for _ in range(len(batch) - (self.dropped - dropped)):
                 self._pending.popleft()
@@ -358,26 +358,26 @@ class Board:
         await self._routes.close()
 
 
-def _evidence(result: Result | Evidence) -> Evidence | None:
-    return result if isinstance(result, Evidence) else result.evidence
+def _evidence(result: Result | Outcome) -> Outcome | None:
+    return result if isinstance(result, Outcome) else result.evidence
 
 
-def _concerns(result: Result | Evidence, route: RouteState) -> bool:
+def _concerns(result: Result | Outcome, route: RouteState) -> bool:
     """Whether a result may change the breakers of this route."""
     seen = _evidence(result)
     return bool(seen and (seen.route_id == route.route_id or seen.key == route.key))
 
 
-_boards: dict[asyncio.AbstractEventLoop, Board] = {}
+_boards: dict[asyncio.AbstractEventLoop, RouteTable] = {}
 
 
-def current() -> Board:
+def current() -> RouteTable:
     """The running loop's board; boards of loops that have ended are forgotten."""
     loop = asyncio.get_running_loop()
     if loop not in _boards:
         for ended in [known for known in _boards if known.is_closed()]:
             del _boards[ended]
-        _boards[loop] = Board()
+        _boards[loop] = RouteTable()
     return _boards[loop]
 
 

@@ -26,7 +26,7 @@ from providers.protocols import estimates
 from providers.router import answer_cache, route_table
 from providers.router.answer_cache import Earlier
 from providers.router.call import Call
-from providers.router.executor import Walk
+from providers.router.executor import RouteExecutor
 
 __all__ = ["Call", "client", "stream"]
 
@@ -50,7 +50,7 @@ async def reads(
     call: Call, request: ChatRequest, *, announces: bool = False
 ) -> AsyncGenerator[list[StreamEvent]]:
     """The same, with what came together in one piece."""
-    walk = Walk(route_table.current(), call, request, announces)
+    walk = RouteExecutor(route_table.current(), call, request, announces)
     with metrics.in_flight(call.purpose):
         try:
             await walk.begin()
@@ -67,7 +67,7 @@ async def reads(
             walk.count()
 
 
-async def _remember(walk: Walk) -> None:
+async def _remember(walk: RouteExecutor) -> None:
     """A good answer in words may stand in for one that cannot be had, where that is switched on."""
     tally, call = walk.tally, walk.call
     if tally and tally.keeps and not tally.error and not tally.calls_tools:
@@ -81,7 +81,7 @@ async def _remember(walk: Walk) -> None:
         )
 
 
-async def _said_earlier(walk: Walk, failed: PlanFailed) -> Earlier | None:
+async def _said_earlier(walk: RouteExecutor, failed: PlanFailed) -> Earlier | None:
     """What the same caller was told before; a request that is itself wrong has no answer."""
     if failed.kind == ErrorKind.REQUEST:
         return None
@@ -93,7 +93,7 @@ def _caller(call: Call) -> str:
     return answer_cache.caller(call.user_id, call.client_key)
 
 
-def _repeat(walk: Walk, said: Earlier) -> list[StreamEvent]:
+def _repeat(walk: RouteExecutor, said: Earlier) -> list[StreamEvent]:
     """The earlier answer as events, marked as what it is."""
     asked = walk.candidates[walk.call.provider_id]
     taken = RouteTaken(

@@ -75,7 +75,7 @@ class Candidate:
             return found
         made = connections.target(self.connection, route.method, self.model_id, route.endpoint)
         made = replace(made, splits_reasoning=self.splits_reasoning, streams=self.streams)
-        made = connections.patient(made) if last else made
+        made = connections.with_last_route_timeout(made) if last else made
         self._targets[route.route_id, last] = made
         return made
 

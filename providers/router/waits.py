@@ -7,7 +7,7 @@ import random
 
 from providers.domain.errors import CallError, ErrorKind
 from providers.domain.tuning import RULES, Rules
-from providers.router.limits import Gate
+from providers.router.limits import ConcurrencyLimiter
 
 
 class Waits:
@@ -30,14 +30,14 @@ class Waits:
     def _is_last(self) -> bool:
         return self.repeats + 1 >= self._rules.throttles
 
-    def may_queue(self, error: CallError, gate: Gate, remaining: float) -> bool:
+    def may_queue(self, error: CallError, gate: ConcurrencyLimiter, remaining: float) -> bool:
         """Whether to go back to the queue after this error: a 429 that names no wait."""
         if error.kind != ErrorKind.RATE_LIMIT or not error.sent or error.retry_after:
             return False
         hopeless = gate.is_hopeless or gate.pause_left > self.seconds_left(remaining)
         return not (self._is_last or hopeless)
 
-    async def wait_out(self, gate: Gate, cooldown: float, remaining: float) -> bool:
+    async def wait_out(self, gate: ConcurrencyLimiter, cooldown: float, remaining: float) -> bool:
         """Waits for the end of the key's cooldown, in seconds; False at once where that is too
         long, or too many wait already."""
         jitter = random.uniform(0, self._rules.repeat_within)  # noqa: S311 - not a secret

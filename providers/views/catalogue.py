@@ -131,7 +131,7 @@ def toggle_all(request: Request, slug: str) -> HttpResponse:
     verb = "enabled" if request.POST.get("enabled") == "on" else "disabled"
     count = found.update(enabled=verb == "enabled")
     audit.note(request.user, verb, provider, {"models": ["", f"{count} that were found"]})
-    replicas.announce("providers")
+    replicas.publish("providers")
     return _answer(request, provider)
 
 

@@ -23,7 +23,7 @@ from providers.router import snapshot
 from providers.router.snapshot import Candidate
 from providers.views import test_panel
 from providers.views.access import Request, require_staff
-from providers.views.test_panel import Sheet
+from providers.views.test_panel import TestPanel
 
 # Of one chat, generously: its tools count as words too.
 _LARGEST = Usage(input_tokens=100, output_tokens=16)
@@ -43,7 +43,7 @@ async def run(request: Request, slug: str, pk: int) -> HttpResponse | StreamingH
     return await sync_to_async(render)(request, "providers/model_test.html", page)
 
 
-def _open(request: HttpRequest, slug: str, pk: int) -> tuple[Sheet | None, dict[str, object]]:
+def _open(request: HttpRequest, slug: str, pk: int) -> tuple[TestPanel | None, dict[str, object]]:
     """Checks who asks and reads what is stored; afterwards no connection is held."""
     try:
         require_staff(request)
@@ -64,10 +64,10 @@ def _method(asked: str, candidate: Candidate | None) -> Method:
     return plan.routes[0].route.method if plan and plan.routes else Method.DIRECT
 
 
-def _sheet(model: LanguageModel, candidate: Candidate | None, method: Method) -> Sheet | None:
+def _sheet(model: LanguageModel, candidate: Candidate | None, method: Method) -> TestPanel | None:
     if candidate is None:
         return None
-    return Sheet(
+    return TestPanel(
         draft=Draft(connection=candidate.connection, model_id=model.model_id, stored=candidate),
         panel="test",
         fix_url=reverse("providers:apply-fix", args=[model.provider.slug]),

@@ -18,7 +18,7 @@ from django.views.decorators.http import require_POST, require_safe
 from django_htmx.http import push_url
 
 from providers.catalog import search
-from providers.catalog.search import CHOICES, ORDERS, PAGE, Wanted
+from providers.catalog.search import CHOICES, ORDERS, PAGE, ModelQuery
 from providers.domain.frozen import value
 from providers.forms import model_forms
 from providers.infra import replicas
@@ -109,13 +109,13 @@ def _found(request: Request, since: Any) -> dict[str, Any]:
     }
 
 
-def _wanted(request: Request, since: Any = None) -> Wanted:
+def _wanted(request: Request, since: Any = None) -> ModelQuery:
     """What the address asks for; what it says that is not known is not looked for."""
     given = request.GET
     slug = given.get("provider", "")
     found = Provider.objects.filter(slug=slug).values_list("pk", flat=True).first()
     words = given.get("q", "").replace("\0", "")[:LONGEST_SEARCH].split()
-    return Wanted(
+    return ModelQuery(
         user_id=request.user.pk,
         words=tuple(words),
         provider=(found or 0) if slug else None,
@@ -139,7 +139,7 @@ def _query(request: Request, *, page: bool = False) -> str:
     return query.urlencode()
 
 
-def _providers(wanted: Wanted, counted: search.Facets) -> list[Option]:
+def _providers(wanted: ModelQuery, counted: search.Facets) -> list[Option]:
     rows = Provider.objects.order_by("name").values_list("pk", "slug", "name")
     return [
         Option(
@@ -149,7 +149,7 @@ def _providers(wanted: Wanted, counted: search.Facets) -> list[Option]:
     ]
 
 
-def _choices(wanted: Wanted, counted: search.Facets) -> list[tuple[str, str, list[Option]]]:
+def _choices(wanted: ModelQuery, counted: search.Facets) -> list[tuple[str, str, list[Option]]]:
     return [
         (
             name,
@@ -195,7 +195,7 @@ def bulk(request: Request) -> HttpResponse:
         audit.note(request.user, "changed", said, kind="language models")
     else:
         messages.info(request, "Nothing to change: these models are so already.")
-    replicas.announce("providers")
+    replicas.publish("providers")
     return redirect(f"{reverse('models:index')}?{_query(request)}")
 
 

@@ -12,7 +12,7 @@ from django.template.loader import render_to_string
 from providers.clients.recorder import Exchange
 from providers.connection_test.stages import STAGES, Draft, Stage, StageName
 from providers.diagnosis import diagnose
-from providers.diagnosis.types import Evidence
+from providers.diagnosis.types import FailureContext
 from providers.domain.errors import CallError, FlightBroken
 from providers.domain.frozen import value
 from providers.domain.types import Method
@@ -52,7 +52,7 @@ class Line:
 
 
 @dataclass(slots=True, kw_only=True)
-class Sheet:
+class TestPanel:
     """A test as far as it has come. `problems` are why it came no further; `compact` is one in a
     card, where the lines are seen when they are asked for."""
 
@@ -105,11 +105,13 @@ class Sheet:
             remarks=tuple((n, error) for state, n, error in told if error and state == "warn"),
         )
 
-    def _evidence(self, draft: Draft, road: diagnose.Road, step: str, error: CallError) -> Evidence:
+    def _evidence(
+        self, draft: Draft, road: diagnose.Road, step: str, error: CallError
+    ) -> FailureContext:
         connection = draft.connection
         stages = (stage for stage in self.ended.values() if stage.method == road.method)
         exchange = next((stage.exchange for stage in stages if stage.name == step), None)
-        return Evidence(
+        return FailureContext(
             method=road.method,
             step=step,
             error=error,
@@ -139,21 +141,21 @@ def _line(stage: Stage) -> Line:
 type Stages = Callable[[], AsyncGenerator[Stage]] | None
 
 
-def streamed(sheet: Sheet, stages: Stages) -> StreamingHttpResponse:
+def streamed(sheet: TestPanel, stages: Stages) -> StreamingHttpResponse:
     """The test as it goes on, for htmx. It must hold no connection to the database any more."""
     return StreamingHttpResponse(
         _events(sheet, stages), content_type="text/event-stream", headers=sse.HEADERS
     )
 
 
-async def finished(sheet: Sheet, stages: Stages) -> None:
+async def finished(sheet: TestPanel, stages: Stages) -> None:
     """The test to its end; the sheet keeps what it told."""
     async with aclosing(_lines(sheet, stages)) as lines:
         async for _ in lines:
             pass
 
 
-async def _lines(sheet: Sheet, stages: Stages) -> AsyncGenerator[Line]:
+async def _lines(sheet: TestPanel, stages: Stages) -> AsyncGenerator[Line]:
     """Runs the test and gives each line as it changes."""
     if stages:
         try:
@@ -164,7 +166,7 @@ async def _lines(sheet: Sheet, stages: Stages) -> AsyncGenerator[Line]:
             sheet.problems.append("The process that ran this test ended. Test again.")
 
 
-async def _events(sheet: Sheet, stages: Stages) -> AsyncGenerator[bytes]:
+async def _events(sheet: TestPanel, stages: Stages) -> AsyncGenerator[bytes]:
     yield _event("panel", sheet, {})
     async with aclosing(_lines(sheet, stages)) as lines:
         async for line in lines:
@@ -173,12 +175,12 @@ async def _events(sheet: Sheet, stages: Stages) -> AsyncGenerator[bytes]:
     yield sse.encode("", event="done")
 
 
-def _event(partial_name: str, sheet: Sheet, more: dict[str, object]) -> bytes:
+def _event(partial_name: str, sheet: TestPanel, more: dict[str, object]) -> bytes:
     html = render_to_string(f"providers/test.html#{partial_name}_event", context(sheet) | more)
     return sse.encode(html.strip())
 
 
-def context(sheet: Sheet) -> dict[str, object]:
+def context(sheet: TestPanel) -> dict[str, object]:
     """What test.html needs, beside the verdict at the end."""
     return {"sheet": sheet, "roads": sheet.roads}
 

@@ -23,7 +23,7 @@ from providers.models import Provider
 from providers.router import snapshot
 from providers.views import pages, test_panel
 from providers.views.access import Request, require_staff
-from providers.views.test_panel import Sheet
+from providers.views.test_panel import TestPanel
 
 _ADDRESSES = ("base_url", "gateway_endpoint")
 MOST_LOOKED_FOR = 500  # models whose last answer is looked for; the first of the list
@@ -41,7 +41,7 @@ async def run(request: Request, slug: str = "") -> HttpResponse | StreamingHttpR
     return await sync_to_async(_whole_page)(request, found, slug)
 
 
-def _open(request: HttpRequest, slug: str) -> Sheet:
+def _open(request: HttpRequest, slug: str) -> TestPanel:
     """Checks who asks and reads what is stored; afterwards no connection is held."""
     try:
         require_staff(request)
@@ -50,12 +50,12 @@ def _open(request: HttpRequest, slug: str) -> Sheet:
         connections.close_all()
 
 
-def _sheet(request: HttpRequest, slug: str) -> Sheet:
+def _sheet(request: HttpRequest, slug: str) -> TestPanel:
     provider = Provider.objects.filter(slug=slug).first()
     if slug and provider is None:
         raise Http404
     if provider and "base_url" not in request.POST:
-        return Sheet(
+        return TestPanel(
             draft=_stored(provider),
             panel=f"test-{slug}",
             fix_url=reverse("providers:apply-fix", args=[slug]),
@@ -65,7 +65,7 @@ def _sheet(request: HttpRequest, slug: str) -> Sheet:
     url = reverse("providers:fix" if slug else "providers:fix-new", args=[slug] if slug else [])
     problems = [str(e) for name in _TESTED for e in form.errors.get(name, [])]
     draft = None if problems else _typed(form, provider)
-    return Sheet(draft=draft, panel="test", fix_url=url, form=form, problems=problems)
+    return TestPanel(draft=draft, panel="test", fix_url=url, form=form, problems=problems)
 
 
 def _stored(provider: Provider) -> Draft:
@@ -103,7 +103,7 @@ def _model_to_ask(provider: Provider) -> str:
     return answered or chat_model(ids)
 
 
-def _whole_page(request: Request, found: Sheet, slug: str) -> HttpResponse:
+def _whole_page(request: Request, found: TestPanel, slug: str) -> HttpResponse:
     shown = {**test_panel.context(found), "verdict": found.verdict()}
     if found.form:
         return pages.form_again(request, found.form, 200, **shown)

@@ -101,7 +101,7 @@ def door(running_web: Site, transactional_db: None) -> Iterator[Door]:
     """The running web process on empty tables, and a key of Alice's."""
     made = Door(running_web, User.objects.create_superuser("alice"))
     # It may still know the provider of the test before, which has the same name.
-    replicas.announce("providers")
+    replicas.publish("providers")
     Door.wait_for(lambda: made.is_empty())
     yield made
     if Provider.objects.exists():

@@ -5,7 +5,7 @@ import json
 import pytest
 from django.utils import timezone
 
-from api.errors import RULES, Refused, Tried, refusal, retry_after
+from api.errors import RULES, ApiError, FailedAttempt, refusal, retry_after
 from providers.domain.errors import CallError, ErrorKind, PlanFailed
 from providers.domain.types import AttemptRecord, Method
 
@@ -13,7 +13,9 @@ from providers.domain.types import AttemptRecord, Method
 RETRIED = frozenset({429, 500, 502, 503, 504})
 
 
-def attempt(outcome: str, message: str = "", method: Method | None = Method.DIRECT) -> Tried:
+def attempt(
+    outcome: str, message: str = "", method: Method | None = Method.DIRECT
+) -> FailedAttempt:
     record = AttemptRecord(
         route_id=1,
         method=method,
@@ -26,7 +28,7 @@ def attempt(outcome: str, message: str = "", method: Method | None = Method.DIRE
         error_code="overloaded",
         error_message=message,
     )
-    return Tried("acme/direct", record)
+    return FailedAttempt("acme/direct", record)
 
 
 def test_every_kind_has_its_rule() -> None:
@@ -128,5 +130,5 @@ def test_retry_after_is_whole_seconds_and_never_early(
 
 def test_any_text_can_be_told() -> None:
     """Lone surrogates too, which no UTF-8 takes."""
-    body = Refused(400, "a \ud800 b", code="x").body()
+    body = ApiError(400, "a \ud800 b", code="x").body()
     assert json.loads(body)["error"]["message"] == "a \ud800 b"

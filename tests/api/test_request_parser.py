@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from api.errors import Refused
+from api.errors import ApiError
 from api.request_parser import asked
 from providers.protocols import openai_chat
 
@@ -95,7 +95,7 @@ def test_pictures_are_parts() -> None:
 )
 def test_what_is_no_json_says_where(body: bytes, words: str) -> None:
     """A 400 that can be acted on."""
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(ApiError) as caught:
         asked(body)
     assert caught.value.status == 400
     assert caught.value.code == "invalid_json"
@@ -126,7 +126,7 @@ def test_what_is_no_json_says_where(body: bytes, words: str) -> None:
 )
 def test_a_wrong_field_is_named(fields: dict[str, Any], param: str) -> None:
     """In `param`, as OpenAI does, and in the words."""
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(ApiError) as caught:
         ask(**fields)
     assert caught.value.status == 400
     assert caught.value.param == param

@@ -171,7 +171,7 @@ async def recovered(provider: Provider) -> None:
     """Until health checks have found that the gateway's route works again."""
     for _ in range(50):
         for probe in await database.run(probe_plan.load, [provider.pk]):
-            await database.run(attempt_writer.record_all, await probing.ask(probe))
+            await database.run(attempt_writer.write_results, await probing.ask(probe))
         if (await states(provider))["gateway"] == "closed":
             break
         await asyncio.sleep(0.1)

@@ -49,7 +49,7 @@ def fail(provider: Provider, user: User | None, kind: ErrorKind, purpose: Purpos
         user_id=user.pk if user else None,
         evidence=attempt_writer.evidence(failed, state, "m", purpose),
     )
-    attempt_writer.record_all([result])
+    attempt_writer.write_results([result])
     return Attempt.objects.get(uuid=result.uuid)
 
 

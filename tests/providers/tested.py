@@ -12,7 +12,7 @@ from providers.diagnosis.diagnose import Verdict
 from providers.diagnosis.types import Diagnosis
 from providers.domain.types import Kind, Method
 from providers.models import connection
-from providers.views.test_panel import Sheet
+from providers.views.test_panel import TestPanel
 from tests import fakes
 
 
@@ -46,7 +46,7 @@ def last(stages: list[Stage], name: str, method: Method = Method.DIRECT) -> Stag
 
 async def verdict(draft: Draft) -> Verdict:
     """What the whole test amounts to."""
-    sheet = Sheet(draft=draft, panel="test", fix_url="")
+    sheet = TestPanel(draft=draft, panel="test", fix_url="")
     for stage in await checked(draft):
         sheet.take(stage)
     return sheet.verdict()

@@ -34,7 +34,7 @@ class Command(BaseCommand):
         for model, column in columns():
             for pk, token in stored(model, column):
                 counts[turn(model, column, pk, token, dry_run=dry_run)] += 1
-        replicas.announce("providers")
+        replicas.publish("providers")
         if counts["rotated"] and not dry_run:
             said = {"secrets": ["", f"{counts['rotated']} re-encrypted"]}
             audit.note(None, "rotated", "encryption keys (command)", said, kind="key")

@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from providers.catalog import search
-from providers.catalog.search import Wanted
+from providers.catalog.search import ModelQuery
 from providers.models import CatalogueVisit, Favourite, LanguageModel, Provider
 
 MakeProvider = Callable[..., Provider]
@@ -30,7 +30,7 @@ def models(make_provider: MakeProvider) -> dict[str, LanguageModel]:
 
 
 def ids(user: User, **fields: Any) -> list[str]:
-    return [model.model_id for model in search.page(Wanted(user_id=user.pk, **fields), 1)]
+    return [model.model_id for model in search.page(ModelQuery(user_id=user.pk, **fields), 1)]
 
 
 def test_words_are_found_in_names_aliases_and_providers(
@@ -68,17 +68,17 @@ def test_the_counts_are_those_of_the_lists(owner: User, models: dict[str, Langua
     """Each number beside a filter is how many the list has once it is picked."""
     for choices in ({}, {"state": "on"}, {"price": "1"}):
         for provider in (None, models["gpt-4o"].provider_id):
-            wanted = Wanted(user_id=owner.pk, choices=choices, provider=provider)
+            wanted = ModelQuery(user_id=owner.pk, choices=choices, provider=provider)
             counted = search.facets(wanted)
             assert counted.total == search.matching(wanted).count()
             for name, counts in counted.choices.items():
                 for value, count in counts.items():
-                    other = Wanted(
+                    other = ModelQuery(
                         user_id=owner.pk, choices=choices | {name: value}, provider=provider
                     )
                     assert count == search.matching(other).count(), (name, value)
             for mark, count in counted.marks.items():
-                other = Wanted(
+                other = ModelQuery(
                     user_id=owner.pk,
                     choices=choices,
                     provider=provider,
@@ -87,7 +87,7 @@ def test_the_counts_are_those_of_the_lists(owner: User, models: dict[str, Langua
                 assert count == search.matching(other).count(), mark
             assert (
                 sum(counted.providers.values())
-                == search.facets(Wanted(user_id=owner.pk, choices=choices)).total
+                == search.facets(ModelQuery(user_id=owner.pk, choices=choices)).total
             )
 
 
@@ -98,7 +98,7 @@ def test_favourites_are_ones_own(
     Favourite.objects.create(user=owner, model=models["old"])
     assert ids(owner, marks=frozenset({"favourite"})) == ["old"]
     assert ids(stranger, marks=frozenset({"favourite"})) == []
-    assert search.page(Wanted(user_id=owner.pk), 1)[-1].starred  # type: ignore[attr-defined]
+    assert search.page(ModelQuery(user_id=owner.pk), 1)[-1].starred  # type: ignore[attr-defined]
 
 
 def test_new_is_what_came_after_the_last_visit(
@@ -120,7 +120,7 @@ def test_a_page_takes_a_handful_of_queries(
     owner: User, models: dict[str, LanguageModel], django_assert_max_num_queries: Any
 ) -> None:
     """However many models there are."""
-    wanted = Wanted(user_id=owner.pk, words=("glm",))
+    wanted = ModelQuery(user_id=owner.pk, words=("glm",))
     with django_assert_max_num_queries(8):
         search.facets(wanted)
         search.page(wanted, 1)

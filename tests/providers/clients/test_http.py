@@ -52,7 +52,7 @@ async def request_head(reader: asyncio.StreamReader) -> bytes:
 
 async def got(url: str, times: Timeouts = QUICK, **headers: str) -> bytes:
     """The body of an answer to a POST, which the transport never repeats, or a CallError."""
-    patience = http.Patience(times)
+    patience = http.Deadlines(times)
     method = "GET" if url.endswith("/models") else "POST"
     async with http.opened(method, url, headers=headers, patience=patience) as response:
         return await patience.wait(response.read())
@@ -341,7 +341,7 @@ def test_connections_are_closed_with_their_loop(fake: fakes.Upstream) -> None:
 
 async def test_one_alarm_wakes_each_wait_in_its_time() -> None:
     """Put off as it rings, brought forward at once; another's cancelling stays what it is."""
-    alarm = http.Alarm()
+    alarm = http.Timer()
     began = time.monotonic()
     for wait in (0.05, 0.15, 0.02):
         with pytest.raises(TimeoutError):

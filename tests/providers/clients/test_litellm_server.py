@@ -160,7 +160,7 @@ async def test_the_providers_failures_keep_their_kind(
 async def whole(target: Target) -> Any:
     """What the process answers where no stream is asked for."""
     assert target.upstream is not None
-    patience = http.Patience(target.timeouts)
+    patience = http.Deadlines(target.timeouts)
     body = {
         "messages": [{"role": "user", "content": "hello world"}],
         "upstream": asdict(target.upstream),
@@ -234,7 +234,7 @@ async def test_headers_come_before_the_provider_says_a_word(
     url, headers = f"{target.base_url}/v1/chat/completions", direct.headers(target)
     times = replace(target.timeouts, headers=gateway.OWN_HEADERS)
     async with http.opened(
-        "POST", url, headers=headers, body=body, patience=http.Patience(times)
+        "POST", url, headers=headers, body=body, patience=http.Deadlines(times)
     ) as response:
         assert response.status == 200
         await fakes.until(lambda: fake.requests)

@@ -6,7 +6,7 @@ import pytest
 
 from providers.diagnosis import diagnose, types
 from providers.diagnosis.diagnose import Road
-from providers.diagnosis.types import Diagnosis, Evidence
+from providers.diagnosis.types import Diagnosis, FailureContext
 from providers.domain.errors import MODERATED, CallError, ErrorKind, GatewayError
 from providers.domain.types import Method
 
@@ -14,8 +14,8 @@ GENERAL = "https://api.z.ai/api/paas/v4"
 CODING = "https://api.z.ai/api/coding/paas/v4"
 
 
-def evidence(error: CallError, **fields: object) -> Evidence:
-    base = Evidence(
+def evidence(error: CallError, **fields: object) -> FailureContext:
+    base = FailureContext(
         method=Method.DIRECT,
         step="chat",
         error=error,
@@ -207,7 +207,7 @@ def test_the_gateways_own_failures_are_its_own(error: CallError, endpoint: str, 
     assert title == found.title
 
 
-def _told(road: Road, step: str, error: CallError) -> Evidence:
+def _told(road: Road, step: str, error: CallError) -> FailureContext:
     return evidence(error, method=road.method, step=step, succeeded=road.succeeded)
 
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api import model_resolver
-from api.errors import Refused
+from api.errors import ApiError
 from providers.importing import apply, exporting, litellm_vendors, native_format, read
 from providers.importing.schema import Malformed, Parsed
 from providers.models import LanguageModel, ModelAlias, Provider
@@ -161,7 +161,7 @@ def test_every_name_of_a_file_answers_afterwards(path: Path) -> None:
         if name not in known.names.other_kinds:
             assert model_resolver.served(known, name).provider_id in known.providers
             continue
-        with pytest.raises(Refused) as refused:
+        with pytest.raises(ApiError) as refused:
             model_resolver.served(known, name)
         assert refused.value.code == "model_not_chat"
         assert not other[name.rpartition("/")[2]].enabled

@@ -11,7 +11,7 @@ from asgiref.sync import sync_to_async
 from pytest_django import Settings
 
 from providers.infra import replicas
-from providers.infra.replicas import Mirror
+from providers.infra.replicas import Replica
 from providers.models import Provider
 from tests.fakes import until
 
@@ -26,7 +26,7 @@ def names() -> list[str]:
 async def test_a_change_is_seen_within_moments(make_provider: Callable[..., Provider]) -> None:
     """Told over Redis once it is committed."""
     seen: list[list[str]] = []
-    mirror = Mirror(names, {"providers"}, taken=seen.append)
+    mirror = Replica(names, {"providers"}, taken=seen.append)
     assert await mirror.get() == []
     await asyncio.sleep(0.2)
     await sync_to_async(make_provider)()
@@ -41,7 +41,7 @@ async def test_without_redis_a_change_is_seen_by_looking(
     """Later, and without a word to anybody."""
     settings.REDIS_URL = NOWHERE
     seen: list[list[str]] = []
-    mirror = Mirror(names, {"providers"}, taken=seen.append)
+    mirror = Replica(names, {"providers"}, taken=seen.append)
     await mirror.get()
     await sync_to_async(make_provider)()
     await until(lambda: ["Acme"] in seen)
@@ -54,10 +54,10 @@ async def test_what_changed_while_redis_was_away_is_seen_as_it_comes_back(
     """However soon that is: nobody told of it, and the next look may be far off."""
     monkeypatch.setattr(replicas, "CHECK_EVERY", 60)
     seen: list[list[str]] = []
-    mirror = Mirror(names, {"providers"}, taken=seen.append)
+    mirror = Replica(names, {"providers"}, taken=seen.append)
     await mirror.get()
     await asyncio.sleep(0.3)
-    monkeypatch.setattr(replicas, "announce", lambda topic: None)
+    monkeypatch.setattr(replicas, "publish", lambda topic: None)
     await sync_to_async(make_provider)()
     with redis.Redis.from_url(settings.REDIS_URL) as client:
         client.client_kill_filter(_type="pubsub")
@@ -76,7 +76,7 @@ async def test_a_reading_that_hung_once_puts_off_no_other(settings: Settings) ->
             time.sleep(2)
         return 7
 
-    mirror = Mirror(load, {"providers"})
+    mirror = Replica(load, {"providers"})
     await mirror.get()
     await until(lambda: len(read) == 4, 30)
     assert read[2] - read[1] < 2 + 2 * replicas.CHECK_EVERY
@@ -92,14 +92,14 @@ async def test_a_copy_serves_on_while_the_database_is_away() -> None:
             raise django.db.OperationalError("away")
         return 7
 
-    mirror = Mirror(load, {"providers"})
+    mirror = Replica(load, {"providers"})
     assert await mirror.get() == 7
     away = True
-    mirror.look()
+    mirror.refresh_soon()
     await until(lambda: mirror.stale)
     assert await mirror.get() == 7
     away = False
-    mirror.look()
+    mirror.refresh_soon()
     await until(lambda: not mirror.stale)
     await mirror.close()
 
@@ -111,7 +111,7 @@ async def test_what_was_never_read_is_an_error() -> None:
         raise django.db.OperationalError("away")
 
     with pytest.raises(django.db.OperationalError):
-        await Mirror(load, {"providers"}).get()
+        await Replica(load, {"providers"}).get()
 
 
 def test_a_redis_that_is_away_costs_a_request_next_to_nothing(settings: Settings) -> None:
@@ -138,7 +138,7 @@ async def test_what_is_missing_is_looked_for_once_a_second(
         read.append(1)
         return names()
 
-    mirror = Mirror(load, {"providers"})
+    mirror = Replica(load, {"providers"})
     assert await mirror.get() == []
     await sync_to_async(make_provider)()
     clock[0] += 60
@@ -163,7 +163,7 @@ async def test_a_look_for_what_is_missing_survives_a_database_that_is_away() -> 
             raise django.db.OperationalError("away")
         return 7
 
-    mirror = Mirror(load, {"providers"})
+    mirror = Replica(load, {"providers"})
     await mirror.get()
     away = True
     assert await mirror.reread() == 7

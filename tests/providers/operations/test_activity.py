@@ -461,7 +461,7 @@ def test_a_failure_after_the_first_token_broke_off() -> None:
 def test_an_unknown_outcome_is_shown_as_it_is() -> None:
     """A row of a newer version breaks no page."""
     strange = unsaved(outcome="melted")
-    assert trace.outcome(strange) == trace.Outcome("unknown", "melted")
+    assert trace.outcome(strange) == trace.OutcomeLabel("unknown", "melted")
     assert trace.cause(strange, in_container=False) is None
 
 

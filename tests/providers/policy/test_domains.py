@@ -13,7 +13,7 @@ from providers.domain.types import Method
 from providers.policy import domains
 from providers.policy.breaker import Breaker, Domain, DomainState, Scope, State, Weight
 from providers.policy.domains import Domains
-from providers.policy.route_state import Evidence, RouteState
+from providers.policy.route_state import Outcome, RouteState
 
 NOW = datetime(2026, 1, 2, 12, 0, 0, tzinfo=UTC)
 KEY = "k1"
@@ -41,14 +41,14 @@ class World:
         """One call over a route, and its end a moment later."""
         self.end(self.begin(model, route_id), kind, retry_after, **hints)
 
-    def begin(self, model: str, route_id: int = 1) -> Evidence:
+    def begin(self, model: str, route_id: int = 1) -> Outcome:
         route = self.known.applied(self.routes[route_id], model)
         if not route.is_closed:
             route = domains.on_trial(route, self.now)
             self.routes[route_id] = replace(route, others=())
             for each in route.others:
                 self.known.put(each)
-        return Evidence(
+        return Outcome(
             route_id=route_id,
             epoch=route.breaker.epoch,
             at=self.now,
@@ -59,7 +59,7 @@ class World:
 
     def end(
         self,
-        call: Evidence,
+        call: Outcome,
         kind: ErrorKind | None,
         retry_after: float | None = None,
         **hints: object,

@@ -11,14 +11,14 @@ from providers.domain.errors import ErrorKind
 from providers.domain.types import Method
 from providers.policy import route_state
 from providers.policy.breaker import Breaker, State
-from providers.policy.route_state import Evidence, RouteState, Window
+from providers.policy.route_state import Outcome, RouteState, Window
 
 NOW = datetime(2026, 1, 2, 12, 0, 0, tzinfo=UTC)
 ROUTE = RouteState(route_id=1, method=Method.DIRECT, breaker=Breaker(proven=True))
 
 
-def seen(kind: ErrorKind | None = None, epoch: int = 0, **fields: object) -> Evidence:
-    return replace(Evidence(route_id=1, epoch=epoch, at=NOW, kind=kind), **fields)  # type: ignore[arg-type]
+def seen(kind: ErrorKind | None = None, epoch: int = 0, **fields: object) -> Outcome:
+    return replace(Outcome(route_id=1, epoch=epoch, at=NOW, kind=kind), **fields)  # type: ignore[arg-type]
 
 
 def test_a_good_result_is_remembered() -> None:

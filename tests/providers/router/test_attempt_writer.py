@@ -66,7 +66,7 @@ def test_many_results_take_as_many_statements_as_few(make_provider: MakeProvider
         kinds = [ErrorKind.NETWORK if number % 2 else None for number in range(many)]
         results = [shown(*pair) for pair in zip(made, kinds, strict=True)]
         with CaptureQueriesContext(connection) as captured:
-            attempt_writer.record_all(results)
+            attempt_writer.write_results(results)
         counts.append(len(captured))
         for provider, kind in zip(made, kinds, strict=True):
             provider.refresh_from_db()
@@ -81,9 +81,9 @@ def test_results_written_again_are_written_once(make_provider: MakeProvider) -> 
     """A connection that breaks at commit leaves the writer in doubt, and it tries again."""
     provider = make_provider()
     first, second = shown(provider, ErrorKind.NETWORK), shown(provider, ErrorKind.NETWORK)
-    attempt_writer.record_all([first])
-    attempt_writer.record_all([first, second])
-    attempt_writer.record_all([first, second])
+    attempt_writer.write_results([first])
+    attempt_writer.write_results([first, second])
+    attempt_writer.write_results([first, second])
     assert set(Attempt.objects.values_list("uuid", flat=True)) == {first.uuid, second.uuid}
     provider.refresh_from_db()
     assert provider.consecutive_failures == 2
@@ -93,7 +93,7 @@ def test_results_written_again_are_written_once(make_provider: MakeProvider) -> 
 def test_a_changed_copy_of_a_result_is_another_attempt(make_provider: MakeProvider) -> None:
     """As of the further chats of a model's test."""
     result = shown(make_provider(), None)
-    attempt_writer.record_all([result, replace(result, request_id=uuid4())])
+    attempt_writer.write_results([result, replace(result, request_id=uuid4())])
     assert Attempt.objects.count() == 2
 
 
@@ -147,6 +147,6 @@ def test_the_parts_of_a_calls_tokens_are_kept(make_provider: MakeProvider) -> No
         request_id=uuid4(),
         evidence=None,
     )
-    attempt_writer.record_all([result])
+    attempt_writer.write_results([result])
     row = Attempt.objects.get()
     assert (row.cached_tokens, row.cache_write_tokens, row.reasoning_tokens) == (900, 90, 40)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from providers.domain.errors import CallError, ErrorKind
 from providers.domain.tuning import RULES
-from providers.router.limits import Gate, RetryBudget
+from providers.router.limits import ConcurrencyLimiter, RetryBudget
 from tests import virtual_time
 
 
@@ -29,7 +29,7 @@ def test_retries_are_a_tenth_of_the_requests() -> None:
 
 async def test_no_more_calls_than_the_limit_are_under_way() -> None:
     """The next one goes as soon as one is done, in the order in which they came."""
-    gate, order = Gate(2), []
+    gate, order = ConcurrencyLimiter(2), []
 
     async def one(number: int) -> None:
         async with gate.entered(1):
@@ -44,7 +44,7 @@ async def test_no_more_calls_than_the_limit_are_under_way() -> None:
 
 async def test_who_waits_too_long_is_told_to_come_back() -> None:
     """And leaves the queue."""
-    gate = Gate(1)
+    gate = ConcurrencyLimiter(1)
     async with gate.entered(1):
         with pytest.raises(CallError) as caught:
             async with gate.entered(0.01):
@@ -56,7 +56,7 @@ async def test_who_waits_too_long_is_told_to_come_back() -> None:
 
 async def test_the_queue_is_bounded() -> None:
     """A thousand waiting callers would all wait in vain."""
-    gate = Gate(1, replace(RULES, queue=1))
+    gate = ConcurrencyLimiter(1, replace(RULES, queue=1))
     async with gate.entered(1):
         waiting = asyncio.create_task(_enter(gate))
         await asyncio.sleep(0)
@@ -65,14 +65,14 @@ async def test_the_queue_is_bounded() -> None:
     await waiting
 
 
-async def _enter(gate: Gate, seconds: float = 1) -> None:
+async def _enter(gate: ConcurrencyLimiter, seconds: float = 1) -> None:
     async with gate.entered(seconds):
         pass
 
 
 async def test_a_caller_who_leaves_the_queue_takes_no_place() -> None:
     """Also in the very moment when one becomes free."""
-    gate = Gate(1)
+    gate = ConcurrencyLimiter(1)
     async with AsyncExitStack() as first:
         await first.enter_async_context(gate.entered(1))
         waiting = [asyncio.create_task(_enter(gate)) for _ in range(3)]
@@ -88,7 +88,7 @@ async def test_a_caller_who_leaves_the_queue_takes_no_place() -> None:
 
 async def test_a_429_halves_the_limit_and_good_calls_bring_it_back() -> None:
     """By one for each round, never beyond what was set."""
-    gate = Gate(8)
+    gate = ConcurrencyLimiter(8)
     async with AsyncExitStack() as held:
         for _ in range(8):
             await held.enter_async_context(gate.entered(1))
@@ -106,7 +106,7 @@ def test_a_wave_of_429s_counts_once() -> None:
     """Fifty calls that went out together say no more than the first of them."""
 
     async def main() -> None:
-        gate = Gate(64)
+        gate = ConcurrencyLimiter(64)
         async with AsyncExitStack() as held:
             rounds = [await held.enter_async_context(gate.entered(1)) for _ in range(50)]
             for round_ in rounds:
@@ -119,7 +119,7 @@ def test_a_wave_of_429s_counts_once() -> None:
     virtual_time.run(main())
 
 
-async def _throttle(gate: Gate, times: int) -> None:
+async def _throttle(gate: ConcurrencyLimiter, times: int) -> None:
     """So many 429s in a row, each of a call that knew of the one before."""
     for _ in range(times):
         async with gate.entered(60) as round_:
@@ -130,7 +130,7 @@ def test_each_429_in_a_row_pauses_for_twice_as_long_up_to_a_cap() -> None:
     """A good answer begins anew."""
 
     async def main() -> list[float]:
-        gate, pauses = Gate(8, replace(RULES, throttles=99)), []
+        gate, pauses = ConcurrencyLimiter(8, replace(RULES, throttles=99)), []
         for _ in range(7):
             await _throttle(gate, 1)
             pauses.append(gate.pause_left)
@@ -146,7 +146,7 @@ def test_waiting_is_hopeless_after_so_many_429s_in_a_row() -> None:
     """Whoever waits is refused at once, and until the pause ends; then one call finds out."""
 
     async def main() -> None:
-        gate = Gate(8)
+        gate = ConcurrencyLimiter(8)
         await _throttle(gate, RULES.throttles - 1)
         async with gate.entered(60) as round_:
             waiting = [asyncio.create_task(_enter(gate, 30)) for _ in range(3)]
@@ -169,7 +169,7 @@ def test_a_long_stated_wait_refuses_all_who_wait() -> None:
     """Nobody goes out before its end by having queued earlier."""
 
     async def main() -> None:
-        gate = Gate(1)
+        gate = ConcurrencyLimiter(1)
         async with gate.entered(1) as round_:
             waiting = [asyncio.create_task(_enter(gate, 30)) for _ in range(5)]
             await asyncio.sleep(0.01)
@@ -185,7 +185,7 @@ def test_a_short_stated_wait_is_waited_for() -> None:
     """And not broken by those in the queue."""
 
     async def main() -> float:
-        gate, loop = Gate(1), asyncio.get_running_loop()
+        gate, loop = ConcurrencyLimiter(1), asyncio.get_running_loop()
         async with gate.entered(1) as round_:
             waiting = asyncio.create_task(_enter(gate, 30))
             await asyncio.sleep(0)
@@ -200,7 +200,7 @@ def test_a_pause_that_is_longer_than_a_caller_waits_refuses_it_at_once() -> None
     """It may have another key to try."""
 
     async def main() -> None:
-        gate = Gate(8)
+        gate = ConcurrencyLimiter(8)
         await _throttle(gate, 3)
         with pytest.raises(CallError, match="rate"):
             async with gate.entered(60, pause=0.5):
@@ -220,7 +220,7 @@ def test_whatever_happens_the_limit_holds_and_no_place_is_lost(
 ) -> None:
     """Never more calls than allowed, none during a pause, and all places are free at the end."""
 
-    async def call(gate: Gate, outcome: str, tenths: int) -> None:
+    async def call(gate: ConcurrencyLimiter, outcome: str, tenths: int) -> None:
         await asyncio.sleep(tenths / 10)
         async with gate.entered(30) as round_:
             assert gate.busy <= most
@@ -232,7 +232,7 @@ def test_whatever_happens_the_limit_holds_and_no_place_is_lost(
                 gate.on_throttled(round_, 2.0 if outcome == "stated" else None)
 
     async def main() -> None:
-        gate = Gate(most)
+        gate = ConcurrencyLimiter(most)
         tasks = [asyncio.create_task(call(gate, *each)) for each in calls]
         for task, (outcome, _) in zip(tasks, calls, strict=True):
             if outcome == "left":
@@ -249,7 +249,7 @@ def test_five_429s_among_254_answers_fail_none_of_300_requests() -> None:
     bad = {20, 71, 122, 173, 224}  # of the upstream's answers, counted from 1
 
     async def main() -> tuple[int, float]:
-        gate, answers, longest = Gate(256), itertools.count(1), 0.0
+        gate, answers, longest = ConcurrencyLimiter(256), itertools.count(1), 0.0
         loop = asyncio.get_running_loop()
 
         async def one(number: int) -> None:
@@ -279,7 +279,7 @@ def test_a_pause_ends_on_whichever_loop(new_loop: Callable[[], asyncio.AbstractE
     """uvloop rounds its timers to milliseconds: one that came early would let nobody in."""
 
     async def main() -> None:
-        gate = Gate(8, replace(RULES, throttles=100))
+        gate = ConcurrencyLimiter(8, replace(RULES, throttles=100))
         for number in range(1, 20):
             async with gate.entered(10) as round_:
                 gate.on_throttled(round_, wait=0.002 + number * 0.00005)

@@ -18,7 +18,7 @@ from providers.policy.breaker import State
 from providers.policy.route_state import RouteState
 from providers.router import attempt_writer, breaker_rows
 from providers.router import route_table as boards
-from providers.router.route_table import Board
+from providers.router.route_table import RouteTable
 from tests import fakes
 
 MakeProvider = Callable[..., Provider]
@@ -26,8 +26,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @asynccontextmanager
-async def running() -> AsyncGenerator[Board]:
-    board = Board()
+async def running() -> AsyncGenerator[RouteTable]:
+    board = RouteTable()
     await board.ready()
     try:
         yield board
@@ -247,7 +247,7 @@ async def test_without_a_database_results_wait_and_nothing_is_lost(
     async with running() as board:
         route = board.routes(provider.pk)[0]
         with monkeypatch.context() as patched:
-            patched.setattr(attempt_writer, "record_all", away)
+            patched.setattr(attempt_writer, "write_results", away)
             patched.setattr(breaker_rows, "claim_trial", away)
             board.settle(result(route))
             with pytest.raises(django.db.OperationalError):

@@ -538,7 +538,7 @@ async def test_a_trial_that_found_no_place_is_free_for_the_next_caller(
         await anext(busy)
         await direct.aupdate(state=State.OPEN, retry_at="2026-01-01T00:00:00Z", epoch=7)
         known = route_table.current()
-        known._routes.look()
+        known._routes.refresh_soon()
         await fakes.until(lambda: known.routes(provider.pk)[0].breaker.epoch == 7)
         with pytest.raises(PlanFailed) as caught:
             async with aclosing(router.stream(call(provider), ASKED)) as events:

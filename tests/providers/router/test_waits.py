@@ -7,7 +7,7 @@ import pytest
 
 from providers.domain.errors import CallError, ErrorKind
 from providers.domain.tuning import RULES
-from providers.router.limits import Gate
+from providers.router.limits import ConcurrencyLimiter
 from providers.router.waits import Waits
 from tests import virtual_time
 
@@ -30,7 +30,7 @@ def test_only_a_429_that_names_no_wait_goes_back_to_the_queue(
     """The others have rules of their own."""
 
     async def main() -> bool:
-        return Waits().may_queue(error, Gate(8), 60)
+        return Waits().may_queue(error, ConcurrencyLimiter(8), 60)
 
     assert virtual_time.run(main()) is expected
 
@@ -39,7 +39,7 @@ def test_a_request_goes_out_so_often_and_no_more() -> None:
     """Five times in all."""
 
     async def main() -> int:
-        waits, gate, calls = Waits(), Gate(8), 1
+        waits, gate, calls = Waits(), ConcurrencyLimiter(8), 1
         while waits.may_queue(LIMITED, gate, 60):
             waits.repeats += 1
             calls += 1
@@ -52,7 +52,7 @@ def test_all_its_waits_together_have_an_end() -> None:
     """Short cooldowns, one after the other."""
 
     async def main() -> float:
-        waits, gate, loop = Waits(), Gate(8), asyncio.get_running_loop()
+        waits, gate, loop = Waits(), ConcurrencyLimiter(8), asyncio.get_running_loop()
         while await waits.wait_out(gate, 2.0, 600):
             pass
         return loop.time()
@@ -65,7 +65,7 @@ def test_a_cooldown_that_is_too_long_is_not_waited_for(cooldown: float, remainin
     """Longer than `longest_wait`, or than there is time."""
 
     async def main() -> tuple[bool, float]:
-        waited = await Waits().wait_out(Gate(8), cooldown, remaining)
+        waited = await Waits().wait_out(ConcurrencyLimiter(8), cooldown, remaining)
         return waited, asyncio.get_running_loop().time()
 
     assert virtual_time.run(main()) == (False, 0.0)
@@ -75,7 +75,7 @@ def test_those_who_wait_for_a_cooldown_are_bounded_too() -> None:
     """They count with those in the queue."""
 
     async def main() -> list[bool]:
-        gate = Gate(1, replace(RULES, queue=3))
+        gate = ConcurrencyLimiter(1, replace(RULES, queue=3))
         return await asyncio.gather(*(Waits().wait_out(gate, 2.0, 60) for _ in range(5)))
 
     assert virtual_time.run(main()) == [True, True, True, False, False]
