@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from providers.domain.frozen import value
-from providers.protocols.opencode_config import ModelFacts, describe_model
+from providers.domain.types import FoundModel
+from providers.protocols.opencode_config import describe_model
 
 VARIABLE = "OPENCODE_WEB_KEY"
 HELLO = [{"role": "user", "content": "Hello"}]
@@ -20,7 +21,7 @@ class Offered:
     """One model as clients address it: by its full name, and by its alias where it has one."""
 
     id: str
-    facts: ModelFacts
+    facts: FoundModel
     alias: str = ""
 
 

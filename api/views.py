@@ -14,12 +14,11 @@ from api.forms import KeyForm
 from api.models import ClientKey
 from api.snippets import Offered, snippets
 from providers.catalog.merge import PRICES
-from providers.domain.types import ABILITIES, known_abilities
+from providers.domain.types import ABILITIES, FoundModel, known_abilities
 from providers.models import LanguageModel
 from providers.operations import audit
-from providers.protocols.opencode_config import ModelFacts
 
-_FACTS = ("name", "context", "output_limit", "takes", *PRICES)
+_FACTS = ("model_id", "name", "context", "output_limit", "takes", *PRICES)
 
 
 @require_safe
@@ -70,12 +69,12 @@ def _context(request: HttpRequest, form: KeyForm) -> dict[str, Any]:
 def _offered() -> list[Offered]:
     """The models in use, as clients address them."""
     rows = LanguageModel.objects.usable().order_by("provider__slug", "model_id")
-    columns = ("model_id", "alias", "provider__slug", *_FACTS, *ABILITIES, "sources")
+    columns = ("alias", "provider__slug", *_FACTS, *ABILITIES, "sources")
     return [
         Offered(
             id=f"{row['provider__slug']}/{row['model_id']}",
             alias=row["alias"],
-            facts=ModelFacts(**{name: row[name] for name in _FACTS}, **known_abilities(row)),
+            facts=FoundModel(**{name: row[name] for name in _FACTS}, **known_abilities(row)),
         )
         for row in rows.values(*columns)
     ]

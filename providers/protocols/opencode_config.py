@@ -5,32 +5,12 @@ ability is written where it is known, and a limit as soon as one half of it is.
 Source: https://opencode.ai/config.json, `provider.models`.
 """
 
-from collections.abc import Sequence
-from decimal import Decimal
 from typing import Any
 
-from providers.domain.frozen import value
+from providers.domain.types import FoundModel
 
 
-@value
-class ModelFacts:
-    """What is known of a model; None where nobody says. Prices in USD per million tokens."""
-
-    name: str
-    context: int | None = None
-    output_limit: int | None = None
-    vision: bool | None = None
-    tools: bool | None = None
-    reasoning: bool | None = None
-    json_output: bool | None = None
-    takes: Sequence[str] | None = None
-    input_price: Decimal | None = None
-    output_price: Decimal | None = None
-    cache_read_price: Decimal | None = None
-    cache_write_price: Decimal | None = None
-
-
-def describe_model(facts: ModelFacts) -> dict[str, Any]:
+def describe_model(facts: FoundModel) -> dict[str, Any]:
     """The model's entry."""
     described: dict[str, Any] = {"name": facts.name}
     described |= _known(

@@ -6,13 +6,14 @@ import shlex
 from decimal import Decimal
 
 from api.snippets import Offered, curl, opencode, python, snippets
-from providers.protocols.opencode_config import ModelFacts
+from providers.domain.types import FoundModel
 
 URL = "https://chat.example.com/v1"
 GLM = Offered(
     id="zai/glm-4.7",
     alias="glm",
-    facts=ModelFacts(
+    facts=FoundModel(
+        model_id="glm-4.7",
         name="GLM-4.7",
         context=204800,
         output_limit=131072,
@@ -24,7 +25,10 @@ GLM = Offered(
         output_price=Decimal("2.2"),
     ),
 )
-TINY = Offered(id='local/it\'s "tiny"', facts=ModelFacts(name="Tiny", context=4096, vision=True))
+TINY = Offered(
+    id='local/it\'s "tiny"',
+    facts=FoundModel(model_id="tiny", name="Tiny", context=4096, vision=True),
+)
 
 
 def test_opencode_gets_the_address_and_every_model() -> None:
