@@ -17,7 +17,7 @@ from api.keys import Caller
 from api.openai_response import Chunks, Whole
 from api.request_parser import ParsedRequest
 from providers.domain.errors import CallError, KeyReused, PlanFailed
-from providers.domain.frozen import value
+from providers.domain.frozen import frozen
 from providers.domain.types import AttemptRecord, AttemptStarted, Completed, RouteTaken
 from providers.infra import single_flight
 from providers.models import Purpose
@@ -37,7 +37,7 @@ class Head:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-@value
+@frozen
 class CompletionRequest:
     """A request that was understood. `arrived` is when, on the monotonic clock.
 

@@ -14,7 +14,7 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from api.models import USE_EVERY, ClientKey, hashed
-from providers.domain.frozen import value
+from providers.domain.frozen import frozen
 from providers.infra import database, replicas
 
 log = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 WRITE_AFTER = 1.0  # seconds; uses within it are written together
 
 
-@value
+@frozen
 class Caller:
     """On whose behalf a request is made, and with which key."""
 

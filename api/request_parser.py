@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from typing import Any, NoReturn, cast
 
 from api.errors import ApiError, bad_request
-from providers.domain.frozen import value
+from providers.domain.frozen import frozen
 from providers.domain.types import ChatMessage, ChatRequest
 
 
-@value
+@frozen
 class ParsedRequest:
     """What the caller wants. `include_usage`: the stream's last chunk is to carry the tokens."""
 

@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Iterable
 from typing import Any
 
-from providers.domain.frozen import value
+from providers.domain.frozen import frozen
 from providers.domain.types import FoundModel
 from providers.protocols.opencode_config import describe_model
 
@@ -16,7 +16,7 @@ VARIABLE = "OPENCODE_WEB_KEY"
 HELLO = [{"role": "user", "content": "Hello"}]
 
 
-@value
+@frozen
 class Offered:
     """One model as clients address it: by its full name, and by its alias where it has one."""
 
@@ -25,7 +25,7 @@ class Offered:
     alias: str = ""
 
 
-@value
+@frozen
 class Snippet:
     """One text to copy, under its name."""
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from providers.domain.frozen import value
+from providers.domain.frozen import frozen
 from providers.protocols import finish
 from providers.protocols.finish import Ending
 
@@ -10,7 +10,7 @@ CONTINUE = "Continue exactly where you stopped. Write only what follows."
 """The request that goes out after a cut answer; people never see it."""
 
 
-@value
+@frozen
 class Note:
     """`continues`: the rest can be requested. `warns`: the reader does not have a whole answer."""
 

@@ -24,7 +24,7 @@ from redis.exceptions import RedisError
 
 from chat import events
 from chat.events import Event, Kind
-from providers.domain.frozen import value
+from providers.domain.frozen import frozen
 from providers.infra.stopping import stopping
 
 log = logging.getLogger(__name__)
@@ -128,7 +128,7 @@ async def read_answer(client: Redis, turn_id: int) -> tuple[str, str]:
     return events.answer(Event.from_fields(fields) for _, fields in found)
 
 
-@value
+@frozen
 class Stored:
     """The message as Postgres has it: `html` of the text so far, or `end`, the finished parts."""
 

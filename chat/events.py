@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from html import escape
 
-from providers.domain.frozen import value
+from providers.domain.frozen import frozen
 from providers.protocols.sse import comment
 
 KEEP_ALIVE = comment("keep-alive")
@@ -25,7 +25,7 @@ class Kind(StrEnum):
     END = "end"  # `html` holds the page's parts with the finished message
 
 
-@value
+@frozen
 class Event:
     """`text` is always the piece of the answer that the event stands for (or of its reasoning)."""
 

@@ -11,7 +11,7 @@ from django.contrib.auth.models import User
 from django.db.models import Q
 
 from chat.models import Conversation, ConversationQuerySet
-from providers.domain.frozen import value
+from providers.domain.frozen import frozen
 
 PAGE = 50  # conversations
 FOUND = 20  # results of a search
@@ -21,7 +21,7 @@ _KEY = re.compile(r"(\d{1,17})-(\d{1,18})")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-@value
+@frozen
 class Page:
     """`last` is the key of the last one listed; `more` tells whether others follow."""
 

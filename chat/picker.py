@@ -3,11 +3,11 @@
 from django.contrib.auth.models import User
 
 from chat.models import Conversation, Message, Role
-from providers.domain.frozen import value
+from providers.domain.frozen import frozen
 from providers.models import LanguageModel
 
 
-@value
+@frozen
 class Pick:
     """`model_id` is chosen at first; with a `problem` the user has to pick one."""
 

@@ -10,7 +10,7 @@ from typing import Any
 from markdown_it.token import Token
 
 from chat.markdown import BLOCKS, document, to_html
-from providers.domain.frozen import value
+from providers.domain.frozen import frozen
 
 __all__ = ["Fed", "Splitter", "document"]
 
@@ -20,7 +20,7 @@ _MARKER = re.compile(r"^ {0,3}(?:[-+*]|\d{1,9}[.)])(?:\s|$)")
 _FENCE_END = re.compile(r"^ {0,3}(`{3,}|~{3,})[ \t]*$")
 
 
-@value
+@frozen
 class Fed:
     """What one feeding did. `tail` is the open part as it now is, or None where it only grew.
 

@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from chat.endings import CONTINUE
 from chat.models import LEASE, Conversation, Message, Role, Status
-from providers.domain.frozen import value
+from providers.domain.frozen import frozen
 from providers.domain.types import ChatMessage, ChatRequest
 from providers.models import LanguageModel, Purpose
 from providers.router.call import Call
@@ -30,7 +30,7 @@ _ADDED = (
 type Columns = Mapping[str, Any]
 
 
-@value
+@frozen
 class Work:
     """One claimed turn: what to ask, and what an earlier runner had saved of the answer.
 
@@ -56,7 +56,7 @@ class Work:
         }
 
 
-@value
+@frozen
 class Kept:
     """After a renewal: the turns this runner still holds, and those whose reader wants a stop."""
 

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from providers.domain.frozen import value
+from providers.domain.frozen import frozen
 from providers.domain.types import AttemptStarted
 
 
-@value
+@frozen
 class Waiting:
     """`waited` and `left` are whole seconds; `since` names the attempt for the page's script."""
 

@@ -15,7 +15,7 @@ from django.db.models.functions import Coalesce, Now
 
 from health.models import Incident
 from health.outcome_filters import BAD
-from providers.domain.frozen import value
+from providers.domain.frozen import frozen
 from providers.models import Attempt, HealthStatus, Provider
 
 ILL = (HealthStatus.DEGRADED.value, HealthStatus.FAILING.value)  # from bad to worse
@@ -26,7 +26,7 @@ COUNT_EVERY = timedelta(minutes=1)
 COUNT_AFTER = timedelta(minutes=15)  # answers that began in an incident may end so much later
 
 
-@value
+@frozen
 class Difference:
     """A provider whose open incident, if there is one, does not say what its health does."""
 

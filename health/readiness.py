@@ -15,7 +15,7 @@ from django.conf import settings
 from health import liveness
 from providers.clients import direct, http
 from providers.domain.errors import CallError
-from providers.domain.frozen import value
+from providers.domain.frozen import frozen
 from providers.domain.types import Timeouts
 from providers.infra import database, heartbeat
 from providers.infra.redis_client import Away
@@ -35,7 +35,7 @@ NEVER_READ = "This process could not read the providers yet."
 DROPPED = "{count} attempts could not be recorded, as the database was away for too long."
 
 
-@value
+@frozen
 class Readiness:
     serves: bool
     reasons: tuple[str, ...] = ()

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from providers.domain.errors import ErrorKind
-from providers.domain.frozen import value
+from providers.domain.frozen import frozen
 from providers.domain.tuning import RULES
 from providers.policy import reasons
 
@@ -13,7 +13,7 @@ HALF = 0.5  # of an hour's attempts failed: for whoever asked then, it was down
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-@value
+@frozen
 class Range:
     """How far back the bars go, and what each of them stands for. `finest`: the piece of time in
     which a bar's worst is looked for."""
@@ -47,7 +47,7 @@ def named_range(slug: str) -> Range:
     return next((each for each in RANGES if each.slug == slug), USUAL)
 
 
-@value
+@frozen
 class Bucket:
     """The attempts of one bar; what says nothing about the provider counts neither way.
 
@@ -92,7 +92,7 @@ def fill(known: Iterable[Bucket], shown: Range, now: datetime) -> tuple[Bucket, 
     return tuple(found.get(begin, Bucket(begins=begin)) for begin in shown.begins(now))
 
 
-@value
+@frozen
 class Share:
     """How many of a span's attempts went well."""
 
@@ -108,7 +108,7 @@ class Share:
         return f"{tenths // 10} %" if tenths % 10 == 0 else f"{tenths / 10:.1f} %"
 
 
-@value
+@frozen
 class Spend:
     """USD of a provider's calls, in UTC; whether some of it is estimated, as no usage was told."""
 
@@ -148,7 +148,7 @@ def rescued(count: int) -> str:
     return "1 request rescued" if count == 1 else f"{count} requests rescued"
 
 
-@value
+@frozen
 class Banner:
     status: str
     sentence: str

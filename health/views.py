@@ -13,7 +13,7 @@ from django.views.decorators.http import require_safe
 from health import status_page, uptime_history
 from health.models import Incident
 from health.uptime_bars import Row
-from providers.domain.frozen import value
+from providers.domain.frozen import frozen
 from providers.models import HealthStatus, Provider
 from providers.policy import reasons
 from providers.router import snapshot
@@ -22,7 +22,7 @@ from providers.views.cards import card
 MOST_INCIDENTS = 50
 
 
-@value
+@frozen
 class Told:
     """An incident as the page shows it."""
 

@@ -16,7 +16,7 @@ from django.utils import timezone
 from providers.catalog import merge
 from providers.clients import direct, gateway
 from providers.domain.errors import CallError, ErrorKind
-from providers.domain.frozen import value
+from providers.domain.frozen import frozen
 from providers.domain.types import ABILITIES, FoundModel, Method, Target
 from providers.infra import database, replicas, single_flight
 from providers.models import LanguageModel, ModelKind, ModelSource, Provider
@@ -47,7 +47,7 @@ _REFRESHED = (
 )
 
 
-@value
+@frozen
 class Listing:
     """What one route listed: the models, and what a LiteLLM proxy tells of them beyond their ids.
 
@@ -60,7 +60,7 @@ class Listing:
     unread: int = 0
 
 
-@value
+@frozen
 class Known:
     """What the offline catalogues tell of a vendor's models, by id."""
 

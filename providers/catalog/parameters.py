@@ -6,13 +6,13 @@ Where nobody says which ones a model takes, it is offered the usual ones of its 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
-from providers.domain.frozen import value
+from providers.domain.frozen import frozen
 from providers.domain.types import Kind
 
 type Value = int | float | str
 
 
-@value
+@frozen
 class Parameter:
     """One parameter: a number from `least` to `most`, or one of its `choices`.
 

@@ -11,7 +11,7 @@ from typing import cast
 
 from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Value
 
-from providers.domain.frozen import value
+from providers.domain.frozen import frozen
 from providers.models import Favourite, LanguageModel, Provider
 
 PAGE = 50
@@ -42,7 +42,7 @@ ORDERS = {
 CHOICES = {"state": STATES, "context": CONTEXTS, "price": PRICES}
 
 
-@value
+@frozen
 class ModelQuery:
     """What somebody looks for. `since`: what was first seen later is new to them."""
 
@@ -55,7 +55,7 @@ class ModelQuery:
     since: datetime | None = None
 
 
-@value
+@frozen
 class Facets:
     """How many models there are of each sort among those that match everything else."""
 

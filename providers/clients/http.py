@@ -28,7 +28,7 @@ from providers.clients import recorder as recorder_module
 from providers.clients.http_errors import FOREIGN, AddressForbidden, map_error, mapped_errors
 from providers.domain import ip_addresses
 from providers.domain.errors import AddressRefused, CallError, ErrorKind
-from providers.domain.frozen import value
+from providers.domain.frozen import frozen
 from providers.domain.types import Timeouts
 from providers.protocols.openai_chat import encoded
 
@@ -62,7 +62,7 @@ def watch_connection() -> Iterator[WatchedConnection]:
         _under_way.reset(token)
 
 
-@value
+@frozen
 class _Door:
     """One event loop's sessions: the shared one, and one that never reuses a connection."""
 

@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from typing import Any, Self
 from urllib.parse import urlsplit, urlunsplit
 
-from providers.domain.frozen import value
+from providers.domain.frozen import frozen
 from providers.domain.redaction import HIDDEN, longest_spelling, redact
 
 MOST_BODY = 2048  # bytes of a body that are shown
@@ -25,7 +25,7 @@ _SECRET_NAME = re.compile(
 recording: ContextVar["Recorder | None"] = ContextVar("recording", default=None)
 
 
-@value
+@frozen
 class Exchange:
     """One call as it may be shown. `status` is None where no answer came."""
 

@@ -28,7 +28,7 @@ from providers.connection_test.stages import (
 from providers.connection_test.test_chat import Answer
 from providers.domain import base_url
 from providers.domain.errors import CallError, ErrorKind
-from providers.domain.frozen import value
+from providers.domain.frozen import frozen
 from providers.domain.redaction import secrets_of
 from providers.domain.types import FoundModel, Method
 from providers.probes import probe, probe_plan
@@ -40,7 +40,7 @@ _KNOWS_THE_KEY = frozenset({ErrorKind.QUOTA, ErrorKind.RATE_LIMIT})
 _NOT_THERE = frozenset({ErrorKind.NETWORK, ErrorKind.TIMEOUT})
 
 
-@value
+@frozen
 class _Listing:
     """What `GET /models` gave."""
 

@@ -12,7 +12,7 @@ from providers.clients.recorder import Exchange
 from providers.connection_test.test_chat import Answer
 from providers.domain import base_url
 from providers.domain.errors import CallError, ErrorKind
-from providers.domain.frozen import value
+from providers.domain.frozen import frozen
 from providers.domain.types import Method, Target
 from providers.models import connection as connections
 from providers.probes import gateways, probe
@@ -49,7 +49,7 @@ MODEL_STAGES: tuple[StageName, ...] = (
 )
 
 
-@value
+@frozen
 class Draft:
     """A provider's form as it stands, saved or not. `stored` is its candidate where the form is
     unchanged, so that the test's results count for its routes; `changes` say what was tidied in
@@ -80,7 +80,7 @@ class Draft:
         return presets.get(self.connection.preset).concurrency or len(Method)
 
 
-@value
+@frozen
 class Stage:
     """One line of the checklist. `ms` and `detail` are set once it is over; `error` is why it
     failed or, beside a better end, what is to be said of it."""

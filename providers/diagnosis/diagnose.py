@@ -11,7 +11,7 @@ from providers.diagnosis import connection_causes, response_causes, wording
 from providers.diagnosis.types import Diagnosis, FailureContext, Words
 from providers.domain import base_url
 from providers.domain.errors import MODERATED, NO_SUCH_MODEL, CallError, ErrorKind
-from providers.domain.frozen import value
+from providers.domain.frozen import frozen
 from providers.domain.types import Method
 from providers.policy import plan
 
@@ -24,7 +24,7 @@ def explain(evidence: FailureContext) -> Diagnosis:
     return next(words(evidence) for holds, words in _RULES if holds(evidence))
 
 
-@value
+@frozen
 class Road:
     """How a test went over one method: the steps that went well, those that did not, and what is
     to be said of those that went well enough."""
@@ -41,7 +41,7 @@ class Road:
         return not broken and not self.succeeded.isdisjoint({"chat", "models"})
 
 
-@value
+@frozen
 class Finding:
     """A diagnosis and the methods it holds for."""
 
@@ -53,7 +53,7 @@ class Finding:
         return wording.waiting(self.diagnosis.retry_after)
 
 
-@value
+@frozen
 class Verdict:
     """What a whole test amounts to, and what was found on the way."""
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from providers.domain import base_url
-from providers.domain.frozen import value
+from providers.domain.frozen import frozen
 from providers.domain.types import Method
 from providers.policy import plan as planning
 from providers.policy.route_state import RouteState
@@ -16,7 +16,7 @@ from providers.policy.route_state import RouteState
 _NAMES = {"auto": "Automatic", "direct": "Direct", "gateway": "Gateway"}
 
 
-@value
+@frozen
 class RoutePreview:
     """One choice; `chosen` is the one in force."""
 

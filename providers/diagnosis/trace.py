@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from providers.diagnosis import diagnose, wording
 from providers.diagnosis.types import Diagnosis, FailureContext
 from providers.domain.errors import CallError, ErrorKind
-from providers.domain.frozen import value
+from providers.domain.frozen import frozen
 from providers.domain.types import STALE_CONNECTION, Kind, Method
 from providers.policy import reasons
 
@@ -55,7 +55,7 @@ def outcome(attempt: Attempt) -> OutcomeLabel:
     return known
 
 
-@value
+@frozen
 class Request:
     """All attempts of one request in their order, at least one."""
 
@@ -138,7 +138,7 @@ class Request:
         return sum(known, Decimal()) if known else None
 
 
-@value
+@frozen
 class Step:
     """One attempt as the trace shows it: where it went, its place on the timeline, its cause.
 

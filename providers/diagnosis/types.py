@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import field
 
 from providers.domain.errors import CallError
-from providers.domain.frozen import value
+from providers.domain.frozen import frozen
 from providers.domain.types import Kind, Method
 
 AUTH = "Authentication failed - check API key"
@@ -16,7 +16,7 @@ ENDPOINT = "Invalid endpoint - check URL format"
 RATE_LIMIT = "Rate limit exceeded - try again later"
 
 
-@value
+@frozen
 class FailureContext:
     """What is known of one failed step: the error, and the form it was tried with.
 
@@ -55,7 +55,7 @@ class FailureContext:
         return "gateway_endpoint" if through_proxy else "base_url"
 
 
-@value
+@frozen
 class Fix:
     """A field of the provider's form and the value that mends it."""
 
@@ -64,7 +64,7 @@ class Fix:
     label: str
 
 
-@value
+@frozen
 class Diagnosis:
     """`title` is the failure in a line, `cause` why, `advice` what to do; seconds to wait."""
 

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from providers.domain import base_url as base_url_module
-from providers.domain.frozen import value
+from providers.domain.frozen import frozen
 from providers.domain.types import Method
 from providers.policy import plan as planning
 from providers.policy import reasons
@@ -13,7 +13,7 @@ from providers.policy.breaker import DomainState, State
 from providers.policy.route_state import RouteState
 
 
-@value
+@frozen
 class RouteLine:
     """One route as a page shows it. `status` is a health word, for the shape beside it."""
 
@@ -28,7 +28,7 @@ class RouteLine:
     last_outcome_at: datetime | None = None
 
 
-@value
+@frozen
 class Active:
     """The route that the next request takes, and why."""
 
@@ -94,7 +94,7 @@ def _condition(route: RouteState, now: datetime) -> tuple[str, str, str]:
     return "unknown", "Not tried yet", "Not used yet."
 
 
-@value
+@frozen
 class ModelLine:
     """A model that fails, as a page shows it: over which method, or with which key."""
 

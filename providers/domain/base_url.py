@@ -10,7 +10,7 @@ import socket
 from urllib.parse import SplitResult, urljoin, urlsplit, urlunsplit
 
 from providers.domain import ip_addresses
-from providers.domain.frozen import value
+from providers.domain.frozen import frozen
 from providers.domain.ip_addresses import Ip
 
 # What people paste from an example of curl, longest first.
@@ -27,7 +27,7 @@ INVALID = "Invalid endpoint - check URL format"
 _DOUBLED = re.compile(r"(/v\d+(?:beta)?)(?:\1)+(?=/|$)")
 
 
-@value
+@frozen
 class Tidied:
     """An address as it should be: `changes` are sentences, `problem` is empty where it is good."""
 

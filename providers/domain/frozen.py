@@ -1,8 +1,8 @@
-"""`@value`: what is never changed once it is made, and equal to another of the same content.
+"""`@frozen`: a value class. Its instances compare by content and are never changed once made.
 
-That nobody changes one is shown by the type checker, which sees every use; the class that runs is
-an ordinary one with slots. Python's own frozen dataclass guards each field as it is set, which
-makes making one four times as dear, and a request makes about twenty.
+The type checker enforces it: mypy reports every assignment to a field. At run time the class is a
+plain dataclass with slots, because Python's own `frozen=True` checks each field as it is set, which
+makes an instance four times as expensive to create, and one request creates about twenty.
 """
 
 from dataclasses import dataclass, field
@@ -12,6 +12,6 @@ from typing import dataclass_transform
 @dataclass_transform(
     eq_default=True, frozen_default=True, kw_only_default=True, field_specifiers=(field,)
 )
-def value[Class](cls: type[Class]) -> type[Class]:
-    """A dataclass of named fields that is frozen for the type checker."""
+def frozen[Class](cls: type[Class]) -> type[Class]:
+    """Make the class a dataclass with keyword arguments, frozen for the type checker."""
     return dataclass(slots=True, kw_only=True, unsafe_hash=True)(cls)

@@ -6,7 +6,7 @@ An IPv6 address may carry an IPv4 one, which a gateway of the network then conne
 
 import ipaddress
 
-from providers.domain.frozen import value
+from providers.domain.frozen import frozen
 
 type Ip = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -19,7 +19,7 @@ _METADATA = frozenset(
 )
 
 
-@value
+@frozen
 class Form:
     """A prefix of IPv6 addresses that carry an IPv4 one, and which of their 16 bytes it is in."""
 

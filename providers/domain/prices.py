@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Self
 
-from providers.domain.frozen import value
+from providers.domain.frozen import frozen
 from providers.domain.types import Usage
 
 
-@value
+@frozen
 class Prices:
     """USD per million tokens; None where unknown. Cached tokens whose price is unknown cost as much
     as others."""

@@ -5,10 +5,10 @@ The figures are the first design's; where they have a source beside it, it is na
 
 from dataclasses import fields
 
-from providers.domain.frozen import value
+from providers.domain.frozen import frozen
 
 
-@value
+@frozen
 class Rules:
     """Seconds, shares of 1, and counts; all greater than 0."""
 

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any, Literal
 
 from providers.domain.errors import CallError, ErrorKind
-from providers.domain.frozen import value
+from providers.domain.frozen import frozen
 
 type Json = Mapping[str, Any]
 
@@ -31,7 +31,7 @@ class Kind(StrEnum):
     ANTHROPIC = "anthropic"
 
 
-@value
+@frozen
 class ChatMessage:
     """One message. `extra` holds every field we do not name, passed through untouched; a content
     that is null as well."""
@@ -41,7 +41,7 @@ class ChatMessage:
     extra: Json = field(default_factory=dict)
 
 
-@value
+@frozen
 class ChatRequest:
     """What the caller wants answered. `options` are the body's other fields (temperature...).
 
@@ -53,7 +53,7 @@ class ChatRequest:
     whole: bool = False
 
 
-@value
+@frozen
 class Timeouts:
     """Seconds. `first_token` counts from the call, `silence` from the last content of a stream:
     comments and empty deltas are silence.
@@ -73,7 +73,7 @@ class Timeouts:
     start: float = 0.0
 
 
-@value
+@frozen
 class Upstream:
     """Behind our own gateway process: the provider that LiteLLM is to call."""
 
@@ -95,7 +95,7 @@ def is_credential(name: str) -> bool:
     return any(word in name.lower() for word in _CREDENTIALS)
 
 
-@value
+@frozen
 class Target:
     """One attempt's destination: where, how, with which key, for which model, how patiently.
 
@@ -125,7 +125,7 @@ class Target:
         return frozenset(keys | values).union(self.account_secrets)
 
 
-@value
+@frozen
 class Usage:
     """Tokens. `estimated` where the provider sent none and we counted.
 
@@ -141,7 +141,7 @@ class Usage:
     estimated: bool = False
 
 
-@value
+@frozen
 class _Event:
     """What a client yields. `raw` is the provider's chunk in OpenAI's format as it came, `line` its
     text, for callers that pass it on; None and empty where the provider speaks another format.
@@ -153,27 +153,27 @@ class _Event:
     line: str = field(default="", compare=False, repr=False)
 
 
-@value
+@frozen
 class TextDelta(_Event):
     text: str
 
 
-@value
+@frozen
 class ReasoningDelta(_Event):
     text: str
 
 
-@value
+@frozen
 class TextWasReasoning(_Event):
     """All text so far was reasoning: its closing tag came, and there never was an opening one."""
 
 
-@value
+@frozen
 class ToolCallDelta(_Event):
     call: Json
 
 
-@value
+@frozen
 class UsageReport(_Event):
     """`reported` are the vendor's own fields."""
 
@@ -181,7 +181,7 @@ class UsageReport(_Event):
     reported: Json | None = field(default=None, compare=False, repr=False)
 
 
-@value
+@frozen
 class Finish(_Event):
     """The provider ended the answer. `reason` is OpenAI's name for why, `native` the vendor's own.
 
@@ -196,7 +196,7 @@ STALE_CONNECTION = "stale_connection"
 """The code of an attempt that died with a kept connection, before the server saw it."""
 
 
-@value
+@frozen
 class Resent(_Event):
     """The request went out a second time: the server had closed the kept connection that the first
     one was sent on, so many seconds ago."""
@@ -204,7 +204,7 @@ class Resent(_Event):
     seconds_ago: float = 0.0
 
 
-@value
+@frozen
 class LateError(_Event):
     """Something was wrong after the answer had ended well: worth a note, and no failure."""
 
@@ -212,7 +212,7 @@ class LateError(_Event):
     message: str
 
 
-@value
+@frozen
 class Passed(_Event):
     """A chunk that says nothing we name, for callers who may know it.
 
@@ -245,7 +245,7 @@ def is_content(event: ClientEvent) -> bool:
     return not isinstance(event, _NO_CONTENT)
 
 
-@value
+@frozen
 class AttemptStarted:
     """A call went out and nothing has come yet; only for callers of the router who want to see it.
 
@@ -263,7 +263,7 @@ class AttemptStarted:
     failed: str = ""
 
 
-@value
+@frozen
 class RouteTaken:
     """Comes once, just before the first content: the route that answers and why it was chosen.
 
@@ -286,7 +286,7 @@ class RouteTaken:
     earlier: bool = False
 
 
-@value
+@frozen
 class AttemptRecord:
     """One call over one route, as stored and shown. `outcome` is `ok`, `stopped` or a kind.
 
@@ -313,7 +313,7 @@ class AttemptRecord:
         return self.outcome not in ("ok", ErrorKind.STOPPED)
 
 
-@value
+@frozen
 class Completed:
     """Comes last, once: how the stream ended. `error` is set where it broke off after content."""
 
@@ -341,7 +341,7 @@ def known_abilities(model: Mapping[str, Any]) -> dict[str, Any]:
     return {name: model[name] if model[name] or name in known else None for name in ABILITIES}
 
 
-@value
+@frozen
 class FoundModel:
     """One model as somebody tells of it; None where they do not say. Prices in USD per million
     tokens; `takes` names the parameters it accepts; `kind` is one of models.ModelKind, or empty."""

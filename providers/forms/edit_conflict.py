@@ -15,7 +15,7 @@ from django.db.models import QuerySet
 from django.http import QueryDict
 from django.utils.crypto import salted_hmac
 
-from providers.domain.frozen import value
+from providers.domain.frozen import frozen
 from providers.forms.provider import ProviderForm
 from providers.models import Provider
 
@@ -29,7 +29,7 @@ _FIELDS = (*ProviderForm.Meta.fields, "base_url", "gateway_endpoint", *_SECRETS)
 CHOICE = "keep_"  # before a field's name: whose version of it is kept
 
 
-@value
+@frozen
 class Difference:
     """A field that somebody else changed meanwhile, in both versions; a secret's are not shown."""
 

@@ -6,7 +6,7 @@ from dataclasses import field
 from typing import Any
 from urllib.parse import urlsplit
 
-from providers.domain.frozen import value
+from providers.domain.frozen import frozen
 from providers.importing.fields import Section
 from providers.importing.litellm_vendors import (
     CHAT_PARAMETERS,
@@ -30,7 +30,7 @@ _ABILITIES = {
 }
 
 
-@value
+@frozen
 class Account:
     """Whom a row calls and with what: rows that are equal in this are one provider.
 
@@ -45,7 +45,7 @@ class Account:
     params: str = field(repr=False)  # JSON, to be compared
 
 
-@value
+@frozen
 class Deployment:
     """A row: the name that clients ask for, and the model behind it. `order`: lower comes first."""
 

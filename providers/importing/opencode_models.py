@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import field
 from typing import Any
 
-from providers.domain.frozen import value
+from providers.domain.frozen import frozen
 from providers.importing.fields import Section
 from providers.importing.schema import Malformed, expect
 from providers.protocols import model_list
@@ -24,7 +24,7 @@ _PARAMETERS = {
 _USED_INPUTS = frozenset({"text", "image"})
 
 
-@value
+@frozen
 class Listed:
     """A model by the name that OpenCode calls it. `package`, `address`: where it has its own."""
 

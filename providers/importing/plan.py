@@ -9,14 +9,14 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from providers.domain import base_url
-from providers.domain.frozen import value
+from providers.domain.frozen import frozen
 from providers.importing.names import Owner, resolve_names
 from providers.importing.schema import Entry, Missing, ModelEntry, Parsed
 
 type Verb = Literal["created", "changed", "unchanged", "skipped"]
 
 
-@value
+@frozen
 class Step:
     """One provider: what happens to it and, in sentences without any secret, why."""
 

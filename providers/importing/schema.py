@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from providers.domain import base_url as base_url_module
-from providers.domain.frozen import value
+from providers.domain.frozen import frozen
 
 LARGEST = 5 * 1024 * 1024  # bytes of a file
 MOST_PROVIDERS = 500
@@ -33,7 +33,7 @@ class Unsupported(Malformed):
     """What is well written, and of no use here."""
 
 
-@value
+@frozen
 class ModelEntry:
     """A model; `facts` are columns, those alone that the file tells of.
 
@@ -66,7 +66,7 @@ class Missing:
         return f"{self.what}: {self.placeholder}"
 
 
-@value
+@frozen
 class Entry:
     """A provider. `settings` are columns; secrets stay out of every repr."""
 

@@ -9,12 +9,12 @@ from typing import Literal
 
 from django.conf import settings
 
-from providers.domain.frozen import value
+from providers.domain.frozen import frozen
 
 type Source = Literal["environment", "panel", "default"]
 
 
-@value
+@frozen
 class Flag:
     """One switch. `phase` is the step of docs/migration.md that it belongs to, 0 for none."""
 

@@ -19,7 +19,7 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from providers.domain.errors import CallError, FlightBroken, KeyReused, restored
-from providers.domain.frozen import value
+from providers.domain.frozen import frozen
 from providers.infra import redis_client
 from providers.infra.redis_client import Away, Redis
 
@@ -45,7 +45,7 @@ class Move(Enum):
     ALONE = "alone"
 
 
-@value
+@frozen
 class Seen:
     """A flight as one who joins finds it. Generation 0: nobody has begun it.
 
@@ -70,7 +70,7 @@ def decide(seen: Seen, of: str, *, replay: bool) -> Move:
     return Move.FOLLOW if seen.end == OK and replay else Move.LEAD
 
 
-@value
+@frozen
 class Entry:
     """One entry of a log."""
 

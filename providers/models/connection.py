@@ -6,13 +6,13 @@ from hashlib import blake2b
 
 from django.conf import settings
 
-from providers.domain.frozen import value
+from providers.domain.frozen import frozen
 from providers.domain.sealed import is_sealed
 from providers.domain.types import Json, Kind, Method, Target, Timeouts, Upstream, is_credential
 from providers.vendors import presets
 
 
-@value
+@frozen
 class Connection:
     """How a provider is reached, stored or as typed into a form: addresses, keys, protocol."""
 

@@ -16,7 +16,7 @@ from django.contrib.auth.models import User
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from providers.diagnosis.trace import SETTLED, Request
-from providers.domain.frozen import value
+from providers.domain.frozen import frozen
 from providers.models import Attempt, Purpose
 
 PAGE = 50
@@ -28,7 +28,7 @@ _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 _SECRETS = ("provider__api_key", "provider__extra_headers", "provider__gateway_api_key")
 
 
-@value
+@frozen
 class Filters:
     """What a request must be like to be listed; what is empty or None does not matter."""
 
@@ -45,7 +45,7 @@ class Filters:
     client_key: int | None = None
 
 
-@value
+@frozen
 class Mark:
     """A place between two rows of the log: a page ends or begins there."""
 
@@ -69,7 +69,7 @@ class Mark:
         return cls(at=moment, pk=number)
 
 
-@value
+@frozen
 class Page:
     """One page, newest first; a mark is where the next page begins, None where there is none."""
 

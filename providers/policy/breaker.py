@@ -28,7 +28,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from providers.domain.errors import ErrorKind
-from providers.domain.frozen import value
+from providers.domain.frozen import frozen
 from providers.domain.tuning import RULES, Rules
 
 
@@ -89,7 +89,7 @@ WEIGHTS: dict[ErrorKind, Weight] = {
 }
 
 
-@value
+@frozen
 class Breaker:
     """A domain's breaker: consecutive `failures`, which may be halves; `trips` since it closed."""
 
@@ -104,7 +104,7 @@ class Breaker:
     epoch: int = 0
 
 
-@value
+@frozen
 class DomainState:
     """What is known of a domain beside the route: its breaker and its last failure."""
 
@@ -114,7 +114,7 @@ class DomainState:
     last_failure_at: datetime | None = None
 
 
-@value
+@frozen
 class Failure:
     """A failed call as the breaker sees it. `retry_after` in seconds; `weight` None is its kind's.
 

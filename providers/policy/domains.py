@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from providers.domain.errors import MODERATED, NO_SUCH_MODEL, ErrorKind
-from providers.domain.frozen import value
+from providers.domain.frozen import frozen
 from providers.domain.tuning import RULES, Rules
 from providers.policy import breaker, route_state
 from providers.policy.breaker import Breaker, Domain, DomainState, Scope, State, Weight
@@ -142,7 +142,7 @@ class Domains:
         return replace(route, others=others) if others else route
 
 
-@value
+@frozen
 class Moved:
     """What a result changed: the route, and the domains beside it that are not as they were."""
 

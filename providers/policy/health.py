@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Literal
 
-from providers.domain.frozen import value
+from providers.domain.frozen import frozen
 from providers.domain.tuning import RULES, Rules
 from providers.policy import plan, reasons
 from providers.policy.breaker import DomainState, State
@@ -17,7 +17,7 @@ from providers.policy.route_state import RouteState
 type Word = Literal["healthy", "degraded", "failing", "unknown"]
 
 
-@value
+@frozen
 class Health:
     """`reason` is a sentence without its full stop; empty where all is well."""
 

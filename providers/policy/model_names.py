@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import field
 from typing import TYPE_CHECKING
 
-from providers.domain.frozen import value
+from providers.domain.frozen import frozen
 
 if TYPE_CHECKING:
     from providers.router.snapshot import Served
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 type ModelKey = tuple[int, str]  # provider id and model id
 
 
-@value
+@frozen
 class Names:
     """The models of each name; `other_kinds` has the names of what does not chat, by kind."""
 

@@ -10,14 +10,14 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from providers.domain.errors import CallError, ErrorKind
-from providers.domain.frozen import value
+from providers.domain.frozen import frozen
 from providers.domain.types import AttemptRecord, Method
 from providers.policy.breaker import Scope, State, admits
 from providers.policy.reasons import elapsed, failure_words, resting_reason, retry_at, words
 from providers.policy.route_state import RouteState
 
 
-@value
+@frozen
 class Policy:
     """What the operator decided. `routing_method` is auto, direct or gateway."""
 
@@ -27,7 +27,7 @@ class Policy:
     fallback_enabled: bool = True
 
 
-@value
+@frozen
 class Alternative:
     """Another provider that the operator lets answer with the same model."""
 
@@ -36,7 +36,7 @@ class Alternative:
     routes: tuple[RouteState, ...]
 
 
-@value
+@frozen
 class PlannedRoute:
     """One step of a plan. `trial`: its breaker is open and due; the call must claim the trial."""
 
@@ -45,7 +45,7 @@ class PlannedRoute:
     trial: bool = False
 
 
-@value
+@frozen
 class Plan:
     """The routes in the order they are tried; `preferred` is what the policy would have liked.
 

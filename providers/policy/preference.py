@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Literal, cast
 
 from providers.domain.errors import CallError, ErrorKind
-from providers.domain.frozen import value
+from providers.domain.frozen import frozen
 from providers.domain.tuning import RULES, Rules
 from providers.domain.types import Method
 from providers.policy.breaker import State
@@ -23,7 +23,7 @@ from providers.policy.route_state import RouteState
 REMEMBER_EVERY = timedelta(minutes=5)  # a method in use is written down anew at most so often
 
 
-@value
+@frozen
 class Learned:
     """The method remembered in the place of the preferred one; None where that one is used."""
 

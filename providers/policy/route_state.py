@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from providers.domain.errors import ErrorKind
-from providers.domain.frozen import value
+from providers.domain.frozen import frozen
 from providers.domain.tuning import RULES, Rules
 from providers.domain.types import Method
 from providers.policy import breaker
@@ -22,7 +22,7 @@ PERCENTILE = 0.95
 MOST_COUNTED = 1000  # no rule asks for more, and a column has an end
 
 
-@value
+@frozen
 class RouteState:
     """One route: its breaker, and the moving figures behind its provider's health.
 
@@ -76,7 +76,7 @@ class RouteState:
         return tuple((each.domain, each.breaker.epoch) for each in self.others)
 
 
-@value
+@frozen
 class Outcome:
     """What one call showed of a route. `kind` is None where it went well; `epoch` is the breaker's
     as the call began, `epochs` are those of the other domains, 0 where one had not failed yet.

@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from providers.clients import direct, gateway, http
 from providers.domain.errors import CallError
-from providers.domain.frozen import value
+from providers.domain.frozen import frozen
 from providers.domain.redaction import redact_line, redacted_errors, secrets_of
 from providers.domain.types import Json, Kind, Method, Target, Timeouts
 from providers.infra import database, feature_flags
@@ -39,7 +39,7 @@ _STATES = {
 }
 
 
-@value
+@frozen
 class Endpoint:
     """A gateway that providers may be reached through. `key` names it in addresses.
 
@@ -56,7 +56,7 @@ class Endpoint:
     provider: Provider | None = None
 
 
-@value
+@frozen
 class Look:
     """What a gateway answered just now. `problem` is why it cannot be used."""
 

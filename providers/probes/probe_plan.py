@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from django.db.models import F, Sum
 from django.utils import timezone
 
-from providers.domain.frozen import value
+from providers.domain.frozen import frozen
 from providers.domain.prices import Prices
 from providers.infra import feature_flags
 from providers.models import Attempt, LanguageModel, Provider, Purpose
@@ -23,7 +23,7 @@ from providers.router.snapshot import Candidate
 from providers.vendors import presets
 
 
-@value
+@frozen
 class Probe:
     """One provider's check: the routes to ask. `chat` is the candidate with the model that may be
     sent a short chat; None where no chat may be sent."""

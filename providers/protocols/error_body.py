@@ -21,7 +21,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from providers.domain.errors import MODERATED
-from providers.domain.frozen import value
+from providers.domain.frozen import frozen
 
 _MESSAGES = (
     *("message", "msg", "error_message", "error_msg", "errorMessage", "errmsg", "err_msg"),
@@ -37,7 +37,7 @@ _MOST_ITEMS = 5  # of a list of errors: the first ones say what is wrong
 _LONGEST_LITERAL = 64 * 1024  # characters that are read as JSON or as Python within a message
 
 
-@value
+@frozen
 class ErrorBody:
     """What an error says; empty where it does not. `per_model`: its limit is that of one model."""
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from enum import Enum, auto
 from typing import Any
 
-from providers.domain.frozen import value
+from providers.domain.frozen import frozen
 
 _NAMES = ("think", "thinking", "thought")
 _OPENING = tuple(f"<{name}>" for name in _NAMES)
@@ -19,7 +19,7 @@ _ALONE = "</think>"  # what the templates of DeepSeek-R1, QwQ and their kin leav
 _FENCE = re.compile(r"^ {0,3}(?:```|~~~)", re.MULTILINE)
 
 
-@value
+@frozen
 class Split:
     """What one piece of text amounts to; its reasoning comes before its text.
 

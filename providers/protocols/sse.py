@@ -7,14 +7,14 @@ line, a leading byte order mark is dropped, a comment begins with a colon, data 
 import codecs
 import re
 
-from providers.domain.frozen import value
+from providers.domain.frozen import frozen
 
 # What a proxy must not do to a stream: nginx holds it back, compressors collect it.
 HEADERS = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
 _LINE_END = re.compile("\r\n|\n|\r")
 
 
-@value
+@frozen
 class ServerEvent:
     """One dispatched event. `id` is the last id seen in the stream, as the standard keeps it."""
 

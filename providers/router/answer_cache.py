@@ -14,7 +14,7 @@ from cryptography.fernet import InvalidToken
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
-from providers.domain.frozen import value
+from providers.domain.frozen import frozen
 from providers.domain.types import ChatRequest
 from providers.infra import feature_flags, redis_client
 from providers.infra.encrypted_fields import cipher
@@ -33,7 +33,7 @@ _ASIDE = frozenset(
 )
 
 
-@value
+@frozen
 class Earlier:
     """An answer of another time."""
 

@@ -15,7 +15,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from providers.domain.errors import CallError, ErrorKind
-from providers.domain.frozen import value
+from providers.domain.frozen import frozen
 from providers.domain.types import AttemptRecord
 from providers.infra import metrics, replicas
 from providers.models import SYNTHETIC, Attempt, Provider, Purpose, Route
@@ -36,7 +36,7 @@ PROBE_SAYS_NOTHING = frozenset(
 )
 
 
-@value
+@frozen
 class Result:
     """One finished attempt. `evidence` is what it showed of its route; None where it was judged
     already, or no route was taken at all. `uuid` makes its row one, however often it is written."""

@@ -14,7 +14,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from providers.domain.errors import ErrorKind
-from providers.domain.frozen import value
+from providers.domain.frozen import frozen
 from providers.infra import metrics, replicas
 from providers.models import Breaker, Provider, Route, domain_columns, rewrite, route_columns
 from providers.policy import domains
@@ -31,7 +31,7 @@ def claim_check(key: str, now: datetime, every: float) -> bool:
     return row.update(checked_at=now, changed_at=now) == 1
 
 
-@value
+@frozen
 class Written:
     """The routes of a batch as they were and are, and all that is known of their models and keys.
 

@@ -2,11 +2,11 @@
 
 from uuid import UUID
 
-from providers.domain.frozen import value
+from providers.domain.frozen import frozen
 from providers.models import Purpose
 
 
-@value
+@frozen
 class Call:
     """Who is asked for what, and on whose behalf."""
 

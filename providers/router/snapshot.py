@@ -14,7 +14,7 @@ from django.contrib.postgres.expressions import ArraySubquery
 from django.db.models import OuterRef, Q, prefetch_related_objects
 from django.db.models.functions import JSONObject
 
-from providers.domain.frozen import value
+from providers.domain.frozen import frozen
 from providers.domain.prices import Prices
 from providers.domain.types import ABILITIES, Method, Target, known_abilities
 from providers.models import (
@@ -34,7 +34,7 @@ from providers.policy.model_names import Names, build_names
 from providers.policy.route_state import RouteState
 
 
-@value
+@frozen
 class Candidate:
     """A provider as one call sees it: nothing here reaches back into storage."""
 
@@ -80,7 +80,7 @@ class Candidate:
         return made
 
 
-@value
+@frozen
 class Served:
     """A model that may be asked for, and whom to ask."""
 
@@ -109,7 +109,7 @@ class Served:
         return f"{self.provider_slug}/{self.model_id}"
 
 
-@value
+@frozen
 class Snapshot:
     """The enabled providers and models, as they were at one moment."""
 
@@ -153,7 +153,7 @@ def load() -> Snapshot:
     )
 
 
-@value
+@frozen
 class Shown:
     """What calls have changed: routes by provider, and the domains beside them that failed."""
 
@@ -197,7 +197,7 @@ def load_some(provider_ids: Iterable[int]) -> list[Candidate]:
     ]
 
 
-@value
+@frozen
 class Failures:
     """What has failed of some providers: their models and keys, read at once for a page of them."""
 

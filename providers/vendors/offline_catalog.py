@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from providers.domain.frozen import value
+from providers.domain.frozen import frozen
 from providers.domain.types import FoundModel
 from providers.protocols import model_list
 
@@ -35,7 +35,7 @@ _SAMPLING = ("temperature", "top_p", "frequency_penalty", "presence_penalty")
 _ALWAYS = ("max_tokens", "seed", "stop")
 
 
-@value
+@frozen
 class Vendor:
     """A vendor as the catalogue describes it. `package` names its format, `variables` where people
     keep its key; the address may be empty."""
@@ -141,7 +141,7 @@ def _is_of(vendor: str, row: Mapping[str, Any]) -> bool:
     return named == vendor or named.startswith((f"{vendor}-", f"{vendor}_converse"))
 
 
-@value
+@frozen
 class PricedModel:
     """What LiteLLM's list of prices says of a model: whose it is, and what for, in its words."""
 

@@ -12,12 +12,12 @@ from typing import Any
 
 from providers.domain import base_url as base_url_module
 from providers.domain import vendor_data
-from providers.domain.frozen import value
+from providers.domain.frozen import frozen
 from providers.domain.types import Kind
 from providers.vendors import offline_catalog
 
 
-@value
+@frozen
 class HeaderTemplate:
     """A header that a vendor takes and whose value only the operator knows."""
 
@@ -26,7 +26,7 @@ class HeaderTemplate:
     hint: str
 
 
-@value
+@frozen
 class Preset:
     """One vendor. `first_token` and `silence` override the time-outs, in seconds, where it thinks
     long.

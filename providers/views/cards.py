@@ -16,7 +16,7 @@ from django.utils.http import urlencode
 from django.views.decorators.http import require_GET
 
 from providers.diagnosis import wording
-from providers.domain.frozen import value
+from providers.domain.frozen import frozen
 from providers.models import HealthStatus, LanguageModel, Provider
 from providers.models.provider import ProviderQuerySet
 from providers.router import snapshot
@@ -29,7 +29,7 @@ STATUSES = [*HealthStatus.choices, (PAUSED, "Paused")]
 TEMPLATE = "providers/index.html"
 
 
-@value
+@frozen
 class Card:
     """A provider as its card and its health section show it."""
 

@@ -16,7 +16,7 @@ from django.urls import path
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from providers.domain.frozen import value
+from providers.domain.frozen import frozen
 from providers.forms import GatewayForm
 from providers.models import Gateway, GatewayCheck, Route
 from providers.operations import audit
@@ -27,7 +27,7 @@ from providers.router import snapshot
 from providers.views.access import Request, require_staff, staff_only
 
 
-@value
+@frozen
 class Shown:
     """A gateway, what it said last, and the routes through it."""
 

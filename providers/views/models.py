@@ -19,7 +19,7 @@ from django_htmx.http import push_url
 
 from providers.catalog import search
 from providers.catalog.search import CHOICES, ORDERS, PAGE, ModelQuery
-from providers.domain.frozen import value
+from providers.domain.frozen import frozen
 from providers.forms import model_forms
 from providers.infra import replicas
 from providers.models import (
@@ -63,7 +63,7 @@ SORTS = {
 }
 
 
-@value
+@frozen
 class Option:
     """One thing to pick beside the list, and how many models it would leave."""
 

@@ -14,7 +14,7 @@ from providers.connection_test.stages import STAGES, Draft, Stage, StageName
 from providers.diagnosis import diagnose
 from providers.diagnosis.types import FailureContext
 from providers.domain.errors import CallError, FlightBroken
-from providers.domain.frozen import value
+from providers.domain.frozen import frozen
 from providers.domain.types import Method
 from providers.forms import ProviderForm
 from providers.protocols import sse
@@ -39,7 +39,7 @@ _WORDS: Mapping[StageName, str] = {
 TITLES = {Method.DIRECT: "Direct", Method.GATEWAY: "Through the gateway"}
 
 
-@value
+@frozen
 class Line:
     """One line of the checklist as it is shown."""
 

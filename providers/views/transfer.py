@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from providers.domain.frozen import value
+from providers.domain.frozen import frozen
 from providers.domain.types import Method
 from providers.forms.secret import clean_key, clean_value
 from providers.forms.transfer import ExportForm, ImportForm
@@ -70,7 +70,7 @@ def preview(request: Request) -> HttpResponse:
     return _previewed(request, reads(nobody), {})
 
 
-@value
+@frozen
 class _Field:
     """One thing to be filled in. An address is shown as it was typed, a secret never again."""
 

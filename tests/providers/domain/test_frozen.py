@@ -1,22 +1,22 @@
-"""Values are told apart by what they hold, and made anew to change."""
+"""`@frozen` classes compare by content; a change makes a new instance."""
 
 from dataclasses import field, replace
 
-from providers.domain.frozen import value
+from providers.domain.frozen import frozen
 
 
-@value
+@frozen
 class Place:
     name: str
     notes: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
 
 
-def test_two_of_the_same_content_are_one() -> None:
+def test_equal_content_means_equal_instances() -> None:
     assert Place(name="here") == Place(name="here", notes={"a": "b"})
     assert len({Place(name="here"), Place(name="here"), Place(name="there")}) == 2
 
 
-def test_a_changed_one_is_another() -> None:
+def test_replace_makes_a_new_instance() -> None:
     here = Place(name="here", notes={"a": "b"})
     there = replace(here, name="there")
     assert (here.name, there.name, there.notes) == ("here", "there", {"a": "b"})
