@@ -103,7 +103,7 @@ async def _refresh(candidate: snapshot.Candidate) -> int:
 
 def _targets(candidate: snapshot.Candidate) -> list[Target]:
     """The routes the policy allows, in its order; what rests for chats may still list models."""
-    rested = tuple(replace(route, breaker=breaker.Breaker()) for route in candidate.routes)
+    rested = tuple(replace(route, breaker=breaker.BreakerState()) for route in candidate.routes)
     plan = planning.plan(candidate.policy, rested, timezone.now(), snapshot.fresh())
     return [candidate.target(planned.route) for planned in plan.routes]
 

@@ -21,7 +21,7 @@ KEEP_CLOSED = timedelta(hours=1)  # longer than any call takes: a late result fi
 KEEP_OPEN = timedelta(days=30)  # what changed longer ago is of a key that is no longer stored
 
 
-def breaker_columns(state: breaker.Breaker) -> dict[str, Any]:
+def breaker_columns(state: breaker.BreakerState) -> dict[str, Any]:
     """A breaker's columns, as `update()` and `filter()` take them."""
     return {
         "state": state.state.value,
@@ -59,8 +59,8 @@ class BreakerColumns(models.Model):
         abstract = True
 
     @property
-    def breaker(self) -> breaker.Breaker:
-        return breaker.Breaker(
+    def breaker(self) -> breaker.BreakerState:
+        return breaker.BreakerState(
             state=breaker.State(self.state),
             failures=self.consecutive_failures,
             successes=self.consecutive_successes,
@@ -95,7 +95,10 @@ class BreakerQuerySet(models.QuerySet["Breaker"]):
 
     def forget(self) -> None:
         """Has these begin anew: results of calls that are under way count for nothing."""
-        columns = breaker_columns(breaker.Breaker()) | {"last_error": "", "last_failure_at": None}
+        columns = breaker_columns(breaker.BreakerState()) | {
+            "last_error": "",
+            "last_failure_at": None,
+        }
         del columns["epoch"]
         self.update(**columns, epoch=F("epoch") + 1, changed_at=timezone.now(), checked_at=None)
 

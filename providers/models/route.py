@@ -36,7 +36,7 @@ del FORGOTTEN["epoch"]
 
 
 class RouteQuerySet(models.QuerySet["Route"]):
-    def change(self, pk: int, old: breaker.Breaker, new: breaker.Breaker) -> bool:
+    def change(self, pk: int, old: breaker.BreakerState, new: breaker.BreakerState) -> bool:
         """Compare-and-set of one breaker; False where another process was first."""
         if old == new:
             return True

@@ -90,7 +90,7 @@ WEIGHTS: dict[ErrorKind, Weight] = {
 
 
 @frozen
-class Breaker:
+class BreakerState:
     """A domain's breaker: consecutive `failures`, which may be halves; `trips` since it closed."""
 
     state: State = State.CLOSED
@@ -109,7 +109,7 @@ class DomainState:
     """What is known of a domain beside the route: its breaker and its last failure."""
 
     domain: Domain
-    breaker: Breaker = field(default_factory=Breaker)
+    breaker: BreakerState = field(default_factory=BreakerState)
     last_error: str = ""
     last_failure_at: datetime | None = None
 
@@ -127,31 +127,31 @@ class Failure:
     weight: Weight | None = None
 
 
-def admits(breaker: Breaker, now: datetime) -> bool:
+def admits(breaker: BreakerState, now: datetime) -> bool:
     """Whether a call may go out now: closed, or due for a trial."""
     if breaker.state == State.CLOSED:
         return True
     return breaker.retry_at is not None and breaker.retry_at <= now
 
 
-def is_leased(breaker: Breaker, now: datetime) -> bool:
+def is_leased(breaker: BreakerState, now: datetime) -> bool:
     """Whether its one trial is under way: nobody else may try before the lease has ended."""
     return breaker.state == State.HALF_OPEN and not admits(breaker, now)
 
 
-def accepts(breaker: Breaker, epoch: int, *, retry_after: float | None = None) -> bool:
+def accepts(breaker: BreakerState, epoch: int, *, retry_after: float | None = None) -> bool:
     """Whether a failure that began in that epoch still counts: the table of late results."""
     late = breaker.state == State.OPEN and breaker.epoch == epoch + 1 and retry_after
     return breaker.epoch == epoch or bool(late)
 
 
-def on_trial(breaker: Breaker, now: datetime, rules: Rules = RULES) -> Breaker:
+def on_trial(breaker: BreakerState, now: datetime, rules: Rules = RULES) -> BreakerState:
     """The breaker of an open route whose one trial is claimed, under a lease."""
     lease_ends = _after(now, rules.trial_lease)
     return replace(breaker, state=State.HALF_OPEN, retry_at=lease_ends, epoch=breaker.epoch + 1)
 
 
-def on_success(breaker: Breaker, rules: Rules = RULES) -> Breaker:
+def on_success(breaker: BreakerState, rules: Rules = RULES) -> BreakerState:
     """A clean, proven, closed breaker comes back equal: nothing needs to be written."""
     if breaker.state == State.OPEN:
         return breaker
@@ -165,16 +165,18 @@ def on_success(breaker: Breaker, rules: Rules = RULES) -> Breaker:
             retry_at=breaker.opened_at,
             epoch=breaker.epoch + 1,
         )
-    return Breaker(proven=True, epoch=breaker.epoch + (1 if breaker.state != State.CLOSED else 0))
+    return BreakerState(
+        proven=True, epoch=breaker.epoch + (1 if breaker.state != State.CLOSED else 0)
+    )
 
 
 def on_failure(
-    breaker: Breaker,
+    breaker: BreakerState,
     failure: Failure,
     now: datetime,
     rules: Rules = RULES,
     jitter: float | None = None,
-) -> Breaker:
+) -> BreakerState:
     """`jitter` in -1..1 is drawn where it is not given."""
     weight = failure.weight or WEIGHTS[failure.kind]
     if breaker.state == State.OPEN:
@@ -197,14 +199,16 @@ def on_failure(
     return replace(_opened(counted, failure.kind, now, until), trips=breaker.trips + 1)
 
 
-def tripped(breaker: Breaker, kind: ErrorKind, now: datetime, rules: Rules = RULES) -> Breaker:
+def tripped(
+    breaker: BreakerState, kind: ErrorKind, now: datetime, rules: Rules = RULES
+) -> BreakerState:
     """A closed breaker, opened by failures that were counted elsewhere."""
     until = _after(now, rest_seconds(breaker, now, rules))
     return replace(_opened(breaker, kind, now, until), trips=breaker.trips + 1)
 
 
 def rest_seconds(
-    breaker: Breaker, now: datetime, rules: Rules = RULES, jitter: float | None = None
+    breaker: BreakerState, now: datetime, rules: Rules = RULES, jitter: float | None = None
 ) -> float:
     """How long the next rest is, for a breaker that has tripped `breaker.trips` times so far."""
     outage = (now - breaker.opened_at).total_seconds() if breaker.opened_at else 0.0
@@ -216,13 +220,15 @@ def rest_seconds(
     return rest * (1 + rules.jitter * drawn)
 
 
-def _trips(breaker: Breaker, failure: Failure, rules: Rules) -> bool:
+def _trips(breaker: BreakerState, failure: Failure, rules: Rules) -> bool:
     if not breaker.proven and breaker.last_kind == ErrorKind.NETWORK:
         return breaker.failures >= rules.connect_failures_to_open
     return failure.half_failed or breaker.failures >= rules.failures_to_open
 
 
-def _opened(breaker: Breaker, kind: ErrorKind, now: datetime, retry_at: datetime | None) -> Breaker:
+def _opened(
+    breaker: BreakerState, kind: ErrorKind, now: datetime, retry_at: datetime | None
+) -> BreakerState:
     return replace(
         breaker,
         state=State.OPEN,
@@ -234,7 +240,7 @@ def _opened(breaker: Breaker, kind: ErrorKind, now: datetime, retry_at: datetime
     )
 
 
-def _extended(breaker: Breaker, failure: Failure, now: datetime) -> Breaker:
+def _extended(breaker: BreakerState, failure: Failure, now: datetime) -> BreakerState:
     """A Retry-After that comes while the route already rests makes the rest longer, never shorter.
 
     Only an overload or a limit says how long; a route that is set aside stays so.
@@ -244,7 +250,7 @@ def _extended(breaker: Breaker, failure: Failure, now: datetime) -> Breaker:
     return replace(breaker, retry_at=max(breaker.retry_at, _after(now, failure.retry_after)))
 
 
-def _freed(breaker: Breaker, now: datetime) -> Breaker:
+def _freed(breaker: BreakerState, now: datetime) -> BreakerState:
     """A trial that ended without a verdict: the next call may try again at once."""
     if breaker.state != State.HALF_OPEN:
         return breaker

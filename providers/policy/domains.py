@@ -12,7 +12,7 @@ from providers.domain.errors import MODERATED, NO_SUCH_MODEL, ErrorKind
 from providers.domain.frozen import frozen
 from providers.domain.tuning import RULES, Rules
 from providers.policy import breaker, route_state
-from providers.policy.breaker import Breaker, Domain, DomainState, Scope, State, Weight
+from providers.policy.breaker import BreakerState, Domain, DomainState, Scope, State, Weight
 from providers.policy.route_state import Outcome, RouteState
 
 # Where a failure of each kind lies, as far as its kind says.
@@ -180,7 +180,7 @@ def may_claim(route: RouteState, now: datetime, *, early: bool = False) -> bool:
 def on_trial(route: RouteState, now: datetime, rules: Rules = RULES) -> RouteState:
     """The route with the half-open probe of each open breaker claimed."""
 
-    def claimed(each: Breaker) -> Breaker:
+    def claimed(each: BreakerState) -> BreakerState:
         return each if each.state == State.CLOSED else breaker.on_trial(each, now, rules)
 
     others = tuple(replace(each, breaker=claimed(each.breaker)) for each in route.others)
@@ -235,16 +235,18 @@ def _moved(state: DomainState, seen: Outcome, target: Domain | None, rules: Rule
     return replace(state, breaker=moved, last_error=seen.message, last_failure_at=seen.at)
 
 
-def _succeeded(current: Breaker, seen: Outcome, epoch: int, rules: Rules) -> Breaker:
+def _succeeded(current: BreakerState, seen: Outcome, epoch: int, rules: Rules) -> BreakerState:
     if seen.resets:
-        return Breaker(proven=True, epoch=current.epoch + 1) if _is_marked(current) else current
+        return (
+            BreakerState(proven=True, epoch=current.epoch + 1) if _is_marked(current) else current
+        )
     if epoch != current.epoch or not _is_marked(current):
         return current
     # A list of models is no proof that the account may chat again.
     return breaker.on_success(current, rules) if seen.model_id else current
 
 
-def _is_marked(current: Breaker) -> bool:
+def _is_marked(current: BreakerState) -> bool:
     return current.state != State.CLOSED or bool(current.failures)
 
 
@@ -261,7 +263,7 @@ def _for_route(route: RouteState, seen: Outcome, before: DomainState | None) -> 
     its half-open probe is free for another model; one that is not known to fails the probe."""
     if seen.kind is None or seen.scope == Scope.ROUTE:
         return seen
-    known = before.breaker if before else Breaker()
+    known = before.breaker if before else BreakerState()
     if known.state != State.CLOSED:
         return replace(seen, judges=False)
     probes = route.breaker.state == State.HALF_OPEN and not known.failures

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from providers.domain.errors import CallError, ErrorKind
 from providers.domain.tuning import RULES, Rules
-from providers.policy.breaker import Breaker, State
+from providers.policy.breaker import BreakerState, State
 from providers.policy.route_state import RouteState
 
 # What is so an instant later as well.
@@ -54,7 +54,7 @@ def _limit_wait(route: RouteState, now: datetime) -> float | None:
     return None if None in waits else max(filter(None, waits), default=0.0)
 
 
-def _cooldown(breaker: Breaker, now: datetime) -> float | None:
+def _cooldown(breaker: BreakerState, now: datetime) -> float | None:
     """The seconds of a rate limit's cooldown that are left; None of any other."""
     if breaker.last_kind != ErrorKind.RATE_LIMIT or breaker.retry_at is None:
         return None

@@ -13,7 +13,7 @@ from providers.domain.frozen import frozen
 from providers.domain.tuning import RULES, Rules
 from providers.domain.types import Method
 from providers.policy import breaker
-from providers.policy.breaker import Breaker, Domain, DomainState, Scope, State, Weight
+from providers.policy.breaker import BreakerState, Domain, DomainState, Scope, State, Weight
 
 SHARE_WEIGHT = 0.02  # of the newest result in the share of errors: it looks back on about fifty
 TTFT_WEIGHT = 0.2  # of the newest figure in the moving average: the last few answers
@@ -35,7 +35,7 @@ class RouteState:
     method: Method
     provider_id: int = 0
     endpoint: str = ""
-    breaker: Breaker = field(default_factory=Breaker)
+    breaker: BreakerState = field(default_factory=BreakerState)
     learned_at: datetime | None = None
     last_outcome: str = ""
     last_outcome_at: datetime | None = None
@@ -66,7 +66,7 @@ class RouteState:
         return any(breaker.is_leased(each, now) for each in self.breakers)
 
     @property
-    def breakers(self) -> tuple[Breaker, ...]:
+    def breakers(self) -> tuple[BreakerState, ...]:
         """Its own, and those of its key and model."""
         return (self.breaker, *(each.breaker for each in self.others))
 
@@ -134,7 +134,7 @@ def _counts(seen: Outcome) -> bool:
     return seen.judges and counts
 
 
-def _moved(now: Breaker, seen: Outcome, rules: Rules) -> Breaker:
+def _moved(now: BreakerState, seen: Outcome, rules: Rules) -> BreakerState:
     """A result of an earlier epoch changes nothing but the length of a cooldown; a failure that
     belongs elsewhere frees a half-open probe without a verdict."""
     own = seen.judges and seen.scope == Scope.ROUTE
@@ -143,7 +143,7 @@ def _moved(now: Breaker, seen: Outcome, rules: Rules) -> Breaker:
         return now
     if seen.kind is None:
         if seen.resets:
-            return Breaker(proven=True, epoch=now.epoch + 1)
+            return BreakerState(proven=True, epoch=now.epoch + 1)
         return breaker.on_success(now, rules) if now.epoch == seen.epoch else now
     failure = breaker.Failure(
         kind=seen.kind if own else ErrorKind.STOPPED,

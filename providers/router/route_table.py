@@ -30,7 +30,7 @@ from providers.policy.route_state import Outcome, RouteState, Windows, is_plain
 from providers.router import attempt_writer, breaker_rows, snapshot
 from providers.router.attempt_writer import Result
 from providers.router.limits import ConcurrencyLimiter, RetryBudget
-from providers.router.snapshot import Candidate, Shown, Snapshot
+from providers.router.snapshot import Candidate, RouteSnapshot, Snapshot
 from providers.vendors import presets
 
 log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ class RouteTable:
         self._guard = asyncio.Lock()  # a write and a reading of the routes never overlap
         self._providers = replicas.Replica(snapshot.load, {"providers"})
         self._routes = replicas.Replica(
-            snapshot.load_shown,
+            snapshot.load_route_snapshot,
             {"providers", "routes"},
             taken=self._take,
             guard=self._guard,
@@ -277,7 +277,7 @@ class RouteTable:
 
     # Keeping in step
 
-    def _take(self, shown: Shown) -> None:
+    def _take(self, shown: RouteSnapshot) -> None:
         """The rows as they are, with the results on top that they do not know of yet."""
         rows, self._domains = shown.routes, shown.domains
         self._states = {route.route_id: route for routes in rows.values() for route in routes}

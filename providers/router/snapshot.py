@@ -154,16 +154,16 @@ def load() -> Snapshot:
 
 
 @frozen
-class Shown:
+class RouteSnapshot:
     """What calls have changed: routes by provider, and the domains beside them that failed."""
 
     routes: Mapping[int, tuple[RouteState, ...]]
     domains: Domains
 
 
-def load_shown() -> Shown:
+def load_route_snapshot() -> RouteSnapshot:
     """All that calls have changed of the enabled providers."""
-    return Shown(
+    return RouteSnapshot(
         routes=load_routes(), domains=Domains(row.as_state() for row in Breaker.objects.all())
     )
 

@@ -7,7 +7,7 @@ import pytest
 from providers.diagnosis.forecast import prospects
 from providers.domain.errors import ErrorKind
 from providers.domain.types import Method
-from providers.policy.breaker import Breaker, State
+from providers.policy.breaker import BreakerState, State
 from providers.policy.plan import Alternative, Policy
 from providers.policy.route_state import RouteState
 
@@ -16,7 +16,7 @@ DAY = timedelta(hours=24)
 DIRECT = RouteState(route_id=1, method=Method.DIRECT)
 GATEWAY = RouteState(route_id=2, method=Method.GATEWAY, endpoint="http://litellm:4000")
 OWN = RouteState(route_id=3, method=Method.GATEWAY, spare=True)
-RESTING = Breaker(
+RESTING = BreakerState(
     state=State.OPEN,
     failures=5,
     last_kind=ErrorKind.NETWORK,

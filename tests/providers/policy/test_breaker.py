@@ -10,14 +10,16 @@ from hypothesis import strategies as st
 from providers.domain.errors import ErrorKind
 from providers.domain.tuning import RULES
 from providers.policy import breaker
-from providers.policy.breaker import Breaker, Failure, State, Weight
+from providers.policy.breaker import BreakerState, Failure, State, Weight
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 NETWORK = Failure(kind=ErrorKind.NETWORK)
-PROVEN = Breaker(proven=True)
+PROVEN = BreakerState(proven=True)
 
 
-def fail(state: Breaker, kind: ErrorKind, times: int, retry_after: float | None = None) -> Breaker:
+def fail(
+    state: BreakerState, kind: ErrorKind, times: int, retry_after: float | None = None
+) -> BreakerState:
     for _ in range(times):
         state = breaker.on_failure(
             state, Failure(kind=kind, retry_after=retry_after), NOW, jitter=0
@@ -35,9 +37,9 @@ def test_every_kind_of_error_has_a_weight() -> None:
     [
         (PROVEN, ErrorKind.NETWORK, 4, State.CLOSED),
         (PROVEN, ErrorKind.NETWORK, 5, State.OPEN),
-        (Breaker(), ErrorKind.NETWORK, 1, State.CLOSED),
-        (Breaker(), ErrorKind.NETWORK, 2, State.OPEN),
-        (Breaker(), ErrorKind.PROVIDER, 4, State.CLOSED),
+        (BreakerState(), ErrorKind.NETWORK, 1, State.CLOSED),
+        (BreakerState(), ErrorKind.NETWORK, 2, State.OPEN),
+        (BreakerState(), ErrorKind.PROVIDER, 4, State.CLOSED),
         (PROVEN, ErrorKind.TIMEOUT, 5, State.OPEN),
         (PROVEN, ErrorKind.OVERLOADED, 9, State.CLOSED),
         (PROVEN, ErrorKind.OVERLOADED, 10, State.OPEN),
@@ -53,7 +55,7 @@ def test_every_kind_of_error_has_a_weight() -> None:
     ],
 )
 def test_failures_open_it_by_their_weight(
-    start: Breaker, kind: ErrorKind, times: int, state: State
+    start: BreakerState, kind: ErrorKind, times: int, state: State
 ) -> None:
     """Five that count, two connects without a success before, one balance or key; a limit that
     states no wait is waited for in the queue of its key."""
@@ -80,7 +82,7 @@ def test_a_clean_closed_breaker_is_left_as_it_is() -> None:
 
 def test_it_rests_five_eight_twelve_and_fifteen_seconds() -> None:
     """Quick recovery first."""
-    rests = [breaker.rest_seconds(Breaker(trips=n), NOW, jitter=0) for n in range(7)]
+    rests = [breaker.rest_seconds(BreakerState(trips=n), NOW, jitter=0) for n in range(7)]
     assert rests == [5, 8, 12, 15, 15, 15, 15]
 
 
@@ -88,7 +90,7 @@ def test_rests_double_after_ten_minutes_up_to_five() -> None:
     """Patience later."""
 
     def rest(minutes: int) -> float:
-        state = Breaker(trips=9, opened_at=NOW - timedelta(minutes=minutes))
+        state = BreakerState(trips=9, opened_at=NOW - timedelta(minutes=minutes))
         return breaker.rest_seconds(state, NOW, jitter=0)
 
     assert [rest(9), rest(10), rest(20), rest(600)] == [15, 30, 60, 300]
@@ -165,7 +167,7 @@ OUTCOMES = st.lists(
 @given(OUTCOMES)
 def test_whatever_happens_it_stays_consistent(outcomes: list[str]) -> None:
     """Closed has no rest, half-open has a lease, an epoch never goes back."""
-    state, now = Breaker(), NOW
+    state, now = BreakerState(), NOW
     for outcome in outcomes:
         now += timedelta(seconds=1)
         before = state
@@ -192,9 +194,9 @@ CALLS = st.lists(
 )
 
 
-def after(calls: list[tuple[str, float | None, float]]) -> tuple[Breaker, datetime]:
+def after(calls: list[tuple[str, float | None, float]]) -> tuple[BreakerState, datetime]:
     """What such calls leave behind; a `lost` one is a trial whose process died."""
-    state, now = Breaker(), NOW
+    state, now = BreakerState(), NOW
     for outcome, wait, later in calls:
         now += timedelta(seconds=later)
         if state.state != State.CLOSED and breaker.admits(state, now):
@@ -224,7 +226,7 @@ def test_no_sequence_of_calls_leaves_it_stuck(
             assert breaker.admits(state, now)
             state = breaker.on_trial(state, now)
         state = breaker.on_success(state)
-    assert state == Breaker(proven=True, epoch=state.epoch)
+    assert state == BreakerState(proven=True, epoch=state.epoch)
 
 
 @given(CALLS, st.sampled_from(list(ErrorKind)), WAITS, st.floats(0, 1200))
@@ -264,7 +266,7 @@ def test_a_failed_trial_rests_as_long_as_it_must_and_as_it_is_asked_to(
 @given(st.integers(0, 40), st.floats(-1, 1))
 def test_jitter_stays_within_a_fifth(trips: int, jitter: float) -> None:
     """Otherwise every process would come back in the same instant, or too late."""
-    state = Breaker(trips=trips)
+    state = BreakerState(trips=trips)
     plain = breaker.rest_seconds(state, NOW, jitter=0)
     assert 0.8 * plain <= breaker.rest_seconds(state, NOW, jitter=jitter) <= 1.2 * plain
 

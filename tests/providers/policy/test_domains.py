@@ -11,13 +11,13 @@ from providers.domain.errors import MODERATED, ErrorKind
 from providers.domain.tuning import RULES
 from providers.domain.types import Method
 from providers.policy import domains
-from providers.policy.breaker import Breaker, Domain, DomainState, Scope, State, Weight
+from providers.policy.breaker import BreakerState, Domain, DomainState, Scope, State, Weight
 from providers.policy.domains import Domains
 from providers.policy.route_state import Outcome, RouteState
 
 NOW = datetime(2026, 1, 2, 12, 0, 0, tzinfo=UTC)
 KEY = "k1"
-DIRECT = RouteState(route_id=1, method=Method.DIRECT, key=KEY, breaker=Breaker(proven=True))
+DIRECT = RouteState(route_id=1, method=Method.DIRECT, key=KEY, breaker=BreakerState(proven=True))
 GATEWAY = replace(DIRECT, route_id=2, method=Method.GATEWAY)
 OWN_KINDS = [kind for kind in ErrorKind if kind != ErrorKind.STOPPED]
 
@@ -302,7 +302,7 @@ def test_a_list_of_models_does_not_end_a_limit() -> None:
     """It shows that the key is known, not that it may chat again."""
     limited = DomainState(
         domain=Domain(0, KEY, ""),
-        breaker=Breaker(state=State.HALF_OPEN, retry_at=NOW, last_kind=ErrorKind.RATE_LIMIT),
+        breaker=BreakerState(state=State.HALF_OPEN, retry_at=NOW, last_kind=ErrorKind.RATE_LIMIT),
     )
     world = World()
     world.known.put(limited)

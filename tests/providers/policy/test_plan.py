@@ -11,16 +11,16 @@ from providers.domain.errors import CallError, ErrorKind, GatewayError
 from providers.domain.types import AttemptRecord, Method
 from providers.policy import health, retries
 from providers.policy import plan as planning
-from providers.policy.breaker import Breaker, Domain, DomainState, State
+from providers.policy.breaker import BreakerState, Domain, DomainState, State
 from providers.policy.plan import Policy
 from providers.policy.route_state import RouteState
 
 NOW = datetime(2026, 1, 2, 12, 1, 0, tzinfo=UTC)
 DAY = timedelta(days=1)
-PROVEN = Breaker(proven=True)
+PROVEN = BreakerState(proven=True)
 DIRECT = RouteState(route_id=1, method=Method.DIRECT, breaker=PROVEN)
 GATEWAY = RouteState(route_id=2, method=Method.GATEWAY, breaker=PROVEN)
-RESTING = Breaker(
+RESTING = BreakerState(
     state=State.OPEN,
     failures=5,
     last_kind=ErrorKind.NETWORK,
@@ -249,24 +249,26 @@ def test_a_fallback_says_what_happened_before_it() -> None:
     assert sentence == "gateway: direct failed (network error, refused)"
 
 
-SHAKY = Breaker(proven=True, failures=1, last_kind=ErrorKind.NETWORK)
+SHAKY = BreakerState(proven=True, failures=1, last_kind=ErrorKind.NETWORK)
 
 
 @pytest.mark.parametrize(
     ("direct", "gateway", "expected"),
     [
-        (Breaker(), Breaker(), "unknown"),
-        (PROVEN, Breaker(), "healthy"),
+        (BreakerState(), BreakerState(), "unknown"),
+        (PROVEN, BreakerState(), "healthy"),
         (PROVEN, RESTING, "healthy"),
         (SHAKY, PROVEN, "degraded"),
-        (SHAKY, Breaker(), "degraded"),
+        (SHAKY, BreakerState(), "degraded"),
         (RESTING, PROVEN, "degraded"),
         (RESTING, RESTING, "failing"),
         (SET_ASIDE, SET_ASIDE, "failing"),
-        (Breaker(), PROVEN, "degraded"),
+        (BreakerState(), PROVEN, "degraded"),
     ],
 )
-def test_health_follows_from_the_routes(direct: Breaker, gateway: Breaker, expected: str) -> None:
+def test_health_follows_from_the_routes(
+    direct: BreakerState, gateway: BreakerState, expected: str
+) -> None:
     """One state; every view reads it."""
     routes = (replace(DIRECT, breaker=direct), replace(GATEWAY, breaker=gateway))
     assert health.health(Policy(), routes, NOW, DAY).word == expected
@@ -311,7 +313,7 @@ def test_a_learned_detour_is_degraded() -> None:
     assert health.health(Policy(), routes, NOW, DAY).word == "degraded"
 
 
-STATES = st.sampled_from([Breaker(), PROVEN, SHAKY, RESTING, SET_ASIDE, DUE])
+STATES = st.sampled_from([BreakerState(), PROVEN, SHAKY, RESTING, SET_ASIDE, DUE])
 POLICIES = st.builds(
     Policy,
     routing_method=st.sampled_from(["auto", "direct", "gateway"]),

@@ -11,13 +11,13 @@ from providers.domain.errors import CallError, ErrorKind, GatewayError
 from providers.domain.tuning import RULES
 from providers.domain.types import Method
 from providers.policy import preference
-from providers.policy.breaker import Breaker, State
+from providers.policy.breaker import BreakerState, State
 from providers.policy.preference import Learned
 from providers.policy.route_state import RouteState
 
 NOW = datetime(2026, 1, 2, 12, 0, 0, tzinfo=UTC)
-PROVEN = Breaker(proven=True)
-DOWN = Breaker(state=State.OPEN, opened_at=NOW, retry_at=NOW + timedelta(seconds=5))
+PROVEN = BreakerState(proven=True)
+DOWN = BreakerState(state=State.OPEN, opened_at=NOW, retry_at=NOW + timedelta(seconds=5))
 DIRECT = RouteState(route_id=1, method=Method.DIRECT, breaker=PROVEN, last_success_at=NOW)
 GATEWAY = RouteState(route_id=2, method=Method.GATEWAY, breaker=PROVEN, last_success_at=NOW)
 BROKEN = replace(DIRECT, breaker=DOWN)

@@ -8,13 +8,13 @@ import pytest
 from providers.domain.errors import ErrorKind
 from providers.domain.types import Method
 from providers.policy import retries
-from providers.policy.breaker import Breaker, Domain, DomainState, State
+from providers.policy.breaker import BreakerState, Domain, DomainState, State
 from providers.policy.retries import PROBE_SECONDS
 from providers.policy.route_state import RouteState
 
 NOW = datetime(2026, 1, 2, 12, 0, 0, tzinfo=UTC)
-CLOSED = Breaker(proven=True)
-LIMITED = Breaker(
+CLOSED = BreakerState(proven=True)
+LIMITED = BreakerState(
     state=State.OPEN, last_kind=ErrorKind.RATE_LIMIT, retry_at=NOW + timedelta(seconds=2)
 )
 PROBED = replace(LIMITED, state=State.HALF_OPEN, retry_at=NOW + timedelta(seconds=70))
@@ -23,7 +23,7 @@ BROKEN = replace(LIMITED, last_kind=ErrorKind.NETWORK)
 REFUSED = replace(LIMITED, last_kind=ErrorKind.AUTH, retry_at=None)
 
 
-def route(own: Breaker, key: Breaker | None = None) -> RouteState:
+def route(own: BreakerState, key: BreakerState | None = None) -> RouteState:
     others = (DomainState(domain=Domain(0, "k", ""), breaker=key),) if key else ()
     return RouteState(route_id=1, method=Method.DIRECT, breaker=own, others=others)
 

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from providers.domain.errors import ErrorKind
 from providers.domain.types import Method
 from providers.policy import route_state
-from providers.policy.breaker import Breaker, State
+from providers.policy.breaker import BreakerState, State
 from providers.policy.route_state import Outcome, RouteState, Window
 
 NOW = datetime(2026, 1, 2, 12, 0, 0, tzinfo=UTC)
-ROUTE = RouteState(route_id=1, method=Method.DIRECT, breaker=Breaker(proven=True))
+ROUTE = RouteState(route_id=1, method=Method.DIRECT, breaker=BreakerState(proven=True))
 
 
 def seen(kind: ErrorKind | None = None, epoch: int = 0, **fields: object) -> Outcome:
@@ -55,17 +55,17 @@ def test_a_reader_who_leaves_shows_nothing() -> None:
 
 def test_a_late_success_does_not_close_and_a_late_failure_does_not_open_again() -> None:
     """They began in an epoch that is over."""
-    resting = Breaker(state=State.OPEN, epoch=2, retry_at=NOW + timedelta(seconds=5))
+    resting = BreakerState(state=State.OPEN, epoch=2, retry_at=NOW + timedelta(seconds=5))
     state = replace(ROUTE, breaker=resting)
     assert route_state.after(state, seen(epoch=1)).breaker == resting
     assert route_state.after(state, seen(ErrorKind.NETWORK, epoch=1)).breaker == resting
-    closed = replace(ROUTE, breaker=Breaker(proven=True, epoch=3))
+    closed = replace(ROUTE, breaker=BreakerState(proven=True, epoch=3))
     assert route_state.after(closed, seen(ErrorKind.AUTH, epoch=1)).breaker == closed.breaker
 
 
 def test_a_retry_after_that_comes_late_makes_the_rest_longer_and_never_shorter() -> None:
     """Ten calls were under way when the first one was refused."""
-    resting = Breaker(state=State.OPEN, epoch=2, retry_at=NOW + timedelta(seconds=30))
+    resting = BreakerState(state=State.OPEN, epoch=2, retry_at=NOW + timedelta(seconds=30))
     state = replace(ROUTE, breaker=resting)
     longer = route_state.after(state, seen(ErrorKind.RATE_LIMIT, epoch=1, retry_after=60.0))
     assert longer.breaker.retry_at == NOW + timedelta(seconds=60)
@@ -82,9 +82,9 @@ def test_what_a_probe_may_not_judge_is_told_all_the_same() -> None:
 
 def test_a_persons_good_test_makes_a_dead_route_new() -> None:
     """It is as good as all the trials."""
-    dead = Breaker(state=State.OPEN, epoch=4, last_kind=ErrorKind.AUTH)
+    dead = BreakerState(state=State.OPEN, epoch=4, last_kind=ErrorKind.AUTH)
     state = route_state.after(replace(ROUTE, breaker=dead), seen(epoch=4, resets=True))
-    assert state.breaker == Breaker(proven=True, epoch=5)
+    assert state.breaker == BreakerState(proven=True, epoch=5)
 
 
 def test_the_percentile_rests_where_a_twentieth_lies_above() -> None:

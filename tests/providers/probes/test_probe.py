@@ -15,7 +15,7 @@ from providers.domain.tuning import RULES
 from providers.domain.types import Method
 from providers.infra import database
 from providers.models import Attempt, Provider, Route
-from providers.policy.breaker import Breaker, State
+from providers.policy.breaker import BreakerState, State
 from providers.policy.route_state import RouteState
 from providers.probes import probe as probing
 from providers.probes import probe_plan
@@ -213,7 +213,7 @@ NOW = datetime(2026, 11, 23, 9, tzinfo=UTC)
 AT_WORK = RouteState(
     route_id=1,
     method=Method.DIRECT,
-    breaker=Breaker(proven=True),
+    breaker=BreakerState(proven=True),
     last_outcome_at=NOW - timedelta(seconds=29),
     last_success_at=NOW - timedelta(seconds=29),
 )
@@ -227,13 +227,13 @@ AT_WORK = RouteState(
         (replace(AT_WORK, last_outcome_at=NOW), True),  # it failed since
         (RouteState(route_id=1, method=Method.DIRECT), True),
         (RouteState(route_id=1, method=Method.GATEWAY, spare=True), False),
-        (replace(AT_WORK, spare=True, breaker=Breaker(state=State.OPEN, retry_at=NOW)), True),
-        (replace(AT_WORK, breaker=Breaker(state=State.OPEN, retry_at=NOW)), True),
-        (replace(AT_WORK, breaker=Breaker(state=State.OPEN)), False),  # set aside
+        (replace(AT_WORK, spare=True, breaker=BreakerState(state=State.OPEN, retry_at=NOW)), True),
+        (replace(AT_WORK, breaker=BreakerState(state=State.OPEN, retry_at=NOW)), True),
+        (replace(AT_WORK, breaker=BreakerState(state=State.OPEN)), False),  # set aside
         (
             replace(
                 AT_WORK,
-                breaker=Breaker(state=State.HALF_OPEN, retry_at=NOW + timedelta(seconds=9)),
+                breaker=BreakerState(state=State.HALF_OPEN, retry_at=NOW + timedelta(seconds=9)),
             ),
             False,
         ),
