@@ -1,4 +1,4 @@
-"""The test that a person watches: stage by stage, over both methods, on the values of the form.
+"""The connection test: each stage of a call on its own, over both methods, with the form's values.
 
-Use `runner`; it makes the same calls as a request.
+Use `runner.run`; calls go through the clients that requests use.
 """

@@ -9,7 +9,7 @@ import asyncio
 import time
 import uuid
 from contextlib import aclosing
-from datetime import timedelta
+from datetime import datetime
 
 from django.utils import timezone
 
@@ -60,9 +60,10 @@ async def ask(probe: Probe) -> list[attempt_writer.Result]:
 
 
 async def _ask_route(probe: Probe, route: RouteState) -> attempt_writer.Result:
-    began = time.monotonic()
+    stopwatch = Stopwatch()
     _, error = await catalogue(probe.candidate.target(route))
-    listed = result(probe.candidate, route, Purpose.PROBE, ended(route, began, error), error)
+    attempt = build_attempt(route, Purpose.PROBE, stopwatch.started_at, stopwatch.ms, error)
+    listed = result(probe.candidate, route, Purpose.PROBE, attempt, error)
     # Some list no models and chat all the same.
     if probe.chat and (error is None or error.kind == ErrorKind.REQUEST):
         chat, refused = await _chat(probe.chat, route)
@@ -100,18 +101,33 @@ def with_probe_timeouts(target: Target) -> Target:
     return connection.capped(target, PROBE_SECONDS)
 
 
-def ended(
-    route: RouteState, began: float, error: CallError | None, purpose: Purpose = Purpose.PROBE
+class Stopwatch:
+    """When a call started, and how long ago that is."""
+
+    def __init__(self) -> None:
+        self.started_at = timezone.now()
+        self._began = time.monotonic()
+
+    @property
+    def ms(self) -> int:
+        return ms_since(self._began)
+
+
+def build_attempt(
+    route: RouteState,
+    purpose: Purpose,
+    started_at: datetime,
+    duration_ms: int,
+    error: CallError | None,
 ) -> AttemptRecord:
-    """A call that began at that `time.monotonic()` and has just ended, as an attempt."""
-    duration_ms = ms_since(began)
+    """The attempt of a synthetic call over a route."""
     return AttemptRecord(
         route_id=route.route_id,
         method=route.method,
         endpoint=route.endpoint,
         outcome=error.kind.value if error else "ok",
         reason=f"{route.method}: {purpose}",
-        started_at=timezone.now() - timedelta(milliseconds=duration_ms),
+        started_at=started_at,
         duration_ms=duration_ms,
         status=error.status if error else None,
         error_code=error.code if error else "",

@@ -14,8 +14,10 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods
 
-from providers.connection_test import model_test, runner
-from providers.connection_test.stages import MODEL_STAGES, Draft
+from providers.connection_test import runner
+from providers.connection_test.draft import Draft
+from providers.connection_test.model_test import ModelTest, tested_parameters
+from providers.connection_test.stages import MODEL_STAGES
 from providers.domain.prices import Prices
 from providers.domain.types import Method, Usage
 from providers.models import LanguageModel
@@ -35,7 +37,7 @@ async def run(request: Request, slug: str, pk: int) -> HttpResponse | StreamingH
     found, page = await sync_to_async(_open)(request, slug, pk)
     if request.method != "POST" or found is None or found.draft is None:
         return await sync_to_async(render)(request, "providers/model_test.html", page)
-    stages = partial(runner.check_model, found.draft, found.methods[0])
+    stages = partial(runner.run, ModelTest(draft=found.draft, method=found.methods[0]))
     if request.htmx:
         return test_panel.streamed(found, stages)
     await test_panel.finished(found, stages)
@@ -79,7 +81,7 @@ def _sheet(model: LanguageModel, candidate: Candidate | None, method: Method) ->
 
 def _page(model: LanguageModel, candidate: Candidate | None, method: Method) -> dict[str, object]:
     connection = snapshot.connection(model.provider)
-    asked = model_test.asked_with(connection.preset, connection.kind)
+    asked = tested_parameters(connection.preset, connection.kind)
     price = Prices.of(vars(model)).cost(_LARGEST)
     return {
         "model": model,

@@ -10,7 +10,8 @@ from django.http import StreamingHttpResponse
 from django.template.loader import render_to_string
 
 from providers.clients.recorder import Exchange
-from providers.connection_test.stages import STAGES, Draft, Stage, StageName
+from providers.connection_test.draft import Draft
+from providers.connection_test.stages import STAGES, Stage, StageName
 from providers.diagnosis import diagnose
 from providers.diagnosis.types import FailureContext
 from providers.domain.errors import CallError, FlightBroken

@@ -16,8 +16,8 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST
 
 from providers.connection_test import runner
-from providers.connection_test.provider_test import chat_model
-from providers.connection_test.stages import Draft
+from providers.connection_test.draft import Draft
+from providers.connection_test.provider_test import ProviderTest, pick_chat_model
 from providers.forms import ProviderForm
 from providers.models import Provider
 from providers.router import snapshot
@@ -34,7 +34,7 @@ _TESTED = ("kind", "api_key", "extra_headers", "gateway_api_key", "environment_k
 async def run(request: Request, slug: str = "") -> HttpResponse | StreamingHttpResponse:
     """Streams to htmx; without it, the page comes when all is done."""
     found = await sync_to_async(_open)(request, slug)
-    stages = partial(runner.check, found.draft) if found.draft else None
+    stages = partial(runner.run, ProviderTest(draft=found.draft)) if found.draft else None
     if request.htmx:
         return test_panel.streamed(found, stages)
     await test_panel.finished(found, stages)
@@ -100,7 +100,7 @@ def _model_to_ask(provider: Provider) -> str:
     ids = list(ordered.values_list("model_id", flat=True))
     good = provider.attempts.filter(outcome="ok", model_id__in=ids[:MOST_LOOKED_FOR])
     answered = good.order_by("-started_at").values_list("model_id", flat=True).first()
-    return answered or chat_model(ids)
+    return answered or pick_chat_model(ids)
 
 
 def _whole_page(request: Request, found: TestPanel, slug: str) -> HttpResponse:

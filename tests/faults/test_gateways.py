@@ -18,6 +18,7 @@ from pytest_django import Settings
 
 from providers.clients import gateway, http
 from providers.connection_test import runner
+from providers.connection_test.provider_test import ProviderTest
 from providers.connection_test.stages import Stage
 from providers.domain.tuning import RULES
 from providers.domain.types import ChatMessage, ChatRequest, Completed, Method, RouteTaken
@@ -333,7 +334,7 @@ def test_the_connection_test_waits_until_litellm_is_loaded(
 
     async def run() -> list[Stage]:
         found: list[Stage] = []
-        async for stage in runner.check(draft(fake.url, gateway_endpoint="")):
+        async for stage in runner.run(ProviderTest(draft=draft(fake.url, gateway_endpoint=""))):
             found.append(stage)
             if "gateway process is ready" in stage.detail:
                 (tmp_path / "go").touch()

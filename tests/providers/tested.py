@@ -7,7 +7,9 @@ from contextlib import asynccontextmanager
 
 from providers.clients import http
 from providers.connection_test import runner
-from providers.connection_test.stages import Draft, Stage
+from providers.connection_test.draft import Draft
+from providers.connection_test.provider_test import ProviderTest
+from providers.connection_test.stages import Stage
 from providers.diagnosis.diagnose import Verdict
 from providers.diagnosis.types import Diagnosis
 from providers.domain.types import Kind, Method
@@ -30,7 +32,7 @@ def draft(url: str, key: str = fakes.KEY, model_id: str = "echo", **fields: obje
 
 async def checked(draft: Draft) -> list[Stage]:
     try:
-        return [stage async for stage in runner.check(draft)]
+        return [stage async for stage in runner.run(ProviderTest(draft=draft))]
     finally:
         await http.close()
 

@@ -10,7 +10,9 @@ from django.urls import reverse
 
 from providers.clients import http
 from providers.connection_test import runner
-from providers.connection_test.stages import MODEL_STAGES, Draft, Stage
+from providers.connection_test.draft import Draft
+from providers.connection_test.model_test import ModelTest
+from providers.connection_test.stages import MODEL_STAGES, Stage
 from providers.domain.types import Kind, Method
 from providers.infra import database
 from providers.models import Attempt, Provider
@@ -32,7 +34,7 @@ async def tried(
     assert stored is not None
     draft = Draft(connection=stored.connection, model_id=model, stored=stored)
     try:
-        return [stage async for stage in runner.check_model(draft, Method.DIRECT)]
+        return [stage async for stage in runner.run(ModelTest(draft=draft, method=Method.DIRECT))]
     finally:
         await http.close()
 
@@ -75,7 +77,7 @@ async def test_a_limit_that_is_refused_is_left_out_from_then_on(
 
 
 @pytest.mark.parametrize(
-    ("model", "why"), [("500", "No answer came."), ("truncated", "The answer broke off.")]
+    ("model", "why"), [("500", "No answer received."), ("truncated", "The answer broke off.")]
 )
 async def test_a_model_that_does_not_answer_is_asked_once(
     make_provider: MakeProvider, fake: fakes.Upstream, model: str, why: str
@@ -96,7 +98,7 @@ async def test_a_limit_met_on_the_way_ends_the_asking(
     stages = await tried(make_provider, fake, "echo")
     assert ended(stages)["temperature"] == "ok"
     assert {ended(stages)[name] for name in ("tools", "response_format")} == {"skipped"}
-    assert "Could not be told: Rate limit" in last(stages, "response_format").detail
+    assert "Could not be tested: Rate limit" in last(stages, "response_format").detail
     assert len(fake.requests) == 3
 
 

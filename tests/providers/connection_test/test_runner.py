@@ -7,8 +7,10 @@ import pytest
 from asgiref.sync import sync_to_async
 from pytest_django import Settings
 
-from providers.connection_test import provider_test, runner
-from providers.connection_test.stages import STAGES, Draft
+from providers.connection_test import runner
+from providers.connection_test.draft import Draft
+from providers.connection_test.provider_test import ProviderTest, pick_chat_model
+from providers.connection_test.stages import STAGES
 from providers.domain.types import Method
 from providers.infra import database
 from providers.models import Attempt, Provider, Route
@@ -40,7 +42,7 @@ async def test_the_test_walks_both_roads_stage_by_stage(fake: fakes.Upstream) ->
 async def test_a_stage_is_told_while_the_next_one_runs(fake: fakes.Upstream) -> None:
     """The list is there before the chat is answered."""
     told: list[str] = []
-    async for stage in runner.check(draft(fake.url, model_id="stall-headers")):
+    async for stage in runner.run(ProviderTest(draft=draft(fake.url, model_id="stall-headers"))):
         if stage.method == Method.DIRECT:
             told.append(f"{stage.name} {stage.state}")
         if told and told[-1] == "chat running":
@@ -105,7 +107,7 @@ async def test_without_a_model_to_ask_the_list_tells_of_the_key(fake: fakes.Upst
     stages = await checked(draft(fake.url, model_id=""))
     assert ended(stages)["auth"] == "ok"
     assert ended(stages)["models"] == "warn"
-    assert last(stages, "chat").detail == "No model is known to ask."
+    assert last(stages, "chat").detail == "No model to chat with."
     stages = await checked(draft(fake.url, key="sk-wrong", model_id=""))
     assert ended(stages)["auth"] == "failed"
 
@@ -226,7 +228,7 @@ async def test_an_abandoned_test_leaves_nothing_behind(
     )
     stored = await database.run(snapshot.load_one, provider.pk)
     drafted = Draft(connection=snapshot.connection(provider), model_id="echo", stored=stored)
-    stages = runner.check(drafted)
+    stages = runner.run(ProviderTest(draft=drafted))
     async for stage in stages:
         if stage.method == Method.DIRECT and stage.name == "usage":
             break
@@ -268,4 +270,4 @@ async def test_a_test_of_both_roads_shows_what_sort_a_provider_is(
 )
 def test_a_test_chats_with_a_model_that_chats(ids: list[str], expected: str) -> None:
     """The first one of a catalogue is often an embedding."""
-    assert provider_test.chat_model(ids) == expected
+    assert pick_chat_model(ids) == expected

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from pytest_django import Settings
 
-from providers.connection_test.stages import Draft
+from providers.connection_test.draft import Draft
 from providers.diagnosis import types
 from providers.diagnosis.diagnose import Verdict
 from providers.diagnosis.types import Diagnosis
