@@ -1,7 +1,7 @@
-"""One answer as it grows in a runner: what came, what of it is rendered, what is not yet written.
+"""Buffer one growing answer in a runner: what arrived, what is rendered, what is not yet written.
 
-It takes a provider's events and gives log events and columns; when and where to write them is the
-runner's business. No I/O.
+It turns a provider's events into log events and columns; the runner decides when to write them.
+No I/O.
 """
 
 import re
@@ -9,10 +9,10 @@ from collections.abc import Callable
 from typing import Any
 
 from chat import error_messages, waiting
-from chat.events import Event, Kind
+from chat.events import Event, EventKind
 from chat.markdown import document, has_footnotes
 from chat.models import Status
-from chat.render import Splitter
+from chat.render import BlockSplitter
 from providers.domain.errors import CallError
 from providers.domain.types import (
     AttemptRecord,
@@ -28,7 +28,7 @@ from providers.domain.types import (
 SURROGATES = re.compile("[\ud800-\udfff]")
 
 
-class Answer:
+class AnswerBuffer:
     """Text and reasoning so far, the route they came over, and how it ended."""
 
     def __init__(
@@ -43,16 +43,16 @@ class Answer:
         self._text: list[str] = []
         self._reasoning: list[str] = []
         self._blocks: list[str] = []
-        self._splitter = Splitter()
+        self._splitter = BlockSplitter()
         self._code = False
         self._new_text: list[str] = []
         self._new_reasoning: list[str] = []
-        self._kept = ""  # what there was before the answer went on
+        self._earlier_text = ""  # what there was before the answer went on
         self._route: RouteTaken | None = None
         self._waiting: dict[str, Any] | None = None
         self._route_html = ""
         self._new_route = False
-        self._anew = False  # readers need the answer from its beginning
+        self._needs_reset = False  # readers need the answer from its beginning
         self._completed: Completed | None = None
         self._failure: dict[str, Any] | None = None
         self.saved_at = 0.0  # when the columns were last stored; the runner keeps it
@@ -61,8 +61,8 @@ class Answer:
     @property
     def visible(self) -> bool:
         """Whether the reader may have seen something of it, beyond what it had before."""
-        if self._kept:
-            return sum(map(len, (*self._text, *self._new_text))) > len(self._kept)
+        if self._earlier_text:
+            return sum(map(len, (*self._text, *self._new_text))) > len(self._earlier_text)
         return bool(self._text or self._new_text or self._reasoning or self._new_reasoning)
 
     @property
@@ -91,54 +91,54 @@ class Answer:
         self._grown = True
 
     def _retract_text(self) -> None:
-        """All text of this run was reasoning: what readers have of the answer is begun anew."""
-        text = "".join((*self._text, *self._new_text))[len(self._kept) :]
+        """All text of this run was reasoning: readers need a reset."""
+        text = "".join((*self._text, *self._new_text))[len(self._earlier_text) :]
         self._new_reasoning = [text, *self._new_reasoning]
-        self._text, self._new_text, self._blocks = [], [self._kept], []
-        self._splitter, self._code, self._anew = Splitter(), False, True
+        self._text, self._new_text, self._blocks = [], [self._earlier_text], []
+        self._splitter, self._code, self._needs_reset = BlockSplitter(), False, True
 
-    def recover(self, text: str, reasoning: str, *, kept: int = 0) -> None:
-        """What an earlier runner had got; its first `kept` characters are from earlier runs."""
-        self._kept = text[:kept]
+    def recover(self, text: str, reasoning: str, *, continued: int = 0) -> None:
+        """Start from an earlier runner's answer, whose first `continued` characters stay."""
+        self._earlier_text = text[:continued]
         self._new_text.append(text)
         self._new_reasoning.append(reasoning)
         self._drain()
 
     def fail(self, error: CallError, attempts: tuple[AttemptRecord, ...]) -> None:
-        self._failure = error_messages.told(error, attempts)
+        self._failure = error_messages.describe_error(error, attempts)
 
-    def events(self, *, whole: bool) -> list[Event]:
-        """What is to be added to the log; with `whole`, the one event that begins it anew."""
+    def events(self, *, full: bool) -> list[Event]:
+        """What is to be added to the log; with `full`, one reset with everything so far."""
         events = self._drain()
-        whole, self._anew = whole or self._anew, False
-        return [self._reset()] if whole else events
+        full, self._needs_reset = full or self._needs_reset, False
+        return [self._reset()] if full else events
 
     def _drain(self, *, last: bool = False) -> list[Event]:
         events = []
         if self._new_route:
-            events.append(Event(kind=Kind.ROUTE, html=self._route_html))
+            events.append(Event(kind=EventKind.ROUTE, html=self._route_html))
             self._new_route = False
         if reasoning := _storable(self._new_reasoning, last=last):
             self._grown = True
             self._reasoning.append(reasoning)
-            events.append(Event(kind=Kind.REASONING, text=reasoning))
+            events.append(Event(kind=EventKind.REASONING, text=reasoning))
         if text := _storable(self._new_text, last=last):
             self._grown = True
             self._text.append(text)
-            events.append(self._rendered(text))
+            events.append(self._render(text))
         return events
 
-    def _rendered(self, text: str) -> Event:
+    def _render(self, text: str) -> Event:
         fed = self._splitter.feed(text)
         if fed.tail is None:
-            return Event(kind=Kind.TAIL, text=text)
+            return Event(kind=EventKind.TAIL, text=text)
         self._blocks.append(fed.html)
         self._code = fed.code
-        return Event(kind=Kind.BLOCK, text=text, html=fed.html, tail=fed.tail, code=fed.code)
+        return Event(kind=EventKind.BLOCK, text=text, html=fed.html, tail=fed.tail, code=fed.code)
 
     def _reset(self) -> Event:
         return Event(
-            kind=Kind.RESET,
+            kind=EventKind.RESET,
             text="".join(self._text),
             html="".join(self._blocks),
             tail=self._splitter.tail,
@@ -167,12 +167,12 @@ class Answer:
             columns |= completed_columns(self._completed)
         columns["error"] = self._failure or columns.get("error")
         if lost:
-            columns["error"] = error_messages.lost()
+            columns["error"] = error_messages.describe_lost_turn()
         columns["status"] = self._status(columns["error"] is not None, stopped)
         return columns
 
     def _html(self, text: str) -> str:
-        """The blocks, each rendered once; only an answer with footnotes is rendered anew."""
+        """The blocks, each rendered once; an answer with footnotes is rendered again in full."""
         if has_footnotes(text):
             return document(text, self._name)
         return "".join(self._blocks) + self._splitter.close().html
@@ -182,7 +182,7 @@ class Answer:
             return Status.STOPPED
         if not broken:
             return Status.DONE
-        return Status.INTERRUPTED if self.visible or self._kept else Status.FAILED
+        return Status.INTERRUPTED if self.visible or self._earlier_text else Status.FAILED
 
 
 def route_columns(route: RouteTaken) -> dict[str, Any]:
@@ -207,7 +207,7 @@ def completed_columns(completed: Completed) -> dict[str, Any]:
         "usage_estimated": usage.estimated,
         "cost": completed.cost,
         "finish_reason": (completed.native_reason or completed.finish_reason)[:30],
-        "error": error_messages.told(error, completed.attempts) if error else None,
+        "error": error_messages.describe_error(error, completed.attempts) if error else None,
     }
 
 

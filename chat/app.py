@@ -1,4 +1,4 @@
-"""The event streams, ahead of Django's handler: who asks is checked once, then Redis is followed.
+"""Serve turns as event streams, ahead of Django: check the reader once, then follow Redis.
 
 An open stream holds no database connection, no thread and no Django request.
 """
@@ -16,8 +16,8 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from chat import event_log, fragments
-from chat.event_log import Stored
+from chat import event_tail, fragments
+from chat.event_tail import StoredMessage
 from chat.models import Message
 from providers.infra import database
 from providers.protocols import sse
@@ -46,7 +46,7 @@ async def events(request: Request) -> Response:
     if problem:
         return problem
     after = request.headers.get("last-event-id", "")
-    messages = event_log.tail(turn_id, after, partial(stored, turn_id))
+    messages = event_tail.tail(turn_id, after, partial(load_stored, turn_id))
     return EventStream(messages, headers=sse.HEADERS)
 
 
@@ -62,10 +62,10 @@ def refusal(session_key: str, turn_id: int) -> Response | None:
     return None
 
 
-async def stored(turn_id: int) -> Stored | None:
-    """The message by Postgres; None while it cannot be asked."""
+async def load_stored(turn_id: int) -> StoredMessage | None:
+    """The message from Postgres; None while Postgres cannot be reached."""
     try:
-        return await database.run(fragments.stored, turn_id)
+        return await database.run(fragments.load_stored, turn_id)
     except django.db.Error:
         return None
 

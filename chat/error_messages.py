@@ -1,4 +1,4 @@
-"""A failed or broken answer in plain words: what went wrong on each route, and what to do. Pure."""
+"""Describe a failed or interrupted answer: what failed on each route, and what to do. Pure."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -9,7 +9,7 @@ from providers.domain.types import AttemptRecord
 ADVICE: Mapping[ErrorKind, str] = {
     ErrorKind.NETWORK: "Check the provider's address and this server's connection, then try again.",
     ErrorKind.TIMEOUT: "The provider is slow or stuck. Try again, or pick another model.",
-    ErrorKind.PROVIDER: "The provider has trouble of its own. Try again in a moment.",
+    ErrorKind.PROVIDER: "The provider failed. Try again in a moment.",
     ErrorKind.OVERLOADED: "The provider is overloaded. Wait a moment, or pick another model.",
     ErrorKind.RATE_LIMIT: "Too many requests for this key. Wait a little, then try again.",
     ErrorKind.QUOTA: "The account has no credit left, or its plan does not cover this."
@@ -27,17 +27,17 @@ ADVICE: Mapping[ErrorKind, str] = {
 LOST = "The server was restarted while this answer was being written."
 
 
-def told(error: CallError, attempts: Iterable[AttemptRecord]) -> dict[str, Any]:
-    """An error as the message's row keeps it and the error card shows it."""
+def describe_error(error: CallError, attempts: Iterable[AttemptRecord]) -> dict[str, Any]:
+    """The error as JSON for the message's row; the error card shows it."""
     return {
         "kind": error.kind.value,
         "message": error.message,
         "advice": ADVICE[error.kind],
-        "attempts": [_attempt(attempt) for attempt in attempts if attempt.failed],
+        "attempts": [_describe_attempt(attempt) for attempt in attempts if attempt.failed],
     }
 
 
-def _attempt(attempt: AttemptRecord) -> dict[str, Any]:
+def _describe_attempt(attempt: AttemptRecord) -> dict[str, Any]:
     return {
         "method": attempt.method.value if attempt.method else "",
         "endpoint": attempt.endpoint,
@@ -48,6 +48,6 @@ def _attempt(attempt: AttemptRecord) -> dict[str, Any]:
     }
 
 
-def lost(message: str = LOST) -> dict[str, Any]:
-    """The error of a turn whose runner is gone."""
+def describe_lost_turn(message: str = LOST) -> dict[str, Any]:
+    """The error of a turn whose runner ended."""
     return {"kind": "lost", "message": message, "advice": "Try again.", "attempts": []}

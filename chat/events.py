@@ -16,7 +16,7 @@ KEEP_ALIVE = comment("keep-alive")
 DONE = b"event: done\ndata:\n\n"
 
 
-class Kind(StrEnum):
+class EventKind(StrEnum):
     RESET = "reset"  # everything so far; replaces what the page shows
     ROUTE = "route"  # the route was chosen; `html` holds the page's parts about it
     REASONING = "reasoning"  # `text` is more of it
@@ -27,9 +27,9 @@ class Kind(StrEnum):
 
 @frozen
 class Event:
-    """`text` is always the piece of the answer that the event stands for (or of its reasoning)."""
+    """`text` is the piece of the answer (or of its reasoning) that the event adds."""
 
-    kind: Kind
+    kind: EventKind
     text: str = ""
     html: str = ""
     tail: str = ""
@@ -46,7 +46,7 @@ class Event:
     @classmethod
     def from_fields(cls, fields: Mapping[str, str]) -> "Event":
         return cls(
-            kind=Kind(fields["k"]),
+            kind=EventKind(fields["k"]),
             text=fields.get("t", ""),
             html=fields.get("h", ""),
             tail=fields.get("o", ""),
@@ -71,36 +71,36 @@ class Change:
 
     def take(self, event: Event) -> None:
         match event.kind:
-            case Kind.ROUTE:
+            case EventKind.ROUTE:
                 self.route = event.html
-            case Kind.REASONING:
+            case EventKind.REASONING:
                 self.reasoning.append(event.text)
-            case Kind.TAIL:
+            case EventKind.TAIL:
                 self.tail.append(event.text)
-            case Kind.BLOCK | Kind.RESET:
+            case EventKind.BLOCK | EventKind.RESET:
                 self.html.append(event.html)
                 self.tail, self.new_tail, self.code = [event.tail], True, event.code
-            case Kind.END:
+            case EventKind.END:
                 self.end = event.html
 
 
 def fold(events: Iterable[Event]) -> Change:
-    """All that the events do, in one change; what stood before the last reset does not count."""
+    """All that the events do, in one change; events before the last reset do not count."""
     change = Change()
     for event in events:
-        if event.kind == Kind.RESET:
+        if event.kind == EventKind.RESET:
             change = Change(replace=True, reasoning=[event.reasoning], route=event.route)
         change.take(event)
     return change
 
 
-def answer(events: Iterable[Event]) -> tuple[str, str]:
-    """The answer's text and its reasoning, as a log tells them."""
+def join_answer(events: Iterable[Event]) -> tuple[str, str]:
+    """The answer's text and its reasoning, from the events of a log."""
     text, reasoning = "", ""
     for event in events:
-        if event.kind == Kind.RESET:
+        if event.kind == EventKind.RESET:
             text, reasoning = event.text, event.reasoning
-        elif event.kind == Kind.REASONING:
+        elif event.kind == EventKind.REASONING:
             reasoning += event.text
         else:
             text += event.text

@@ -1,4 +1,4 @@
-"""What people type into the chat, cleaned into what the flow takes."""
+"""The chat's forms: validate a message and a title."""
 
 from collections.abc import Mapping
 from itertools import groupby
@@ -13,17 +13,17 @@ from chat.models import Conversation
 from providers.catalog import search
 from providers.models import LanguageModel, Provider
 
-FEW = 12  # models that are seen at one look: those used last need no group of their own
-SHOWN = 200  # models in the picker; where there are more, its search asks for the others
-FOUND = 50  # answers to a search
+FEW = 12  # models; so few need no group "Used last"
+MAX_SHOWN = 200  # models in the picker; where there are more, its search asks for the others
+MAX_RESULTS = 50  # answers to a search
 USED_LAST = 20  # conversations looked through for the models used last
-LONGEST = 400_000  # characters; far beyond any model's context, well below the request's limit
-TOO_LONG = f"This message is too long: {{count}} characters. The limit is {LONGEST:,}."
+MAX_CHARACTERS = 400_000  # far beyond any model's context, below the limit of a request
+TOO_LONG = f"This message is too long: {{count}} characters. The limit is {MAX_CHARACTERS:,}."
 PICK = ("", "Pick a model")
 
 
 class LanguageModelField(forms.ModelChoiceField):  # type: ignore[type-arg]
-    """Takes any model that is in use; shows those that are likely, where there are many."""
+    """Accepts any model in use; lists the likely ones where there are many."""
 
 
 class ModelSelect(forms.Select):
@@ -44,10 +44,10 @@ class ModelSelect(forms.Select):
 type Groups = list[tuple[str, list[LanguageModel]]]
 
 
-def likely(user: User, current: int | None = None) -> Groups:
+def likely_models(user: User, current: int | None = None) -> Groups:
     """What the picker shows at first: favourites, those used last, then all while they are few."""
     usable = LanguageModel.objects.usable().select_related("provider")
-    rows = list(usable.order_by("provider__name", "name")[: SHOWN + 1])
+    rows = list(usable.order_by("provider__name", "name")[: MAX_SHOWN + 1])
     starred = list(usable.filter(favourites__user=user).order_by("name"))
     first: list[tuple[str, list[LanguageModel]]] = [("Favourites", starred)]
     if len(rows) > FEW:
@@ -55,8 +55,8 @@ def likely(user: User, current: int | None = None) -> Groups:
         last = {pk for pk in [current, *used.values_list("language_model", flat=True)] if pk}
         recent = usable.filter(pk__in=last - {model.pk for model in starred}).order_by("name")
         first.append(("Used last", list(recent)))
-    seen = {model.pk for _, models in first for model in models}
-    rest = [model for model in rows[:SHOWN] if model.pk not in seen]
+    listed = {model.pk for _, models in first for model in models}
+    rest = [model for model in rows[:MAX_SHOWN] if model.pk not in listed]
     by_provider = groupby(rest, key=lambda model: model.provider.name)
     groups = first + [(name, list(models)) for name, models in by_provider]
     return [(name, models) for name, models in groups if models]
@@ -76,11 +76,11 @@ def _choices(groups: Groups) -> list[tuple[str, list[tuple[int, str]]]]:
     ]
 
 
-def found(text: str) -> QuerySet[LanguageModel]:
+def find_models(text: str) -> QuerySet[LanguageModel]:
     """Models in use that hold every word, for the picker's search."""
-    wanted = search.ModelQuery(user_id=0, words=tuple(text.replace("\0", "")[:200].split()))
-    usable = search.matching(wanted).filter(pk__in=LanguageModel.objects.usable().values("pk"))
-    return usable.select_related("provider").order_by("name", "pk")[:FOUND]
+    query = search.ModelQuery(user_id=0, words=tuple(text.replace("\0", "")[:200].split()))
+    usable = search.matching(query).filter(pk__in=LanguageModel.objects.usable().values("pk"))
+    return usable.select_related("provider").order_by("name", "pk")[:MAX_RESULTS]
 
 
 def _is_usable(picked: str) -> bool:
@@ -99,7 +99,7 @@ class MessageForm(forms.Form):
                 "dir": "auto",
                 "placeholder": "Write a message",
                 "aria-describedby": "composer-errors",
-                "data-limit": LONGEST,
+                "data-limit": MAX_CHARACTERS,
                 "data-too-long": TOO_LONG,
             }
         ),
@@ -113,7 +113,7 @@ class MessageForm(forms.Form):
         ),
         error_messages={
             "required": "Pick a model.",
-            "invalid_choice": "This model is not offered any more. Pick another one.",
+            "invalid_choice": "This model is no longer offered. Pick another one.",
         },
     )
 
@@ -127,10 +127,10 @@ class MessageForm(forms.Form):
         """`pick`: no model is chosen until the user picks one."""
         super().__init__(*args, **kwargs)
         field = self.fields["model"]
-        assert isinstance(field, forms.ModelChoiceField)  # noqa: S101 - tells mypy
+        assert isinstance(field, forms.ModelChoiceField)  # noqa: S101 - for mypy
         field.queryset = LanguageModel.objects.usable()
         picked = str(self["model"].value() or "")
-        groups = likely(user, int(picked) if picked.isdecimal() else None)
+        groups = likely_models(user, int(picked) if picked.isdecimal() else None)
         field.choices = _choices(groups)
         if pick or (self.is_bound and not _is_usable(picked)):
             field.choices = [PICK, *field.choices]
@@ -138,9 +138,9 @@ class MessageForm(forms.Form):
 
     def _describe(self, widget: forms.Widget, shown: Mapping[int, LanguageModel]) -> None:
         """What the menu needs beside names: providers, and how many more the search would find."""
-        assert isinstance(widget, ModelSelect)  # noqa: S101 - tells mypy
+        assert isinstance(widget, ModelSelect)  # noqa: S101 - for mypy
         widget.providers = {str(pk): model.provider for pk, model in shown.items()}
-        if len(shown) >= SHOWN:
+        if len(shown) >= MAX_SHOWN:
             others = LanguageModel.objects.usable().count() - len(shown)
             widget.attrs |= {"data-search": reverse("chat:models"), "data-others": f"{others:,}"}
 
@@ -148,7 +148,7 @@ class MessageForm(forms.Form):
         text: str = self.cleaned_data["text"].replace("\r\n", "\n").replace("\0", "")
         if not text.strip():
             raise forms.ValidationError("Write a message first.")
-        if len(text) > LONGEST:
+        if len(text) > MAX_CHARACTERS:
             raise forms.ValidationError(TOO_LONG.format(count=f"{len(text):,}"))
         return text.strip("\n")
 

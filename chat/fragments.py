@@ -1,4 +1,4 @@
-"""The parts of the conversation's page that streams send, made by the page's own templates."""
+"""Render the parts of a conversation's page that streams send, with the page's own templates."""
 
 from collections.abc import Iterable
 
@@ -7,7 +7,7 @@ from django.utils.safestring import mark_safe
 
 from chat import waiting
 from chat.answer_buffer import route_columns
-from chat.event_log import Stored
+from chat.event_tail import StoredMessage
 from chat.markdown import document
 from chat.models import Message, Role
 from providers.domain.types import AttemptStarted, RouteTaken
@@ -17,13 +17,13 @@ from providers.models import Attempt
 def with_attempts(messages: Iterable[Message]) -> list[Message]:
     """Gives each reply its attempts, with one query for all."""
     shown = list(messages)
-    wanted = [message.request_id for message in shown if message.method or message.error]
-    found: dict[object, list[Attempt]] = {}
-    if wanted:
-        for attempt in Attempt.objects.filter(request_id__in=wanted).order_by("started_at"):
-            found.setdefault(attempt.request_id, []).append(attempt)
+    request_ids = [message.request_id for message in shown if message.method or message.error]
+    attempts: dict[object, list[Attempt]] = {}
+    if request_ids:
+        for attempt in Attempt.objects.filter(request_id__in=request_ids).order_by("started_at"):
+            attempts.setdefault(attempt.request_id, []).append(attempt)
     for message in shown:
-        message.attempts = found.get(message.request_id, [])
+        message.attempts = attempts.get(message.request_id, [])
         message.shown_html = mark_safe(html_of(message))  # noqa: S308 - render.py's own
     return shown
 
@@ -35,13 +35,13 @@ def html_of(message: Message) -> str:
     return message.html if not message.is_active else document(message.text, str(message.pk))
 
 
-def finished(message: Message) -> str:
-    """The finished reply in place of the growing one, and what else on the page says so."""
+def render_finished(message: Message) -> str:
+    """The finished reply in place of the growing one, and the page's other parts that show it."""
     return render_to_string("chat/changes.html#finished", {"message": with_attempts([message])[0]})
 
 
-def route(turn_id: int, event: RouteTaken | AttemptStarted) -> str:
-    """The route, shown as soon as a call goes out over it, and as soon as it answers."""
+def render_route(turn_id: int, event: RouteTaken | AttemptStarted) -> str:
+    """The route, shown when a call goes out over it and when it answers."""
     if isinstance(event, AttemptStarted):
         message = Message(pk=turn_id, waiting=waiting.columns(event))
         return render_to_string("chat/message.html#waits", {"message": message})
@@ -49,15 +49,15 @@ def route(turn_id: int, event: RouteTaken | AttemptStarted) -> str:
     return render_to_string("chat/message.html#route", {"message": message})
 
 
-def stored(turn_id: int) -> Stored:
+def load_stored(turn_id: int) -> StoredMessage:
     """The message as it is stored, for readers whose log is gone."""
     turn = (
         Message.objects.filter(pk=turn_id).select_related("conversation", "language_model").first()
     )
     if turn is None:
-        return Stored(
+        return StoredMessage(
             end=f'<hx-partial hx-target="#message-{turn_id}" hx-swap="delete"></hx-partial>'
         )
     if turn.is_active:
-        return Stored(html=document(turn.text, str(turn_id)), reasoning=turn.reasoning)
-    return Stored(end=finished(turn))
+        return StoredMessage(html=document(turn.text, str(turn_id)), reasoning=turn.reasoning)
+    return StoredMessage(end=render_finished(turn))

@@ -1,7 +1,7 @@
-"""A user's conversations in pages and by search, newest first. Each page begins where one ended.
+"""List a user's conversations page by page and search them, newest first.
 
-A place in the list is a key of the last conversation shown, not a number of rows: what is spoken in
-meanwhile moves to the top and shifts nothing.
+A page begins after the key of the last conversation shown, not after a number of rows: a
+conversation that moves to the top meanwhile shifts nothing.
 """
 
 import re
@@ -14,32 +14,32 @@ from chat.models import Conversation, ConversationQuerySet
 from providers.domain.frozen import frozen
 
 PAGE = 50  # conversations
-FOUND = 20  # results of a search
-MOST_LISTED = 500  # conversations that one refresh of a long list returns
-MOST_WORDS = 8  # words of a search that count
+MAX_RESULTS = 20  # results of a search
+MAX_LISTED = 500  # conversations that one refresh of a long list returns
+MAX_WORDS = 8  # words of a search that count
 _KEY = re.compile(r"(\d{1,17})-(\d{1,18})")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @frozen
-class Page:
-    """`last` is the key of the last one listed; `more` tells whether others follow."""
+class ConversationPage:
+    """`last` is the key of the last one listed; `more`: older ones follow."""
 
     conversations: tuple[Conversation, ...]
     last: str
     more: bool
 
 
-def first_page(user: User, through: str = "") -> Page:
-    """The newest conversations: one page, or all down to the key `through`."""
+def first_page(user: User, through: str = "") -> ConversationPage:
+    """The newest conversations: one page, or all down to the key `through`, at most MAX_LISTED."""
     listed = _newest(user)
     if place := _place(through):
         older = _before(*place)
-        return _page(listed.exclude(older), MOST_LISTED, followed=listed.filter(older).exists())
+        return _page(listed.exclude(older), MAX_LISTED, followed=listed.filter(older).exists())
     return _page(listed, PAGE)
 
 
-def page_before(user: User, key: str) -> Page:
+def page_before(user: User, key: str) -> ConversationPage:
     """The page after the conversation with this key; the first one where it is no key."""
     place = _place(key)
     listed = _newest(user)
@@ -48,21 +48,23 @@ def page_before(user: User, key: str) -> Page:
 
 def find(user: User, text: str) -> list[Conversation]:
     """Conversations whose title holds every word; without a word, the newest."""
-    found = _newest(user)
-    for word in text.replace("\0", "").split()[:MOST_WORDS]:
-        found = found.filter(title__icontains=word)
-    return list(found[:FOUND])
+    conversations = _newest(user)
+    for word in text.replace("\0", "").split()[:MAX_WORDS]:
+        conversations = conversations.filter(title__icontains=word)
+    return list(conversations[:MAX_RESULTS])
 
 
 def _newest(user: User) -> ConversationQuerySet:
     return Conversation.objects.of(user).with_running().order_by("-updated_at", "-pk")
 
 
-def _page(listed: ConversationQuerySet, size: int, *, followed: bool = False) -> Page:
+def _page(listed: ConversationQuerySet, size: int, *, followed: bool = False) -> ConversationPage:
     rows = list(listed[: size + 1])
     shown = rows[:size]
     more = followed or len(rows) > size
-    return Page(conversations=tuple(shown), last=_key(shown[-1]) if shown else "", more=more)
+    return ConversationPage(
+        conversations=tuple(shown), last=_key(shown[-1]) if shown else "", more=more
+    )
 
 
 def _key(conversation: Conversation) -> str:

@@ -60,7 +60,7 @@ def to_html(text: str, env: dict[str, Any]) -> str:
 def document(text: str, name: str = "") -> str:
     """A whole text's HTML; `name` makes the ids of its footnotes unique on a page.
 
-    Without footnotes it is what a Splitter's blocks are when joined.
+    Without footnotes it is what a BlockSplitter's blocks are when joined.
     """
     text = text.replace("\r", "")
     if not has_footnotes(text):
@@ -83,12 +83,12 @@ def _fence(
         '<figure class="code"><figcaption>'
         f'<span class="code-lang">{escape(language) or "text"}</span>'
         '<button type="button" class="button quiet small" data-copy>Copy</button></figcaption>'
-        f'<pre tabindex="0"><code class="highlight">{_coloured(token.content, language)}</code>'
+        f'<pre tabindex="0"><code class="highlight">{_highlight(token.content, language)}</code>'
         "</pre></figure>\n"
     )
 
 
-def _coloured(code: str, language: str) -> str:
+def _highlight(code: str, language: str) -> str:
     if not language or len(code) > HIGHLIGHT_UP_TO:
         return escape(code)
     try:
@@ -104,7 +104,7 @@ def _link(renderer: RendererHTML, tokens: list[Token], index: int, options: Any,
 
 
 def _image(renderer: RendererHTML, tokens: list[Token], index: int, options: Any, env: Any) -> str:
-    """A link in its place: showing it would tell a stranger's server who reads, and when."""
+    """A link in its place: a picture would show a stranger's server who reads, and when."""
     token = tokens[index]
     label = renderer.renderInlineAsText(token.children, options, env) or "image"
     href = escape(str(token.attrs["src"]))

@@ -231,10 +231,10 @@ class Message(models.Model):
         """How the answer ended, for the page's status line."""
         count = len(self.text.split())
         words = f"{count} word{'' if count == 1 else 's'}"
-        said = {
+        endings_by_status = {
             Status.DONE: f"Answer finished, {words}",
             Status.STOPPED: f"Answer stopped, {words}",
             Status.INTERRUPTED: f"The answer broke off after {words}",
             Status.FAILED: "No answer came",
         }
-        return f"{said.get(Status(self.status), '')}. {self.note.text}".strip(". ")
+        return f"{endings_by_status.get(Status(self.status), '')}. {self.note.text}".strip(". ")

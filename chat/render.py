@@ -1,7 +1,7 @@
-"""Markdown to sanitised HTML, each block once: pure text in, safe markup out.
+"""Render a growing Markdown answer to sanitised HTML, each block once. Pure.
 
-A Splitter is fed an answer as it grows. A block is rendered when nothing that follows can change
-it; what is left is the open tail. How the text was cut into pieces makes no difference.
+Feed a BlockSplitter an answer as it grows. It renders a block when no later text can change it; the
+rest is the open tail. The result does not depend on how the text was cut into pieces.
 """
 
 import re
@@ -12,7 +12,7 @@ from markdown_it.token import Token
 from chat.markdown import BLOCKS, document, to_html
 from providers.domain.frozen import frozen
 
-__all__ = ["Fed", "Splitter", "document"]
+__all__ = ["BlockSplitter", "RenderedPiece", "document"]
 
 GROWTH = 1.25  # an open block is looked at again when it has grown by a quarter: linear in all
 
@@ -21,7 +21,7 @@ _FENCE_END = re.compile(r"^ {0,3}(`{3,}|~{3,})[ \t]*$")
 
 
 @frozen
-class Fed:
+class RenderedPiece:
     """What one feeding did. `tail` is the open part as it now is, or None where it only grew.
 
     `code` when the open part is a code block.
@@ -32,7 +32,7 @@ class Fed:
     code: bool
 
 
-class Splitter:
+class BlockSplitter:
     """One answer's text on its way to HTML. `feed` it pieces, `close` it at the end."""
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class Splitter:
         self._lines: list[str] = []  # complete lines of the open part, each with its end
         self._partial = ""  # the line that has not ended
         self._size = 0
-        self._seen = 0  # size of the open part when it was last parsed
+        self._parsed_size = 0  # the size of the open part when it was last parsed
         self._cuts = 0  # how often finished lines were taken off the open part
         self._fence = ""  # the marker that opened the code block we are in
 
@@ -48,40 +48,40 @@ class Splitter:
     def tail(self) -> str:
         return "".join(self._lines) + self._partial
 
-    def feed(self, text: str) -> Fed:
+    def feed(self, text: str) -> RenderedPiece:
         """Takes the next piece; returns the HTML of the blocks that it finished."""
         *ended, self._partial = (self._partial + text.replace("\r", "")).split("\n")
         before = (self._cuts, bool(self._fence))
         html = "".join([self._end_line(line + "\n") for line in ended])
         code = bool(self._fence)
         grew = before == (self._cuts, code)
-        return Fed(html=html, tail=None if grew else self.tail, code=code)
+        return RenderedPiece(html=html, tail=None if grew else self.tail, code=code)
 
-    def close(self) -> Fed:
+    def close(self) -> RenderedPiece:
         """The answer is over: what is open is rendered as it stands."""
         rest = self.tail
-        self._lines, self._partial, self._size, self._seen, self._fence = [], "", 0, 0, ""
-        return Fed(html=to_html(rest, self._env), tail="", code=False)
+        self._lines, self._partial, self._size, self._parsed_size, self._fence = [], "", 0, 0, ""
+        return RenderedPiece(html=to_html(rest, self._env), tail="", code=False)
 
     def _end_line(self, line: str) -> str:
         self._lines.append(line)
         self._size += len(line)
         if not self._may_end(line):
             return ""
-        self._seen = self._size
-        finished, self._fence = _finished(self._lines)
+        self._parsed_size = self._size
+        finished, self._fence = _count_finished(self._lines)
         if not finished:
             return ""
         self._cuts += 1
         done, self._lines = "".join(self._lines[:finished]), self._lines[finished:]
-        self._seen = self._size = self._size - len(done)
+        self._parsed_size = self._size = self._size - len(done)
         return to_html(done, self._env)
 
     def _may_end(self, line: str) -> bool:
         """Whether parsing is worth its cost now; only when, never what, is decided here."""
         if self._fence:
             return _closes(line, self._fence)
-        if self._size >= self._seen * GROWTH:
+        if self._size >= self._parsed_size * GROWTH:
             return True
         if _blank(line):
             return not (_MARKER.match(self._lines[0]) or self._lines[0].startswith("    "))
@@ -89,7 +89,7 @@ class Splitter:
         return after_blank and not line[0].isspace() and not _MARKER.match(line)
 
 
-def _finished(lines: list[str]) -> tuple[int, str]:
+def _count_finished(lines: list[str]) -> tuple[int, str]:
     """How many lines belong to finished blocks, and the marker of a code block left open.
 
     Every block is finished once another has begun after it. The last one is, when it is of a kind

@@ -1,8 +1,8 @@
-"""The process that executes turns: claims them, asks the router, writes log and rows, ends them.
+"""Execute chat turns: claim them, stream from the router, write log and rows, finish them.
 
 Three loops serve all turns of the process at once, so that a token costs no query and no command
 of its own: one claims, one writes the logs every 40 ms, one renews the leases every second and
-saves what has grown. Whoever has no lease writes nothing.
+saves what has grown. Without a lease nothing is written.
 """
 
 import asyncio
@@ -21,9 +21,9 @@ import uvloop
 from django.conf import settings
 from redis.exceptions import RedisError
 
-from chat import event_log, fragments, turn_leases
-from chat.answer_buffer import Answer
-from chat.events import Event, Kind
+from chat import event_log, fragments, notifications, turn_leases
+from chat.answer_buffer import AnswerBuffer
+from chat.events import Event, EventKind
 from chat.models import LEASE
 from providers.domain.errors import CallError, ErrorKind, PlanFailed
 from providers.domain.types import ChatRequest, StreamEvent
@@ -33,18 +33,18 @@ from providers.router.call import Call
 
 log = logging.getLogger(__name__)
 
-PIECE = 0.04  # seconds; what comes within it is one log entry
-SAVE_EVERY = 2.0  # seconds between two saves of one growing answer
-RENEW_EVERY = 1.0
-LOOK_EVERY = 1.0  # for turns whose wake-up was lost, and for leases that ended
-GRACE = 3.0  # seconds for answers to end by themselves when the process has to
-CLAIM_AT_ONCE = 16  # so that the first of many does not wait for the claims of the last
+WRITE_SECONDS = 0.04  # seconds; what comes within it is one log entry
+SAVE_SECONDS = 2.0  # seconds between two saves of one growing answer
+RENEW_SECONDS = 1.0
+LOOK_SECONDS = 1.0  # for turns whose wake-up was lost, and for leases that ended
+GRACE_SECONDS = 3.0  # seconds for answers to end by themselves when the process has to
+CLAIM_BATCH = 16  # so that the first of many does not wait for the claims of the last
 POSTGRES_AWAY = (django.db.OperationalError, django.db.InterfaceError)
 AWAY = (*POSTGRES_AWAY, RedisError, OSError)  # cannot be reached just now
 
 type Stream = Callable[[Call, ChatRequest], AsyncGenerator[StreamEvent]]
 
-ASK = partial(router.stream, announces=True)
+STREAM = partial(router.stream, announces=True)
 
 
 class Turn:
@@ -53,7 +53,7 @@ class Turn:
     def __init__(self, claimed: turn_leases.Work) -> None:
         self.id = claimed.turn_id
         self.work = claimed
-        self.answer = Answer(partial(fragments.route, self.id), name=str(self.id))
+        self.answer = AnswerBuffer(partial(fragments.render_route, self.id), name=str(self.id))
         self.task: asyncio.Task[None] | None = None
         self.answering = True  # until the end is being stored
         self.stopping = False
@@ -68,9 +68,9 @@ class Turn:
 class Runner:
     """All turns of this process, and the loops that serve them."""
 
-    def __init__(self, ask: Stream = ASK) -> None:
+    def __init__(self, stream: Stream = STREAM) -> None:
         self.name = f"{socket.gethostname()[:30]}:{os.getpid()}:{secrets.token_hex(4)}"
-        self._ask = ask
+        self._stream = stream
         self._turns: dict[int, Turn] = {}
         self._ended: list[Turn] = []
         self._redis = event_log.connect()
@@ -87,12 +87,12 @@ class Runner:
     async def run(self) -> None:
         log.info("runner_started name=%s", self.name)
         async with asyncio.TaskGroup() as group:
-            serving = (self._stops, self._write, self._renew, self._beat)
+            serving = (self._follow_stop_requests, self._write, self._renew, self._send_heartbeats)
             loops = [group.create_task(each()) for each in serving]
             claiming = group.create_task(self._claim())
             await self._closing.wait()
             claiming.cancel()
-            await self._let_go()
+            await self._release_turns()
             for loop in loops:
                 loop.cancel()
         await self._redis.aclose()
@@ -106,13 +106,13 @@ class Runner:
             free = settings.RUNNER_CONCURRENCY - len(self._turns)
             claimed: list[turn_leases.Work] = []
             if free > 0:
-                claimed = await self._try("postgres", self._claimed(free)) or []
+                claimed = await self._try("postgres", self._claim_rows(free)) or []
                 await asyncio.gather(*[self._begin(each) for each in claimed])
-            if len(claimed) < CLAIM_AT_ONCE:
+            if len(claimed) < CLAIM_BATCH:
                 await self._wait()
 
-    async def _claimed(self, free: int) -> list[turn_leases.Work]:
-        limit = min(free, CLAIM_AT_ONCE)
+    async def _claim_rows(self, free: int) -> list[turn_leases.Work]:
+        limit = min(free, CLAIM_BATCH)
         return await database.run(turn_leases.claim, self.name, limit, list(self._turns))
 
     async def _wait(self) -> None:
@@ -120,9 +120,9 @@ class Runner:
             await asyncio.sleep(0.1)
             return
         try:
-            await event_log.woken(self._redis, LOOK_EVERY)
+            await notifications.wait_for_wake(self._redis, LOOK_SECONDS)
         except (RedisError, OSError):
-            await asyncio.sleep(LOOK_EVERY)
+            await asyncio.sleep(LOOK_SECONDS)
 
     async def _begin(self, claimed: turn_leases.Work) -> None:
         turn = Turn(claimed)
@@ -130,22 +130,20 @@ class Runner:
             await self._recover(turn)
         self._turns[turn.id] = turn
         turn.task = asyncio.create_task(self._execute(turn))
-        turn.task.add_done_callback(partial(self._done, turn))
+        turn.task.add_done_callback(partial(self._forget, turn))
 
     async def _recover(self, turn: Turn) -> None:
-        """What the runner before had got: the log knows more than the row, unless it is gone."""
+        """Take over the earlier answer from the log, or from the row where that has more."""
         saved = (turn.work.text, turn.work.reasoning)
         reading = event_log.read_answer(self._redis, turn.id)
         logged = await self._try("redis", reading) or ("", "")
-        text, reasoning = max(saved, logged, key=lambda found: len("".join(found)))
-        turn.answer.recover(text, reasoning, kept=turn.work.continued)
+        text, reasoning = max(saved, logged, key=lambda answer: len("".join(answer)))
+        turn.answer.recover(text, reasoning, continued=turn.work.continued)
 
     # Executing
 
     async def _execute(self, turn: Turn) -> None:
-        lost = turn.work.runs > 1 and (
-            turn.answer.visible or turn.work.runs > turn_leases.MOST_RUNS
-        )
+        lost = turn.work.runs > 1 and (turn.answer.visible or turn.work.runs > turn_leases.MAX_RUNS)
         began = self._now()
         if not lost:
             try:
@@ -166,7 +164,7 @@ class Runner:
             turn.answer.fail(CallError(ErrorKind.REQUEST, gone), ())
             return
         try:
-            async with aclosing(self._ask(call, request)) as events:
+            async with aclosing(self._stream(call, request)) as events:
                 async for event in events:
                     turn.answer.take(event)
         except PlanFailed as failed:
@@ -174,19 +172,19 @@ class Runner:
         except POSTGRES_AWAY as exc:
             if turn.answer.visible:
                 raise
-            self._say_away("postgres", exc)
+            self._log_away("postgres", exc)
             await asyncio.sleep(1)
             await self._listen(turn)
 
     async def _finish(self, turn: Turn, columns: turn_leases.Columns) -> None:
-        """Stores the end, however long Postgres is away: nobody else can ask it either."""
+        """Stores the end, however long Postgres is away: other runners cannot reach it either."""
         message = await self._until(
             partial(database.run, turn_leases.finish, self.name, turn.id, columns)
         )
         if message is None:
             log.warning("turn_lost turn=%s", turn.id)
             return
-        turn.end = await self._until(partial(database.run, fragments.finished, message))
+        turn.end = await self._until(partial(database.run, fragments.render_finished, message))
         self._ended.append(turn)
 
     async def _until[T](self, doing: Callable[[], Awaitable[T]]) -> T:
@@ -194,14 +192,14 @@ class Runner:
             try:
                 result = await doing()
             except POSTGRES_AWAY as exc:
-                self._say_away("postgres", exc)
+                self._log_away("postgres", exc)
                 await asyncio.sleep(1)
             else:
-                self._say_back("postgres")
+                self._log_back("postgres")
                 return result
 
-    def _done(self, turn: Turn, task: asyncio.Task[None]) -> None:
-        """An error of ours leaves the lease to end: the turn is then taken over, at most thrice."""
+    def _forget(self, turn: Turn, task: asyncio.Task[None]) -> None:
+        """After a crash the lease ends and another runner takes over, at most MAX_RUNS times."""
         self._turns.pop(turn.id, None)
         if not task.cancelled() and task.exception():
             log.error("turn_crashed turn=%s", turn.id, exc_info=task.exception())
@@ -210,30 +208,28 @@ class Runner:
 
     async def _write(self) -> None:
         while True:
-            await asyncio.sleep(PIECE)
+            await asyncio.sleep(WRITE_SECONDS)
             if self._has_leases():
                 await self._write_once()
 
     async def _write_once(self) -> None:
         turns = [turn for turn in self._turns.values() if turn.answering]
         appends = [
-            (turn.id, event)
-            for turn in turns
-            for event in turn.answer.events(whole=not turn.logged)
+            (turn.id, event) for turn in turns for event in turn.answer.events(full=not turn.logged)
         ]
         ended, self._ended = self._ended, []
-        appends += [(turn.id, Event(kind=Kind.END, html=turn.end)) for turn in ended]
+        appends += [(turn.id, Event(kind=EventKind.END, html=turn.end)) for turn in ended]
         if not appends:
             return
         try:
             gone = await event_log.append(self._redis, appends)
         except (RedisError, OSError) as exc:
-            # What did arrive is not known: all logs begin anew. Ends are found in Postgres.
-            self._say_away("redis", exc)
+            # What did arrive is not known: all logs begin again with a reset. Ends are in Postgres.
+            self._log_away("redis", exc)
             self._mark(turns, logged=False)
             await asyncio.sleep(0.5)
         else:
-            self._say_back("redis")
+            self._log_back("redis")
             self._mark(turns, logged=True)
             self._mark([turn for turn in turns if turn.id in gone], logged=False)
 
@@ -246,25 +242,25 @@ class Runner:
 
     async def _renew(self) -> None:
         while True:
-            await asyncio.sleep(RENEW_EVERY)
+            await asyncio.sleep(RENEW_SECONDS)
             await self._renew_once()
 
     async def _renew_once(self) -> None:
         now, turns = self._now(), list(self._turns.values())
         if turns:
-            due = [t for t in turns if t.answering and now - t.answer.saved_at >= SAVE_EVERY]
+            due = [t for t in turns if t.answering and now - t.answer.saved_at >= SAVE_SECONDS]
             saves = {t.id: t.answer.columns() for t in due if t.answer.grown}
             ids = [turn.id for turn in turns]
-            renewing = database.run_in(self._keeper, turn_leases.keep, self.name, ids, saves)
-            kept = await self._try("postgres", renewing)
-            if kept is None:
+            renewing = database.run_in(self._keeper, turn_leases.renew, self.name, ids, saves)
+            renewal = await self._try("postgres", renewing)
+            if renewal is None:
                 return
             for turn in turns:
                 if turn.id in saves:
                     turn.answer.saved_at = now
-                if turn.id not in kept.held:
+                if turn.id not in renewal.held:
                     turn.cancel()
-                elif turn.id in kept.stops:
+                elif turn.id in renewal.stops:
                     self._stop(turn.id)
         self._renewed_at = now
 
@@ -273,21 +269,21 @@ class Runner:
         return self._now() - self._renewed_at < LEASE.total_seconds() - 1
 
     @staticmethod
-    async def _beat() -> None:
+    async def _send_heartbeats() -> None:
         while True:
             await heartbeat.beat(heartbeat.Part.RUNNER)
             await asyncio.sleep(heartbeat.EVERY)
 
     # Stopping
 
-    async def _stops(self) -> None:
+    async def _follow_stop_requests(self) -> None:
         while True:
             try:
-                async with aclosing(event_log.stops()) as asked:
-                    async for turn_id in asked:
+                async with aclosing(notifications.stop_requests()) as turn_ids:
+                    async for turn_id in turn_ids:
                         self._stop(turn_id)
             except (RedisError, OSError) as exc:
-                self._say_away("redis", exc)
+                self._log_away("redis", exc)
                 await asyncio.sleep(1)
 
     def _stop(self, turn_id: int) -> None:
@@ -296,9 +292,9 @@ class Runner:
             turn.stopping = True
             turn.cancel()
 
-    async def _let_go(self) -> None:
-        """The process ends: what is not finished in time is left to others, as far as it came."""
-        await self._wait_for(GRACE)
+    async def _release_turns(self) -> None:
+        """The process ends: save what is not finished and release it to other runners."""
+        await self._wait_for(GRACE_SECONDS)
         left = [turn for turn in self._turns.values() if turn.answering]
         await self._write_once()
         for turn in left:
@@ -307,28 +303,28 @@ class Runner:
         saves = {turn.id: turn.answer.columns() for turn in left}
         await self._try("postgres", database.run(turn_leases.release, self.name, saves))
 
-    async def _wait_for(self, patience: float) -> None:
+    async def _wait_for(self, timeout: float) -> None:
         if tasks := [turn.task for turn in self._turns.values() if turn.task]:
-            await asyncio.wait(tasks, timeout=patience)
+            await asyncio.wait(tasks, timeout=timeout)
 
-    # What is away is said once, and once when it is back
+    # Log once when Postgres or Redis is away, and once when it is back
 
     async def _try[T](self, what: str, doing: Awaitable[T]) -> T | None:
         """The result, or None while Postgres or Redis cannot be reached."""
         try:
             result = await doing
         except AWAY as exc:
-            self._say_away(what, exc)
+            self._log_away(what, exc)
             return None
-        self._say_back(what)
+        self._log_back(what)
         return result
 
-    def _say_away(self, what: str, exc: BaseException) -> None:
+    def _log_away(self, what: str, exc: BaseException) -> None:
         if what not in self._away:
             self._away.add(what)
             log.warning("%s_away problem=%s", what, type(exc).__name__)
 
-    def _say_back(self, what: str) -> None:
+    def _log_back(self, what: str) -> None:
         if what in self._away:
             self._away.discard(what)
             log.info("%s_back", what)

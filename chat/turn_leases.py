@@ -1,7 +1,7 @@
-"""What a runner reads and writes of its turns: claims, leases, saves, ends. All compare-and-set.
+"""Claim, renew, save and finish a runner's turns with compare-and-set statements.
 
-A runner's word counts while it holds the lease. Each statement says so in its WHERE; where no row
-answers to it, another runner has the turn, and this one must let go.
+A runner may write a turn while it holds the lease. Each statement checks the lease in its WHERE;
+where it changes no row, another runner has the turn, and this one must drop it.
 """
 
 from collections.abc import Collection, Mapping
@@ -20,7 +20,7 @@ from providers.domain.types import ChatMessage, ChatRequest
 from providers.models import LanguageModel, Purpose
 from providers.router.call import Call
 
-MOST_RUNS = 3  # a turn that outlived as many runners may be what kills them
+MAX_RUNS = 3  # a turn that outlived as many runners may be what kills them
 
 _ADDED = (
     *("input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens"),
@@ -35,8 +35,8 @@ class Work:
     """One claimed turn: what to ask, and what an earlier runner had saved of the answer.
 
     `continued` is how many characters of it stay whatever happens: the answer goes on from there,
-    and `earlier` are the figures it had then. `call` is None where the provider or the model is not
-    there any more.
+    and `earlier_figures` are the figures it had then. `call` is None where the provider or the
+    model was removed.
     """
 
     turn_id: int
@@ -46,18 +46,21 @@ class Work:
     text: str
     reasoning: str
     continued: int = 0
-    earlier: Columns = field(default_factory=dict)
+    earlier_figures: Columns = field(default_factory=dict)
 
     def columns(self, last: Columns) -> Columns:
         """The last run's columns, their figures added to those of the runs before it."""
         return {
             **last,
-            **{name: before + (last.get(name) or 0) for name, before in self.earlier.items()},
+            **{
+                name: before + (last.get(name) or 0)
+                for name, before in self.earlier_figures.items()
+            },
         }
 
 
 @frozen
-class Kept:
+class Renewal:
     """After a renewal: the turns this runner still holds, and those whose reader wants a stop."""
 
     held: frozenset[int]
@@ -67,17 +70,17 @@ class Kept:
 def claim(runner: str, limit: int, holding: Collection[int] = ()) -> list[Work]:
     """Takes up to `limit` turns: new ones, and those whose runner let the lease end.
 
-    What the runner is holding it never takes over from itself, however late it is to renew.
+    `holding` are the runner's own turns: it never takes them over from itself, however late it is.
     """
     now = timezone.now()
     waiting = Q(status=Status.PENDING) | Q(status=Status.RUNNING, lease_until__lt=now)
     free = Message.objects.filter(waiting).exclude(pk__in=holding)
-    found = free.order_by("pk").values_list("pk", "status")[:limit]
-    claimed = [_work(pk) for pk, status in list(found) if _claimed(pk, status, runner, now)]
+    rows = free.order_by("pk").values_list("pk", "status")[:limit]
+    claimed = [_work(pk) for pk, status in list(rows) if _claim(pk, status, runner, now)]
     return [each for each in claimed if each]
 
 
-def _claimed(pk: int, status: str, runner: str, now: datetime) -> bool:
+def _claim(pk: int, status: str, runner: str, now: datetime) -> bool:
     if status == Status.PENDING:
         return Message.objects.claim(pk, runner, now)
     return Message.objects.take_over(pk, runner, now)
@@ -98,7 +101,7 @@ def _work(pk: int) -> Work | None:
         text=turn.text,
         reasoning=turn.reasoning,
         continued=turn.continued_from,
-        earlier=_figures(turn) if turn.continued_from else {},
+        earlier_figures=_figures(turn) if turn.continued_from else {},
     )
 
 
@@ -137,25 +140,25 @@ def _call(turn: Message, model: LanguageModel) -> Call:
 
 
 def history(turn: Message) -> tuple[ChatMessage, ...]:
-    """What was said before the turn, from the first message on.
+    """The messages before the turn, from the first on.
 
     A question that nobody answered is left out with its empty reply: it is often asked again.
     """
-    earlier = Message.objects.filter(conversation=turn.conversation_id, pk__lt=turn.pk)
-    said = {row.pk: row for row in earlier.only("parent_id", "role", "text")}
+    before = Message.objects.filter(conversation=turn.conversation_id, pk__lt=turn.pk)
+    messages_by_id = {row.pk: row for row in before.only("parent_id", "role", "text")}
     messages: list[ChatMessage] = []
-    at = said.get(turn.parent_id or 0)
+    at = messages_by_id.get(turn.parent_id or 0)
     while at:
         if at.role == Role.ASSISTANT and not at.text:
-            at = said.get(at.parent_id or 0)
+            at = messages_by_id.get(at.parent_id or 0)
         elif at.text:
             role: Literal["user", "assistant"] = "user" if at.role == Role.USER else "assistant"
             messages.append(ChatMessage(role=role, content=at.text))
-        at = said.get(at.parent_id or 0) if at else None
+        at = messages_by_id.get(at.parent_id or 0) if at else None
     return tuple(reversed(messages))
 
 
-def keep(runner: str, turn_ids: Collection[int], saves: Mapping[int, Columns]) -> Kept:
+def renew(runner: str, turn_ids: Collection[int], saves: Mapping[int, Columns]) -> Renewal:
     """Renews the leases of these turns in one statement, and saves what has grown."""
     mine = Message.objects.held_by(runner)
     with transaction.atomic():
@@ -164,7 +167,7 @@ def keep(runner: str, turn_ids: Collection[int], saves: Mapping[int, Columns]) -
         held = dict(rows)
         for pk, columns in saves.items():
             mine.filter(pk=pk).update(**columns)
-    return Kept(held=frozenset(held), stops=frozenset(pk for pk, stop in held.items() if stop))
+    return Renewal(held=frozenset(held), stops=frozenset(pk for pk, stop in held.items() if stop))
 
 
 def finish(runner: str, turn_id: int, columns: Columns) -> Message | None:

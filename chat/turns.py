@@ -1,8 +1,8 @@
-"""What people do with conversations: ask, ask again, stop. The rows say it all; runners act on it.
+"""Start, retry, resume and stop turns as rows of the database; runners act on the rows.
 
-A turn is written in one transaction, question and pending reply together. Telling the runners is
-a courtesy done after the commit: they look for themselves every second. A form that is sent twice
-makes one turn: its token and text are unique in the database.
+A turn is written in one transaction, question and pending reply together. The notification after
+the commit only saves time: runners read the rows each second. A form that is sent twice makes one
+turn: a hash of its token and text is unique in the database.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ from django.contrib.auth.models import AbstractBaseUser
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from chat import event_log
+from chat import notifications
 from chat.models import Conversation, Message, Role, Status
 from providers.models import LanguageModel
 
@@ -19,7 +19,7 @@ TITLE_LENGTH = 60
 
 
 class StillAnswering(Exception):
-    """The conversation's last answer is not finished: it has to be awaited or stopped first."""
+    """The conversation's last answer is not finished: wait for it, or stop it."""
 
 
 class AlreadySent(Exception):
@@ -30,8 +30,8 @@ class AlreadySent(Exception):
         self.reply = reply
 
 
-class WentOn(Exception):
-    """More has been said after this answer: another one beside it would hide what followed."""
+class HasFollowUp(Exception):
+    """Messages follow this answer: another one beside it would hide them."""
 
 
 def start(
@@ -46,11 +46,11 @@ def start(
     `token` names the form that was filled in. Raises AlreadySent where that form was sent before
     with this text, and StillAnswering.
     """
-    submission = _submission(user, conversation, token, text) if token else None
+    submission = _hash_submission(user, conversation, token, text) if token else None
     try:
         with transaction.atomic():
             if conversation is None:
-                conversation = Conversation(owner_id=user.pk, title=title_of(text))
+                conversation = Conversation(owner_id=user.pk, title=make_title(text))
                 conversation.save()
             else:
                 _lock(conversation.pk)
@@ -64,13 +64,13 @@ def start(
                 text=text,
                 submission=submission,
             )
-            return _reply(question, language_model)
+            return _create_reply(question, language_model)
     except IntegrityError:
         _refuse_repeated(submission)
         raise
 
 
-def _submission(
+def _hash_submission(
     user: AbstractBaseUser, conversation: Conversation | None, token: str, text: str
 ) -> str:
     """One sending of one form: another text in the same form is another message."""
@@ -90,7 +90,7 @@ def _refuse_repeated(submission: str | None) -> None:
 def retry(reply: Message, language_model: LanguageModel) -> Message:
     """Another answer to the same question, beside the one that is there.
 
-    Raises AlreadySent where a newer one is there already, StillAnswering and WentOn.
+    Raises AlreadySent where a newer one is there already, StillAnswering and HasFollowUp.
     """
     with transaction.atomic():
         _lock(reply.conversation_id)
@@ -99,15 +99,15 @@ def retry(reply: Message, language_model: LanguageModel) -> Message:
             raise AlreadySent(newest)
         _refuse_busy(reply.conversation)
         if reply.children.exists():
-            raise WentOn
+            raise HasFollowUp
         question = Message.objects.get(children=reply)
-        return _reply(question, language_model)
+        return _create_reply(question, language_model)
 
 
 def resume(reply: Message, length: int) -> Message:
-    """The same answer goes on from its end; `length` is how many characters the user saw.
+    """Continue the same answer from its end; `length` is how many characters the user saw.
 
-    Raises AlreadySent where it went on before or cannot, StillAnswering and WentOn.
+    Raises AlreadySent where it was continued before or cannot be, StillAnswering and HasFollowUp.
     """
     with transaction.atomic():
         _lock(reply.conversation_id)
@@ -116,7 +116,7 @@ def resume(reply: Message, length: int) -> Message:
         if not reply.can_continue or len(reply.text) != length:
             raise AlreadySent(reply)
         if reply.children.exists():
-            raise WentOn
+            raise HasFollowUp
         Message.objects.filter(pk=reply.pk).update(
             status=Status.PENDING,
             continued_from=length,
@@ -126,19 +126,25 @@ def resume(reply: Message, length: int) -> Message:
             finish_reason="",
             finished_at=None,
         )
-        transaction.on_commit(lambda: event_log.restart(reply.pk))
+        transaction.on_commit(lambda: _restart(reply.pk))
     reply.refresh_from_db()
     return reply
 
 
+def _restart(turn_id: int) -> None:
+    """Drop the log of an answer that ended, so that no reader takes its end for the new one."""
+    notifications.drop_log(turn_id)
+    notifications.wake_runner(turn_id)
+
+
 def stop(turn: Message) -> None:
-    """A turn nobody has taken ends here; a running one within a second, by its runner."""
+    """End a waiting turn here; the runner of a running one ends it within a second."""
     now = timezone.now()
     waiting = Message.objects.filter(pk=turn.pk, status=Status.PENDING)
     if waiting.update(status=Status.STOPPED, finished_at=now):
         return
     if Message.objects.active().filter(pk=turn.pk).update(stop_requested=True):
-        event_log.ask_stop(turn.pk)
+        notifications.request_stop(turn.pk)
 
 
 def _lock(conversation_id: int) -> None:
@@ -152,7 +158,7 @@ def _refuse_busy(conversation: Conversation) -> None:
         raise StillAnswering
 
 
-def _reply(question: Message, language_model: LanguageModel) -> Message:
+def _create_reply(question: Message, language_model: LanguageModel) -> Message:
     reply = Message.objects.create(
         conversation=question.conversation,
         parent=question,
@@ -166,11 +172,11 @@ def _reply(question: Message, language_model: LanguageModel) -> Message:
     Conversation.objects.filter(pk=question.conversation_id).update(
         language_model=language_model, updated_at=timezone.now()
     )
-    transaction.on_commit(lambda: event_log.wake(reply.pk))
+    transaction.on_commit(lambda: notifications.wake_runner(reply.pk))
     return reply
 
 
-def title_of(text: str) -> str:
+def make_title(text: str) -> str:
     """The first words of the first line, cut at a word's end."""
     words = text.strip().splitlines()[0].split() if text.strip() else []
     title = ""
@@ -195,8 +201,8 @@ def thread(conversation: Conversation) -> list[Message]:
     return path
 
 
-def marked(thread: list[Message]) -> list[Message]:
-    """Tells of each message whether another follows, and whether the model changed before it."""
+def mark_switches(thread: list[Message]) -> list[Message]:
+    """Sets `followed` (a message follows) and `switched` (the model changed) of each message."""
     before = ""
     for message in thread:
         message.followed = message is not thread[-1]

@@ -16,14 +16,14 @@ from django_htmx.http import HttpResponseClientRedirect
 from django_htmx.middleware import HtmxDetails
 
 from chat import fragments, history, turns
-from chat.forms import MessageForm, TitleForm, found
+from chat.forms import MessageForm, TitleForm, find_models
 from chat.models import Conversation, Message, Role, Status
 from chat.picker import Pick, pick_for, pick_named
 from providers.models import LanguageModel, Provider
 
-BUSY = "The last answer is not finished. Wait for it, or stop it first."
-WENT_ON = "The conversation went on after this answer. Reload the page to see it whole."
-UNUSABLE = "The model of this answer is not offered any more. Pick another one below."
+BUSY = "The last answer is not finished. Wait for it, or stop it."
+HAS_FOLLOW_UP = "Messages follow this answer. Reload the page to see the whole conversation."
+UNUSABLE = "The model of this answer is no longer offered. Pick another model below."
 
 
 class Request(HttpRequest):
@@ -43,116 +43,122 @@ def index(request: Request) -> HttpResponse:
 
 @require_GET
 def new(request: Request) -> HttpResponse:
-    return _page(request, None)
+    return _render_page(request, None)
 
 
 @require_GET
 def conversation(request: Request, conversation_id: int) -> HttpResponse:
-    return _page(request, _conversation(request, conversation_id))
+    return _render_page(request, _get_conversation(request, conversation_id))
 
 
 @require_GET
 def listing(request: Request) -> HttpResponse:
-    """The list as it is now, as far as the page shows it; or, with `before`, what is older."""
+    """The list as far as the page shows it; or, with `before`, the page of older ones."""
     if key := request.GET.get("before"):
         ctx = {"older": history.page_before(request.user, key), "current": _current(request)}
         return render(request, "chat/conversation.html#older", ctx)
-    ctx = _listed(request, _current(request), through=request.GET.get("through", ""))
+    ctx = _list_context(request, _current(request), through=request.GET.get("through", ""))
     return render(request, "chat/conversation.html#list", ctx)
 
 
 @require_GET
 def find(request: Request) -> HttpResponse:
-    """What the palette's search found among all conversations."""
+    """Search all conversations, for the palette."""
     ctx = {"conversations": history.find(request.user, request.GET.get("q", ""))}
     return render(request, "chat/changes.html#found", ctx)
 
 
 @require_GET
 def models(request: Request) -> HttpResponse:
-    """What the picker's search found, as items of its menu."""
-    ctx = {"models": found(request.GET.get("q", ""))}
+    """Search the models in use, as items of the picker's menu."""
+    ctx = {"models": find_models(request.GET.get("q", ""))}
     return render(request, "chat/changes.html#models", ctx)
 
 
 @require_GET
 def message(request: Request, message_id: int) -> HttpResponse:
-    shown = fragments.with_attempts([_message(request, message_id)])[0]
+    shown = fragments.with_attempts([_get_message(request, message_id)])[0]
     return render(request, "chat/message.html#message", {"message": shown})
 
 
 @require_POST
 def send(request: Request, conversation_id: int | None = None) -> HttpResponse:
-    """A message, in a new conversation where none is named."""
-    held = _conversation(request, conversation_id) if conversation_id else None
+    """Send a message; without `conversation_id`, in a new conversation."""
+    held = _get_conversation(request, conversation_id) if conversation_id else None
     form = MessageForm(request.POST, user=request.user)
     if not form.is_valid():
-        return _refused(request, held, form)
+        return _refuse_message(request, held, form)
     try:
         reply = turns.start(request.user, held, *form.question())
     except turns.StillAnswering:
         form.add_error(None, BUSY)
-        return _refused(request, held, form)
+        return _refuse_message(request, held, form)
     except turns.AlreadySent as sent:
-        return _opened(request, sent.reply.conversation)
+        return _go_to(request, sent.reply.conversation)
     if held is not None and request.htmx:
-        return _asked(request, reply, with_question=True)
-    return _opened(request, reply.conversation)
+        return _render_reply(request, reply, with_question=True)
+    return _go_to(request, reply.conversation)
 
 
 @require_POST
 def stop(request: Request, turn_id: int) -> HttpResponse:
-    turn = _message(request, turn_id)
+    turn = _get_message(request, turn_id)
     turns.stop(turn)
     if not request.htmx:
         return redirect(turn.conversation)
     turn.refresh_from_db()
     # A running turn's end comes over its stream, from the runner.
-    return HttpResponse(status=204) if turn.is_active else HttpResponse(fragments.finished(turn))
+    return (
+        HttpResponse(status=204)
+        if turn.is_active
+        else HttpResponse(fragments.render_finished(turn))
+    )
 
 
 @require_POST
 def retry(request: Request, message_id: int) -> HttpResponse:
-    """Another answer, by the model picked below, else by the same one."""
-    reply = _message(request, message_id)
+    """Answer again with the model picked in the composer, else with the same one."""
+    reply = _get_message(request, message_id)
     picked = request.POST.get("model", "")
     model = _usable(picked if picked.isdecimal() else reply.language_model_id)
     if model is None:
-        return _not_asked(request, reply, UNUSABLE)
-    return _asked_again(request, reply, lambda: turns.retry(reply, model))
+        return _refuse_reply(request, reply, UNUSABLE)
+    return _answer_again(request, reply, lambda: turns.retry(reply, model))
 
 
 @require_POST
 def resume(request: Request, message_id: int) -> HttpResponse:
-    """The same answer goes on, by the model that wrote it."""
-    reply = _message(request, message_id)
+    """Continue the answer with the model that wrote it."""
+    reply = _get_message(request, message_id)
     length = request.POST.get("length", "")
     if _usable(reply.language_model_id) is None:
-        return _not_asked(request, reply, UNUSABLE)
+        return _refuse_reply(request, reply, UNUSABLE)
     shown = int(length) if length.isdecimal() else 0
-    return _asked_again(request, reply, lambda: turns.resume(reply, shown))
+    return _answer_again(request, reply, lambda: turns.resume(reply, shown))
 
 
 def _usable(pk: int | str | None) -> LanguageModel | None:
     return LanguageModel.objects.usable().filter(pk=pk or 0).select_related("provider").first()
 
 
-def _asked_again(request: Request, reply: Message, asking: Callable[[], Message]) -> HttpResponse:
-    """The new answer in place of the one shown, or why there is none."""
+def _answer_again(
+    request: Request, reply: Message, create_reply: Callable[[], Message]
+) -> HttpResponse:
+    """Show the new answer in place of the old one, or why there is none."""
     try:
-        again = asking()
+        new_reply = create_reply()
     except turns.StillAnswering:
-        return _not_asked(request, reply, BUSY)
-    except turns.WentOn:
-        return _not_asked(request, reply, WENT_ON)
+        return _refuse_reply(request, reply, BUSY)
+    except turns.HasFollowUp:
+        return _refuse_reply(request, reply, HAS_FOLLOW_UP)
     except turns.AlreadySent as sent:
-        return _opened(request, sent.reply.conversation)
+        return _go_to(request, sent.reply.conversation)
     if request.htmx:
-        return _asked(request, again, replaces=reply.pk)
+        return _render_reply(request, new_reply, replaces=reply.pk)
     return redirect(reply.conversation)
 
 
-def _not_asked(request: Request, reply: Message, problem: str) -> HttpResponse:
+def _refuse_reply(request: Request, reply: Message, problem: str) -> HttpResponse:
     if request.htmx:
         ctx = {"problems": [problem]}
         return render(request, "chat/changes.html#refused", ctx, status=422)
@@ -162,7 +168,7 @@ def _not_asked(request: Request, reply: Message, problem: str) -> HttpResponse:
 
 @require_http_methods(["GET", "POST"])
 def rename(request: Request, conversation_id: int) -> HttpResponse:
-    held = _conversation(request, conversation_id)
+    held = _get_conversation(request, conversation_id)
     form = TitleForm(request.POST or None, instance=held)
     if request.method == "POST" and form.is_valid():
         form.save()
@@ -173,7 +179,7 @@ def rename(request: Request, conversation_id: int) -> HttpResponse:
 
 @require_http_methods(["GET", "POST"])
 def delete(request: Request, conversation_id: int) -> HttpResponse:
-    held = _conversation(request, conversation_id)
+    held = _get_conversation(request, conversation_id)
     if request.method == "POST":
         for turn in held.messages.active():
             turns.stop(turn)
@@ -184,56 +190,58 @@ def delete(request: Request, conversation_id: int) -> HttpResponse:
     return render(request, "chat/delete.html", ctx)
 
 
-def _conversation(request: Request, pk: int) -> Conversation:
+def _get_conversation(request: Request, pk: int) -> Conversation:
     return get_object_or_404(Conversation.objects.of(request.user).with_model(), pk=pk)
 
 
-def _message(request: Request, pk: int) -> Message:
+def _get_message(request: Request, pk: int) -> Message:
     """A reply of the user's own."""
     replies = Message.objects.of(request.user).filter(role=Role.ASSISTANT)
     return get_object_or_404(replies.select_related("conversation", "language_model"), pk=pk)
 
 
-def _page(
+def _render_page(
     request: Request, held: Conversation | None, form: MessageForm | None = None
 ) -> HttpResponse:
     thread = fragments.with_attempts(turns.thread(held)) if held else []
-    pick = _picked(request, held)
-    initial = {"model": pick.model_id, "text": _returned(thread), "token": _token()}
+    pick = _initial_pick(request, held)
+    initial = {"model": pick.model_id, "text": _unanswered_text(thread), "token": _new_token()}
     form = form or MessageForm(initial=initial, user=request.user, pick=bool(pick.problem))
-    ctx = _listed(request, held.pk if held else None, before=request.GET.get("before", "")) | {
+    ctx = _list_context(
+        request, held.pk if held else None, before=request.GET.get("before", "")
+    ) | {
         "conversation": held,
-        "thread": turns.marked(thread),
+        "thread": turns.mark_switches(thread),
         "active": next((each for each in reversed(thread) if each.is_active), None),
         "form": form,
         "pick": pick,
         "problems": form.problems(),
-        "lacking": "" if thread else _lacking(),
+        "lacking": "" if thread else _missing_setup(),
     }
     status = 422 if form.errors else 200
     return render(request, "chat/conversation.html", ctx, status=status)
 
 
-def _picked(request: Request, held: Conversation | None) -> Pick:
+def _initial_pick(request: Request, held: Conversation | None) -> Pick:
     """As a link from the Models page names it, else as the conversation goes on."""
     named = request.GET.get("model", "")
     return pick_named(int(named)) if named.isdecimal() else pick_for(request.user, held)
 
 
-def _token() -> str:
+def _new_token() -> str:
     """Names one form, so that sending it twice makes one turn."""
     return secrets.token_urlsafe(16)
 
 
-def _opened(request: Request, held: Conversation) -> HttpResponse:
-    """The browser goes to the conversation's page."""
+def _go_to(request: Request, held: Conversation) -> HttpResponse:
+    """Send the browser to the conversation's page."""
     if request.htmx:
         return HttpResponseClientRedirect(held.get_absolute_url())
     return redirect(held)
 
 
-def _returned(thread: list[Message]) -> str:
-    """No answer came to the last question: it is put back, to be changed or sent elsewhere."""
+def _unanswered_text(thread: list[Message]) -> str:
+    """The last question, where its answer failed: the composer offers it again."""
     failed = thread and thread[-1].status == Status.FAILED
     return thread[-2].text if failed else ""
 
@@ -244,10 +252,10 @@ def _current(request: Request) -> int | None:
     return int(at) if at.isdecimal() else None
 
 
-def _listed(
+def _list_context(
     request: Request, current: int | None, *, through: str = "", before: str = ""
 ) -> dict[str, Any]:
-    """The list; it looks again by itself while something runs that this page does not follow."""
+    """The list's context; the list refreshes while a turn runs that this page does not follow."""
     user = request.user
     older = history.page_before(user, before) if before else history.first_page(user, through)
     elsewhere = Message.objects.of(user).active().exclude(conversation=current)
@@ -259,29 +267,29 @@ def _listed(
     }
 
 
-def _lacking() -> str:
-    """What is missing before anybody can chat."""
+def _missing_setup() -> str:
+    """What must be set up before anybody can chat."""
     if not Provider.objects.usable().exists():
         return "provider"
     return "" if LanguageModel.objects.usable().exists() else "model"
 
 
-def _refused(request: Request, held: Conversation | None, form: MessageForm) -> HttpResponse:
-    """What was typed stays typed: with htmx untouched on the page, without it in the form."""
+def _refuse_message(request: Request, held: Conversation | None, form: MessageForm) -> HttpResponse:
+    """Show the problems and keep what was typed: on the page with htmx, else in the form."""
     if not request.htmx:
-        return _page(request, held, form)
+        return _render_page(request, held, form)
     return render(request, "chat/changes.html#refused", {"problems": form.problems()}, status=422)
 
 
-def _asked(
+def _render_reply(
     request: Request, reply: Message, *, with_question: bool = False, replaces: int | None = None
 ) -> HttpResponse:
-    thread = turns.marked(fragments.with_attempts(turns.thread(reply.conversation)))
+    thread = turns.mark_switches(fragments.with_attempts(turns.thread(reply.conversation)))
     ctx = {
-        "asked": thread[-2:] if with_question else thread[-1:],
+        "added": thread[-2:] if with_question else thread[-1:],
         "replaces": replaces,
         "active": reply,
         "conversation": reply.conversation,
-        "token": _token(),
+        "token": _new_token(),
     }
-    return render(request, "chat/changes.html#asked", ctx)
+    return render(request, "chat/changes.html#reply", ctx)

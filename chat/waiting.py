@@ -35,19 +35,19 @@ def columns(started: AttemptStarted) -> dict[str, Any]:
     }
 
 
-def waiting(kept: Mapping[str, Any], now: datetime) -> Waiting:
+def waiting(stored: Mapping[str, Any], now: datetime) -> Waiting:
     """The same as the page shows it now."""
-    since = datetime.fromisoformat(kept["since"])
-    seconds = int(kept["seconds"])
+    since = datetime.fromisoformat(stored["since"])
+    seconds = int(stored["seconds"])
     waited = max(0, int((now - since) / timedelta(seconds=1)))
-    next_step = kept["next"] or "gives up"
-    then = f"{kept['next']} is tried" if kept["next"] else "the request ends"
+    next_step = stored["next"] or "gives up"
+    then = f"{stored['next']} is tried" if stored["next"] else "the request ends"
     return Waiting(
-        route=kept["route"],
-        since=kept["since"],
+        route=stored["route"],
+        since=stored["since"],
         waited=waited,
         left=max(0, seconds - waited),
         next_step=next_step,
-        failed=kept["failed"],
-        sentence=f"Waiting for {kept['route']}. Without an answer in {seconds} s {then}.",
+        failed=stored["failed"],
+        sentence=f"Waiting for {stored['route']}. Without an answer in {seconds} s {then}.",
     )

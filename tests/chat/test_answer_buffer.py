@@ -1,7 +1,7 @@
 """An answer's log events and columns, as it grows and however it ends."""
 
-from chat.answer_buffer import Answer
-from chat.events import Event, Kind, answer
+from chat.answer_buffer import AnswerBuffer
+from chat.events import Event, EventKind, join_answer
 from chat.models import Status
 from providers.domain.errors import CallError, ErrorKind
 from providers.domain.types import (
@@ -15,46 +15,46 @@ from providers.domain.types import (
 from tests.chat.conftest import DONE, ROUTE
 
 
-def growing(*texts: str) -> tuple[Answer, list[Event]]:
-    taken, log = Answer(lambda route: f"<chip {route.model}>"), []
+def growing(*texts: str) -> tuple[AnswerBuffer, list[Event]]:
+    taken, log = AnswerBuffer(lambda route: f"<chip {route.model}>"), []
     for text in texts:
         taken.take(TextDelta(text=text))
-        log += taken.events(whole=False)
+        log += taken.events(full=False)
     return taken, log
 
 
 def test_pieces_between_two_looks_are_one_event() -> None:
     """Tokens come faster than logs are written."""
-    taken = Answer(lambda _: "")
+    taken = AnswerBuffer(lambda _: "")
     for text in ("a", "b", "c"):
         taken.take(TextDelta(text=text))
-    assert taken.events(whole=False) == [Event(kind=Kind.TAIL, text="abc")]
-    assert taken.events(whole=False) == []
+    assert taken.events(full=False) == [Event(kind=EventKind.TAIL, text="abc")]
+    assert taken.events(full=False) == []
 
 
 def test_a_finished_block_brings_its_html_and_the_new_tail() -> None:
     """The page replaces the open block then."""
     _, log = growing("One.\n", "\nTw")
-    assert log[0] == Event(kind=Kind.TAIL, text="One.\n")
-    assert log[1] == Event(kind=Kind.BLOCK, text="\nTw", html="<p>One.</p>\n", tail="Tw")
+    assert log[0] == Event(kind=EventKind.TAIL, text="One.\n")
+    assert log[1] == Event(kind=EventKind.BLOCK, text="\nTw", html="<p>One.</p>\n", tail="Tw")
 
 
-def test_the_road_is_told_once_and_first() -> None:
+def test_the_route_is_reported_once_and_first() -> None:
     """Before the first piece of the text."""
-    taken = Answer(lambda route: f"<chip {route.model}>")
+    taken = AnswerBuffer(lambda route: f"<chip {route.model}>")
     taken.take(ROUTE)
     taken.take(ReasoningDelta(text="Hm."))
-    kinds = [event.kind for event in taken.events(whole=False)]
-    assert kinds == [Kind.ROUTE, Kind.REASONING]
+    kinds = [event.kind for event in taken.events(full=False)]
+    assert kinds == [EventKind.ROUTE, EventKind.REASONING]
     assert taken.columns()["model_name"] == "tiny"
 
 
 def test_a_log_that_begins_anew_begins_with_everything() -> None:
     """One event that holds the state so far, and the text for whoever takes over."""
     taken, _ = growing("One.\n\n", "```py\n", "x")
-    [reset] = taken.events(whole=True)
+    [reset] = taken.events(full=True)
     assert (reset.html, reset.tail, reset.code) == ("<p>One.</p>\n", "```py\nx", True)
-    assert answer([reset]) == ("One.\n\n```py\nx", "")
+    assert join_answer([reset]) == ("One.\n\n```py\nx", "")
 
 
 def test_text_that_was_reasoning_is_taken_back() -> None:
@@ -63,11 +63,11 @@ def test_text_that_was_reasoning_is_taken_back() -> None:
     taken.take(TextWasReasoning())
     taken.take(ReasoningDelta(text=" Done."))
     taken.take(TextDelta(text="Hello"))
-    [reset] = taken.events(whole=False)
-    assert answer([reset]) == ("Hello", "I muse.\n\nStill. Done.")
+    [reset] = taken.events(full=False)
+    assert join_answer([reset]) == ("Hello", "I muse.\n\nStill. Done.")
     assert (reset.html, reset.tail) == ("", "Hello")
     taken.take(TextDelta(text="!"))
-    assert taken.events(whole=False) == [Event(kind=Kind.TAIL, text="!")]
+    assert taken.events(full=False) == [Event(kind=EventKind.TAIL, text="!")]
     assert taken.last_columns(stopped=False)["text"] == "Hello!"
 
 
@@ -93,7 +93,7 @@ def test_a_break_after_content_keeps_the_text() -> None:
     assert columns["error"]["message"] == "It broke off."
 
 
-def test_a_plan_that_failed_lists_its_roads(failed_attempt: AttemptRecord) -> None:
+def test_a_plan_that_failed_lists_its_routes(failed_attempt: AttemptRecord) -> None:
     """Each with its own words, and one sentence on what to do."""
     taken, _ = growing()
     taken.fail(CallError(ErrorKind.AUTH, "Authentication failed."), (failed_attempt,))
@@ -134,8 +134,8 @@ def test_what_postgres_cannot_hold_is_replaced() -> None:
 
 def test_a_continued_answer_keeps_its_beginning_whatever_turns_out_to_be_reasoning() -> None:
     """Only this run's text moves; the beginning is no news of it."""
-    going = Answer(lambda _: "")
-    going.recover("Half an ans", "Hm.", kept=11)
+    going = AnswerBuffer(lambda _: "")
+    going.recover("Half an ans", "Hm.", continued=11)
     assert not going.visible
     going.take(TextDelta(text="so, "))
     assert going.visible

@@ -10,8 +10,8 @@ from django.db import connection
 from django.test import Client
 from starlette.routing import Router
 
-from chat import app, event_log
-from chat.events import Event, Kind
+from chat import app, event_log, event_tail
+from chat.events import Event, EventKind
 from chat.models import Message, Status
 from providers.infra import database
 from tests import fakes
@@ -62,9 +62,9 @@ async def test_the_owner_gets_the_events(make_turn: Make, owner_client: Client) 
     """To the end, with headers that keep proxies from holding them back."""
     turn = await database.run(make_turn)
     async with event_log.connect() as client:
-        reset = Event(kind=Kind.RESET, tail="Hi")
+        reset = Event(kind=EventKind.RESET, tail="Hi")
         await event_log.append(
-            client, [(turn.pk, reset), (turn.pk, Event(kind=Kind.END, html="e"))]
+            client, [(turn.pk, reset), (turn.pk, Event(kind=EventKind.END, html="e"))]
         )
     visit = await Visit(turn.pk, owner_client)()
     assert visit.status == 200
@@ -101,12 +101,12 @@ async def test_forty_open_streams_hold_no_connection(make_turn: Make, owner_clie
     """However many read, Postgres does not notice."""
     turn = await database.run(make_turn)
     async with event_log.connect() as client:
-        await event_log.append(client, [(turn.pk, Event(kind=Kind.RESET))])
+        await event_log.append(client, [(turn.pk, Event(kind=EventKind.RESET))])
         visits = [Visit(turn.pk, owner_client) for _ in range(40)]
         tasks = [asyncio.create_task(visit()) for visit in visits]
         await fakes.until(lambda: all(visit.status == 200 for visit in visits))
         assert await database.run(open_connections) <= 1
-        await event_log.append(client, [(turn.pk, Event(kind=Kind.END, html="e"))])
+        await event_log.append(client, [(turn.pk, Event(kind=EventKind.END, html="e"))])
         await asyncio.gather(*tasks)
     assert all(visit.body.endswith(b"event: done\ndata:\n\n") for visit in visits)
 
@@ -127,7 +127,7 @@ async def test_a_reader_that_leaves_ends_its_stream(make_turn: Make, owner_clien
     turn = await database.run(make_turn)
     visit = Visit(turn.pk, owner_client)
     reading = asyncio.create_task(visit())
-    await fakes.until(lambda: event_log._hub()._readers)
+    await fakes.until(lambda: event_tail._hub()._readers)
     visit.leave()
     await reading
-    assert not event_log._hub()._readers
+    assert not event_tail._hub()._readers

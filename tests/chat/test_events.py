@@ -3,14 +3,16 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chat.events import Event, Kind, answer, fold, message
+from chat.events import Event, EventKind, fold, join_answer, message
 
 texts = st.text(alphabet="ab<&\n\r ", max_size=6)
 events = st.one_of(
-    st.builds(Event, kind=st.just(Kind.TAIL), text=texts),
-    st.builds(Event, kind=st.just(Kind.REASONING), text=texts),
-    st.builds(Event, kind=st.just(Kind.BLOCK), text=texts, html=texts, tail=texts),
-    st.builds(Event, kind=st.just(Kind.RESET), text=texts, html=texts, tail=texts, reasoning=texts),
+    st.builds(Event, kind=st.just(EventKind.TAIL), text=texts),
+    st.builds(Event, kind=st.just(EventKind.REASONING), text=texts),
+    st.builds(Event, kind=st.just(EventKind.BLOCK), text=texts, html=texts, tail=texts),
+    st.builds(
+        Event, kind=st.just(EventKind.RESET), text=texts, html=texts, tail=texts, reasoning=texts
+    ),
 )
 
 
@@ -44,18 +46,20 @@ def test_an_event_survives_the_log(event: Event) -> None:
 def test_the_answer_is_the_text_since_the_last_reset() -> None:
     """Every event carries its piece of the text, finished blocks too."""
     log = [
-        Event(kind=Kind.RESET, text="old"),
-        Event(kind=Kind.RESET, text="The ", reasoning="Hm"),
-        Event(kind=Kind.REASONING, text="m."),
-        Event(kind=Kind.TAIL, text="an"),
-        Event(kind=Kind.BLOCK, text="swer.\n\n", html="<p>The answer.</p>"),
+        Event(kind=EventKind.RESET, text="old"),
+        Event(kind=EventKind.RESET, text="The ", reasoning="Hm"),
+        Event(kind=EventKind.REASONING, text="m."),
+        Event(kind=EventKind.TAIL, text="an"),
+        Event(kind=EventKind.BLOCK, text="swer.\n\n", html="<p>The answer.</p>"),
     ]
-    assert answer(log) == ("The answer.\n\n", "Hmm.")
+    assert join_answer(log) == ("The answer.\n\n", "Hmm.")
 
 
 def test_a_message_escapes_what_is_not_markup() -> None:
     """The open block and the reasoning are text, whatever they look like."""
-    change = fold([Event(kind=Kind.TAIL, text="<b>&"), Event(kind=Kind.REASONING, text="<i>")])
+    change = fold(
+        [Event(kind=EventKind.TAIL, text="<b>&"), Event(kind=EventKind.REASONING, text="<i>")]
+    )
     data = message(7, change, "5-1").decode()
     assert "&lt;b&gt;&amp;" in data
     assert "&lt;i&gt;" in data
@@ -63,22 +67,22 @@ def test_a_message_escapes_what_is_not_markup() -> None:
 
 def test_a_message_is_one_event_with_its_id_and_every_line_marked() -> None:
     """A bare line break would end the event early."""
-    data = message(7, fold([Event(kind=Kind.TAIL, text="a\n\nb\r\n")]), "5-1").decode()
+    data = message(7, fold([Event(kind=EventKind.TAIL, text="a\n\nb\r\n")]), "5-1").decode()
     assert data.startswith("id: 5-1\ndata: ")
     assert data.count("\n\n") == 1
     assert all(line.startswith(("id: ", "data: ")) for line in data.strip().split("\n"))
 
 
-def test_the_road_and_a_reset_are_told_in_full() -> None:
+def test_the_route_and_a_reset_are_reported_in_full() -> None:
     """The route's parts as they are; a reset empties what had been there."""
-    route = message(7, fold([Event(kind=Kind.ROUTE, html="<chip>")]), "5-1").decode()
+    route = message(7, fold([Event(kind=EventKind.ROUTE, html="<chip>")]), "5-1").decode()
     assert route == "id: 5-1\ndata: <chip>\n\n"
-    reset = message(7, fold([Event(kind=Kind.RESET, code=True, tail="x")]), "").decode()
+    reset = message(7, fold([Event(kind=EventKind.RESET, code=True, tail="x")]), "").decode()
     assert 'hx-target="#reasoning-7" hx-swap="innerHTML"' in reset
     assert 'data-kind="code">x</div>' in reset
 
 
 def test_an_end_stands_for_everything_before_it() -> None:
     """The finished message replaces the growing one; nothing else needs to be applied."""
-    change = fold([Event(kind=Kind.TAIL, text="x"), Event(kind=Kind.END, html="<all>")])
+    change = fold([Event(kind=EventKind.TAIL, text="x"), Event(kind=EventKind.END, html="<all>")])
     assert message(7, change, "5-2") == b"id: 5-2\ndata: <all>\n\n"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chat.answer_buffer import Answer
+from chat.answer_buffer import AnswerBuffer
 from chat.markdown import document
 from providers.domain.types import Completed, TextDelta, Usage
 
@@ -121,11 +121,11 @@ def test_footnotes_link_there_and_back_within_their_message() -> None:
 @pytest.mark.parametrize("size", [1, 7, 1000])
 def test_an_answers_footnotes_are_there_at_its_end(size: int) -> None:
     """They are defined last: until then a reference is shown as it was written."""
-    answer = Answer(lambda _: "", name="7")
+    answer = AnswerBuffer(lambda _: "", name="7")
     streamed = ""
     for at in range(0, len(FOOTNOTES), size):
         answer.take(TextDelta(text=FOOTNOTES[at : at + size]))
-        streamed += "".join(event.html for event in answer.events(whole=False))
+        streamed += "".join(event.html for event in answer.events(full=False))
     assert "footnotes" not in streamed
     done = Completed(attempts=(), usage=Usage(), cost=None, finish_reason="stop")
     answer.take(done)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chat.markdown import BLOCKS
-from chat.render import Splitter, document
+from chat.render import BlockSplitter, document
 
 ANSWER = """# Title
 
@@ -43,7 +43,7 @@ last line"""
 
 def streamed(text: str, cuts: list[int]) -> tuple[list[str], str]:
     """The pieces of HTML that came, and the open tail as a reader has put it together."""
-    splitter, blocks, tail = Splitter(), [], ""
+    splitter, blocks, tail = BlockSplitter(), [], ""
     edges = [0, *sorted(cut % (len(text) + 1) for cut in cuts), len(text)]
     for start, end in pairwise(edges):
         fed = splitter.feed(text[start:end])
@@ -103,7 +103,7 @@ def test_link_definitions_do_not_depend_on_the_chunking(text: str, cuts: list[in
 
 def test_blocks_are_finished_as_soon_as_nothing_can_change_them() -> None:
     """A heading is done with its line, a paragraph with the blank line, code with its fence."""
-    splitter = Splitter()
+    splitter = BlockSplitter()
     assert splitter.feed("# Title\n").html == "<h3>Title</h3>\n"
     assert splitter.feed("Some text.\n").html == ""
     assert splitter.feed("\n").html == "<p>Some text.</p>\n"
@@ -115,7 +115,7 @@ def test_blocks_are_finished_as_soon_as_nothing_can_change_them() -> None:
 
 def test_a_list_stays_open_over_a_blank_line() -> None:
     """Only what follows shows whether the list goes on."""
-    splitter = Splitter()
+    splitter = BlockSplitter()
     assert splitter.feed("- one\n\n").html == ""
     assert splitter.feed("- two\n\n").html == ""
     assert splitter.feed("Text.\n").html.startswith("<ul>")
@@ -227,7 +227,7 @@ def test_the_work_grows_with_the_text_and_not_with_its_square(
 
     def work(count: int) -> int:
         nonlocal parsed
-        parsed, splitter = 0, Splitter()
+        parsed, splitter = 0, BlockSplitter()
         for _ in range(count):
             splitter.feed(line)
         splitter.close()

@@ -20,7 +20,7 @@ from django.db import OperationalError, connection
 from django.utils import timezone
 from pytest_django import Settings
 
-from chat import event_log, fragments, turn_leases, turns
+from chat import event_log, fragments, notifications, turn_leases, turns
 from chat import runner as runner_module
 from chat.endings import CONTINUE
 from chat.models import LEASE, Message, Status
@@ -76,7 +76,7 @@ async def until_log(turn: Message, text: str, patience: float = 60) -> None:
 
 
 async def test_a_runner_says_that_it_is_at_work(settings: Settings) -> None:
-    """`/readyz` tells where no runner is; several runners share one word."""
+    """`/readyz` reports where no runner is; several runners share one word."""
     with redis.Redis.from_url(settings.REDIS_URL) as client:
         client.delete("pulse:runner")
         async with running():
@@ -99,7 +99,7 @@ async def until_ended(client: event_log.Redis, turn: Message) -> None:
     """The log lives on for its hour: the end is in it."""
     async with asyncio.timeout(30):
         while True:
-            if 0 < await client.ttl(event_log.key(turn.pk)) <= event_log.LIVES_ON:
+            if 0 < await client.ttl(event_log.key(turn.pk)) <= event_log.ENDED_LOG_SECONDS:
                 return
             await asyncio.sleep(0.05)
 
@@ -150,7 +150,7 @@ async def test_no_answer_over_any_route_is_a_failure_with_its_attempts(
 
 
 async def test_a_break_after_content_is_interrupted(make_turn: Make) -> None:
-    """The text stays, the reason is told."""
+    """The text stays, the reason is shown."""
     turn = await database.run(make_turn)
     broken = Completed(
         attempts=(),
@@ -164,7 +164,7 @@ async def test_a_break_after_content_is_interrupted(make_turn: Make) -> None:
     assert turn.text == "Half an"
 
 
-async def test_a_removed_model_is_told(make_turn: Make, model: LanguageModel) -> None:
+async def test_a_removed_model_is_reported(make_turn: Make, model: LanguageModel) -> None:
     """No call can be made."""
     turn = await database.run(make_turn)
     await database.run(model.delete)
@@ -189,7 +189,7 @@ async def test_stop_works_without_its_notice(
     make_turn: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The flag in the row is seen when the lease is renewed."""
-    monkeypatch.setattr(event_log, "ask_stop", lambda turn_id: None)
+    monkeypatch.setattr(notifications, "request_stop", lambda turn_id: None)
     turn = await database.run(make_turn)
     async with running(ROUTE, "Never end", asyncio.Event().wait):
         await until_log(turn, "Never end")
@@ -271,17 +271,17 @@ async def test_a_killed_runners_turn_is_asked_again_if_nothing_was_seen(make_tur
 
 async def test_a_turn_that_outlived_three_runners_is_not_asked_again(make_turn: Make) -> None:
     """It may be what kills them."""
-    turn = await database.run(lambda: make_turn(status=Status.RUNNING, runs=turn_leases.MOST_RUNS))
+    turn = await database.run(lambda: make_turn(status=Status.RUNNING, runs=turn_leases.MAX_RUNS))
     async with running(ROUTE, "never", DONE) as script:
         await until(turn, Status.FAILED)
     assert script.calls == []
 
 
-async def test_a_runner_that_is_told_to_end_leaves_its_turns_to_others(
+async def test_a_runner_that_is_reported_to_end_leaves_its_turns_to_others(
     make_turn: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After its grace the text is saved and the lease is over at once."""
-    monkeypatch.setattr(runner_module, "GRACE", 0.2)
+    monkeypatch.setattr(runner_module, "GRACE_SECONDS", 0.2)
     turn = await database.run(make_turn)
     async with running(ROUTE, "Half", asyncio.Event().wait) as script:
         await until_log(turn, "Half")
@@ -359,11 +359,11 @@ async def test_a_crash_of_ours_ends_as_a_failure_after_three_runs(make_turn: Mak
     """An error nobody foresaw: the lease ends, and the turn is tried again, but not for ever."""
     turn = await database.run(make_turn)
     async with running(ValueError("a bug")) as script:
-        for run in range(turn_leases.MOST_RUNS):
+        for run in range(turn_leases.MAX_RUNS):
             await until_closed(script, run + 1)
             await database.run(end_lease, turn)
         await until(turn, Status.FAILED)
-    assert script.closed == turn_leases.MOST_RUNS
+    assert script.closed == turn_leases.MAX_RUNS
 
 
 async def test_postgres_away_at_the_end_loses_nothing(
@@ -371,7 +371,7 @@ async def test_postgres_away_at_the_end_loses_nothing(
 ) -> None:
     """The end is stored when it is back."""
     turn = await database.run(make_turn)
-    for module, name in ((turn_leases, "finish"), (fragments, "finished")):
+    for module, name in ((turn_leases, "finish"), (fragments, "render_finished")):
         monkeypatch.setattr(module, name, failing_twice(getattr(module, name)))
     async with running(ROUTE, "Kept.", DONE), event_log.connect() as client:
         await until(turn, Status.DONE)

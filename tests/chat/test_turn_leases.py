@@ -68,7 +68,7 @@ def test_history_is_the_path_to_the_question(owner: User, make_turn: Make) -> No
     )
 
 
-def test_a_question_without_an_answer_is_not_told_twice(owner: User, make_turn: Make) -> None:
+def test_a_question_without_an_answer_is_not_reported_twice(owner: User, make_turn: Make) -> None:
     """It failed and was sent again: the model sees it once."""
     failed = make_turn("One?", status=Status.FAILED)
     model = failed.language_model
@@ -92,7 +92,7 @@ def test_parameters_that_are_no_object_stop_nobody(
 
 
 def test_a_removed_model_leaves_no_call(make_turn: Make, model: LanguageModel) -> None:
-    """The turn is claimed all the same: it has to be told."""
+    """The turn is claimed all the same: it has to be shown."""
     make_turn()
     model.delete()
     assert turn_leases.claim("a", 1)[0].call is None
@@ -117,14 +117,14 @@ def test_a_runner_takes_nothing_over_from_itself(make_turn: Make) -> None:
     assert turn_leases.claim("a", 1, [turn.pk]) == []
 
 
-def test_keeping_renews_saves_and_tells_of_stops(make_turn: Make) -> None:
+def test_keeping_renews_saves_and_reports_of_stops(make_turn: Make) -> None:
     """One call each second does for all turns of a runner."""
     turn, stopped, foreign = (
         make_turn(status=Status.RUNNING, runner=name, stop_requested=stop)
         for name, stop in (("a", False), ("a", True), ("b", False))
     )
     ids = [turn.pk, stopped.pk, foreign.pk]
-    kept = turn_leases.keep("a", ids, {turn.pk: {"text": "x"}, foreign.pk: {"text": "x"}})
+    kept = turn_leases.renew("a", ids, {turn.pk: {"text": "x"}, foreign.pk: {"text": "x"}})
     assert kept.held == {turn.pk, stopped.pk}
     assert kept.stops == {stopped.pk}
     turn.refresh_from_db()

@@ -39,7 +39,7 @@ def test_a_question_and_its_pending_reply_are_written_together(
 )
 def test_a_title_is_the_first_words_of_the_first_line(text: str, title: str) -> None:
     """Cut at a word's end where there is one."""
-    assert turns.title_of(text) == title
+    assert turns.make_title(text) == title
 
 
 def test_the_next_question_follows_the_last_reply(owner: User, make_turn: Make) -> None:
@@ -133,7 +133,7 @@ def test_an_answer_that_was_followed_gets_no_sibling(
     answered = make_turn(status=Status.DONE, text="Yes.")
     later = turns.start(owner, answered.conversation, "And then?", model)
     Message.objects.filter(pk=later.pk).update(status=Status.DONE, text="Then this.")
-    with pytest.raises(turns.WentOn):
+    with pytest.raises(turns.HasFollowUp):
         turns.retry(answered, model)
     assert turns.thread(answered.conversation)[-1].pk == later.pk
 
@@ -168,6 +168,6 @@ def test_a_change_of_model_is_marked(owner: User, model: LanguageModel, make_tur
     first = make_turn(status=Status.DONE, text="Hi.")
     other = LanguageModel.objects.create(provider=model.provider, model_id="big", name="big")
     turns.start(owner, first.conversation, "And?", other)
-    thread = turns.marked(turns.thread(first.conversation))
+    thread = turns.mark_switches(turns.thread(first.conversation))
     assert [m.switched for m in thread] == [False, False, False, True]
     assert [m.followed for m in thread] == [True, True, True, False]

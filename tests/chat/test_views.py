@@ -38,7 +38,7 @@ def test_without_a_provider_the_page_says_what_to_do_next(owner_client: Client) 
     assert 'id="composer"' not in html
 
 
-def test_a_provider_without_models_is_told_apart(
+def test_a_provider_without_models_is_reported_apart(
     owner_client: Client, model: LanguageModel
 ) -> None:
     """The next step is another one then."""
@@ -86,7 +86,7 @@ def test_the_picker_stays_small_and_its_search_finds_the_rest(
     star = LanguageModel.objects.get(model_id="m299")
     Favourite.objects.create(user=owner, model=star)
     html = owner_client.get(url("new")).content.decode()
-    assert html.count("<option") <= forms.SHOWN + 2
+    assert html.count("<option") <= forms.MAX_SHOWN + 2
     assert html.index('label="Favourites"') < html.index(f'value="{star.pk}"')
     assert html.index(f'value="{star.pk}"') < html.index(f'label="{provider.name}"')
     assert f'data-search="{url("models")}"' in html
@@ -113,9 +113,9 @@ def test_the_picker_lists_exactly_what_is_in_use(
     lifecycle.pause(paused)
     lifecycle.remove(gone)
     away = [off, missing, paused.language_models.get(), gone.language_models.get()]
-    picker = forms.likely(User.objects.get(username="alice"))
+    picker = forms.likely_models(User.objects.get(username="alice"))
     assert [each for _, models in picker for each in models] == [model]
-    assert list(forms.found("")) == [model]
+    assert list(forms.find_models("")) == [model]
     for each in away:
         owner_client.post(url("first"), {"text": "Hello", "model": each.pk})
     assert not Message.objects.exists()
@@ -168,7 +168,7 @@ def test_an_invalid_message_keeps_what_was_typed(owner_client: Client, make_turn
     assert response.status_code == 422
     html = response.content.decode()
     assert "A long thought</textarea>" in html
-    assert "not offered any more" in html
+    assert "no longer offered" in html
     assert Message.objects.count() == 2
 
 
@@ -216,7 +216,7 @@ def test_a_message_over_the_limit_is_refused_whole(
 
 def test_the_longest_message_is_sent_whole(owner_client: Client, model: LanguageModel) -> None:
     """Also where each of its characters takes twelve bytes on the way."""
-    text = "\U0001f600" * forms.LONGEST
+    text = "\U0001f600" * forms.MAX_CHARACTERS
     form = urlencode({"text": text, "model": model.pk})
     form_type = "application/x-www-form-urlencoded"
     assert owner_client.post(url("first"), form, content_type=form_type).status_code == 302
@@ -277,7 +277,7 @@ def test_a_conversation_whose_model_cannot_answer_asks_for_a_pick(
     assert Message.objects.count() == 2
 
 
-def test_an_empty_message_is_told_with_htmx(owner_client: Client, make_turn: Make) -> None:
+def test_an_empty_message_is_reported_with_htmx(owner_client: Client, make_turn: Make) -> None:
     """The sentence goes beside the composer; the rest of the page is left alone."""
     turn = make_turn(status=Status.DONE)
     form = {"text": " \n", "model": turn.language_model_id}
@@ -326,7 +326,7 @@ def test_a_page_without_scripts_shows_what_is_waited_for(
     assert re.search(r"Waiting for tiny on Acme, direct for [34] s; gateway in [67] s", text)
 
 
-def test_a_finished_reply_shows_its_road(owner_client: Client, make_turn: Make) -> None:
+def test_a_finished_reply_shows_its_route(owner_client: Client, make_turn: Make) -> None:
     """Which model, over which route, how fast, for how much, and why."""
     turn = make_turn(
         status=Status.DONE,
@@ -418,7 +418,7 @@ def test_a_cut_answer_goes_on_only_with_its_own_model(
     turn = make_turn(status=Status.DONE, text="Half", finish_reason="length")
     lifecycle.pause(Provider.objects.get())
     response = owner_client.post(url("continue", turn.pk), {"length": 4}, headers=HTMX)
-    assert "not offered any more" in response.content.decode()
+    assert "no longer offered" in response.content.decode()
     assert not Message.objects.active().exists()
 
 
@@ -478,12 +478,12 @@ def test_retry_by_a_model_that_is_gone_says_so(
     turn = make_turn(status=Status.FAILED)
     LanguageModel.objects.all().delete()
     response = owner_client.post(url("retry", turn.pk), headers=headers, follow=True)
-    assert "not offered any more" in response.content.decode()
+    assert "no longer offered" in response.content.decode()
     assert not Message.objects.active().exists()
 
 
 def test_a_conversation_can_be_renamed(owner_client: Client, make_turn: Make) -> None:
-    """An empty name is told at its field."""
+    """An empty name is an error at its field."""
     conversation = make_turn().conversation
     at = url("rename", conversation.pk)
     assert owner_client.get(at).status_code == 200
@@ -577,7 +577,7 @@ def test_the_palette_finds_any_conversation_by_its_title(
     assert "Old notes on &lt;Tea&gt; ceremonies" in html
     assert html.count("<li>") == 1
     assert owner_client.get(url("find"), {"q": "a\0b %"}).status_code == 200
-    assert owner_client.get(url("find")).content.decode().count("<li>") == history.FOUND
+    assert owner_client.get(url("find")).content.decode().count("<li>") == history.MAX_RESULTS
 
 
 def test_the_number_of_queries_does_not_grow_with_the_page(

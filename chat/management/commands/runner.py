@@ -1,4 +1,4 @@
-"""`manage.py runner`: the process that executes chat turns. As many may run as are wanted."""
+"""`manage.py runner`: start a process that executes chat turns; any number may run."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from chat import runner
 
 class Command(BaseCommand):
     requires_system_checks = []  # it serves no pages, and starts a second sooner
-    help = "Executes chat turns until it is told to stop (SIGTERM or Ctrl-C)."
+    help = "Execute chat turns until SIGTERM or Ctrl-C."
 
     def handle(self, *args: Any, **options: Any) -> None:
         runner.main()
