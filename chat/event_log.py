@@ -9,35 +9,17 @@ the turns whose log is lost, so that their runner begins them again with a reset
 from collections.abc import Sequence
 from typing import Any
 
-import redis.asyncio
-from django.conf import settings
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-
 from chat import events
 from chat.events import Event, EventKind
+from providers.infra.redis_client import Redis
 
 LOG_SECONDS = 24 * 3600  # longer than any answer takes
 ENDED_LOG_SECONDS = 3600  # after the end, for readers that come back
 START = "0-0"
 
-Redis = redis.asyncio.Redis
-
 
 def key(turn_id: int) -> str:
     return f"turn:{turn_id}"
-
-
-def connect() -> Redis:
-    """A client that never repeats a command: a repeated append would double text."""
-    return Redis.from_url(
-        settings.REDIS_URL,
-        decode_responses=True,
-        protocol=2,
-        socket_connect_timeout=2,
-        socket_timeout=5,
-        retry=Retry(NoBackoff(), 0),
-    )
 
 
 async def append(client: Redis, appends: Sequence[tuple[int, Event]]) -> set[int]:

@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 from chat import event_log, events
 from chat.events import Event
 from providers.domain.frozen import frozen
+from providers.infra.redis_client import blocking_client
 from providers.infra.stopping import stopping
 
 log = logging.getLogger(__name__)
@@ -78,7 +79,7 @@ class Hub:
     """Reads all the logs that this process's browsers follow, with one command each time."""
 
     def __init__(self) -> None:
-        self._redis = event_log.connect()
+        self._redis = blocking_client()
         self._readers: set[Reader] = set()
         self._task: asyncio.Task[None] | None = None
 

@@ -9,14 +9,11 @@ second, so a notification that Redis loses is no error.
 
 import logging
 from collections.abc import AsyncGenerator
-from functools import cache
 
-import redis
-import redis.asyncio
-from django.conf import settings
 from redis.exceptions import RedisError
 
 from chat import event_log
+from providers.infra.redis_client import Redis, blocking_client, patient_client
 
 log = logging.getLogger(__name__)
 
@@ -24,18 +21,10 @@ WAKE_LIST, STOP_CHANNEL = "turns:wake", "turns:stop"
 MAX_WAKE_UPS = 1000  # ids kept in the list; runners find the others in the rows
 
 
-@cache
-def client() -> "redis.Redis":
-    """The client of a web worker's threads; gives up after half a second."""
-    return redis.Redis.from_url(
-        settings.REDIS_URL, socket_connect_timeout=0.5, socket_timeout=0.5, max_connections=20
-    )
-
-
 def wake_runner(turn_id: int) -> None:
     """Announces a new turn."""
     try:
-        with client().pipeline(transaction=False) as pipe:
+        with patient_client().pipeline(transaction=False) as pipe:
             pipe.lpush(WAKE_LIST, turn_id)
             pipe.ltrim(WAKE_LIST, 0, MAX_WAKE_UPS - 1)
             pipe.execute()
@@ -46,12 +35,12 @@ def wake_runner(turn_id: int) -> None:
 def drop_log(turn_id: int) -> None:
     """Removes a turn's event log."""
     try:
-        client().delete(event_log.key(turn_id))
+        patient_client().delete(event_log.key(turn_id))
     except RedisError as exc:
         log.warning("log_not_dropped turn=%s problem=%s", turn_id, type(exc).__name__)
 
 
-async def wait_for_wake(client: redis.asyncio.Redis, timeout: float) -> None:
+async def wait_for_wake(client: Redis, timeout: float) -> None:
     """Returns when a new turn is announced, or after `timeout` seconds."""
     await client.brpop([WAKE_LIST], timeout=timeout)
 
@@ -59,7 +48,7 @@ async def wait_for_wake(client: redis.asyncio.Redis, timeout: float) -> None:
 def request_stop(turn_id: int) -> None:
     """Asks the turn's runner to stop it; the row's flag does the same within a second."""
     try:
-        client().publish(STOP_CHANNEL, turn_id)
+        patient_client().publish(STOP_CHANNEL, turn_id)
     except RedisError as exc:
         log.warning("stop_not_sent turn=%s problem=%s", turn_id, type(exc).__name__)
 
@@ -67,7 +56,7 @@ def request_stop(turn_id: int) -> None:
 async def stop_requests() -> AsyncGenerator[int]:
     """The ids of turns to stop, as they are requested."""
     async with (
-        event_log.connect() as client,
+        blocking_client() as client,
         client.pubsub(ignore_subscribe_messages=True) as channel,
     ):
         await channel.subscribe(STOP_CHANNEL)

@@ -28,6 +28,7 @@ from chat.models import LEASE
 from providers.domain.errors import CallError, ErrorKind, PlanFailed
 from providers.domain.types import ChatRequest, StreamEvent
 from providers.infra import database, heartbeat
+from providers.infra.redis_client import blocking_client
 from providers.router import route_table, router
 from providers.router.call import Call
 
@@ -73,7 +74,7 @@ class Runner:
         self._stream = stream
         self._turns: dict[int, Turn] = {}
         self._ended: list[Turn] = []
-        self._redis = event_log.connect()
+        self._redis = blocking_client()
         self._closing = asyncio.Event()
         # A lease must not end because its renewal waits behind two hundred other statements.
         self._keeper = ThreadPoolExecutor(max_workers=1, thread_name_prefix="leases")

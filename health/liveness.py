@@ -6,12 +6,12 @@ The answer is kept for two seconds: every page asks, and a dead server must not 
 import time
 from collections.abc import Callable
 
-import redis
-from django.conf import settings
 from django.db import DatabaseError, connection
+from redis.exceptions import RedisError
+
+from providers.infra.redis_client import patient_client
 
 KEPT_SECONDS = 2.0
-PATIENCE_SECONDS = 0.5
 
 DATABASE_AWAY = (
     "The database cannot be reached. Pages come back by themselves as soon as it answers;"
@@ -50,14 +50,8 @@ def _ask_database() -> str:
 
 def _ask_redis() -> str:
     try:
-        client = redis.Redis.from_url(
-            settings.REDIS_URL,
-            socket_timeout=PATIENCE_SECONDS,
-            socket_connect_timeout=PATIENCE_SECONDS,
-        )
-        with client:
-            client.ping()
-    except redis.RedisError:
+        patient_client().ping()
+    except RedisError:
         return REDIS_AWAY
     return ""
 

@@ -18,7 +18,7 @@ from providers.domain.errors import CallError
 from providers.domain.frozen import frozen
 from providers.domain.types import Timeouts
 from providers.infra import database, heartbeat
-from providers.infra.redis_client import Away
+from providers.infra.redis_client import RedisUnavailable
 from providers.router import route_table
 
 PATIENCE = 1.5  # seconds for each question; they are asked at the same time
@@ -106,7 +106,7 @@ async def _redis() -> list[str]:
         return [away]
     try:
         return [MISSING[part] for part in await heartbeat.missing()]
-    except Away:
+    except RedisUnavailable:
         return [liveness.REDIS_AWAY]
 
 

@@ -10,10 +10,10 @@ import time
 from dataclasses import dataclass
 from threading import Lock
 
-import redis
-from django.conf import settings
 from django.utils.crypto import salted_hmac
 from redis.exceptions import RedisError
+
+from providers.infra.redis_client import Avoidance, patient_client
 
 log = logging.getLogger(__name__)
 
@@ -21,8 +21,6 @@ WINDOW_SECONDS = 300
 PER_ACCOUNT = 5  # wrong passwords in a window
 PER_ADDRESS = 20  # the same, of all accounts: an office may share one address
 MAX_KEPT = 10_000  # counts of one process; the oldest windows are forgotten first
-AWAY_SECONDS = 5.0  # without a command to a Redis that failed
-_TIMEOUT = 0.5  # seconds that a sign-in may lose to a Redis that does not answer
 
 
 class Throttled(Exception):
@@ -137,14 +135,16 @@ class Shared:
     """The counts of all processes, in Redis; None where it is away."""
 
     def __init__(self) -> None:
-        self._away_until = 0.0
+        self._avoidance = Avoidance()
 
     def add(self, key: str) -> Count | None:
-        if time.monotonic() < self._away_until:
+        if self._avoidance.is_active:
             return None
         try:
-            with self._client() as client, client.pipeline() as commands:
-                commands.set(key, 0, ex=WINDOW_SECONDS, nx=True).incr(key).ttl(key)
+            with patient_client().pipeline() as commands:
+                commands.set(key, 0, ex=WINDOW_SECONDS, nx=True)
+                commands.incr(key)
+                commands.ttl(key)
                 _, attempts, seconds = commands.execute()
         except RedisError as exc:
             self._failed(exc)
@@ -152,26 +152,20 @@ class Shared:
         return Count(attempts, max(1.0, seconds))
 
     def subtract(self, key: str) -> None:
-        if time.monotonic() < self._away_until:
+        if self._avoidance.is_active:
             return
         try:
-            with self._client() as client:
-                # A window that ended meanwhile must not come back without an end.
-                client.eval(
-                    "return redis.call('exists', KEYS[1]) == 1 and redis.call('decr', KEYS[1])",
-                    1,
-                    key,
-                )
+            # A window that ended meanwhile must not come back without an end.
+            patient_client().eval(
+                "return redis.call('exists', KEYS[1]) == 1 and redis.call('decr', KEYS[1])",
+                1,
+                key,
+            )
         except RedisError as exc:
             self._failed(exc)
 
-    def _client(self) -> redis.Redis:
-        return redis.Redis.from_url(
-            settings.REDIS_URL, socket_timeout=_TIMEOUT, socket_connect_timeout=_TIMEOUT
-        )
-
     def _failed(self, exc: RedisError) -> None:
-        self._away_until = time.monotonic() + AWAY_SECONDS
+        self._avoidance.start()
         log.warning("throttle_without_redis problem=%s", type(exc).__name__)
 
 

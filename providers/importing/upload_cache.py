@@ -6,25 +6,13 @@ again.
 
 import json
 
-import redis
 from cryptography.fernet import InvalidToken
-from django.conf import settings
 from redis.exceptions import RedisError
 
 from providers.infra.encrypted_fields import cipher
+from providers.infra.redis_client import RedisUnavailable, patient_client
 
 KEPT = 1800  # seconds
-_PATIENCE = 2.0  # seconds; a person waits, and nothing else does
-
-
-class Away(Exception):
-    """Redis is not there to keep it."""
-
-
-def _client() -> redis.Redis:
-    return redis.Redis.from_url(
-        settings.REDIS_URL, socket_timeout=_PATIENCE, socket_connect_timeout=_PATIENCE
-    )
 
 
 def _name(user_id: int) -> str:
@@ -32,22 +20,20 @@ def _name(user_id: int) -> str:
 
 
 def keep(user_id: int, document: object, auth: str) -> None:
-    """Raises Away."""
+    """Raises RedisUnavailable."""
     sealed = cipher().encrypt(json.dumps([document, auth], default=str).encode())
     try:
-        with _client() as client:
-            client.set(_name(user_id), sealed, ex=KEPT)
+        patient_client().set(_name(user_id), sealed, ex=KEPT)
     except RedisError as exc:
-        raise Away from exc
+        raise RedisUnavailable from exc
 
 
 def kept(user_id: int) -> tuple[object, str] | None:
-    """What waits, or None. Raises Away."""
+    """What waits, or None. Raises RedisUnavailable."""
     try:
-        with _client() as client:
-            sealed = client.get(_name(user_id))
+        sealed = patient_client().get(_name(user_id))
     except RedisError as exc:
-        raise Away from exc
+        raise RedisUnavailable from exc
     if not isinstance(sealed, bytes):
         return None
     try:
@@ -59,7 +45,6 @@ def kept(user_id: int) -> tuple[object, str] | None:
 
 def forget(user_id: int) -> None:
     try:
-        with _client() as client:
-            client.delete(_name(user_id))
+        patient_client().delete(_name(user_id))
     except RedisError:
         return  # it ends by itself

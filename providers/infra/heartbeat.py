@@ -7,7 +7,7 @@ from contextlib import suppress
 from enum import StrEnum
 
 from providers.infra import redis_client
-from providers.infra.redis_client import Away, Redis
+from providers.infra.redis_client import Redis, RedisUnavailable
 
 EVERY = 5.0  # seconds between two beats
 LIVES = 15  # seconds; a beat or two may be late
@@ -24,17 +24,17 @@ async def beat(part: Part) -> None:
     async def say(redis: Redis) -> None:
         await redis.set(_key(part), 1, ex=LIVES)
 
-    with suppress(Away):
-        await redis_client.ask_patiently(say)
+    with suppress(RedisUnavailable):
+        await redis_client.execute_patiently(say)
 
 
 async def missing() -> list[Part]:
-    """The parts that have not been heard of. Raises Away where Redis cannot say."""
+    """The parts that have not been heard of. Raises RedisUnavailable where Redis cannot say."""
 
     async def ask(redis: Redis) -> list[bytes | str | None]:
         return await redis.mget([_key(part) for part in Part])
 
-    beats = await redis_client.ask_patiently(ask)
+    beats = await redis_client.execute_patiently(ask)
     return [part for part, heard in zip(Part, beats, strict=True) if heard is None]
 
 

@@ -1,162 +1,171 @@
-"""Redis as requests use it: every command has a time limit, and a Redis that failed is avoided.
+"""Every Redis client of this program, and how long each waits: three policies, one place.
 
-One client an event loop. A limit counts from the moment a command is on the wire: neither the
-wait for one of our own connections nor the time in which this process was busy says anything about
-Redis. Nothing read here may be needed for correctness: the caller goes on without it.
+    policy    connect  reply           who uses it
+    fast      0.5 s    REDIS_PATIENCE  what a request can do without: it goes on at once
+    patient   0.5 s    1 s             background work, and what a person waits for
+    blocking  2 s      5 s             commands that wait by design, and streams; a subscription
+                                       waits without a limit
+
+Nothing read by `fast` may be needed for correctness. No client repeats a command: a repeated append
+or count would be one too many.
 """
 
 import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import Any, Self
+from functools import cache
 
 import redis.asyncio
+import redis.asyncio.retry
 from django.conf import settings
-from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
+from redis.retry import Retry
+
+from providers.infra.redis_limit import LimitedPool, TimeLimit
 
 log = logging.getLogger(__name__)
 
-BACKGROUND_SECONDS = 1.0  # where no request waits: a pause of Redis is no reason to give up
 CONNECT_SECONDS = 0.5  # for a free connection, and to make one: a few round trips where TLS is used
-AWAY_SECONDS = 5.0  # in which a Redis that failed is not tried again
+PATIENT_SECONDS = 1.0  # a pause of Redis is no reason to give up where no request waits
+BLOCKING_CONNECT_SECONDS = 2.0
+BLOCKING_SECONDS = 5.0  # longer than any blocking command that is sent
+AVOID_SECONDS = 5.0  # in which a Redis that failed is not tried again
 MAX_CONNECTIONS = 32  # of one event loop; more callers wait for a free one
-CHECK_SECONDS = 0.01  # between two looks at how late this process's own timers are
 
 Redis = redis.asyncio.Redis
-
-
-class Away(Exception):
-    """Redis did not answer in time, or failed to a moment ago."""
-
-
-@dataclass(slots=True)
-class _Line:
-    client: Redis
-    away_until: float = 0.0
-
-
-_lines: dict[asyncio.AbstractEventLoop, tuple[_Line, AsyncGenerator[_Line]]] = {}
-
+SyncRedis = redis.Redis
 
 type Command[T] = Callable[[Redis], Awaitable[T]]
 
 
-async def ask[T](command: Command[T], seconds: float | None = None) -> T:
-    """What the command returns, on a request's path.
+class RedisUnavailable(Exception):
+    """Redis did not answer in time, or failed a moment ago."""
 
-    Raises Away where Redis does not answer within `seconds` (REDIS_PATIENCE where none are given).
+
+class Avoidance:
+    """Whether to leave Redis alone: for AVOID_SECONDS after a failure."""
+
+    def __init__(self) -> None:
+        self._until = 0.0
+
+    @property
+    def is_active(self) -> bool:
+        return time.monotonic() < self._until
+
+    def start(self) -> None:
+        self._until = time.monotonic() + AVOID_SECONDS
+
+    def end(self) -> None:
+        self._until = 0.0
+
+
+async def execute_fast[T](command: Command[T], seconds: float | None = None) -> T:
+    """Return the result of a command on a request's path, and avoid a Redis that failed.
+
+    Raises RedisUnavailable where Redis does not reply within `seconds` (default: REDIS_PATIENCE).
     """
-    line = await _line()
-    if time.monotonic() < line.away_until:
-        raise Away
+    shared = await _shared_client()
+    if shared.avoidance.is_active:
+        raise RedisUnavailable
     try:
-        return await _bounded(command, line.client, seconds or settings.REDIS_PATIENCE)
-    except Away as away:
-        line.away_until = time.monotonic() + AWAY_SECONDS
-        log.warning("redis_away problem=%s", type(away.__cause__).__name__)
+        return await _execute(command, shared.client, seconds or settings.REDIS_PATIENCE)
+    except RedisUnavailable as exc:
+        shared.avoidance.start()
+        log.warning("redis_away problem=%s", type(exc.__cause__).__name__)
         raise
 
 
-async def ask_patiently[T](command: Command[T]) -> T:
-    """The same beside a request's path: waits longer, and tries however the last time went."""
-    line = await _line()
-    answer = await _bounded(command, line.client, BACKGROUND_SECONDS)
-    line.away_until = 0.0
-    return answer
+async def execute_patiently[T](command: Command[T]) -> T:
+    """Return the result of a command that no request waits for, even if the last one failed.
+
+    Raises RedisUnavailable.
+    """
+    shared = await _shared_client()
+    result = await _execute(command, shared.client, PATIENT_SECONDS)
+    shared.avoidance.end()
+    return result
 
 
-async def _bounded[T](command: Command[T], client: Redis, seconds: float) -> T:
+def fast_client() -> SyncRedis:
+    """The fast client of synchronous code. It raises RedisError."""
+    return _sync_client(settings.REDIS_URL, settings.REDIS_PATIENCE)
+
+
+def patient_client() -> SyncRedis:
+    """The patient client of synchronous code. It raises RedisError."""
+    return _sync_client(settings.REDIS_URL, PATIENT_SECONDS)
+
+
+def blocking_client() -> Redis:
+    """A new client for commands that wait by design. It decodes text, and the caller closes it."""
+    return Redis.from_url(
+        settings.REDIS_URL,
+        decode_responses=True,
+        protocol=2,
+        socket_connect_timeout=BLOCKING_CONNECT_SECONDS,
+        socket_timeout=BLOCKING_SECONDS,
+        retry=_no_retry(),
+    )
+
+
+@cache
+def _sync_client(url: str, reply_seconds: float) -> SyncRedis:
+    return SyncRedis.from_url(
+        url,
+        protocol=2,
+        socket_connect_timeout=CONNECT_SECONDS,
+        socket_timeout=reply_seconds,
+        retry=Retry(NoBackoff(), 0),
+    )
+
+
+def _no_retry() -> redis.asyncio.retry.Retry:
+    return redis.asyncio.retry.Retry(NoBackoff(), 0)
+
+
+async def _execute[T](command: Command[T], client: Redis, seconds: float) -> T:
     try:
-        async with _Limit(seconds):
+        async with TimeLimit(connect=CONNECT_SECONDS, reply=seconds):
             return await command(client)
     except (RedisError, OSError, TimeoutError) as exc:
-        raise Away from exc
+        raise RedisUnavailable from exc
 
 
-class _Limit:
-    """Ends a command that takes longer than CONNECT_SECONDS to have a connection, or, from then
-    on, longer than `seconds` to be answered.
+class _SharedClient:
+    """One event loop's client: all its requests share it."""
 
-    A process that was too busy to run its timers has not read Redis's answer either, so what they
-    come too late is added to the limit.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._loop = asyncio.get_running_loop()
-        self._timeout = asyncio.timeout(CONNECT_SECONDS)
-
-    async def __aenter__(self) -> Self:
-        await self._timeout.__aenter__()
-        self._before = _limit.set(self)
-        self._check_soon()
-        return self
-
-    async def __aexit__(self, *exc: Any) -> None:
-        self._check.cancel()
-        _limit.reset(self._before)
-        await self._timeout.__aexit__(*exc)
-
-    def connected(self) -> None:
-        """A connection is there: the command goes out now."""
-        self._end_at(self._loop.time() + self._seconds)
-
-    def _check_soon(self) -> None:
-        self._due = self._loop.time() + CHECK_SECONDS
-        self._check = self._loop.call_at(self._due, self._add_delay)
-
-    def _add_delay(self) -> None:
-        late, end = self._loop.time() - self._due, self._timeout.when()
-        if end is not None and late > CHECK_SECONDS:
-            self._end_at(end + late)
-        self._check_soon()
-
-    def _end_at(self, when: float) -> None:
-        if not self._timeout.expired():
-            self._timeout.reschedule(when)
+    def __init__(self, pool: LimitedPool) -> None:
+        self.client = Redis.from_pool(pool)
+        self.avoidance = Avoidance()
 
 
-_limit: ContextVar[_Limit] = ContextVar("limit")  # of the command that runs in this task
+_clients: dict[asyncio.AbstractEventLoop, tuple[_SharedClient, AsyncGenerator[_SharedClient]]] = {}
 
 
-class _Pool(redis.asyncio.BlockingConnectionPool):
-    """Connections of which each starts its command's limit as it is handed out."""
-
-    async def get_connection(self, *args: Any, **options: Any) -> Any:
-        connection = await super().get_connection(*args, **options)  # type: ignore[no-untyped-call]
-        if limit := _limit.get(None):
-            limit.connected()
-        return connection
-
-
-async def _line() -> _Line:
-    """The running loop's client, closed as the loop ends: asyncio closes what generators are left
-    open then, and with this one the connections."""
+async def _shared_client() -> _SharedClient:
+    """The running loop's client. asyncio closes open generators when a loop ends, and this one
+    closes the connections."""
     loop = asyncio.get_running_loop()
-    if loop not in _lines:
-        for closed in [known for known in _lines if known.is_closed()]:
-            del _lines[closed]
-        life = _life()
-        _lines[loop] = (await anext(life), life)
-    return _lines[loop][0]
+    if loop not in _clients:
+        for closed in [each for each in _clients if each.is_closed()]:
+            del _clients[closed]
+        lifetime = _open_client()
+        _clients[loop] = (await anext(lifetime), lifetime)
+    return _clients[loop][0]
 
 
-async def _life() -> AsyncGenerator[_Line]:
-    # Nothing is repeated here by itself: a repeated command could be one too many.
-    pool = _Pool.from_url(
+async def _open_client() -> AsyncGenerator[_SharedClient]:
+    pool = LimitedPool.from_url(
         settings.REDIS_URL,
         max_connections=MAX_CONNECTIONS,
         timeout=None,
         protocol=2,
-        retry=Retry(NoBackoff(), 0),
+        retry=_no_retry(),
     )
     try:
-        yield _Line(Redis.from_pool(pool))
+        yield _SharedClient(pool)
     finally:
-        _lines.pop(asyncio.get_running_loop(), None)
+        _clients.pop(asyncio.get_running_loop(), None)
         await pool.disconnect()

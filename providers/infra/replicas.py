@@ -12,18 +12,14 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 import django.db
-import redis
-import redis.asyncio
-from django.conf import settings
 from django.db import transaction
 from redis.exceptions import RedisError
 
-from providers.infra import database
+from providers.infra import database, redis_client
 
 log = logging.getLogger(__name__)
 
 CHANNEL = "changes"
-AWAY_FOR = 5.0  # seconds in which a Redis that failed is not asked again
 CHECK_EVERY = 1.5  # seconds between two looks where nobody told of a change
 REREAD_EVERY = 1.0  # seconds between two readings for what was missing: unknown names cost no more
 REREAD_SHARE = 10  # nor sooner than so many times the CPU of the last reading
@@ -31,41 +27,26 @@ MOST_OF_A_CPU = 50  # a copy is checked no sooner than so many times the CPU of 
 MOST_OF_THE_DATABASE = 4  # nor sooner than so many times what it took in all, waiting included
 
 
-class _Teller:
-    """The publishing side: one client a process, left alone for a while once it failed."""
-
-    def __init__(self) -> None:
-        self._client: redis.Redis | None = None
-        self._away_until = 0.0
-
-    def tell(self, topic: str) -> None:
-        if time.monotonic() < self._away_until:
-            return
-        try:
-            self._connected().publish(CHANNEL, topic)
-        except (RedisError, OSError) as exc:
-            self._away_until = time.monotonic() + AWAY_FOR
-            log.warning("change_not_told topic=%s problem=%s", topic, type(exc).__name__)
-
-    def _connected(self) -> redis.Redis:
-        if self._client is None:
-            patience = settings.REDIS_PATIENCE
-            self._client = redis.Redis.from_url(
-                settings.REDIS_URL, socket_timeout=patience, socket_connect_timeout=patience
-            )
-        return self._client
-
-
-_teller = _Teller()
+_avoidance = redis_client.Avoidance()
 
 
 def publish(topic: str) -> None:
-    """Tells all processes, once the transaction is committed, that rows of a topic have changed.
+    """Announce to all processes, after the transaction commits, that rows of a topic have changed.
 
     Topics: `providers` (what operators set), `routes` (what calls changed), `keys` (client keys).
-    Never fails and never takes longer than REDIS_PATIENCE.
+    Never fails. A Redis that does not reply in time costs a caller that long every few seconds.
     """
-    transaction.on_commit(lambda: _teller.tell(topic))
+    transaction.on_commit(lambda: _publish_now(topic))
+
+
+def _publish_now(topic: str) -> None:
+    if _avoidance.is_active:
+        return
+    try:
+        redis_client.fast_client().publish(CHANNEL, topic)
+    except (RedisError, OSError) as exc:
+        _avoidance.start()
+        log.warning("change_not_published topic=%s problem=%s", topic, type(exc).__name__)
 
 
 class Replica[T]:
@@ -193,12 +174,11 @@ class Replica[T]:
                 await asyncio.sleep(1)
 
     async def _hear(self) -> None:
-        client = redis.asyncio.Redis.from_url(settings.REDIS_URL, socket_connect_timeout=1)
+        client = redis_client.blocking_client()
         async with client, client.pubsub() as channel:
             await channel.subscribe(CHANNEL)
             # What changed while nobody listened.
             self._changed.set()
             async for message in channel.listen():
-                told = message["data"]
-                if isinstance(told, bytes) and told.decode() in self._topics:
+                if message["data"] in self._topics:
                     self._changed.set()

@@ -19,7 +19,7 @@ from django.utils.crypto import salted_hmac
 
 from providers.domain.errors import FlightBroken, KeyReused
 from providers.infra.local_run import LocalRun
-from providers.infra.redis_client import Away
+from providers.infra.redis_client import RedisUnavailable
 from providers.infra.single_flight_leader import Leader, Run
 from providers.infra.single_flight_log import LINGERS, LeaderLost, Log, Move, decide
 
@@ -157,7 +157,7 @@ class _Shared:
                     return move, seen.generation
                 if await self._log.begin(seen.generation + 1, self.of):
                     return move, seen.generation + 1
-        except Away:
+        except RedisUnavailable:
             self.is_alone = True
             return Move.ALONE, 0
 

@@ -11,7 +11,7 @@ from contextlib import aclosing, suppress
 from typing import Any
 
 from providers.domain.errors import CallError, told
-from providers.infra.redis_client import Away
+from providers.infra.redis_client import RedisUnavailable
 from providers.infra.single_flight_log import LEASE, LINGERS, OK, TOO_LARGE, Log
 
 LARGEST = 4 * 1024 * 1024  # bytes of one flight in Redis; a longer answer is its own reader's alone
@@ -94,7 +94,7 @@ class Leader:
 
     async def _write(self) -> None:
         """Keeps the log up to date, and ends it as the run ends."""
-        with suppress(Away):
+        with suppress(RedisUnavailable):
             await self._write_on()
         self._shared = False
         self._unwritten.clear()

@@ -21,7 +21,7 @@ from redis.exceptions import ResponseError
 from providers.domain.errors import CallError, FlightBroken, KeyReused, restored
 from providers.domain.frozen import frozen
 from providers.infra import redis_client
-from providers.infra.redis_client import Away, Redis
+from providers.infra.redis_client import Redis, RedisUnavailable
 
 JOIN_SECONDS = 1.0  # for Redis to answer a caller that joins: a key dropped may be paid for twice
 LEASE = 3.0  # seconds after which a leader that says nothing is taken for dead
@@ -95,7 +95,7 @@ def read(found: tuple[bytes, dict[bytes, bytes]]) -> Entry:
 
 
 class Log:
-    """One flight's log. Raises Away where Redis does not answer."""
+    """One flight's log. Raises RedisUnavailable where Redis does not answer."""
 
     def __init__(self, name: str) -> None:
         self._key = f"flight:{name}"
@@ -105,11 +105,13 @@ class Log:
 
     async def seen(self) -> Seen:
         """The flight as it is now."""
-        first, last = await redis_client.ask(self._ends, JOIN_SECONDS)
+        first, last = await redis_client.execute_fast(self._ends, JOIN_SECONDS)
         if last is None or first is None:
             return Seen()
         lease = self._lease(last.generation)
-        led = bool(await redis_client.ask(lambda client: client.exists(lease), JOIN_SECONDS))
+        led = bool(
+            await redis_client.execute_fast(lambda client: client.exists(lease), JOIN_SECONDS)
+        )
         if not led and not last.end:
             # A leader gives its lease back with its end: that one may have come in between.
             return await self._ended(last.generation)
@@ -117,7 +119,7 @@ class Log:
 
     async def _ended(self, generation: int) -> Seen:
         """A flight whose leader has no lease. A later generation may have begun."""
-        first, last = await redis_client.ask(self._ends, JOIN_SECONDS)
+        first, last = await redis_client.execute_fast(self._ends, JOIN_SECONDS)
         if last is None or first is None:
             return Seen()
         led = last.generation > generation
@@ -147,7 +149,7 @@ class Log:
                 begun, *_ = await pipe.execute(raise_on_error=False)
             return not _refused(begun)
 
-        return await redis_client.ask(command, JOIN_SECONDS)
+        return await redis_client.execute_fast(command, JOIN_SECONDS)
 
     async def write(self, generation: int, number: int, pieces: Sequence[bytes]) -> bool:
         """Writes what there is and renews the lease; False where the log is not ours any more."""
@@ -162,7 +164,7 @@ class Log:
                 written, *_ = await pipe.execute(raise_on_error=False)
             return bool(written) and not _refused(written)
 
-        return await redis_client.ask_patiently(command)
+        return await redis_client.execute_patiently(command)
 
     async def close(self, generation: int, number: int, end: str, lives: float) -> None:
         """Writes the end, where there is one, and gives the lease back."""
@@ -175,12 +177,12 @@ class Log:
                 pipe.delete(self._lease(generation))
                 await pipe.execute(raise_on_error=False)
 
-        await redis_client.ask_patiently(command)
+        await redis_client.execute_patiently(command)
 
     async def followed(self) -> bool:
         """Whether anybody follows."""
         ears = f"{self._key}:ears"
-        return bool(await redis_client.ask_patiently(lambda client: client.exists(ears)))
+        return bool(await redis_client.execute_patiently(lambda client: client.exists(ears)))
 
     async def follow(self, generation: int) -> AsyncGenerator[bytes]:
         """All that a generation says, from its beginning.
@@ -211,8 +213,8 @@ class Log:
 
         async def show() -> None:
             while True:
-                with suppress(Away):
-                    await redis_client.ask_patiently(
+                with suppress(RedisUnavailable):
+                    await redis_client.execute_patiently(
                         lambda client: client.set(f"{self._key}:ears", "", px=_ms(EARS))
                     )
                 await asyncio.sleep(EARS / 3)
@@ -232,8 +234,8 @@ class Log:
             return [read(each) for each in found], bool(led)
 
         try:
-            return await redis_client.ask_patiently(command)
-        except Away as away:
+            return await redis_client.execute_patiently(command)
+        except RedisUnavailable as away:
             raise LeaderLost from away
 
 

@@ -18,7 +18,7 @@ from providers.domain.frozen import frozen
 from providers.domain.types import ChatRequest
 from providers.infra import feature_flags, redis_client
 from providers.infra.encrypted_fields import cipher
-from providers.infra.redis_client import Away
+from providers.infra.redis_client import RedisUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -72,8 +72,8 @@ async def keep(
     sealed = cipher().encrypt(json.dumps(said).encode())
     name = _name(caller, provider_id, model_id, request)
     try:
-        await redis_client.ask(lambda client: client.set(name, sealed, ex=KEPT))
-    except Away:
+        await redis_client.execute_fast(lambda client: client.set(name, sealed, ex=KEPT))
+    except RedisUnavailable:
         log.info("emergency_answer_not_kept")
 
 
@@ -85,9 +85,9 @@ async def find(
         return None
     name = _name(caller, provider_id, model_id, request)
     try:
-        sealed = await redis_client.ask(lambda client: client.get(name))
+        sealed = await redis_client.execute_fast(lambda client: client.get(name))
         said: dict[str, Any] = json.loads(cipher().decrypt(sealed)) if sealed else {}
-    except (Away, InvalidToken):  # the second: sealed with a key that is no longer ours
+    except (RedisUnavailable, InvalidToken):  # the second: sealed with a key that is no longer ours
         return None
     if not said:
         return None

@@ -20,6 +20,7 @@ from providers.forms.transfer import ExportForm, ImportForm
 from providers.importing import apply, exporting, native_format, plan, read, upload_cache
 from providers.importing.schema import Malformed, Missing, Parsed, Resolve, nobody
 from providers.infra import feature_flags
+from providers.infra.redis_client import RedisUnavailable
 from providers.models import Provider, ProviderType, Route
 from providers.operations import audit
 from providers.views.access import Request, in_background, staff_only
@@ -42,7 +43,7 @@ def upload(request: Request) -> HttpResponse:
             upload_cache.keep(request.user.pk, document, form.cleaned_data["auth"])
         except Malformed as exc:
             form.add_error("passphrase" if "passphrase" in str(exc) else "source_file", str(exc))
-        except upload_cache.Away:
+        except RedisUnavailable:
             form.add_error(None, _AWAY)
         else:
             return redirect("settings:import-preview")
@@ -57,7 +58,7 @@ def preview(request: Request) -> HttpResponse:
     """What would happen, with a field for each key that the file only names; then the doing."""
     try:
         kept = upload_cache.kept(request.user.pk)
-    except upload_cache.Away:
+    except RedisUnavailable:
         messages.error(request, _AWAY)
         return redirect("settings:import")
     if kept is None:

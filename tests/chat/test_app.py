@@ -14,6 +14,7 @@ from chat import app, event_log, event_tail
 from chat.events import Event, EventKind
 from chat.models import Message, Status
 from providers.infra import database
+from providers.infra.redis_client import blocking_client
 from tests import fakes
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -61,7 +62,7 @@ class Visit:
 async def test_the_owner_gets_the_events(make_turn: Make, owner_client: Client) -> None:
     """To the end, with headers that keep proxies from holding them back."""
     turn = await database.run(make_turn)
-    async with event_log.connect() as client:
+    async with blocking_client() as client:
         reset = Event(kind=EventKind.RESET, tail="Hi")
         await event_log.append(
             client, [(turn.pk, reset), (turn.pk, Event(kind=EventKind.END, html="e"))]
@@ -100,7 +101,7 @@ async def test_a_stranger_gets_404(make_turn: Make, stranger_client: Client) -> 
 async def test_forty_open_streams_hold_no_connection(make_turn: Make, owner_client: Client) -> None:
     """However many read, Postgres does not notice."""
     turn = await database.run(make_turn)
-    async with event_log.connect() as client:
+    async with blocking_client() as client:
         await event_log.append(client, [(turn.pk, Event(kind=EventKind.RESET))])
         visits = [Visit(turn.pk, owner_client) for _ in range(40)]
         tasks = [asyncio.create_task(visit()) for visit in visits]

@@ -4,12 +4,13 @@ import redis
 
 from chat import event_log
 from chat.events import Event, EventKind
+from providers.infra.redis_client import blocking_client
 
 END = Event(kind=EventKind.END, html="<p>finished</p>")
 
 
 async def write(*events: Event, turn_id: int = 7) -> set[int]:
-    async with event_log.connect() as client:
+    async with blocking_client() as client:
         return await event_log.append(client, [(turn_id, event) for event in events])
 
 

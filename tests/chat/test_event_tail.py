@@ -12,6 +12,7 @@ from pytest_django import Settings
 from chat import event_log, event_tail
 from chat.event_tail import StoredMessage
 from chat.events import Event, EventKind
+from providers.infra.redis_client import blocking_client
 
 END = Event(kind=EventKind.END, html="<p>finished</p>")
 
@@ -22,7 +23,7 @@ async def nothing() -> StoredMessage | None:
 
 
 async def write(*events: Event, turn_id: int = 7) -> set[int]:
-    async with event_log.connect() as client:
+    async with blocking_client() as client:
         return await event_log.append(client, [(turn_id, event) for event in events])
 
 

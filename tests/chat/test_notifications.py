@@ -5,7 +5,8 @@ import asyncio
 import redis
 from pytest_django import Settings
 
-from chat import event_log, notifications
+from chat import notifications
+from providers.infra.redis_client import blocking_client
 
 
 async def wait(seconds: float = 0.15) -> None:
@@ -25,7 +26,7 @@ async def test_a_stop_request_reaches_a_listener() -> None:
 async def test_a_wake_up_ends_the_wait(clean_redis: "redis.Redis") -> None:
     """And is used up by it."""
     notifications.wake_runner(42)
-    async with event_log.connect() as client:
+    async with blocking_client() as client:
         await asyncio.wait_for(notifications.wait_for_wake(client, 60), 30)
     assert not clean_redis.exists(notifications.WAKE_LIST)
 
@@ -33,7 +34,5 @@ async def test_a_wake_up_ends_the_wait(clean_redis: "redis.Redis") -> None:
 def test_notifying_runners_without_redis_is_no_error(settings: Settings) -> None:
     """They look for themselves."""
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
-    notifications.client.cache_clear()
     notifications.wake_runner(1)
     notifications.request_stop(1)
-    notifications.client.cache_clear()

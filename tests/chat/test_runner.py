@@ -35,6 +35,7 @@ from providers.domain.types import (
     Usage,
 )
 from providers.infra import database, heartbeat
+from providers.infra.redis_client import Redis, blocking_client
 from providers.models import LanguageModel
 from tests.chat.conftest import DONE, ROUTE, Script
 from tests.programs import PYTHON
@@ -68,7 +69,7 @@ async def until(turn: Message, *statuses: Status, patience: float = 60) -> Messa
 
 async def until_log(turn: Message, text: str, patience: float = 60) -> None:
     """The log holds this text."""
-    async with asyncio.timeout(patience), event_log.connect() as client:
+    async with asyncio.timeout(patience), blocking_client() as client:
         while True:
             if (await event_log.read_answer(client, turn.pk))[0] == text:
                 return
@@ -95,7 +96,7 @@ async def until_closed(script: Script, times: int) -> None:
             await asyncio.sleep(0.02)
 
 
-async def until_ended(client: event_log.Redis, turn: Message) -> None:
+async def until_ended(client: Redis, turn: Message) -> None:
     """The log lives on for its hour: the end is in it."""
     async with asyncio.timeout(30):
         while True:
@@ -132,7 +133,7 @@ async def test_a_turn_is_answered_and_its_figures_kept(make_turn: Make) -> None:
     assert (turn.input_tokens, turn.output_tokens) == (3, 5)
     assert turn.duration_ms is not None
     assert script.closed == 1
-    async with event_log.connect() as client:
+    async with blocking_client() as client:
         assert await client.xlen(event_log.key(turn.pk))
 
 
@@ -324,7 +325,7 @@ async def test_without_a_lease_nothing_is_logged(make_turn: Make) -> None:
     await runner._begin(claimed[0])
     writing = asyncio.create_task(runner._write())
     await asyncio.sleep(0.2)
-    async with event_log.connect() as client:
+    async with blocking_client() as client:
         assert await event_log.read_answer(client, turn.pk) == ("", "")
         await runner._renew_once()
         await until_log(turn, "late")
@@ -373,7 +374,7 @@ async def test_postgres_away_at_the_end_loses_nothing(
     turn = await database.run(make_turn)
     for module, name in ((turn_leases, "finish"), (fragments, "render_finished")):
         monkeypatch.setattr(module, name, failing_twice(getattr(module, name)))
-    async with running(ROUTE, "Kept.", DONE), event_log.connect() as client:
+    async with running(ROUTE, "Kept.", DONE), blocking_client() as client:
         await until(turn, Status.DONE)
         await until_ended(client, turn)
     assert turn.text == "Kept."
@@ -469,7 +470,7 @@ async def test_what_is_waited_for_is_shown_and_kept_until_the_first_token(make_t
         first_token=10.0,
         next_route="gateway",
     ), asyncio.Event()  # fmt: skip
-    async with running(started, go.wait, ROUTE, "Hi.", DONE), event_log.connect() as client:
+    async with running(started, go.wait, ROUTE, "Hi.", DONE), blocking_client() as client:
         async with asyncio.timeout(8):
             while not turn.waiting:
                 await database.run(turn.refresh_from_db)
