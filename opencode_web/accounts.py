@@ -13,10 +13,11 @@ from django.contrib.auth import authenticate, get_user_model
 from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied, ValidationError
+from django.db import Error as DatabaseUnavailable
 from django.http import HttpRequest
 from django.utils.html import format_html
 
-from opencode_web import account_events, throttle
+from opencode_web import account_events, known_browsers, throttle
 from providers.infra import passwords
 
 _UNUSABLE = "!"  # no password hashes to it; checking one takes the time of a hash all the same
@@ -36,6 +37,19 @@ class TooManyPasswords(ValidationError):
         )
         super().__init__(message, code="throttled")
         self.seconds = refused.seconds
+
+
+class NotChecked(ValidationError):
+    """The database failed while the password was checked: nothing is known of it."""
+
+    seconds = 5
+
+    def __init__(self) -> None:
+        message = (
+            "Your password could not be checked: the database is not available."
+            " Try again in a few seconds."
+        )
+        super().__init__(message, code="unavailable")
 
 
 def _duration(seconds: int) -> str:
@@ -86,30 +100,44 @@ class Adapter(DefaultAccountAdapter):  # type: ignore[misc]
 
     def authenticate(self, request: HttpRequest, **credentials: Any) -> User | None:
         """The user, or None where the password is wrong. Raises ValidationError: not checked."""
-        address = self.get_client_ip(request)
+        account, address = credentials.get("username", ""), self.get_client_ip(request)
+        browser = known_browsers.browser_id(request, account)
         try:
-            attempt = throttle.begin(credentials.get("username", ""), address)
+            attempt = throttle.begin(account, address, browser)
         except throttle.Throttled as refused:
             if refused.first:
-                account_events.note_refused(request, credentials.get("username", ""), address)
+                account_events.note_refused(request, account, address)
             raise TooManyPasswords(refused) from refused
-        try:
-            user = authenticate(request, **credentials)
-        except passwords.Busy:
-            attempt.succeeded()
-            raise
-        if user:
-            attempt.succeeded()
-        else:
-            account_events.note_failure(request, credentials.get("username", ""), address)
+        user = _check(request, attempt, credentials)
+        if user is None:
+            account_events.note_failure(request, account, address)
         return user
 
     def post_login(self, request: HttpRequest, user: User, **kwargs: Any) -> Any:
         account_events.note_sign_in(user, self.get_client_ip(request))
-        return super().post_login(request, user, **kwargs)
+        response = super().post_login(request, user, **kwargs)
+        known_browsers.remember(response, user.get_username())
+        return response
 
     def add_message(self, *args: Any, **kwargs: Any) -> None:
         """Pages show who is signed in; a message would say it again."""
+
+
+def _check(
+    request: HttpRequest, attempt: throttle.SignInAttempt, credentials: dict[str, Any]
+) -> User | None:
+    """The user, or None where the password is wrong: nothing else counts as a wrong one."""
+    try:
+        user = authenticate(request, **credentials)
+    except DatabaseUnavailable as exc:
+        attempt.cancel()
+        raise NotChecked from exc
+    except BaseException:
+        attempt.cancel()
+        raise
+    if user:
+        attempt.cancel()
+    return user
 
 
 class SignInForm(LoginForm):  # type: ignore[misc]
@@ -128,7 +156,8 @@ class SignInForm(LoginForm):  # type: ignore[misc]
 
 
 class SignIn(LoginView):  # type: ignore[misc]
-    """The page. It answers 422 for a wrong password, and 429 where none is checked now."""
+    """The page. It answers 422 for a wrong password, 429 where none is checked now, and 503 where
+    the database is not available."""
 
     form_class = SignInForm
     template_name = "sign_in.html"
@@ -136,7 +165,7 @@ class SignIn(LoginView):  # type: ignore[misc]
     def form_invalid(self, form: SignInForm) -> Any:
         response = self.render_to_response(self.get_context_data(form=form), status=422)
         for error in form.non_field_errors().as_data():
-            if isinstance(error, TooManyPasswords):
-                response.status_code = 429
+            if isinstance(error, TooManyPasswords | NotChecked):
+                response.status_code = 429 if isinstance(error, TooManyPasswords) else 503
                 response["Retry-After"] = str(error.seconds)
         return response

@@ -1,4 +1,9 @@
-"""Limit wrong passwords: so many for an account, so many from an address, counted before hashing.
+"""Limit wrong passwords, counted before hashing, without letting strangers lock an account.
+
+    who tries                                limit in five minutes
+    a browser that signed in to the account  5, of its own: whatever others do, it can sign in
+    any other, for one account               5 from an address, 20 from all addresses together
+    any other, for all accounts              20 from an address: an office may share one
 
 Each process counts for itself, and all together in Redis; the higher count holds. So a Redis that
 is away neither stops a sign-in nor opens the door. A name or an address is stored as a keyed hash.
@@ -18,9 +23,11 @@ from providers.infra.redis_client import Avoidance, patient_client
 log = logging.getLogger(__name__)
 
 WINDOW_SECONDS = 300
-PER_ACCOUNT = 5  # wrong passwords in a window
-PER_ADDRESS = 20  # the same, of all accounts: an office may share one address
-MAX_KEPT = 10_000  # counts of one process; the oldest windows are forgotten first
+PER_BROWSER = 5  # wrong passwords in a window, of a browser that signed in to this account before
+PER_ACCOUNT_AND_ADDRESS = 5
+PER_ACCOUNT = 20  # from all addresses, of browsers that never signed in to it
+PER_ADDRESS = 20  # for all accounts
+MAX_WINDOWS = 10_000  # of one process; the oldest are forgotten first
 
 
 class Throttled(Exception):
@@ -39,42 +46,66 @@ class Count:
     seconds: float
 
 
-class Attempt:
-    """One password to be checked, counted as wrong until `succeeded`."""
+@dataclass(frozen=True, slots=True)
+class _Limit:
+    """How many attempts a key may count. `account`: whether it limits one account's."""
 
-    def __init__(self, *keys: str) -> None:
-        self._keys = keys
+    key: str
+    attempts: int
+    account: bool = True
 
-    def succeeded(self) -> None:
-        """A right password does not count."""
+
+class SignInAttempt:
+    """One password to be checked, counted as wrong unless it is cancelled."""
+
+    def __init__(self, limits: list[_Limit]) -> None:
+        self._keys = [limit.key for limit in limits]
+
+    def cancel(self) -> None:
+        """Do not count it: the password was right, or it was not checked."""
         for key in self._keys:
-            _give_back(key)
+            _subtract(key)
 
 
-def begin(account: str, address: str) -> Attempt:
-    """Count an attempt for an account from an address. Raises Throttled."""
-    by_address = _key("address", _network(address))
-    by_account = _key("account", account.casefold())
-    _take(by_address, PER_ADDRESS, account=False)
-    try:
-        _take(by_account, PER_ACCOUNT, account=True)
-    except Throttled:
-        # Nothing was tried: others behind the same address are not to pay for it.
-        _give_back(by_address)
-        raise
-    return Attempt(by_address, by_account)
+def begin(account: str, address: str, browser: str = "") -> SignInAttempt:
+    """Count an attempt for an account from an address. Raises Throttled.
+
+    `browser`: the id of a browser that has signed in to this account before.
+    """
+    limits = _limits(account.casefold(), _network(address), browser)
+    for number, limit in enumerate(limits):
+        try:
+            _add(limit)
+        except Throttled:
+            # Nothing was tried, so nobody else behind these limits pays for it.
+            SignInAttempt(limits[:number]).cancel()
+            raise
+    return SignInAttempt(limits)
 
 
-def _take(key: str, limit: int, *, account: bool) -> None:
-    here = _local.add(key)
-    shared = _shared.add(key)
+def _limits(account: str, network: str, browser: str) -> list[_Limit]:
+    """The limits of an attempt; a refusal counts for the first one that is exceeded alone."""
+    if browser:
+        return [_Limit(_key("browser", f"{account}\0{browser}"), PER_BROWSER)]
+    pair = _key("account-address", f"{account}\0{network}")
+    return [
+        _Limit(_key("address", network), PER_ADDRESS, account=False),
+        _Limit(pair, PER_ACCOUNT_AND_ADDRESS),
+        _Limit(_key("account", account), PER_ACCOUNT),
+    ]
+
+
+def _add(limit: _Limit) -> None:
+    here = _local.add(limit.key)
+    shared = _shared.add(limit.key)
     count = max(here, shared or here, key=lambda each: (each.attempts, each.seconds))
-    if count.attempts > limit:
+    if count.attempts > limit.attempts:
         seconds = max(1, round(count.seconds))
-        raise Throttled(seconds, account=account, first=count.attempts == limit + 1)
+        first = count.attempts == limit.attempts + 1
+        raise Throttled(seconds, account=limit.account, first=first)
 
 
-def _give_back(key: str) -> None:
+def _subtract(key: str) -> None:
     _local.subtract(key)
     _shared.subtract(key)
 
@@ -126,7 +157,7 @@ class Local:
     def _prune(self, now: float) -> None:
         while self._windows:
             oldest = next(iter(self._windows))
-            if self._windows[oldest][1] > now and len(self._windows) < MAX_KEPT:
+            if self._windows[oldest][1] > now and len(self._windows) < MAX_WINDOWS:
                 return
             del self._windows[oldest]
 
@@ -147,7 +178,7 @@ class Shared:
                 commands.ttl(key)
                 _, attempts, seconds = commands.execute()
         except RedisError as exc:
-            self._failed(exc)
+            self._avoid(exc)
             return None
         return Count(attempts, max(1.0, seconds))
 
@@ -162,9 +193,9 @@ class Shared:
                 key,
             )
         except RedisError as exc:
-            self._failed(exc)
+            self._avoid(exc)
 
-    def _failed(self, exc: RedisError) -> None:
+    def _avoid(self, exc: RedisError) -> None:
         self._avoidance.start()
         log.warning("throttle_without_redis problem=%s", type(exc).__name__)
 

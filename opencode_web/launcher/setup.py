@@ -19,7 +19,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 
-from opencode_web import account_events
+from opencode_web import account_events, known_browsers
 from providers.infra import passwords
 
 LINK_LIVES = timedelta(hours=24)
@@ -63,7 +63,9 @@ def setup(request: HttpRequest) -> HttpResponse:
     if request.method == "POST" and form.is_valid() and (owner := _create(form)):
         login(request, owner, settings.AUTHENTICATION_BACKENDS[0])
         account_events.note_sign_in(owner, get_adapter().get_client_ip(request))
-        return redirect("providers:index")
+        response = redirect("providers:index")
+        known_browsers.remember(response, owner.get_username())
+        return response
     return render(request, "setup.html", {"form": form}, status=422 if form.errors else 200)
 
 

@@ -9,13 +9,14 @@ import pytest
 from django.conf import settings as django_settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.auth.models import Group, User
+from django.core import signing
 from django.core.management import call_command
-from django.db import connection
-from django.test import Client
+from django.db import OperationalError, connection
+from django.test import Client, RequestFactory
 from pytest_django.fixtures import Settings
 
-from opencode_web import accounts, throttle
-from opencode_web.throttle import PER_ACCOUNT, PER_ADDRESS
+from opencode_web import accounts, known_browsers, throttle
+from opencode_web.throttle import PER_ACCOUNT, PER_ACCOUNT_AND_ADDRESS, PER_ADDRESS, PER_BROWSER
 from providers.infra import passwords
 from providers.models import AuditEvent, Provider
 from tests.opencode_web import test_throttle
@@ -64,7 +65,7 @@ def test_sixty_wrong_passwords_are_refused_after_a_few(owner: User) -> None:
     """Each answer says how long to wait, and the right password waits as well."""
     client = Client()
     answers = [client.post(PAGE, {"username": "alice", "password": WRONG}) for _ in range(60)]
-    assert [each.status_code for each in answers] == [422] * PER_ACCOUNT + [429] * 55
+    assert [each.status_code for each in answers] == [422] * PER_ACCOUNT_AND_ADDRESS + [429] * 55
     last = answers[-1]
     assert 0 < int(last["Retry-After"]) <= throttle.WINDOW_SECONDS
     html = last.content.decode()
@@ -74,8 +75,63 @@ def test_sixty_wrong_passwords_are_refused_after_a_few(owner: User) -> None:
     assert sign_in(client, RIGHT) == 429
     assert client.get(PAGE).status_code == 200
     # One event each while passwords are checked, and one that they no longer are.
-    failed = [("", "failed to sign in", "alice")] * PER_ACCOUNT
+    failed = [("", "failed to sign in", "alice")] * PER_ACCOUNT_AND_ADDRESS
     assert events() == [*failed, ("", "refused to sign in", "alice")]
+
+
+def test_guesses_of_others_do_not_keep_a_known_browser_out(owner: User) -> None:
+    """The account is locked for browsers that never signed in to it, wherever they are."""
+    laptop = Client(REMOTE_ADDR="203.0.113.7")
+    assert sign_in(laptop, RIGHT) == 302
+    laptop.post("/sign-out/")
+    for number in range(PER_ACCOUNT):
+        assert sign_in(Client(REMOTE_ADDR=f"192.0.2.{number}"), WRONG) == 422
+    assert sign_in(Client(REMOTE_ADDR="192.0.2.99"), RIGHT) == 429
+    assert sign_in(laptop, RIGHT) == 302
+    laptop.post("/sign-out/")
+    found = [sign_in(laptop, WRONG) for _ in range(PER_BROWSER + 1)]
+    assert found == [422] * PER_BROWSER + [429]
+
+
+@pytest.mark.parametrize("cookie", ["", "forged", signing.dumps(["a", "b"]), signing.dumps(1)])
+def test_a_browser_is_known_by_a_signed_cookie_alone(cookie: str, owner: User) -> None:
+    client = Client()
+    client.cookies[known_browsers.COOKIE] = cookie
+    found = [sign_in(client, WRONG) for _ in range(PER_ACCOUNT_AND_ADDRESS + 1)]
+    assert found[-1] == 429
+    assert sign_in(Client(), RIGHT) == 429
+
+
+def test_a_browser_is_known_for_the_account_it_signed_in_to(owner: User, stranger: User) -> None:
+    """It is httponly, and says nothing in clear."""
+    client = Client()
+    assert sign_in(client, RIGHT, "charlie") == 302
+    cookie = client.cookies[known_browsers.COOKIE]
+    assert cookie["httponly"]
+    assert cookie["samesite"] == "Lax"
+    request = RequestFactory().get(PAGE)
+    request.COOKIES[known_browsers.COOKIE] = cookie.value
+    assert known_browsers.browser_id(request, "Charlie")
+    assert known_browsers.browser_id(request, "alice") == ""
+
+
+def test_a_password_that_could_not_be_checked_does_not_count(
+    owner: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database failed meanwhile: 503, and the right password works as soon as it is back."""
+
+    def fail(*args: object, **credentials: object) -> None:
+        raise OperationalError("the connection is lost")
+
+    client = Client()
+    with monkeypatch.context() as patch:
+        patch.setattr(accounts, "authenticate", fail)
+        for _ in range(PER_ACCOUNT_AND_ADDRESS + 1):
+            answer = client.post(PAGE, {"username": "alice", "password": RIGHT})
+            assert answer.status_code == 503
+            assert answer["Retry-After"] == "5"
+    assert events() == []
+    assert sign_in(client, RIGHT) == 302
 
 
 def test_an_address_that_tries_many_accounts_is_refused(owner: User) -> None:
@@ -235,7 +291,7 @@ def test_too_many_at_once_are_told_so_and_not_counted(
     for _ in range(passwords.MAX_AT_ONCE):
         passwords._turns.acquire()
     try:
-        for _ in range(PER_ACCOUNT + 1):
+        for _ in range(PER_ACCOUNT_AND_ADDRESS + 1):
             answer = Client().post(PAGE, {"username": "alice", "password": RIGHT})
             assert "Try again in a few seconds" in answer.content.decode()
     finally:
@@ -255,7 +311,7 @@ def test_keys_are_exported_only_with_the_password(owner_client: Client, owner: U
     assert missing.status_code == 422
     assert "attachment" not in str(missing.headers)
     assert "Enter your password." in missing.content.decode()
-    for _ in range(PER_ACCOUNT):
+    for _ in range(PER_ACCOUNT_AND_ADDRESS):
         wrong = owner_client.post(page, typed | {"password": WRONG})
         assert "This is not your password." in wrong.content.decode()
     refused = owner_client.post(page, typed | {"password": RIGHT})
@@ -263,7 +319,7 @@ def test_keys_are_exported_only_with_the_password(owner_client: Client, owner: U
     assert sign_in(Client(), RIGHT) == 429
     assert owner_client.post(page, {"way": "own"}).status_code == 200
     verbs = [verb for _, verb, _ in events()]
-    assert verbs.count("typed a wrong password") == PER_ACCOUNT
+    assert verbs.count("typed a wrong password") == PER_ACCOUNT_AND_ADDRESS
     test_throttle.forget()
     assert owner_client.post(page, typed | {"password": RIGHT})["Content-Disposition"]
 
@@ -272,8 +328,8 @@ def test_the_own_password_is_changed_under_the_same_throttle(owner_client: Clien
     new = dict.fromkeys(("new_password1", "new_password2"), "another-long-phrase")
     typed = {"old_password": WRONG, **new}
     found = [owner_client.post("/settings/password/", typed).content.decode() for _ in range(6)]
-    assert "This is not your password." in found[PER_ACCOUNT - 1]
-    assert "Too many wrong passwords" in found[PER_ACCOUNT]
+    assert "This is not your password." in found[PER_ACCOUNT_AND_ADDRESS - 1]
+    assert "Too many wrong passwords" in found[PER_ACCOUNT_AND_ADDRESS]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 from pytest_django.fixtures import Settings
 
 from opencode_web import throttle
-from opencode_web.throttle import PER_ACCOUNT, PER_ADDRESS, WINDOW_SECONDS, Local, Throttled
+from opencode_web.throttle import (
+    PER_ACCOUNT,
+    PER_ACCOUNT_AND_ADDRESS,
+    PER_ADDRESS,
+    PER_BROWSER,
+    WINDOW_SECONDS,
+    Local,
+    Throttled,
+)
 from tests import fakes
 
 
@@ -48,7 +56,7 @@ def test_an_account_is_limited_wherever_the_attempts_come_from(
     monkeypatch.setattr(throttle, "_shared", throttle.Shared())
     if not with_redis:
         settings.REDIS_URL = f"redis://127.0.0.1:{fakes.refusing_port()}/0"
-    names = ["Alice", "alice"] * 4
+    names = ["Alice", "alice"] * (PER_ACCOUNT // 2) + ["alice"] * 3
     found = refusals([(name, f"192.0.2.{number}") for number, name in enumerate(names)])
     assert found[:PER_ACCOUNT] == [None] * PER_ACCOUNT
     refused = [each for each in found[PER_ACCOUNT:] if each]
@@ -56,6 +64,25 @@ def test_an_account_is_limited_wherever_the_attempts_come_from(
     assert [each.first for each in refused] == [True, False, False]
     assert all(each.account and 0 < each.seconds <= WINDOW_SECONDS for each in refused)
     assert refusals([("bob", "192.0.2.1")]) == [None]
+
+
+def test_guesses_from_one_address_lock_the_account_there_alone() -> None:
+    """Its owner is elsewhere."""
+    found = refusals([("alice", "192.0.2.1")] * (PER_ACCOUNT_AND_ADDRESS + 1))
+    assert [each is None for each in found] == [True] * PER_ACCOUNT_AND_ADDRESS + [False]
+    assert refusals([("alice", "198.51.100.1")]) == [None]
+
+
+def test_a_known_browser_has_a_limit_of_its_own() -> None:
+    """Whatever others try, from its own address and from all over the world."""
+    refusals([("alice", f"192.0.2.{number}") for number in range(PER_ACCOUNT + 1)])
+    refusals([("name", "198.51.100.1")] * (PER_ADDRESS + 1))
+    for _ in range(PER_BROWSER):
+        throttle.begin("alice", "198.51.100.1", "laptop")
+    with pytest.raises(Throttled):
+        throttle.begin("Alice", "203.0.113.9", "laptop")
+    throttle.begin("alice", "198.51.100.1", "phone")
+    throttle.begin("bob", "203.0.113.9", "laptop")
 
 
 @pytest.mark.parametrize(
@@ -77,13 +104,13 @@ def test_a_locked_account_does_not_lock_the_office() -> None:
 
 def test_a_right_password_does_not_count() -> None:
     for _ in range(60):
-        throttle.begin("alice", "192.0.2.1").succeeded()
+        throttle.begin("alice", "192.0.2.1").cancel()
     assert refusals([("alice", "192.0.2.1")]) == [None]
 
 
 def test_all_processes_count_together(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each with a memory of its own."""
-    for _ in range(PER_ACCOUNT):
+    for _ in range(PER_ACCOUNT_AND_ADDRESS):
         monkeypatch.setattr(throttle, "_local", Local())
         throttle.begin("alice", "192.0.2.1")
     monkeypatch.setattr(throttle, "_local", Local())
@@ -118,7 +145,7 @@ def test_a_window_ends_and_never_moves(steps: list[tuple[str, int]]) -> None:
 
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(throttle, "MAX_KEPT", 100)
+    monkeypatch.setattr(throttle, "MAX_WINDOWS", 100)
     local = Local()
     for number in range(1000):
         local.add(str(number), float(number) / 100)
