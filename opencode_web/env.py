@@ -59,6 +59,13 @@ class Environment(BaseSettings):
         " `./dev up` makes one and keeps it.",
         examples=["the output of `./dev manage generate_key`"],
     )
+    accept_lost_keys: bool = Field(
+        default=False,
+        description="Start although stored provider keys cannot be decrypted, as after"
+        " ENCRYPTION_KEYS was lost: their providers are not called until their keys are entered"
+        " again.",
+        examples=["true"],
+    )
     database_url: SecretStr = Field(
         description="PostgreSQL. `./dev up` starts one of its own where this is not set.",
         examples=["postgresql://user:password@db.example:5432/opencode_web"],

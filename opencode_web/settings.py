@@ -108,6 +108,7 @@ DATABASES["default"].setdefault("OPTIONS", {}).update(
 )
 
 # Redis: event logs, wake-ups, Celery's broker. Nothing here is the only copy of anything.
+ACCEPT_LOST_KEYS = ENV.accept_lost_keys
 REDIS_URL = ENV.redis_url.get_secret_value()
 REDIS_PATIENCE = ENV.redis_patience
 

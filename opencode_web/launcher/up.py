@@ -156,7 +156,7 @@ async def _check_keys(start: Start, env: Mapping[str, str]) -> None:
     code = await preflight.check_keys(start.home, env, start.settings)
     if code != preflight.LOST:
         return
-    if not start.accept_lost_keys:
+    if not (start.accept_lost_keys or start.settings.accept_lost_keys):
         given = is_given("ENCRYPTION_KEYS", start.given)
         where = "ENCRYPTION_KEYS" if given else start.home / "encryption_keys"
         raise CannotStart(LOST_KEYS.format(where=where))

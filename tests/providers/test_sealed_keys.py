@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
+import django.db
 import pytest
 from asgiref.sync import async_to_sync
 from cryptography.fernet import Fernet
@@ -15,6 +17,7 @@ from providers.domain.errors import CallError, ErrorKind
 from providers.domain.sealed import is_sealed
 from providers.domain.types import ChatMessage, ChatRequest, Method, Target
 from providers.infra import database
+from providers.management.commands import check_keys
 from providers.models import Gateway, Provider, connection
 from providers.router import snapshot
 from tests import fakes
@@ -144,3 +147,31 @@ def test_the_check_counts_what_cannot_be_decrypted(
         call_command("check_keys")
     assert failed.value.returncode == 3
     assert fakes.KEY not in str(failed.value)
+    with pytest.raises(CommandError, match="ENCRYPTION_KEYS"):
+        call_command("check_keys", "--at-start")
+    settings.ACCEPT_LOST_KEYS = True
+    call_command("check_keys", "--at-start")
+    with pytest.raises(CommandError):
+        call_command("check_keys")
+
+
+def test_a_start_does_not_wait_for_a_database_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> int:
+        raise django.db.OperationalError
+
+    monkeypatch.setattr(check_keys, "_count_unreadable", fail)
+    call_command("check_keys", "--at-start")
+    with pytest.raises(django.db.OperationalError):
+        call_command("check_keys")
+
+
+def test_each_process_that_uses_stored_keys_checks_them_before_it_starts() -> None:
+    """Those of the Procfile; `./dev up` checks once for all."""
+    lines = (Path(__file__).parents[2] / "Procfile").read_text().splitlines()
+    commands = dict(line.split(": ", 1) for line in lines)
+    checked = {
+        name
+        for name, command in commands.items()
+        if command.startswith("python manage.py check_keys --at-start && ")
+    }
+    assert checked == {"web", "runner", "worker"}
