@@ -100,6 +100,11 @@ class Up:
         finally:
             connection.close()
 
+    def seconds_until_back(self, name: str) -> float:
+        """How long a part that was killed was away, as the supervisor reports it."""
+        self.says(f"{name} is back after")
+        return float(self.printed.rpartition(f"{name} is back after ")[2].split()[0])
+
     def pids(self) -> dict[str, int]:
         return {
             path.stem: int(path.read_text().split()[0])
@@ -165,6 +170,9 @@ def test_one_home_from_its_first_start_over_kill_9_of_everything_to_down(home: P
     with up(home) as run:
         assert dev(home, "manage", "signin_link").stdout.strip() == ""
         assert "token=" not in run.printed, "the owner was made before kill -9"
+        os.kill(run.pids()["web"], signal.SIGKILL)
+        assert run.seconds_until_back("web") < 10, "1.6 s on an idle machine"
+        assert run.page() == 200
         wait_for(lambda: run.pids().keys() == PARTS)
         pids = run.pids().values()
         assert dev(home, "down").returncode == 0

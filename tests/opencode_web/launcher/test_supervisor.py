@@ -80,6 +80,11 @@ def test_the_pause_grows_with_each_end_and_is_forgotten_after_a_calm(
     assert pause == pause_before_start(ends, ends[-1])
 
 
+def test_the_first_restart_is_immediate() -> None:
+    """Pages are back after `kill -9` as soon as the web process has started."""
+    assert PAUSES[0] <= 0.1
+
+
 def test_ends_are_told_in_words() -> None:
     """A person reads what happened, not a negative number."""
     assert describe_end(3) == "ended with code 3"
