@@ -37,10 +37,10 @@ def _alone(contenders: list[Contender], options: argparse.Namespace) -> None:
     costs = in_turn(contenders, options.rounds, lambda each: each.cost(PACE, options.alone, 1))
     waits = {
         name: {
-            "p50": median(each.taken.p50 for each in found),
-            "p99": median(each.taken.p99 for each in found),
+            "p50": median(each.taken.p50 for each in rounds),
+            "p99": median(each.taken.p99 for each in rounds),
         }
-        for name, found in costs.items()
+        for name, rounds in costs.items()
     }
     rows = [(name, f"{wait['p50']:.2f}", f"{wait['p99']:.2f}") for name, wait in waits.items()]
     table(("one after the other", "p50 ms", "p99 ms"), *rows)
@@ -56,16 +56,16 @@ def _together(contenders: list[Contender], options: argparse.Namespace) -> None:
         return each.cost(PACE, round(options.requests * share), TOGETHER)
 
     costs = in_turn(contenders, options.rounds, cost)
-    a_core = {name: median(each.rate_a_core for each in found) for name, found in costs.items()}
+    a_core = {name: median(each.rate_a_core for each in rounds) for name, rounds in costs.items()}
     rows = [
         (
             name,
-            f"{median(each.rate for each in found):.0f}",
+            f"{median(each.rate for each in rounds):.0f}",
             f"{a_core[name]:.0f}",
             f"{1000 / a_core[name]:.3f}",
-            f"{median(each.taken.p99 for each in found):.1f}",
+            f"{median(each.taken.p99 for each in rounds):.1f}",
         )
-        for name, found in costs.items()
+        for name, rounds in costs.items()
     ]
     table((f"{TOGETHER} at once", "requests/s", "a core", "CPU ms each", "p99 ms"), *rows)
     for name, least in (("bare proxy", HALF), (LITELLM, TWENTY)):

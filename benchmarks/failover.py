@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> None:
     began = time.time() + options.start
     with ExitStack() as running:
         sides = [running.enter_context(_side(name, began, options)) for name in SIDES]
-        replays = [_replayed(*side) for side in sides]
+        replays = [_read_replay(*side) for side in sides]
     report(replays)
 
 
@@ -62,7 +62,7 @@ def _process(command: list[str]) -> Iterator[subprocess.Popen[str]]:
         process.wait()
 
 
-def _replayed(name: str, process: subprocess.Popen[str], ports: list[int]) -> Replay:
+def _read_replay(name: str, process: subprocess.Popen[str], ports: list[int]) -> Replay:
     """What the side did, once it has ended, and how many calls its upstreams have counted."""
     out, _ = process.communicate()
     if process.returncode:
@@ -86,13 +86,14 @@ def report(replays: list[Replay]) -> None:
     for replay in replays:
         for problem, count in Counter(o.problem[:60] for o in replay.outcomes if o.problem).items():
             print(f"{replay.name}: {count} x {problem}")
-    first = replays[0].back_after(*_healed("outage"))
+    first = replays[0].back_after(*_healing_span("outage"))
     goal(
         f"back on the preferred route {_seconds(first)} s after the first outage"
         f" (goal: {BACK_SECONDS:g})",
         first is not None and first < BACK_SECONDS,
     )
-    ours, theirs = (each.failed() - each.failed(*_span("both down")) for each in replays)
+    down = _span("both down")
+    ours, theirs = (each.count_failed() - each.count_failed(*down) for each in replays)
     goal(
         f"{ours} failed while an upstream was up (goal: no more than LiteLLM's {theirs})",
         ours <= theirs,
@@ -101,8 +102,9 @@ def report(replays: list[Replay]) -> None:
 
 def _totals(replays: list[Replay]) -> Iterator[tuple[str, ...]]:
     down = _span("both down")
-    yield "failed requests", *(str(each.failed() - each.failed(*down)) for each in replays)
-    yield "failed while both were down", *(str(each.failed(*down)) for each in replays)
+    failed = (each.count_failed() - each.count_failed(*down) for each in replays)
+    yield "failed requests", *map(str, failed)
+    yield "failed while both were down", *(str(each.count_failed(*down)) for each in replays)
     yield (
         "upstream calls a request",
         *(f"{each.calls / len(each.outcomes):.3f}" for each in replays),
@@ -114,18 +116,18 @@ def _totals(replays: list[Replay]) -> Iterator[tuple[str, ...]]:
 def _phases(replays: list[Replay]) -> Iterator[tuple[str, ...]]:
     for began, ended, phase in trace.spans():
         if phase.name:
-            healed, next_fault = _healed(phase.name)
+            healed, next_fault = _healing_span(phase.name)
             yield (
                 phase.name,
                 *(
-                    f"{each.failed(began, ended)}, {each.percentile(0.95, began, ended):.2f},"
+                    f"{each.count_failed(began, ended)}, {each.percentile(0.95, began, ended):.2f},"
                     f" {_seconds(each.back_after(healed, next_fault))}"
                     for each in replays
                 ),
             )
 
 
-def _healed(name: str) -> tuple[float, float]:
+def _healing_span(name: str) -> tuple[float, float]:
     """When the fault of that phase was over, and when the next one came."""
     spans = list(trace.spans())
     for place, (began, ended, phase) in enumerate(spans):

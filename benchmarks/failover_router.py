@@ -2,7 +2,7 @@
 
 It runs on the databases of `./dev run`, with its defaults; where the trace runs faster, so do the
 rules and time-outs that are seconds. A wrong key is disabled until edited, so this side's operator
-saves the key anew as the upstream takes it again.
+saves the key again as the upstream takes it again.
 """
 
 import asyncio
@@ -46,8 +46,8 @@ def _run_faster(scale: float) -> None:
 
     rules = settings.ROUTING_RULES
     faster = {name: getattr(rules, name) / scale for name in SECONDS}
-    rests = tuple(rest / scale for rest in rules.rests)
-    settings.ROUTING_RULES = replace(rules, rests=rests, **faster)
+    cooldowns = tuple(seconds / scale for seconds in rules.rests)
+    settings.ROUTING_RULES = replace(rules, rests=cooldowns, **faster)
     settings.TIMEOUT_FIRST_TOKEN = trace.FIRST_TOKEN_SECONDS
     for name in TIMES:
         setattr(settings, name, getattr(settings, name) / scale)

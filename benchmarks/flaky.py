@@ -3,7 +3,7 @@
     python -m benchmarks.flaky PORT preferred|other BEGAN SCALE
 
 BEGAN is the trace's beginning on the system's clock, SCALE how many times faster it runs. While it
-is down it listens to nobody and breaks what is open. `GET /calls` tells how many chats came.
+is down it listens to nobody and breaks what is open. `GET /calls` gives the number of chats.
 """
 
 import asyncio

@@ -55,22 +55,22 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
-        self.ask()
+        self.send_request()
 
-    def ask(self) -> None:
+    def send_request(self) -> None:
         self.head, self.length, self.size, self.end = b"", -1, 0, b""
         self.rest, self.stamp, self.came = b"", 0, 0
-        if not self.run.may_ask():
+        if not self.run.may_send():
             self.transport.close()
             return
-        self.asked = time.perf_counter()
+        self.sent_at = time.perf_counter()
         self.transport.write(self.request)
 
     def data_received(self, data: bytes) -> None:
         if not self.head.endswith(b"\r\n\r\n"):
-            head, found, body = (self.head + data).partition(b"\r\n\r\n")
-            self.head = head + found
-            if not found:
+            head, separator, body = (self.head + data).partition(b"\r\n\r\n")
+            self.head = head + separator
+            if not separator:
                 return
             _, _, length = head.lower().partition(b"content-length:")
             self.length, data = int(length.partition(b"\r\n")[0] or -1), body
@@ -78,21 +78,21 @@ class Connection(asyncio.Protocol):
         self.end = (self.end + data)[-len(LAST_CHUNK) :]
         self.look_for_stamps(data)
         if self.size == self.length or (self.length < 0 and self.end == LAST_CHUNK):
-            self.run.answered(self.asked, self.head, data)
-            self.ask()
+            self.run.record_answer(self.sent_at, self.head, data)
+            self.send_request()
 
     def look_for_stamps(self, data: bytes) -> None:
         now, data = time.monotonic_ns(), self.rest + data
         used = 0
-        for found in STAMP.finditer(data):
-            stamp, used = int(found[1]), found.end()
+        for match in STAMP.finditer(data):
+            stamp, used = int(match[1]), match.end()
             if self.stamp:
                 self.run.gaps.append((now - self.came) - (stamp - self.stamp))
             self.stamp, self.came = stamp, now
         self.rest = data[used:][-32:]
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.run.gone()
+        self.run.count_closed()
 
 
 class Run:
@@ -108,22 +108,22 @@ class Run:
         self.failed = 0
         self.sample = b""
 
-    def may_ask(self) -> bool:
+    def may_send(self) -> bool:
         self.left -= 1
         return self.left >= 0
 
-    def answered(self, asked: float, head: bytes, data: bytes) -> None:
-        self.times.append(time.perf_counter() - asked)
+    def record_answer(self, sent_at: float, head: bytes, data: bytes) -> None:
+        self.times.append(time.perf_counter() - sent_at)
         if not head.startswith(b"HTTP/1.1 200"):
             self.failed += 1
             self.sample = head.partition(b"\r\n")[0] + b" " + data[:300]
 
-    def gone(self) -> None:
+    def count_closed(self) -> None:
         self.open -= 1
         if not self.open and not self.finished.done():
             self.finished.set_result(None)
 
-    def taken(self, seconds: float) -> Taken:
+    def summarize(self, seconds: float) -> Taken:
         # A chunk that came together with the one before it is early, which is no gap.
         gaps = [max(0, gap) / 1e6 for gap in self.gaps]
         return Taken(
@@ -160,7 +160,7 @@ async def main(load: Load) -> Taken:
         due = began + load.ramp * (number + 1) / load.concurrency
         await asyncio.sleep(max(0.0, due - time.perf_counter()))
     await asyncio.wait_for(run.finished, load.at_most)
-    return run.taken(time.perf_counter() - began)
+    return run.summarize(time.perf_counter() - began)
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ def _measure(rounds: int) -> None:
     from providers.models import Provider
 
     provider = Provider.objects.order_by("?").values_list("pk", flat=True)[0]
-    asked = {
+    queries = {
         "everything": {},
         "one word": {"words": ("glm",)},
         "two words": {"words": ("claude", "vision")},
@@ -48,18 +48,18 @@ def _measure(rounds: int) -> None:
         "by price": {"order": "price"},
     }
     rows, most = [], 0.0
-    for name, fields in asked.items():
-        wanted = search.ModelQuery(user_id=0, **fields)  # type: ignore[arg-type]
-        page = _timed(lambda wanted=wanted: search.page(wanted, 1), rounds)  # type: ignore[misc]
-        facets = _timed(lambda wanted=wanted: search.facets(wanted), rounds)  # type: ignore[misc]
-        total = search.facets(wanted).total
+    for name, fields in queries.items():
+        query = search.ModelQuery(user_id=0, **fields)  # type: ignore[arg-type]
+        page = _time(lambda query=query: search.page(query, 1), rounds)  # type: ignore[misc]
+        facets = _time(lambda query=query: search.facets(query), rounds)  # type: ignore[misc]
+        total = search.facets(query).total
         rows.append((name, f"{page:.1f}", f"{facets:.1f}", f"{total}"))
         most = max(most, page, facets)
-    table(("asked", "page, ms", "counts, ms", "models"), *rows)
+    table(("query", "page, ms", "counts, ms", "models"), *rows)
     goal(f"the slowest takes {most:.1f} ms (goal: {MOST:g})", most <= MOST)
 
 
-def _timed(work: Callable[[], object], rounds: int) -> float:
+def _time(work: Callable[[], object], rounds: int) -> float:
     took = []
     for _ in range(rounds):
         began = time.perf_counter()

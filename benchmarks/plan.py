@@ -37,33 +37,33 @@ async def _measure(ids: list[int], options: argparse.Namespace) -> None:
 
     own = route_table.current()
     began = time.perf_counter()
-    known = await own.ready()
+    current = await own.ready()
     loaded = time.perf_counter() - began
-    asked = random.Random(0).choices(ids, k=options.calls)  # noqa: S311 - not a secret
-    candidates = [await own.candidate(pk, "m") for pk in asked]
+    chosen = random.Random(0).choices(ids, k=options.calls)  # noqa: S311 - not a secret
+    candidates = [await own.candidate(pk, "m") for pk in chosen]
     now, fresh = timezone.now(), snapshot.fresh()
 
     async def plan(number: int) -> object:
-        found = candidates[number]
-        return found and planning.plan(found.policy, found.routes, now, fresh)
+        candidate = candidates[number]
+        return candidate and planning.plan(candidate.policy, candidate.routes, now, fresh)
 
-    async def candidate(number: int) -> object:
-        return await own.candidate(asked[number], "m")
+    async def make_candidate(number: int) -> object:
+        return await own.candidate(chosen[number], "m")
 
-    async def named(number: int) -> object:
-        return known.named(f"bench-{number % len(ids)}/m")
+    async def find_named(number: int) -> object:
+        return current.named(f"bench-{number % len(ids)}/m")
 
     spent = {
         name: await _best(each, options.calls, options.rounds)
         for name, each in {
             "routing.plan": plan,
-            "board.candidate": candidate,
-            "snapshot.named": named,
+            "route_table.candidate": make_candidate,
+            "snapshot.named": find_named,
         }.items()
     }
     await route_table.close()
     rows = [(name, f"{each:.1f}") for name, each in spent.items()]
-    table((f"{len(known.providers)} providers", "microseconds each"), *rows)
+    table((f"{len(current.providers)} providers", "microseconds each"), *rows)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
     print(f"read in {loaded:.1f} s; the process took {peak:.0f} MB at most")
     goal(

@@ -28,24 +28,24 @@ from tests.upstreams.tethered import tethered
 
 LATENCY = 0.1  # seconds until the upstream answers
 LATE = 1.0  # seconds beyond the longest interval from which on a check is not on time
-type ParsedRequest = dict[str, list[float]]  # by provider, when
+type Arrivals = dict[str, list[float]]  # by provider, monotonic seconds
 CATALOGUE = json.dumps({"object": "list", "data": [{"id": "m", "object": "model"}]})
 
 
 async def serve(port: int) -> None:
     """The upstream. `GET /asked` gives the times of each provider's requests."""
-    asked: defaultdict[str, list[float]] = defaultdict(list)
+    arrivals: defaultdict[str, list[float]] = defaultdict(list)
 
     async def models(request: web.Request) -> web.Response:
-        asked[request.match_info["name"]].append(time.monotonic())
+        arrivals[request.match_info["name"]].append(time.monotonic())
         await asyncio.sleep(LATENCY)
         return web.Response(text=CATALOGUE, content_type="application/json")
 
-    async def told(request: web.Request) -> web.Response:
-        return web.json_response(asked)
+    async def report(request: web.Request) -> web.Response:
+        return web.json_response(arrivals)
 
     app = web.Application()
-    app.router.add_get("/asked", told)
+    app.router.add_get("/asked", report)
     app.router.add_get("/{name}/v1/models", models)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
@@ -95,19 +95,19 @@ def running(*argv: str) -> Iterator[int]:
         process.wait(10)
 
 
-def fetched(port: int) -> ParsedRequest:
+def fetch(port: int) -> Arrivals:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/asked", timeout=30) as answer:
-        found: ParsedRequest = json.load(answer)
-    return found
+        arrivals: Arrivals = json.load(answer)
+    return arrivals
 
 
-def until(port: int, holds: Callable[[ParsedRequest], bool], seconds: float) -> None:
+def until(port: int, holds: Callable[[Arrivals], bool], seconds: float) -> None:
     """Waits for what the upstream was asked, or until the time is over."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         time.sleep(0.5)
         try:
-            if holds(fetched(port)):
+            if holds(fetch(port)):
                 return
         except OSError:
             continue
@@ -129,18 +129,18 @@ def spread(interval: int) -> float:
     return time.monotonic()
 
 
-def tell_most(asked: ParsedRequest, count: int) -> None:
-    first = sorted(times[0] for times in asked.values())
+def report_most(arrivals: Arrivals, count: int) -> None:
+    first = sorted(times[0] for times in arrivals.values())
     once = first[-1] - first[0]
     rate = len(first) / once
     print(f"all due at once: {len(first)} of {count} in {once:.1f} s, {rate:.0f} a second")
 
 
-def tell_steady(asked: ParsedRequest, since: float, interval: int, seconds: float) -> None:
+def report_steady(arrivals: Arrivals, since: float, interval: int, seconds: float) -> None:
     """Whether what was due came in time."""
-    steady = [[moment for moment in times if moment >= since] for times in asked.values()]
+    steady = [[moment for moment in times if moment >= since] for times in arrivals.values()]
     rate = sum(map(len, steady)) / seconds
-    print(f"spread over {interval} s: {rate:.0f} a second; due were {len(asked) / interval:.0f}")
+    print(f"spread over {interval} s: {rate:.0f} a second; due were {len(arrivals) / interval:.0f}")
     gaps = [later - sooner for times in steady for sooner, later in pairwise(times)]
     most = interval * 1.1 + LATE
     on_time = sum(gap <= most for gap in gaps) / len(gaps)
@@ -163,19 +163,19 @@ def main() -> None:
     with ExitStack() as stack:
         start = stack.enter_context
         start(running("benchmarks.probes", "--serve", "--port", str(options.port)))
-        until(options.port, lambda asked: True, 10)
+        until(options.port, lambda arrivals: True, 10)
         quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat", "-l", "WARNING")
         worker = start(running(*celery, "worker", *quiet))
         schedule = Path(start(tempfile.TemporaryDirectory())) / "beat"
         start(running(*celery, "beat", "--pidfile=", "-s", str(schedule), "-l", "WARNING"))
-        until(options.port, lambda asked: len(asked) == options.providers, 120)
-        tell_most(fetched(options.port), options.providers)
+        until(options.port, lambda arrivals: len(arrivals) == options.providers, 120)
+        report_most(fetch(options.port), options.providers)
         time.sleep(options.interval / 2)  # until then a check would be skipped: its result is fresh
         used, began = processes.cpu(worker), spread(options.interval)
         time.sleep(options.seconds)
         passed = time.monotonic() - began
         cpu = (processes.cpu(worker) - used) / passed
-        tell_steady(fetched(options.port), began, options.interval, passed)
+        report_steady(fetch(options.port), began, options.interval, passed)
         load = os.getloadavg()[0]
         print(f"worker: {cpu:.0%} of a CPU, {processes.memory(worker):.0f} MB; load {load:.1f}")
 

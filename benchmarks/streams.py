@@ -1,7 +1,7 @@
 """Streamed answers through `/v1`: the CPU of 60 chunks beside a bare proxy, and many at once.
 
 What a reader feels of many at once is the added gap: how much later than the upstream wrote it a
-chunk came after the one before it. The upstream's stamps in the chunks tell.
+chunk came after the one before it. The upstream's stamps in the chunks show it.
 """
 
 import argparse
@@ -34,10 +34,10 @@ def _sixty(field: Field, pace: str, options: argparse.Namespace) -> None:
     for each in rivals:
         each.cost(pace, TOGETHER, TOGETHER, stream=True)  # to warm up
     costs = in_turn(rivals, options.rounds, cost)
-    spent = {name: median(each.milliseconds for each in found) for name, found in costs.items()}
+    spent = {name: median(each.milliseconds for each in rounds) for name, rounds in costs.items()}
     rows = [
-        (name, f"{median(each.rate for each in found):.0f}", f"{spent[name]:.2f}")
-        for name, found in costs.items()
+        (name, f"{median(each.rate for each in rounds):.0f}", f"{spent[name]:.2f}")
+        for name, rounds in costs.items()
     ]
     milliseconds, _, chunks = pace.partition("/")
     how = f"{milliseconds} ms apart" if int(milliseconds) else "at once"

@@ -92,7 +92,7 @@ class Replay:
         fields = json.loads(text)
         return cls(**fields | {"outcomes": [Outcome(**each) for each in fields["outcomes"]]})
 
-    def failed(self, began: float = 0.0, ended: float = LENGTH) -> int:
+    def count_failed(self, began: float = 0.0, ended: float = LENGTH) -> int:
         """Requests of that span that got no answer."""
         return sum(not o.upstream for o in self.outcomes if began <= o.at < ended)
 

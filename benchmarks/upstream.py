@@ -31,7 +31,7 @@ _BEGIN = _chunk([_choice({"role": "assistant", "content": ""})])
 _END = _chunk([_choice({}, "stop")]) + _chunk([], usage=USAGE) + b"data: [DONE]\n\n"
 
 
-def _whole() -> bytes:
+def _full_answer() -> bytes:
     message = {"role": "assistant", "content": "Hello there, this is a small answer."}
     answer = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "m"}
     choice = {"index": 0, "message": message, "finish_reason": "stop"}
@@ -39,7 +39,7 @@ def _whole() -> bytes:
     return HEAD % (b"application/json", b"Content-Length: %d\r\n" % len(body)) + body
 
 
-WHOLE = _whole()
+FULL_ANSWER = _full_answer()
 
 
 class Upstream(asyncio.Protocol):
@@ -52,8 +52,8 @@ class Upstream(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.read += data
-        head, found, body = self.read.partition(b"\r\n\r\n")
-        if not found:
+        head, separator, body = self.read.partition(b"\r\n\r\n")
+        if not separator:
             return
         _, _, length = head.lower().partition(b"content-length:")
         if len(body) >= int(length.partition(b"\r\n")[0] or 0):
@@ -62,27 +62,27 @@ class Upstream(asyncio.Protocol):
 
     def answer(self, path: bytes, streamed: bool) -> None:
         if not streamed:
-            self.transport.write(WHOLE)
+            self.transport.write(FULL_ANSWER)
             return
         interval, chunks = path.split(b"/")[1:3]
-        self.transport.write(STREAM_HEAD + _framed(_BEGIN))
+        self.transport.write(STREAM_HEAD + _frame(_BEGIN))
         self.tick(int(interval) / 1000, int(chunks), self.loop.time())
 
     def tick(self, interval: float, left: int, due: float) -> None:
         """Writes what is due, and comes again for the rest."""
         while left and self.loop.time() >= due and not self.transport.is_closing():
             stamp = b"@%d@" % time.monotonic_ns()
-            self.transport.write(_framed(_BEFORE + stamp + _AFTER))
+            self.transport.write(_frame(_BEFORE + stamp + _AFTER))
             left, due = left - 1, due + interval
         if self.transport.is_closing():
             return
         if left:
             self.loop.call_at(due, self.tick, interval, left, due)
         else:
-            self.transport.write(_framed(_END) + b"0\r\n\r\n")
+            self.transport.write(_frame(_END) + b"0\r\n\r\n")
 
 
-def _framed(data: bytes) -> bytes:
+def _frame(data: bytes) -> bytes:
     return b"%x\r\n%s\r\n" % (len(data), data)
 
 

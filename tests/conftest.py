@@ -87,7 +87,7 @@ def _quick_passwords() -> None:
 @pytest.fixture(scope="session", autouse=True)
 def _quick_emptying() -> Iterator[None]:
     """Rows are deleted after a test that commits them: Django truncates each table and makes all
-    permissions anew, which takes 0.2 s, and these are a thousand tests."""
+    permissions again, which takes 0.2 s, and these are a thousand tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TransactionTestCase, "_fixture_teardown", lambda self: _empty())
         yield

@@ -72,7 +72,7 @@ def test_every_package_opens_with_its_rule() -> None:
             assert path.read_text().startswith('"""'), path
 
 
-def test_every_kind_of_error_and_what_follows_is_told() -> None:
+def test_every_kind_of_error_and_what_follows_is_reported() -> None:
     """The table that operators read has the columns that the code decides by."""
     rows = dict(re.findall(r"^\| `(\w+)` \|(.*)\|$", ROUTING, re.MULTILINE))
     assert set(rows) == set(ErrorKind)
@@ -80,7 +80,7 @@ def test_every_kind_of_error_and_what_follows_is_told() -> None:
     assert nothing == {k for k, weight in WEIGHTS.items() if weight == Weight.NOTHING}
 
 
-def test_no_number_of_the_routing_is_told_that_is_not_there() -> None:
+def test_no_number_of_the_routing_is_reported_that_is_not_there() -> None:
     """A rule that was renamed is renamed here too."""
     words = set(re.findall(r"`([a-z]+(?:_[a-z]+)+)`", ROUTING))
     rules = {each.name for each in fields(Rules)}

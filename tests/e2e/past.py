@@ -11,7 +11,7 @@ from providers.models import Attempt, Provider
 MODELS = ("glm-4.7", "glm-4.5-air", "a-model/with-quite-a-long-name-indeed")
 OUTCOMES = ("ok", "ok", "stopped", "ok", "rate_limit", "ok", "auth", "ok", "ok")
 LATE = "The provider did not begin to answer within 10 s."
-RESTS = (
+ALL_COOLING_DOWN = (
     "All routes to this provider are temporarily unavailable: direct failed 5 times, last network"
     " error 40 s ago; direct"
     " is tried again at 12:01:30."
@@ -79,5 +79,12 @@ def _rescued(provider: Provider, other: Provider) -> list[Attempt]:
 
 
 def _resting(provider: Provider) -> Attempt:
-    rests = {"outcome": "overloaded", "error_code": "routes_resting", "method": ""}
-    return _attempt(provider, 280, **rests, reason=RESTS, error_message=RESTS, duration_ms=1)
+    refused = {"outcome": "overloaded", "error_code": "routes_resting", "method": ""}
+    return _attempt(
+        provider,
+        280,
+        **refused,
+        reason=ALL_COOLING_DOWN,
+        error_message=ALL_COOLING_DOWN,
+        duration_ms=1,
+    )

@@ -49,7 +49,7 @@ def ask(page: Page, text: str, model: str = "") -> None:
 
 
 def pick(page: Page, model: str) -> None:
-    """Picks a model: from the list, or from the searched menu that stands in for a long one."""
+    """Picks a model: from the list, or from the searched menu of a long one."""
     if page.locator("select#composer-model").is_visible():
         page.select_option("#composer-model", label=model)
         return
@@ -98,12 +98,15 @@ def remember() -> None:
             for hours in range(80 * 24)
             if hours % 13 or hours > 24
         )
-        told = {"provider": provider, "cause": "network", "rescued": 37}
-        told |= {"sentence": "The connection was refused.", "affected_models": ["echo", "glm-4.7"]}
+        shared = {"provider": provider, "cause": "network", "rescued": 37}
+        shared |= {
+            "sentence": "The connection was refused.",
+            "affected_models": ["echo", "glm-4.7"],
+        }
         for hours in (0, 3, 90):
             opened = now - timedelta(hours=hours, minutes=20)
             Incident.objects.create(
-                **told,
+                **shared,
                 worst="failing" if hours else "degraded",
                 status="degraded",
                 opened_at=opened,

@@ -1,4 +1,4 @@
-"""`python -m tests.e2e.pictures`: takes the pictures that README and docs show, all of them anew.
+"""`python -m tests.e2e.pictures`: take all the pictures that README and docs show.
 
 They are those of the tests that look at every page, so they show what the program shows.
 """

@@ -1,4 +1,4 @@
-"""The test of a provider as a person watches it: live, explained, mended, by keyboard alone."""
+"""The test of a provider as a person watches it: live, explained, fixed, by keyboard alone."""
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.stack]
 def test_a_test_is_watched_explained_and_mended_by_keyboard(
     page: Page, site: Site, fake: fakes.Upstream
 ) -> None:
-    """A doubled path is told before anybody is called; with the fix each line ends by itself."""
+    """A doubled path is reported before any call; with the fix each line ends by itself."""
     page.goto("/providers/new/?preset=custom")
     page.fill("[name=name]", "Acme")
     page.fill("[name=base_url]", f"{fake.url}/v1")
@@ -37,10 +37,10 @@ def test_a_test_is_watched_explained_and_mended_by_keyboard(
     expect(page.locator(f"{line}usage")).to_contain_text("60 out")
     expect(verdict).to_contain_text("It works")
     page.get_by_text("What was sent and what came back").press("Enter")
-    told = page.locator("#test-exchanges")
-    expect(told).to_contain_text("authorization: [hidden]")
-    expect(told).to_contain_text("chat/completions")
-    assert fakes.KEY not in told.inner_text()
+    exchanges = page.locator("#test-exchanges")
+    expect(exchanges).to_contain_text("authorization: [hidden]")
+    expect(exchanges).to_contain_text("chat/completions")
+    assert fakes.KEY not in exchanges.inner_text()
 
 
 def test_a_wait_counts_down_to_its_end(page: Page, site: Site, fake: fakes.Upstream) -> None:

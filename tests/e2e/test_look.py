@@ -240,7 +240,7 @@ def test_models(
 def test_gateways_and_settings(
     site: Site, new_context: Callable[..., BrowserContext], style: tuple[str, int]
 ) -> None:
-    """What a gateway answers comes by itself; a wrong address is told at its field; the flags."""
+    """A gateway's answer arrives by itself; a wrong address is an error at its field; the flags."""
     connect("http://127.0.0.1:9/v1")
     page = new_context(**options(style)).new_page()
     page.goto("/gateways/new/")
@@ -284,7 +284,7 @@ def look_at_removal(page: Page, style: tuple[str, int]) -> None:
 def test_activity(
     site: Site, new_context: Callable[..., BrowserContext], style: tuple[str, int]
 ) -> None:
-    """The log with all sorts of outcomes, filtered as one types, and traces: rescued, resting."""
+    """The log with all outcomes, filtered as one types, and traces: rescued, cooling down."""
     acme = connect("https://api.acme.example/v1")
     beta = connect("https://beta.example/v1", name="Beta", slug="beta")
     rescued, resting = past.requests(acme, beta)

@@ -18,8 +18,8 @@ QUESTION = ChatRequest(messages=(ChatMessage(role="user", content=fakes.SIXTY),)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Road:
-    """A way to the fake upstream, as a provider's fields, and the route that it is."""
+class RouteSetup:
+    """A provider's fields that lead to the fake upstream, and the route they make."""
 
     fields: dict[str, Any]
     method: str
@@ -55,15 +55,15 @@ class Answer:
         return [attempt.outcome for attempt in self.attempts]
 
 
-def called(provider: Provider, model: str) -> Call:
+def make_call(provider: Provider, model: str) -> Call:
     return Call(
         provider_id=provider.pk, model_id=model, purpose=Purpose.API, request_id=uuid.uuid4()
     )
 
 
-async def asked(provider: Provider, model: str, request: ChatRequest = QUESTION) -> Answer:
-    """Asks once, waits for the rows to be written, and closes what was opened."""
-    call, answer = called(provider, model), Answer(attempts=[], routes={})
+async def complete(provider: Provider, model: str, request: ChatRequest = QUESTION) -> Answer:
+    """Send one request, wait for its rows, and close what was opened."""
+    call, answer = make_call(provider, model), Answer(attempts=[], routes={})
     try:
         await _listen(call, request, answer)
         await route_table.current().flush()
@@ -80,7 +80,7 @@ async def asked(provider: Provider, model: str, request: ChatRequest = QUESTION)
 async def listen(provider: Provider, model: str, request: ChatRequest = QUESTION) -> Answer:
     """Asks once, beside others: nothing is closed, and the rows are written later."""
     answer = Answer(attempts=[], routes={})
-    await _listen(called(provider, model), request, answer)
+    await _listen(make_call(provider, model), request, answer)
     return answer
 
 

@@ -9,7 +9,7 @@ from pytest_django.fixtures import Settings
 
 from providers.models import Provider
 from tests import fakes
-from tests.faults.asking import Road
+from tests.faults.asking import RouteSetup
 from tests.upstreams.fixtures import GatewayProcess
 from tests.upstreams.litellm_proxy import Proxy
 
@@ -30,10 +30,10 @@ def impatient(settings: Settings) -> Settings:
 
 
 @pytest.fixture
-def direct(fake: fakes.Upstream, impatient: Settings) -> Road:
+def direct(fake: fakes.Upstream, impatient: Settings) -> RouteSetup:
     """The provider's own API, and no other route."""
     fields = {"base_url": fake.url, "api_key": fakes.KEY}
-    return Road(fields=fields | _only("direct"), method="direct")
+    return RouteSetup(fields=fields | _only("direct"), method="direct")
 
 
 @pytest.fixture(scope="session")
@@ -61,21 +61,21 @@ def _warm_up(url: str, key: str, body: Mapping[str, object]) -> None:
 
 
 @pytest.fixture
-def process(fake: fakes.Upstream, impatient: Settings, warm_process: GatewayProcess) -> Road:
+def process(fake: fakes.Upstream, impatient: Settings, warm_process: GatewayProcess) -> RouteSetup:
     """Our own gateway process, and no other route."""
     impatient.GATEWAY_URL, impatient.GATEWAY_TOKEN = warm_process.url, warm_process.token
     # It keeps no connection of another test: what dies on a kept one is sent again.
     fake.stop()
     fake.start()
     fields = {"base_url": fake.url, "api_key": fakes.KEY}
-    return Road(fields=fields | _only("gateway"), method="gateway")
+    return RouteSetup(fields=fields | _only("gateway"), method="gateway")
 
 
 @pytest.fixture
-def proxy(fake: fakes.Upstream, impatient: Settings, warm_proxy: Proxy) -> Road:
+def proxy(fake: fakes.Upstream, impatient: Settings, warm_proxy: Proxy) -> RouteSetup:
     """A LiteLLM proxy, and no other route."""
     fields = {"gateway_endpoint": warm_proxy.url, "gateway_api_key": warm_proxy.key}
-    return Road(fields=fields | _only("gateway"), method="gateway", endpoint=warm_proxy.url)
+    return RouteSetup(fields=fields | _only("gateway"), method="gateway", endpoint=warm_proxy.url)
 
 
 def _only(method: str) -> dict[str, object]:

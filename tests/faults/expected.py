@@ -43,7 +43,7 @@ _WHOLE = Expected(words=60)
 _FAILED_TWICE = Expected(kind=PROVIDER, calls=2, failures=2)
 _FAILED_ONCE = Expected(kind=PROVIDER, failures=1)
 _LOADED_TWICE = Expected(kind=OVERLOADED, calls=2, failures=1)  # an overload counts half
-_LIMITED = Expected(kind=RATE_LIMIT, state=State.OPEN)  # rests, and counts nothing
+_LIMITED = Expected(kind=RATE_LIMIT, state=State.OPEN)  # cools down, and counts nothing
 _THROTTLED = Expected(kind=RATE_LIMIT, calls=RULES.throttles)
 _REFUSED = Expected(kind=REQUEST)
 _SET_ASIDE = Expected(state=State.OPEN)

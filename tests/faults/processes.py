@@ -67,8 +67,8 @@ class Pair:
         headers = {"Authorization": f"Bearer {self.secret}"}
         return httpx.AsyncClient(headers=headers, timeout=20, trust_env=False)
 
-    def tell(self, *topics: str) -> None:
-        """The news of what this process has changed: its own Redis is another one."""
+    def publish(self, *topics: str) -> None:
+        """Publish changes of these topics to both sites: this process has another Redis."""
         with redis.Redis.from_url(self.valkey.url) as client:
             for topic in topics:
                 client.publish(replicas.CHANNEL, topic)
@@ -83,9 +83,9 @@ class Pair:
 
     def connected(self) -> bool:
         """Whether both say at /readyz that they reach the database and Redis."""
-        found = [httpx.get(f"{site.url}/readyz", timeout=20).json() for site in self.sites]
+        reports = [httpx.get(f"{site.url}/readyz", timeout=20).json() for site in self.sites]
         away = {liveness.DATABASE_AWAY, liveness.REDIS_AWAY}
-        return not any(away & set(told["reasons"]) for told in found)
+        return not any(away & set(report["reasons"]) for report in reports)
 
 
 def start(folder: Path, rules: str) -> Pair:

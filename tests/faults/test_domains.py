@@ -19,7 +19,7 @@ from providers.policy.breaker import State
 from providers.router import route_table
 from providers.router.router import stream
 from tests import fakes
-from tests.faults.asking import QUESTION, Road, called
+from tests.faults.asking import QUESTION, RouteSetup, make_call
 
 MakeProvider = Callable[..., Provider]
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -47,7 +47,7 @@ async def open_board() -> AsyncGenerator[None]:
 
 async def ask(provider: Provider, model: str) -> Tried:
     try:
-        async for _ in stream(called(provider, model), QUESTION):
+        async for _ in stream(make_call(provider, model), QUESTION):
             pass
     except PlanFailed as failed:
         return Tried(error=failed)
@@ -88,7 +88,7 @@ def provider(
     request: pytest.FixtureRequest,
     make_provider: MakeProvider,
     fake: fakes.Upstream,
-    direct: Road,
+    direct: RouteSetup,
     settings: Settings,
 ) -> Provider:
     """Direct alone, and direct with our own gateway process behind it."""

@@ -18,7 +18,7 @@ from providers.domain.types import TextDelta
 from providers.models import Provider
 from providers.router import route_table, router
 from tests import fakes
-from tests.faults.asking import QUESTION, called
+from tests.faults.asking import QUESTION, make_call
 
 MakeProvider = Callable[..., Provider]
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -30,7 +30,7 @@ PACE = 0.025  # seconds between two requests of the steady caller
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class Ended:
     """How one request ended, and how long it took."""
 
     text: str
@@ -40,7 +40,7 @@ class Told:
 
 @pytest.fixture
 def quick(impatient: Settings) -> None:
-    """Rests in the same proportion to these outages as the real ones are to outages of a minute."""
+    """Cooldowns in the same proportion to these outages as real ones to outages of a minute."""
     impatient.ROUTING_RULES = replace(
         impatient.ROUTING_RULES,
         rests=(0.1, 0.16, 0.24, 0.3, 0.3),
@@ -49,35 +49,35 @@ def quick(impatient: Settings) -> None:
     )
 
 
-async def one(provider: Provider, model: str) -> Told:
+async def one(provider: Provider, model: str) -> Ended:
     began, text, code = time.monotonic(), "", ""
     try:
-        async with aclosing(router.stream(called(provider, model), QUESTION)) as events:
+        async with aclosing(router.stream(make_call(provider, model), QUESTION)) as events:
             async for event in events:
                 text += event.text if isinstance(event, TextDelta) else ""
     except PlanFailed as failed:
         code = failed.code
-    return Told(text=text, code=code, seconds=time.monotonic() - began)
+    return Ended(text=text, code=code, seconds=time.monotonic() - began)
 
 
-async def steadily(provider: Provider, model: str) -> list[Told]:
+async def steadily(provider: Provider, model: str) -> list[Ended]:
     """Asks at an even pace for the whole time, whatever becomes of the requests before."""
-    asking: list[asyncio.Task[Told]] = []
+    asking: list[asyncio.Task[Ended]] = []
     until = time.monotonic() + SECONDS
     try:
         await one(provider, "sixty")
         while time.monotonic() < until:
             asking.append(asyncio.create_task(one(provider, model)))
             await asyncio.sleep(PACE)
-        told = [await each for each in asking]
+        ended = [await each for each in asking]
         await route_table.current().flush()
-        return told
+        return ended
     finally:
         await route_table.close()
         await http.close()
 
 
-async def test_with_a_second_road_no_caller_notices(
+async def test_with_a_second_route_no_caller_notices(
     make_provider: MakeProvider, fake: fakes.Upstream, quick: None
 ) -> None:
     """Each is answered in whole, and the route that flaps is left alone after its first fall."""
@@ -87,13 +87,13 @@ async def test_with_a_second_road_no_caller_notices(
         api_key=fakes.KEY,
         gateway_api_key=fakes.KEY,
     )
-    told = await steadily(provider, "sixty")
-    assert {each.text for each in told} == {fakes.SIXTY}
+    ended = await steadily(provider, "sixty")
+    assert {each.text for each in ended} == {fakes.SIXTY}
     down = sum(record.behaviour == "500" for record in fake.requests)
     assert 0 < down <= 10
 
 
-async def test_with_one_road_the_calls_while_it_is_down_are_few_and_it_comes_back_by_itself(
+async def test_with_one_route_the_calls_while_it_is_down_are_few_and_it_comes_back_by_itself(
     make_provider: MakeProvider, fake: fakes.Upstream, quick: None
 ) -> None:
     """Each fall costs a handful of calls; the rest fail at once, with the reason."""
@@ -104,15 +104,15 @@ async def test_with_one_road_the_calls_while_it_is_down_are_few_and_it_comes_bac
         fallback_enabled=False,
     )
     began = time.monotonic()
-    told = await steadily(provider, "sixty")
+    ended = await steadily(provider, "sixty")
     phases = 1 + (time.monotonic() - began) * 1000 / (UP + DOWN)
     down = sum(record.behaviour == "500" for record in fake.requests)
-    failed = [each for each in told if each.code]
+    failed = [each for each in ended if each.code]
     # Those that open the breaker, a trial for each rest, and one a fifth of a second all the same.
     assert down <= 15 * phases
-    assert len(failed) / len(told) < 0.85
+    assert len(failed) / len(ended) < 0.85
     assert Counter(each.code for each in failed)["routes_resting"] > len(failed) / 2
     # It came back: there were answers after failures, more than once.
-    ends = [bool(each.code) for each in told]
+    ends = [bool(each.code) for each in ended]
     assert sum(earlier and not later for earlier, later in pairwise(ends)) > 1
-    assert {each.text for each in told if not each.code} == {fakes.SIXTY}
+    assert {each.text for each in ended if not each.code} == {fakes.SIXTY}

@@ -218,7 +218,7 @@ def test_a_killed_process_is_left_at_once_and_comes_back(
 async def test_one_killed_in_mid_answer_is_no_failure_of_the_provider(
     process: Process, provider: Provider, impatient: None, settings: Settings
 ) -> None:
-    """What was said is kept, and the break is told as the gateway's."""
+    """What was said is kept, and the break is reported as the gateway's."""
     settings.GATEWAY_URL = process.url
     call = Call(
         provider_id=provider.pk,
@@ -268,8 +268,8 @@ def test_a_process_without_litellm_says_so_at_once(
     assert {method for method, _ in answers} == {"direct"}
     assert max(took for _, took in answers) < 8
     assert async_to_sync(failures)() == {("gateway", "gateway", error_code)}
-    told = Attempt.objects.filter(method="gateway").values_list("error_message", flat=True)
-    assert set(told) == {problem}
+    messages = Attempt.objects.filter(method="gateway").values_list("error_message", flat=True)
+    assert set(messages) == {problem}
     assert async_to_sync(states)(provider) == {"direct": "closed", "gateway": "open"}
     healthz = httpx.get(f"{started.url}/healthz", timeout=1, trust_env=False).json()
     assert healthz["status"] == ("missing" if "raise" in code else "loading")

@@ -11,7 +11,7 @@ from providers.domain.types import ChatRequest
 from providers.models import Provider
 from providers.policy.breaker import State
 from tests import fakes
-from tests.faults.asking import QUESTION, Answer, Road, asked
+from tests.faults.asking import QUESTION, Answer, RouteSetup, complete
 from tests.faults.expected import DIRECT, PROCESS, PROXY, WHOLE, ZAI, Expected
 from tests.upstreams.faults import ZAI as ZAI_CODES
 from tests.upstreams.plans import slow_text
@@ -35,14 +35,14 @@ def _patience(impatient: Settings, request: pytest.FixtureRequest) -> None:
 async def judged(
     make_provider: MakeProvider,
     fake: fakes.Upstream,
-    road: Road,
+    route: RouteSetup,
     model: str,
     expected: Expected,
     request: ChatRequest = QUESTION,
 ) -> Answer:
     """Asks once over one route, and compares everything that is left of it."""
-    provider = await sync_to_async(make_provider)(model_id=model, **road.fields)
-    answer = await asked(provider, model, request)
+    provider = await sync_to_async(make_provider)(model_id=model, **route.fields)
+    answer = await complete(provider, model, request)
     assert (answer.kind, answer.outcomes) == (expected.kind, expected.outcomes)
     said = slow_text(expected.words)
     assert answer.text == said or (expected.lossy and said.startswith(answer.text))
@@ -50,8 +50,8 @@ async def judged(
     assert sum(not r.path.endswith("/models") for r in fake.requests) == expected.calls
     assert all(expected.waits <= gap < expected.waits + MOST_OVER for gap in fake.gaps), fake.gaps
     assert [attempt.position for attempt in answer.attempts] == [*range(1, expected.calls + 1)]
-    assert {(a.method, a.endpoint) for a in answer.attempts} == {(road.method, road.endpoint)}
-    moved = answer.breaker(road.method, road.endpoint)
+    assert {(a.method, a.endpoint) for a in answer.attempts} == {(route.method, route.endpoint)}
+    moved = answer.breaker(route.method, route.endpoint)
     assert (moved.state, moved.consecutive_failures) == (expected.state, expected.failures)
     assert answer.attempts[-1].error_code == expected.code or not expected.code
     assert fake.requests[0].written < SOCKETS
@@ -61,7 +61,7 @@ async def judged(
 
 @pytest.mark.parametrize("name", DIRECT)
 async def test_direct(
-    make_provider: MakeProvider, fake: fakes.Upstream, direct: Road, name: str
+    make_provider: MakeProvider, fake: fakes.Upstream, direct: RouteSetup, name: str
 ) -> None:
     """As the table of errors says, to the call."""
     answer = await judged(make_provider, fake, direct, name, DIRECT[name])
@@ -72,7 +72,7 @@ async def test_direct(
 
 @pytest.mark.parametrize("name", WHOLE)
 async def test_direct_gathered(
-    make_provider: MakeProvider, fake: fakes.Upstream, direct: Road, name: str
+    make_provider: MakeProvider, fake: fakes.Upstream, direct: RouteSetup, name: str
 ) -> None:
     """The same for a caller who does not stream; what breaks in its middle fails as a whole."""
     asking = replace(QUESTION, whole=True)
@@ -83,7 +83,11 @@ async def test_direct_gathered(
 
 @pytest.mark.parametrize("name", WHOLE)
 async def test_direct_in_one_piece(
-    make_provider: MakeProvider, fake: fakes.Upstream, direct: Road, impatient: Settings, name: str
+    make_provider: MakeProvider,
+    fake: fakes.Upstream,
+    direct: RouteSetup,
+    impatient: Settings,
+    name: str,
 ) -> None:
     """The same where no stream would carry all of the answer."""
     if name.startswith("stall"):
@@ -95,7 +99,7 @@ async def test_direct_in_one_piece(
 
 @pytest.mark.parametrize("name", PROCESS)
 async def test_over_our_gateway_process(
-    make_provider: MakeProvider, fake: fakes.Upstream, process: Road, name: str
+    make_provider: MakeProvider, fake: fakes.Upstream, process: RouteSetup, name: str
 ) -> None:
     """The same: what LiteLLM hides is reported."""
     if name == "reset":  # over a connection that was kept it would be sent again
@@ -106,7 +110,7 @@ async def test_over_our_gateway_process(
 
 @pytest.mark.parametrize("name", PROXY)
 async def test_over_a_litellm_proxy(
-    make_provider: MakeProvider, fake: fakes.Upstream, proxy: Road, name: str
+    make_provider: MakeProvider, fake: fakes.Upstream, proxy: RouteSetup, name: str
 ) -> None:
     """The same, but for what a proxy does not let through."""
     await judged(make_provider, fake, proxy, name, PROXY[name])
@@ -114,15 +118,15 @@ async def test_over_a_litellm_proxy(
 
 @pytest.mark.parametrize("code", ZAI)
 async def test_every_code_of_zai_has_its_own_consequence(
-    make_provider: MakeProvider, fake: fakes.Upstream, direct: Road, code: str
+    make_provider: MakeProvider, fake: fakes.Upstream, direct: RouteSetup, code: str
 ) -> None:
-    """They all come as 429 or 400: only the code tells a limit from a balance from a plan."""
+    """All come as 429 or 400: only the code distinguishes a limit, a balance and a plan."""
     await judged(make_provider, fake, direct, f"zai-{code}", ZAI[code])
 
 
 @pytest.mark.parametrize("code", ["1002", "1113", "1302", "1305", "1211"])
 async def test_the_codes_of_zai_come_through_our_gateway_process(
-    make_provider: MakeProvider, fake: fakes.Upstream, process: Road, code: str
+    make_provider: MakeProvider, fake: fakes.Upstream, process: RouteSetup, code: str
 ) -> None:
     """One of each kind."""
     await judged(make_provider, fake, process, f"zai-{code}", ZAI[code])
@@ -136,13 +140,13 @@ def test_every_code_that_the_fake_knows_is_judged() -> None:
 NOWHERE = {"refused": "connect_refused", "unknown": "dns", "untrusted": "tls_certificate"}
 
 
-@pytest.mark.parametrize("road", ["direct", "process"])
+@pytest.mark.parametrize("route", ["direct", "process"])
 @pytest.mark.parametrize("place", NOWHERE)
-async def test_what_is_not_reached_is_told_as_such(
-    make_provider: MakeProvider, request: pytest.FixtureRequest, road: str, place: str
+async def test_what_is_not_reached_is_reported_as_such(
+    make_provider: MakeProvider, request: pytest.FixtureRequest, route: str, place: str
 ) -> None:
     """Asked once a request, and twice in all: an address that never worked is set to rest."""
-    taken: Road = request.getfixturevalue(road)
+    taken: RouteSetup = request.getfixturevalue(route)
     with fakes.Upstream(tls=True) as lying:
         url = {
             "refused": f"http://127.0.0.1:{fakes.refusing_port()}/v1",
@@ -153,7 +157,7 @@ async def test_what_is_not_reached_is_told_as_such(
             model_id="echo", **taken.fields | {"base_url": url}
         )
         for state in (State.CLOSED, State.OPEN):
-            answer = await asked(provider, "echo")
+            answer = await complete(provider, "echo")
             assert answer.outcomes == ["network"]
             assert answer.attempts[0].error_code == NOWHERE[place]
             assert answer.routes[taken.method, ""].state == state
@@ -173,15 +177,15 @@ TOOLS = [
 ]
 
 
-@pytest.mark.parametrize("road", ["direct", "process", "proxy"])
+@pytest.mark.parametrize("route", ["direct", "process", "proxy"])
 async def test_a_body_as_big_as_opencodes_arrives_whole(
-    make_provider: MakeProvider, fake: fakes.Upstream, request: pytest.FixtureRequest, road: str
+    make_provider: MakeProvider, fake: fakes.Upstream, request: pytest.FixtureRequest, route: str
 ) -> None:
     """31 KB and ten tools, on a route that fails once: both bodies are the same."""
-    taken: Road = request.getfixturevalue(road)
+    taken: RouteSetup = request.getfixturevalue(route)
     provider = await sync_to_async(make_provider)(model_id="once-500", **taken.fields)
     asking = replace(QUESTION, options={"tools": TOOLS, "tool_choice": "auto"})
-    answer = await asked(provider, "once-500", asking)
+    answer = await complete(provider, "once-500", asking)
     assert answer.text == fakes.SIXTY
     assert [record.body["tools"] for record in fake.requests] == [TOOLS, TOOLS]
     assert all(record.size > 31_000 for record in fake.requests)

@@ -27,7 +27,7 @@ from providers.models import Provider, Purpose
 from providers.protocols.gather import Gatherer
 from providers.router import route_table, router
 from tests import fakes
-from tests.faults.asking import QUESTION, called
+from tests.faults.asking import QUESTION, make_call
 from tests.upstreams.fixtures import GatewayProcess
 from tests.upstreams.oddities import ODDITIES, Oddity
 
@@ -106,8 +106,8 @@ def compare(found: Received, expected: Oddity) -> None:
             expected.native or expected.finish,
         )
     assert (found.late.code if found.late else "") == expected.note
-    told = {name: found.message.get(name) for name in expected.other}
-    assert json.dumps(told, sort_keys=True) == json.dumps(expected.other, sort_keys=True)
+    others = {name: found.message.get(name) for name in expected.other}
+    assert json.dumps(others, sort_keys=True) == json.dumps(expected.other, sort_keys=True)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -119,7 +119,7 @@ async def test_the_chat_shows_reasoning_apart_whatever_programs_get(
     fields = {"base_url": fake.url, "routing_method": "direct", "reasoning_tags": "keep"}
     make = sync_to_async(make_provider)
     provider = await make(model_id="think-tags-cut", api_key=fakes.KEY, **fields)
-    call = replace(called(provider, "think-tags-cut"), purpose=purpose)
+    call = replace(make_call(provider, "think-tags-cut"), purpose=purpose)
     try:
         events = [event async for event in router.stream(call, QUESTION)]
     finally:

@@ -75,7 +75,7 @@ def acme(pair: Pair, fake: fakes.Upstream) -> Provider:
     provider.ensure_routes()
     # By hand: the worker reads the provider's list meanwhile, and it is not in there.
     provider.language_models.create(model_id="sixty", name="sixty", source=ModelSource.MANUAL)
-    pair.tell("keys", "providers")
+    pair.publish("keys", "providers")
     pair.model = f"{provider.slug}/sixty"
     until_known(pair)
     return provider
@@ -131,7 +131,7 @@ def state() -> str:
 def opened(pair: Pair, fake: fakes.Upstream) -> Breaker:
     """The breaker of Acme's model, opened by the first process and known to both.
 
-    Each process has let the one request through that may pass where every route rests.
+    Each process has let the one request through that may pass where every route is cooling down.
     """
     fake.script("500")
     first, second = pair.sites
@@ -145,7 +145,7 @@ def opened(pair: Pair, fake: fakes.Upstream) -> Breaker:
 
 
 def until_refused(pair: Pair, site: Site) -> httpx.Response:
-    """Asks a process until it refuses by itself, as it knows that every route rests."""
+    """Asks a process until it refuses by itself, as it knows that every route is cooling down."""
     while (answer := asked(pair, site)[0][0]).status_code != 503:
         assert answer.status_code >= 500, answer.text
     return answer
@@ -159,22 +159,22 @@ def until_due(resting: Breaker) -> None:
 def test_a_breaker_opened_in_one_process_is_known_in_the_other(
     pair: Pair, fake: fakes.Upstream, acme: Provider
 ) -> None:
-    """It knows by itself that every route rests, before that rest is over."""
+    """It knows by itself that every route is cooling down, before that is over."""
     fake.script("500")
     first, second = pair.sites
     asked(pair, first)
     asked(pair, first)
     eventually(lambda: state() == "open")
     answer = until_refused(pair, second)
-    told = Attempt.objects.filter(request_id=answer.headers["x-request-id"])
-    eventually(told.exists)
-    assert told.get().error_code == "routes_resting"
+    attempts = Attempt.objects.filter(request_id=answer.headers["x-request-id"])
+    eventually(attempts.exists)
+    assert attempts.get().error_code == "routes_resting"
 
 
 def test_of_fifty_requests_at_the_end_of_a_rest_one_is_the_trial(
     pair: Pair, fake: fakes.Upstream, acme: Provider
 ) -> None:
-    """In both processes together; the others are told at once when to come again."""
+    """In both processes together; the others learn at once when to come again."""
     resting = opened(pair, fake)
     fake.script(ANSWER)
     fake.requests.clear()
@@ -272,7 +272,7 @@ def test_the_database_goes_away_while_serving(
 def test_both_go_away_and_all_of_it_recovers(
     pair: Pair, fake: fakes.Upstream, acme: Provider
 ) -> None:
-    """A route that breaks meanwhile rests in each process, and is one again afterwards."""
+    """A route that breaks meanwhile cools down in each process, and is one again afterwards."""
     limit = usual(pair)
     pair.valkey.kill()
     pair.database.shut()

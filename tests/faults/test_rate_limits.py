@@ -18,7 +18,7 @@ from tests.faults.asking import Answer, listen
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-SCALE = 4  # times faster than the report: requests, pauses and rests alike
+SCALE = 4  # times faster than the report: requests, pauses and cooldowns alike
 RATE, REQUESTS = 10, 300  # a second, and in all
 LIMITED = (20, 71, 122, 173, 224)  # which of the upstream's answers were 1302
 

@@ -9,7 +9,7 @@ from pytest_django import Settings
 from providers.domain.errors import ErrorKind
 from providers.models import Provider
 from tests import fakes
-from tests.faults.asking import asked
+from tests.faults.asking import complete
 from tests.faults.expected import DIRECT
 from tests.upstreams.fixtures import GatewayProcess
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 # Another route leads to the same provider: it helps where the route was at fault, or where the
 # gateway there shows a key of its own.
-BY_ANY_ROAD = (
+BY_ANY_ROUTE = (
     *("500", "html", "garbage", "empty", "nothing", "error-in-200", "error-body", "10-mb"),
     *("reset", "stall-headers", "stall-first", "truncated-at-once"),
 )
@@ -43,7 +43,7 @@ def test_every_fault_is_decided() -> None:
     """None is left out, but those that are waited for."""
     repeated = {"503", "503-silent", "529", "429-date", "429-ms", "once-"}
     failing = {name for name, expected in DIRECT.items() if expected.kind}
-    decided = {*BY_ANY_ROAD, *BY_ANOTHER_KEY, *BY_NOBODY, *TOO_LATE, *repeated}
+    decided = {*BY_ANY_ROUTE, *BY_ANOTHER_KEY, *BY_NOBODY, *TOO_LATE, *repeated}
     assert failing <= decided
 
 
@@ -53,7 +53,7 @@ def behaviours(fake: fakes.Upstream) -> list[str]:
 
 
 @pytest.fixture
-def two_roads(
+def two_routes(
     make_provider: MakeProvider, fake: fakes.Upstream, impatient: Settings
 ) -> MakeProvider:
     """A provider whose own API has a fault, and whose LiteLLM endpoint has none."""
@@ -70,13 +70,13 @@ def two_roads(
     return make
 
 
-@pytest.mark.parametrize("fault", [*BY_ANY_ROAD, *BY_ANOTHER_KEY])
+@pytest.mark.parametrize("fault", [*BY_ANY_ROUTE, *BY_ANOTHER_KEY])
 async def test_a_fault_before_the_first_token_is_rescued_unseen(
-    two_roads: MakeProvider, fake: fakes.Upstream, fault: str
+    two_routes: MakeProvider, fake: fakes.Upstream, fault: str
 ) -> None:
     """One call on each route, at once, and the whole canonical text."""
-    provider = await sync_to_async(two_roads)(fault)
-    answer = await asked(provider, "sixty")
+    provider = await sync_to_async(two_routes)(fault)
+    answer = await complete(provider, "sixty")
     assert (answer.text, answer.kind) == (fakes.SIXTY, None)
     assert behaviours(fake) == [fault, "sixty"]
     assert [attempt.method for attempt in answer.attempts] == ["direct", "gateway"]
@@ -88,12 +88,12 @@ async def test_a_fault_before_the_first_token_is_rescued_unseen(
 
 @pytest.mark.parametrize("fault", [*BY_NOBODY, *TOO_LATE])
 async def test_a_request_that_is_refused_or_begun_is_not_taken_elsewhere(
-    two_roads: MakeProvider, fake: fakes.Upstream, impatient: Settings, fault: str
+    two_routes: MakeProvider, fake: fakes.Upstream, impatient: Settings, fault: str
 ) -> None:
     """What is the request's own fault is so everywhere; after the first token nothing switches."""
     impatient.TIMEOUT_SILENCE = 0.5
-    provider = await sync_to_async(two_roads)(fault)
-    answer = await asked(provider, "sixty")
+    provider = await sync_to_async(two_routes)(fault)
+    answer = await complete(provider, "sixty")
     assert behaviours(fake) == [fault]
     assert answer.kind is not None
     assert fakes.SIXTY.startswith(answer.text)
@@ -101,8 +101,8 @@ async def test_a_request_that_is_refused_or_begun_is_not_taken_elsewhere(
 
 
 @pytest.mark.parametrize("fault", ["503-silent", "zai-1305", "401", "zai-1113", "429-long"])
-async def test_the_same_account_by_another_road_is_left_alone(
-    two_roads: MakeProvider,
+async def test_the_same_account_by_another_route_is_left_alone(
+    two_routes: MakeProvider,
     fake: fakes.Upstream,
     impatient: Settings,
     warm_process: GatewayProcess,
@@ -110,10 +110,10 @@ async def test_the_same_account_by_another_road_is_left_alone(
 ) -> None:
     """Our gateway process shows the same key to the same provider: it would be refused as well."""
     impatient.GATEWAY_URL, impatient.GATEWAY_TOKEN = warm_process.url, warm_process.token
-    provider = await sync_to_async(two_roads)(fault)
+    provider = await sync_to_async(two_routes)(fault)
     await Provider.objects.filter(pk=provider.pk).aupdate(gateway_endpoint="")
     await sync_to_async(provider.ensure_routes)()
-    answer = await asked(provider, "sixty")
+    answer = await complete(provider, "sixty")
     assert answer.kind in (
         ErrorKind.OVERLOADED,
         ErrorKind.AUTH,

@@ -16,7 +16,7 @@ from providers.domain.types import STALE_CONNECTION, RouteTaken
 from providers.models import Attempt, Provider
 from providers.router import route_table, router
 from tests import fakes
-from tests.faults.asking import QUESTION, Road, called
+from tests.faults.asking import QUESTION, RouteSetup, make_call
 from tests.upstreams.fixtures import GatewayProcess
 
 MakeProvider = Callable[..., Provider]
@@ -54,22 +54,24 @@ async def one_answer_a_connection() -> AsyncGenerator[str]:
 
 
 @pytest.fixture(params=["direct", "process"])
-def road(request: pytest.FixtureRequest, warm_process: GatewayProcess, settings: Settings) -> Road:
+def route(
+    request: pytest.FixtureRequest, warm_process: GatewayProcess, settings: Settings
+) -> RouteSetup:
     settings.GATEWAY_URL, settings.GATEWAY_TOKEN = warm_process.url, warm_process.token
     method = "direct" if request.param == "direct" else "gateway"
     fields = {"api_key": fakes.KEY, "routing_method": method, "fallback_enabled": False}
-    return Road(fields=fields, method=method)
+    return RouteSetup(fields=fields, method=method)
 
 
 @pytest.mark.parametrize("whole", [False, True], ids=["streamed", "in-one-piece"])
 async def test_a_request_that_was_sent_again_is_two_attempts(
-    make_provider: MakeProvider, road: Road, whole: bool
+    make_provider: MakeProvider, route: RouteSetup, whole: bool
 ) -> None:
-    """In the trace, and in what the caller is told; it says nothing against the route."""
+    """In the trace, and in what the caller gets; it says nothing against the route."""
     async with one_answer_a_connection() as url:
-        provider = await sync_to_async(make_provider)(model_id="m", base_url=url, **road.fields)
+        provider = await sync_to_async(make_provider)(model_id="m", base_url=url, **route.fields)
         taken: list[RouteTaken] = []
-        calls = [called(provider, "m"), called(provider, "m")]
+        calls = [make_call(provider, "m"), make_call(provider, "m")]
         try:
             for call in calls:
                 async for event in router.stream(call, replace(QUESTION, whole=whole)):
@@ -84,5 +86,5 @@ async def test_a_request_that_was_sent_again_is_two_attempts(
     first, second = [row async for row in rows]
     assert (first.outcome, first.error_code) == ("network", STALE_CONNECTION)
     assert (second.outcome, second.position, second.error_code) == ("ok", 2, "")
-    route = await provider.routes.aget(method=road.method)
-    assert route.consecutive_failures == 0
+    row = await provider.routes.aget(method=route.method)
+    assert row.consecutive_failures == 0

@@ -96,7 +96,7 @@ FAULTS = SIMPLE_FAULTS | {
 }
 
 # https://docs.z.ai/api-reference/api-code: the status it comes with, and its words. All it says of
-# balance, plan, frequency and load comes as 429: only the code tells them apart.
+# balance, plan, frequency and load comes as 429: only the code distinguishes them.
 ZAI = {
     "1000": (401, "Authentication Failed"),
     "1001": (401, "Authentication parameter not received in Header, unable to authenticate"),

@@ -1,4 +1,4 @@
-"""What the fake provider may be told to do in one answer, and the texts it says. No I/O."""
+"""What the fake provider can do in one answer, on command, and the texts it says. No I/O."""
 
 import re
 from dataclasses import dataclass
@@ -96,7 +96,7 @@ class Plan:
     retry_as: Literal["seconds", "date", "ms", "nonsense"] = "seconds"
     refuses: tuple[str, ...] = ()  # fields of the body that it does not take
     least_tokens: int = 0  # a smaller `max_tokens` is refused
-    limits: bool = False  # whether it tells its rate limits in headers
+    limits: bool = False  # whether it sends its rate limits in headers
     resets_in: float = 3600.0  # seconds, for a message with `{reset}` in it
     page: int = 0  # or a web page of that many bytes
     # Anything else: bytes of some content type.

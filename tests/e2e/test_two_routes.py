@@ -49,16 +49,18 @@ def test_gateway_down_direct_answers(site: Site, page: Page, fake: fakes.Upstrea
     assert page.locator(".chip").get_attribute("data-tone") == "amber"
 
 
-def test_both_down_says_what_failed_on_each_road_and_keeps_the_text(site: Site, page: Page) -> None:
+def test_both_down_says_what_failed_on_each_route_and_keeps_the_text(
+    site: Site, page: Page
+) -> None:
     """In under twelve seconds, with what to do, and a way to try again."""
     connect(nowhere(), nowhere())
     began = time.monotonic()
     ask(page, "Anybody?", "echo")
     wait_status(page, "failed")
     assert time.monotonic() - began < 30
-    roads = page.locator(".error-roads").inner_text()
-    assert "Direct" in roads
-    assert "Gateway" in roads
+    routes = page.locator(".error-routes").inner_text()
+    assert "Direct" in routes
+    assert "Gateway" in routes
     assert page.input_value("#prompt") == "Anybody?"
     assert page.get_by_role("button", name="Try again").is_visible()
 
