@@ -22,7 +22,7 @@ def seconds(milliseconds: int | None) -> str:
 @register.filter
 def dollars(amount: Decimal | None) -> str:
     """`$0.0021`; empty where it is not known."""
-    return wording.dollars(amount)
+    return wording.format_usd(amount)
 
 
 @register.filter

@@ -1,4 +1,4 @@
-"""Why a call failed, in words with a fix, and what pages say of routes. Pure: no I/O.
+"""Explain failed calls with a cause and a fix, and describe routes for pages. Pure: no I/O.
 
 Use `diagnose` for a failed call and `trace` for a request.
 """

@@ -1,213 +1,223 @@
 """Causes of a failed call that lie in its address, or on the way to the server.
 
-Nothing is decided here: diagnosis.py says which of them speaks.
+Each function explains one cause; diagnose.py decides which one applies.
 """
 
-from providers.diagnosis.types import ENDPOINT, NETWORK, Diagnosis, FailureContext, Fix, said
+from providers.diagnosis.types import (
+    ENDPOINT,
+    NETWORK,
+    Diagnosis,
+    FailureContext,
+    Fix,
+    error_sentence,
+)
 from providers.domain import base_url
 from providers.vendors import presets
 
 
-def address_refused(e: FailureContext) -> Diagnosis:
+def blocked_address(e: FailureContext) -> Diagnosis:
     return Diagnosis(
         title=ENDPOINT,
-        cause=f"{base_url.host(e.address)} is an address this instance does not call: link-local"
-        " addresses hold the secrets of cloud machines, and private ones may be forbidden here.",
-        advice="Use the provider's public address, or ask the operator about"
+        cause=f"This instance does not call {base_url.host(e.address)}. Link-local addresses are"
+        " always blocked, because they expose the credentials of cloud machines; private ones can"
+        " be blocked by the operator.",
+        advice="Use the provider's public address. To allow a private one, ask the operator about"
         " ALLOW_PRIVATE_ADDRESSES.",
     )
 
 
-def doubled(e: FailureContext) -> Diagnosis:
-    once = base_url.tidy(base_url.undoubled(e.address)).url
+def doubled_version(e: FailureContext) -> Diagnosis:
+    url = base_url.tidy(base_url.undoubled(e.address)).url
     return Diagnosis(
         title=ENDPOINT,
         cause="The version is in the address twice.",
-        advice=f"It should read {once}.",
-        fix=Fix(field=e.address_field, value=once, label=f"Use {once}"),
+        advice=f"Change it to {url}.",
+        fix=_set_address(e, url),
     )
 
 
-def untidy(e: FailureContext) -> Diagnosis:
+def untidy_address(e: FailureContext) -> Diagnosis:
     tidied = base_url.tidy(e.address)
     return Diagnosis(
         title=ENDPOINT,
-        cause="There is something in the address that does not belong there.",
-        advice=f"It should read {tidied.url}. {' '.join(tidied.changes)}",
-        fix=Fix(field=e.address_field, value=tidied.url, label=f"Use {tidied.url}"),
+        cause="The address contains more than the base URL.",
+        advice=f"Change it to {tidied.url}. {' '.join(tidied.changes)}",
+        fix=_set_address(e, tidied.url),
     )
 
 
-def misshapen(e: FailureContext) -> Diagnosis:
+def invalid_address(e: FailureContext) -> Diagnosis:
     return Diagnosis(
         title=ENDPOINT,
-        cause=said(e).removeprefix(f"{ENDPOINT}: ").capitalize(),
-        advice="An address looks like https://api.example.com/v1.",
-        fix=_fix_preset_url(e),
+        cause=error_sentence(e).removeprefix(f"{ENDPOINT}: ").capitalize(),
+        advice="Enter an address like https://api.example.com/v1.",
+        fix=_use_preset_address(e),
     )
 
 
-def redirected(e: FailureContext) -> Diagnosis:
-    """Not followed: who sends callers elsewhere could send their keys there."""
+def redirect(e: FailureContext) -> Diagnosis:
+    """Redirects are not followed: a server could send callers, and their keys, elsewhere."""
     here, there = base_url.host(e.address), base_url.host(e.location)
-    leads = base_url.led_to(e.address, e.location)
-    fix = Fix(field=e.address_field, value=leads, label=f"Use {leads}") if leads else None
-    if not leads:
-        advice = "Use the address of the API itself; what answers here is often a website."
-    elif base_url.name(leads) != base_url.name(e.address):
-        advice = f"Use {leads} if you know that {there} is the provider's: your key goes there."
+    target = base_url.led_to(e.address, e.location)
+    if not target:
+        advice = "Enter the address of the API. An address that redirects often is a website."
+    elif base_url.name(target) != base_url.name(e.address):
+        advice = f"Use {target} if {there} belongs to the provider: your key is sent there."
     else:
-        advice = f"Use {leads}."
+        advice = f"Use {target}."
     return Diagnosis(
         title=ENDPOINT,
-        cause=f"{here} sends callers to {e.location or 'another address'}. That is not followed,"
-        " as it could carry the key to another host.",
+        cause=f"{here} redirects to {e.location or 'another address'}. Redirects are not followed:"
+        " one could carry the key to another host.",
         advice=advice,
-        fix=fix or _fix_secure(e),
+        fix=_set_address(e, target) if target else _use_https(e),
     )
 
 
-def _fix_secure(e: FailureContext) -> Fix | None:
-    """Where it is not told where a redirect leads, it is mostly to the same address with https."""
-    secure = e.address.replace("http://", "https://", 1)
-    if e.location or secure == e.address or base_url.is_local(e.address):
-        return None
-    return Fix(field=e.address_field, value=secure, label=f"Use {secure}")
-
-
-def html(e: FailureContext) -> Diagnosis:
+def web_page(e: FailureContext) -> Diagnosis:
     return Diagnosis(
         title=ENDPOINT,
-        cause=f"{base_url.host(e.address)} answered with a web page where data was expected: the"
-        " address is that of a website, or a proxy or sign-in page answers in its place.",
-        advice="Use the address of the API; it usually ends in /v1.",
-        fix=_fix_version(e),
+        cause=f"{base_url.host(e.address)} answered with a web page instead of data. The address"
+        " may be that of a website, or a proxy or sign-in page answered in its place.",
+        advice="Enter the address of the API. It usually ends in /v1.",
+        fix=_add_version(e),
     )
 
 
-def unreadable(e: FailureContext) -> Diagnosis:
-    return Diagnosis(
-        title=ENDPOINT, cause=said(e), advice="Check the address and the extra headers."
-    )
-
-
-def not_found(e: FailureContext) -> Diagnosis:
+def unusable_address(e: FailureContext) -> Diagnosis:
     return Diagnosis(
         title=ENDPOINT,
-        cause=f"{base_url.host(e.address)} answers, but there is nothing at this path (404).",
-        advice="Check the path: it usually ends in /v1.",
-        fix=_fix_version(e) or _fix_preset_url(e),
+        cause=error_sentence(e),
+        advice="Check the address and the extra headers.",
     )
 
 
-def dns(e: FailureContext) -> Diagnosis:
+def wrong_path(e: FailureContext) -> Diagnosis:
     return Diagnosis(
-        title=NETWORK,
-        cause=f"There is no host named {base_url.host(e.address)}, or names cannot be looked up"
-        " from here.",
-        advice="Check the host's spelling and this machine's connection.",
+        title=ENDPOINT,
+        cause=f"{base_url.host(e.address)} answers, but has nothing at this path (404).",
+        advice="Check the path. It usually ends in /v1.",
+        fix=_add_version(e) or _use_preset_address(e),
     )
 
 
-def certificate(e: FailureContext) -> Diagnosis:
+def unknown_host(e: FailureContext) -> Diagnosis:
     return Diagnosis(
         title=NETWORK,
-        cause=f"{base_url.host(e.address)} cannot prove that it is what it says: {said(e)}"
-        " The key was not sent.",
-        advice="Use the name that the certificate is for. If you run the server, or your company"
-        " does, add its certificate authority to this machine (SSL_CERT_FILE).",
-        fix=_fix_plain(e),
+        cause=f"There is no host named {base_url.host(e.address)}, or this machine cannot look up"
+        " names.",
+        advice="Check the spelling of the host and this machine's network connection.",
     )
 
 
-def tls(e: FailureContext) -> Diagnosis:
+def invalid_certificate(e: FailureContext) -> Diagnosis:
     return Diagnosis(
         title=NETWORK,
-        cause=f"{base_url.host(e.address)} is there, but does not speak TLS as it should:"
-        f" {said(e)} A server of plain http behind an https address looks like this.",
+        cause=f"The certificate of {base_url.host(e.address)} could not be verified:"
+        f" {error_sentence(e)} The key was not sent.",
+        advice="Use the host name that the certificate was issued for. If you or your company run"
+        " the server, add its certificate authority to this machine (SSL_CERT_FILE).",
+        fix=_use_http(e),
+    )
+
+
+def tls_failure(e: FailureContext) -> Diagnosis:
+    return Diagnosis(
+        title=NETWORK,
+        cause=f"{base_url.host(e.address)} answers, but does not speak TLS: {error_sentence(e)}"
+        " It may be a plain http server.",
         advice="Check the port, and whether the address begins with http:// or https://.",
-        fix=_fix_plain(e),
+        fix=_use_http(e),
     )
 
 
-def _fix_plain(e: FailureContext) -> Fix | None:
-    """Plain http is offered only where nobody is in between."""
-    if not base_url.is_private(e.address) or not e.address.startswith("https://"):
-        return None
-    url = e.address.replace("https://", "http://", 1)
-    return Fix(field=e.address_field, value=url, label=f"Use {url}")
-
-
-def local(e: FailureContext) -> Diagnosis:
+def local_server_down(e: FailureContext) -> Diagnosis:
     if e.in_container:
-        inside = base_url.at(e.address, "host.docker.internal")
+        outside = base_url.at(e.address, "host.docker.internal")
         return Diagnosis(
             title=NETWORK,
-            cause="This program runs in a container, where localhost is the container itself and"
+            cause="OpenCode Web runs in a container, where localhost is the container itself and"
             " not the machine around it.",
-            advice="Use the machine's name as seen from the container, and let the provider"
-            " listen on it.",
-            fix=Fix(field=e.address_field, value=inside, label="Use host.docker.internal"),
+            advice="Use the machine's name as seen from the container, and make the provider"
+            " listen on that address.",
+            fix=Fix(field=e.address_field, value=outside, label="Use host.docker.internal"),
         )
     return Diagnosis(
         title=NETWORK,
-        cause=f"Nothing answers at {base_url.host(e.address)} on this machine: {said(e)}",
-        advice="Start the program that should listen there, or correct the port.",
+        cause=f"Nothing answers at {base_url.host(e.address)} on this machine: {error_sentence(e)}",
+        advice="Start the program that listens on this port, or correct the port.",
     )
 
 
-def broken_off(e: FailureContext) -> Diagnosis:
+def connection_closed(e: FailureContext) -> Diagnosis:
     return Diagnosis(
         title=NETWORK,
         cause=f"{base_url.host(e.address)} accepted the connection and closed it without an"
-        f" answer: {said(e)}",
+        f" answer: {error_sentence(e)}",
         advice="Check that the address and port belong to the API, whether it expects https, and"
-        " the server's own log.",
+        " the server's log.",
     )
 
 
-def network(e: FailureContext) -> Diagnosis:
+def unreachable_host(e: FailureContext) -> Diagnosis:
     return Diagnosis(
         title=NETWORK,
-        cause=f"{base_url.host(e.address)} cannot be reached: {said(e)}",
-        advice="Check the address, the port, and whether the service is running.",
+        cause=f"{base_url.host(e.address)} cannot be reached: {error_sentence(e)}",
+        advice="Check the address and the port, and that the service is running.",
     )
 
 
-def unreached(e: FailureContext) -> Diagnosis:
+def connect_timeout(e: FailureContext) -> Diagnosis:
     return Diagnosis(
         title=NETWORK,
-        cause=f"{base_url.host(e.address)} did not answer within the time allowed.",
-        advice="Check host and port, and whether a firewall blocks the connection.",
+        cause=f"{base_url.host(e.address)} did not answer within the time limit.",
+        advice="Check the host and the port, and whether a firewall blocks the connection.",
     )
 
 
-def gateway_away(e: FailureContext) -> Diagnosis:
+def unreachable_gateway(e: FailureContext) -> Diagnosis:
     if e.gateway_endpoint:
         return Diagnosis(
             title=NETWORK,
             cause=f"The LiteLLM gateway at {base_url.host(e.gateway_endpoint)} cannot be reached:"
-            f" {said(e)}",
-            advice="Start the LiteLLM proxy, or correct its address under Routing. The direct"
+            f" {error_sentence(e)}",
+            advice="Start the LiteLLM proxy, or correct the gateway's address. The direct"
             " connection works without it.",
         )
     return Diagnosis(
         title="The gateway process does not answer",
-        cause=said(e),
-        advice="It is started together with the site and comes back by itself; if it does not, run"
-        " ./dev logs and look for gateway. The direct connection works without it.",
+        cause=error_sentence(e),
+        advice="Wait a moment: it restarts by itself. If it does not, look for gateway in the"
+        " output of ./dev logs. The direct connection works without it.",
     )
 
 
-def _fix_version(e: FailureContext) -> Fix | None:
-    versioned = base_url.with_version(e.address)
-    return (
-        Fix(field=e.address_field, value=versioned, label=f"Use {versioned}") if versioned else None
-    )
+def _set_address(e: FailureContext, url: str) -> Fix:
+    return Fix(field=e.address_field, value=url, label=f"Use {url}")
 
 
-def _fix_preset_url(e: FailureContext) -> Fix | None:
-    known = presets.get(e.preset).base_url
-    if e.address_field != "base_url" or known in ("", e.base_url):
+def _add_version(e: FailureContext) -> Fix | None:
+    url = base_url.with_version(e.address)
+    return _set_address(e, url) if url else None
+
+
+def _use_https(e: FailureContext) -> Fix | None:
+    """A redirect without a location mostly leads to the same address with https."""
+    secure = e.address.replace("http://", "https://", 1)
+    if e.location or secure == e.address or base_url.is_local(e.address):
         return None
-    return Fix(field="base_url", value=known, label=f"Use {known}")
+    return _set_address(e, secure)
+
+
+def _use_http(e: FailureContext) -> Fix | None:
+    """Plain http is offered only where nobody is in between."""
+    if not base_url.is_private(e.address) or not e.address.startswith("https://"):
+        return None
+    return _set_address(e, e.address.replace("https://", "http://", 1))
+
+
+def _use_preset_address(e: FailureContext) -> Fix | None:
+    url = presets.get(e.preset).base_url
+    if e.address_field != "base_url" or url in ("", e.base_url):
+        return None
+    return Fix(field="base_url", value=url, label=f"Use {url}")

@@ -1,6 +1,6 @@
-"""What each choice of a routing method would do with the next request, in a sentence. No I/O.
+"""Preview in a sentence what each routing method would do with the next request. No I/O.
 
-It asks the very plan that requests go by, so that the page never promises another route.
+The sentence comes from the plan that requests use, so that the page never promises another route.
 """
 
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ _NAMES = {"auto": "Automatic", "direct": "Direct", "gateway": "Gateway"}
 
 @frozen
 class RoutePreview:
-    """One choice; `chosen` is the one in force."""
+    """One routing method; `chosen` is the one in force."""
 
     method: str
     name: str
@@ -26,20 +26,20 @@ class RoutePreview:
     chosen: bool
 
 
-def prospects(
+def preview_routes(
     policy: planning.Policy,
     routes: tuple[RouteState, ...],
     now: datetime,
     fresh: timedelta,
     alternatives: tuple[planning.Alternative, ...] = (),
 ) -> tuple[RoutePreview, ...]:
-    """What would happen now under each method, the rest of the policy as it is."""
+    """Preview each method with the rest of the policy unchanged."""
     own = {route.route_id for route in routes}
     return tuple(
         RoutePreview(
             method=method,
             name=name,
-            sentence=_sentence(
+            sentence=_describe_plan(
                 planning.plan(
                     replace(policy, routing_method=method), routes, now, fresh, alternatives
                 ),
@@ -51,38 +51,38 @@ def prospects(
     )
 
 
-def _sentence(plan: planning.Plan, own: set[int]) -> str:
+def _describe_plan(plan: planning.Plan, own: set[int]) -> str:
     if not plan.routes:
-        return _nothing(plan)
+        return _describe_no_route(plan)
     first, *others = plan.routes
-    why = first.reason.removeprefix(f"{first.route.method}: ")
+    reason = first.reason.removeprefix(f"{first.route.method}: ")
+    start = f"{_capitalize(_describe_route(first, own))} ({reason})"
     if others:
-        return f"{_upper(_road(first, own))} ({why}); if that fails, {_then(others, own)}."
-    return f"{_upper(_road(first, own))} ({why}), and no other route."
+        return f"{start}; if that fails, {_describe_fallbacks(others, own)}."
+    return f"{start}, without a fallback."
 
 
-def _nothing(plan: planning.Plan) -> str:
+def _describe_no_route(plan: planning.Plan) -> str:
     if plan.resting is None:
-        return "No route is allowed by these settings."
+        return "These settings allow no route."
     return plan.resting.message
 
 
-def _then(steps: Iterable[planning.PlannedRoute], own: set[int]) -> str:
-    roads = dict.fromkeys(_road(step, own) for step in steps)
-    return ", then ".join(roads)
+def _describe_fallbacks(routes: Iterable[planning.PlannedRoute], own: set[int]) -> str:
+    return ", then ".join(dict.fromkeys(_describe_route(route, own) for route in routes))
 
 
-def _road(step: planning.PlannedRoute, own: set[int]) -> str:
-    """The route of a step in a few words; one of another provider's by its name."""
-    route = step.route
+def _describe_route(planned: planning.PlannedRoute, own: set[int]) -> str:
+    """A route in a few words; one of another provider by that provider's name."""
+    route = planned.route
     if route.route_id not in own:
-        return step.reason
+        return planned.reason
     if route.method == Method.DIRECT:
         return "directly"
     if not route.endpoint:
-        return "through this program's gateway process"
+        return "through our own gateway process"
     return f"through the gateway at {base_url.host(route.endpoint)}"
 
 
-def _upper(words: str) -> str:
-    return words[:1].upper() + words[1:]
+def _capitalize(text: str) -> str:
+    return text[:1].upper() + text[1:]

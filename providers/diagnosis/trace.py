@@ -1,4 +1,4 @@
-"""How one request went, from its attempts: outcome, figures, timeline, causes. No I/O."""
+"""The trace of one request, built from its attempts: outcome, figures, timeline, causes. No I/O."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from providers.policy import reasons
 if TYPE_CHECKING:
     from providers.models import Attempt
 
-AXIS = 1000  # the width of the timeline, in units of its own
-VISIBLE = 4  # the least width of what took any time at all
+AXIS = 1000  # width of the timeline, in units of its own
+MIN_WIDTH = 4  # of anything that took time
 
 
 @dataclass(frozen=True, slots=True)
 class OutcomeLabel:
-    """An outcome as pages show it: `status` is a health word, for the shape beside the word."""
+    """An outcome for a page: `status` is a health value, which chooses the icon."""
 
     status: str
     word: str
@@ -41,23 +41,23 @@ OUTCOMES: Mapping[str, OutcomeLabel] = {
         if kind != ErrorKind.STOPPED
     },
 }
-NOT_SENT = OutcomeLabel("failing", "No route free")
-SETTLED = frozenset({"ok", ErrorKind.STOPPED.value})  # what is no failure
+NOT_SENT = OutcomeLabel("failing", "No route available")
+SETTLED = frozenset({"ok", ErrorKind.STOPPED.value})  # outcomes that are no failure
 
 
-def outcome(attempt: Attempt) -> OutcomeLabel:
-    """What became of one attempt; a failure after the first token is told as such."""
+def label_outcome(attempt: Attempt) -> OutcomeLabel:
+    """The label of an attempt; a failure after the first token is labelled as broken off."""
     if not attempt.method:
         return NOT_SENT
-    known = OUTCOMES.get(attempt.outcome, OutcomeLabel("unknown", attempt.outcome))
-    if known.status == "failing" and attempt.ttft_ms is not None:
-        return OutcomeLabel("failing", f"Broke off: {known.word.lower()}")
-    return known
+    label = OUTCOMES.get(attempt.outcome, OutcomeLabel("unknown", attempt.outcome))
+    if label.status == "failing" and attempt.ttft_ms is not None:
+        return OutcomeLabel("failing", f"Broke off: {label.word.lower()}")
+    return label
 
 
 @frozen
-class Request:
-    """All attempts of one request in their order, at least one."""
+class RequestTrace:
+    """All attempts of one request in order, at least one."""
 
     attempts: tuple[Attempt, ...]
 
@@ -67,20 +67,20 @@ class Request:
 
     @property
     def last(self) -> Attempt:
-        """The one that answered, or that failed last."""
+        """The attempt that answered, or that failed last."""
         return self.attempts[-1]
 
     @property
     def outcome(self) -> OutcomeLabel:
-        return outcome(self.last)
+        return label_outcome(self.last)
 
     @property
     def fell_back(self) -> bool:
-        """Whether more than one route was tried; the same one again is a retry."""
+        """Whether more than one route was tried. The same route again is a retry."""
         return len({(a.provider_id, a.method, a.endpoint) for a in self.attempts}) > 1
 
     @property
-    def stands_in(self) -> bool:
+    def used_fallback_provider(self) -> bool:
         """Whether more than one provider was tried."""
         return len({attempt.provider_id for attempt in self.attempts}) > 1
 
@@ -96,17 +96,17 @@ class Request:
 
     @property
     def duration_ms(self) -> int:
-        """From the first attempt's start to the last one's end: what the caller waited."""
+        """How long the caller waited: from the first attempt's start to the last one's end."""
         return _ms(self.ended_at - self.first.started_at)
 
     @property
     def between_ms(self) -> int:
-        """What passed between the attempts: waiting for a retry, and our own work."""
+        """The time between attempts: waiting for a retry, and our own work."""
         return max(0, self.duration_ms - sum(a.duration_ms for a in self.attempts))
 
     @property
     def first_token_ms(self) -> int | None:
-        """What the caller waited for the first token, failed attempts included."""
+        """How long the caller waited for the first token, failed attempts included."""
         if self.last.ttft_ms is None:
             return None
         return _ms(self.last.started_at - self.first.started_at) + self.last.ttft_ms
@@ -133,16 +133,17 @@ class Request:
 
     @property
     def cost(self) -> Decimal | None:
-        """USD of all attempts whose price is known."""
-        known = [a.cost for a in self.attempts if a.cost is not None]
-        return sum(known, Decimal()) if known else None
+        """USD of all attempts with a known price."""
+        costs = [a.cost for a in self.attempts if a.cost is not None]
+        return sum(costs, Decimal()) if costs else None
 
 
 @frozen
-class Step:
-    """One attempt as the trace shows it: where it went, its place on the timeline, its cause.
+class TimelineEntry:
+    """One attempt on the timeline: its destination, position and cause.
 
-    `began_ms` counts from the request's start; `x`, `waiting` and `answering` are in AXIS units.
+    `began_ms` counts from the start of the request; `x`, `waiting` and `answering` are in
+    units of AXIS.
     """
 
     attempt: Attempt
@@ -159,46 +160,50 @@ class Step:
         return self.x + self.waiting
 
     @property
-    def figures(self) -> Request:
+    def figures(self) -> RequestTrace:
         """This attempt alone, for its own tokens and cost."""
-        return Request(attempts=(self.attempt,))
+        return RequestTrace(attempts=(self.attempt,))
 
     @property
-    def said(self) -> str:
-        """The provider's own words, where the cause does not repeat them."""
+    def message(self) -> str:
+        """The provider's message, unless the cause repeats it."""
         message = self.attempt.error_message
         repeated = self.cause and message.rstrip(".") in self.cause.cause
         return "" if repeated else message
 
 
-def steps(request: Request, *, in_container: bool) -> list[Step]:
-    """The attempts on one common axis."""
-    whole = max(request.duration_ms, 1)
-    return [_step(attempt, request.first, whole, in_container) for attempt in request.attempts]
+def build_timeline(request: RequestTrace, *, in_container: bool) -> list[TimelineEntry]:
+    """Place the attempts on one axis."""
+    total = max(request.duration_ms, 1)
+    return [
+        _place_attempt(attempt, request.first, total, in_container) for attempt in request.attempts
+    ]
 
 
-def _step(attempt: Attempt, first: Attempt, whole: int, in_container: bool) -> Step:
+def _place_attempt(
+    attempt: Attempt, first: Attempt, total: int, in_container: bool
+) -> TimelineEntry:
     began = max(0, _ms(attempt.started_at - first.started_at))
     waited = attempt.duration_ms if attempt.ttft_ms is None else attempt.ttft_ms
-    x = min(_units(began, whole), AXIS - VISIBLE)
-    waiting = max(_units(waited, whole), VISIBLE)
-    return Step(
+    x = min(_units(began, total), AXIS - MIN_WIDTH)
+    waiting = max(_units(waited, total), MIN_WIDTH)
+    return TimelineEntry(
         attempt=attempt,
-        outcome=outcome(attempt),
-        where=_where(attempt),
+        outcome=label_outcome(attempt),
+        where=_describe_destination(attempt),
         began_ms=began,
         x=x,
         waiting=min(waiting, AXIS - x),
-        answering=max(0, min(_units(attempt.duration_ms - waited, whole), AXIS - x - waiting)),
-        cause=cause(attempt, in_container=in_container),
+        answering=max(0, min(_units(attempt.duration_ms - waited, total), AXIS - x - waiting)),
+        cause=diagnose_attempt(attempt, in_container=in_container),
     )
 
 
-def cause(attempt: Attempt, *, in_container: bool) -> Diagnosis | None:
-    """Why an attempt failed, in plain words; None where it did not, or where nothing was sent."""
+def diagnose_attempt(attempt: Attempt, *, in_container: bool) -> Diagnosis | None:
+    """Explain why an attempt failed; None where it did not, or where nothing was sent."""
     if not attempt.method or attempt.outcome in SETTLED or attempt.outcome not in OUTCOMES:
         return None
-    if attempt.error_code == STALE_CONNECTION:  # nothing is wrong with anything
+    if attempt.error_code == STALE_CONNECTION:  # nothing is wrong: it is sent again
         return None
     provider = attempt.provider
     error = CallError(
@@ -210,7 +215,7 @@ def cause(attempt: Attempt, *, in_container: bool) -> Diagnosis | None:
     return diagnose.explain(
         FailureContext(
             method=Method(attempt.method),
-            step="chat" if attempt.model_id else "models",
+            stage="chat" if attempt.model_id else "models",
             error=error,
             base_url=provider.base_url,
             gateway_endpoint=attempt.endpoint,
@@ -223,10 +228,10 @@ def cause(attempt: Attempt, *, in_container: bool) -> Diagnosis | None:
     )
 
 
-def curl(base_url: str, attempt: Attempt) -> str:
-    """The same call again, with the caller's own key and prompt: neither is stored."""
-    asked = {"role": "user", "content": "Your prompt: it is not stored here"}
-    body = {"model": f"{attempt.provider.slug}/{attempt.model_id}", "messages": [asked]}
+def build_curl_command(base_url: str, attempt: Attempt) -> str:
+    """The same call again, for the caller to fill in key and prompt: neither is stored."""
+    message = {"role": "user", "content": "Your prompt (not stored)"}
+    body = {"model": f"{attempt.provider.slug}/{attempt.model_id}", "messages": [message]}
     return (
         f"curl {base_url}/chat/completions \\\n"
         '  -H "Authorization: Bearer $OPENCODE_WEB_KEY" \\\n'
@@ -235,11 +240,12 @@ def curl(base_url: str, attempt: Attempt) -> str:
     )
 
 
-def _where(attempt: Attempt) -> str:
-    """Host and port; the direct route's are the provider's as it is now."""
+def _describe_destination(attempt: Attempt) -> str:
+    """Host and port; those of the direct route are the provider's current ones."""
     if not attempt.method:
         return ""
-    return wording.where(Method(attempt.method), attempt.endpoint, attempt.provider.base_url)
+    method = Method(attempt.method)
+    return wording.describe_destination(method, attempt.endpoint, attempt.provider.base_url)
 
 
 def _end(attempt: Attempt) -> datetime:
@@ -250,14 +256,14 @@ def _ms(span: timedelta) -> int:
     return round(span / timedelta(milliseconds=1))
 
 
-def _units(part: int, whole: int) -> float:
-    return round(AXIS * part / whole, 1)
+def _units(part: int, total: int) -> float:
+    return round(AXIS * part / total, 1)
 
 
 def _sum(figures: list[int | None]) -> int | None:
-    known = [figure for figure in figures if figure is not None]
-    return sum(known) if known else None
+    counts = [figure for figure in figures if figure is not None]
+    return sum(counts) if counts else None
 
 
-def _sentence(words: str) -> str:
-    return words[:1].upper() + words[1:].rstrip(".") + "."
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:].rstrip(".") + "."

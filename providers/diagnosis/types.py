@@ -1,6 +1,6 @@
-"""What a diagnosis is made of: the evidence of a failed call, its cause in plain words, the fix.
+"""The values of a diagnosis: the failure and its context, the cause in words, the fix.
 
-A fix is a form field and its new value, nothing else.
+A fix is one form field and its new value, nothing else.
 """
 
 from collections.abc import Callable
@@ -18,14 +18,14 @@ RATE_LIMIT = "Rate limit exceeded - try again later"
 
 @frozen
 class FailureContext:
-    """What is known of one failed step: the error, and the form it was tried with.
+    """One failed stage: the error, and the form it was tried with.
 
-    `succeeded` names the steps that went well on the same route; `location` is where a redirect
-    leads; `in_container` is whether this program runs in one, where localhost means something else.
+    `succeeded` names the stages that succeeded over the same method; `location` is the target of a
+    redirect; `in_container`: in a container, localhost is the container itself.
     """
 
     method: Method
-    step: str
+    stage: str
     error: CallError
     base_url: str
     gateway_endpoint: str = ""
@@ -43,21 +43,21 @@ class FailureContext:
 
     @property
     def address(self) -> str:
-        """The address that this route called."""
+        """The address that was called."""
         if self.method == Method.GATEWAY and self.gateway_endpoint:
             return self.gateway_endpoint
         return self.base_url
 
     @property
     def address_field(self) -> str:
-        """The form's field that holds that address."""
+        """The form field of that address."""
         through_proxy = self.method == Method.GATEWAY and self.gateway_endpoint
         return "gateway_endpoint" if through_proxy else "base_url"
 
 
 @frozen
 class Fix:
-    """A field of the provider's form and the value that mends it."""
+    """A field of the provider's form, and the value that corrects it."""
 
     field: str
     value: str
@@ -66,7 +66,8 @@ class Fix:
 
 @frozen
 class Diagnosis:
-    """`title` is the failure in a line, `cause` why, `advice` what to do; seconds to wait."""
+    """`title` is the failure in a line, `cause` the reason, `advice` what to do, `retry_after` the
+    seconds to wait."""
 
     title: str
     cause: str
@@ -75,17 +76,17 @@ class Diagnosis:
     retry_after: float | None = None
 
 
-type Words = Callable[[FailureContext], Diagnosis]
+type Explain = Callable[[FailureContext], Diagnosis]
 
 
-def said(e: FailureContext) -> str:
-    """The error's own words, as a sentence."""
+def error_sentence(e: FailureContext) -> str:
+    """The error's message, as a sentence."""
     message = e.error.message.strip() or e.error.kind.value
     return message if message.endswith((".", "!", "?")) else f"{message}."
 
 
-def static(title: str, cause: str, advice: str) -> Words:
-    """A cause whose words are always the same."""
+def fixed_text(title: str, cause: str, advice: str) -> Explain:
+    """A cause with the same text for every failure."""
     return lambda e: Diagnosis(
         title=title, cause=cause, advice=advice, retry_after=e.error.retry_after
     )

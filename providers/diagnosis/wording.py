@@ -1,4 +1,4 @@
-"""What pages say about providers and their routes, in plain words. No I/O."""
+"""Describe providers, routes and figures for pages. No I/O."""
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -15,7 +15,7 @@ from providers.policy.route_state import RouteState
 
 @frozen
 class RouteLine:
-    """One route as a page shows it. `status` is a health word, for the shape beside it."""
+    """One route for a page. `status` is a health value, which chooses the icon."""
 
     method: Method
     where: str
@@ -29,58 +29,57 @@ class RouteLine:
 
 
 @frozen
-class Active:
-    """The route that the next request takes, and why."""
+class ActiveRoute:
+    """The route of the next request, and why."""
 
     method: str = ""
-    reason: str = "No route to this provider is allowed by its settings."
+    reason: str = "The provider's settings allow no route."
     ttft_ms: float | None = None
 
 
-def active(
+def describe_active_route(
     policy: planning.Policy,
     routes: tuple[RouteState, ...],
     now: datetime,
     fresh: timedelta,
-) -> Active:
+) -> ActiveRoute:
     plan = planning.plan(policy, routes, now, fresh)
     if not plan.routes:
-        return Active()
+        return ActiveRoute()
     first = plan.routes[0]
     reason = first.reason.removeprefix(f"{first.route.method}: ")
-    return Active(
+    return ActiveRoute(
         method=first.route.method.value, reason=_sentence(reason), ttft_ms=first.route.ttft_ms
     )
 
 
-def line(route: RouteState, base_url: str, last_error: str, now: datetime) -> RouteLine:
-    """A route's breaker in words."""
-    status, word, sentence = _condition(route, now)
-    resting = not route.is_closed
+def describe_route(route: RouteState, base_url: str, last_error: str, now: datetime) -> RouteLine:
+    """A route and its breaker in words."""
+    status, word, sentence = _describe_breaker(route, now)
     return RouteLine(
         method=route.method,
-        where=where(route.method, route.endpoint, base_url),
+        where=describe_destination(route.method, route.endpoint, base_url),
         status=status,
         word=word,
         sentence=sentence,
         last_error=last_error if status in ("failing", "degraded") else "",
-        retry_at=reasons.retry_at(route, now) if resting else None,
+        retry_at=reasons.retry_at(route, now) if not route.is_closed else None,
         ttft_ms=route.ttft_ms,
         last_outcome_at=route.last_outcome_at,
     )
 
 
-def where(method: Method, endpoint: str, base_url: str) -> str:
-    """Where a route leads: host and port, or our own gateway process in words."""
+def describe_destination(method: Method, endpoint: str, base_url: str) -> str:
+    """Host and port of a route; our own gateway process by its name."""
     if method == Method.DIRECT:
         return base_url_module.host(base_url) if base_url else "the vendor's own address"
-    return base_url_module.host(endpoint) if endpoint else "this program's gateway process"
+    return base_url_module.host(endpoint) if endpoint else "our own gateway process"
 
 
-def _condition(route: RouteState, now: datetime) -> tuple[str, str, str]:
+def _describe_breaker(route: RouteState, now: datetime) -> tuple[str, str, str]:
     breaker = route.breaker
     if other := next((o for o in route.others if o.breaker.state != State.CLOSED), None):
-        return domain_status(other, now)
+        return describe_domain(other, now)
     if breaker.state == State.HALF_OPEN:
         return "degraded", "Half-open probe", _sentence(reasons.resting_reason(route, now))
     if breaker.state == State.OPEN:
@@ -96,7 +95,7 @@ def _condition(route: RouteState, now: datetime) -> tuple[str, str, str]:
 
 @frozen
 class ModelLine:
-    """A model that fails, as a page shows it: over which method, or with which key."""
+    """A failing model for a page, with the method or key it fails with."""
 
     model_id: str
     where: str
@@ -105,10 +104,10 @@ class ModelLine:
     sentence: str
 
 
-def model_lines(
+def describe_failing_models(
     states: Iterable[DomainState], routes: Iterable[RouteState], now: datetime
 ) -> tuple[ModelLine, ...]:
-    """The breakers of models in words, in the models' order."""
+    """The breakers of models in words, ordered by model."""
     methods = {route.route_id: route.method for route in routes}
     return tuple(
         _model_line(state, methods.get(state.domain.route_id), now)
@@ -117,23 +116,23 @@ def model_lines(
 
 
 def _model_line(state: DomainState, method: Method | None, now: datetime) -> ModelLine:
-    status, word, sentence = domain_status(state, now)
+    status, word, sentence = describe_domain(state, now)
     return ModelLine(
         model_id=state.domain.model_id,
-        where=f"{method} only" if method else "every connection with this key",
+        where=f"{method} only" if method else "all connections with this key",
         status=status,
         word=word,
         sentence=sentence,
     )
 
 
-def domain_status(state: DomainState, now: datetime) -> tuple[str, str, str]:
-    """Health word, word and sentence for a model or a key that has failed."""
+def describe_domain(state: DomainState, now: datetime) -> tuple[str, str, str]:
+    """Health value, word and sentence for a model or key that has failed."""
     breaker = state.breaker
     if breaker.state == State.CLOSED:
         times = "once" if breaker.failures <= 1 else f"{breaker.failures:g} times in a row"
-        return "degraded", "Unstable", f"It failed {times}; it is paused after more failures."
-    # The model stands beside it, and no capital letter belongs to its name.
+        return "degraded", "Unstable", f"Failed {times}; paused after more failures."
+    # The page shows the model's name beside it, and names are not capitalized.
     reason = reasons.domain_reason(state, now).removeprefix(f"{state.domain.model_id} ")
     sentence = _sentence(reason)
     if breaker.state == State.HALF_OPEN:
@@ -143,11 +142,11 @@ def domain_status(state: DomainState, now: datetime) -> tuple[str, str, str]:
     return "failing", "Cooling down", sentence
 
 
-def _sentence(words: str) -> str:
-    return words[:1].upper() + words[1:].rstrip(".") + "."
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:].rstrip(".") + "."
 
 
-def ago(now: datetime, then: datetime | None) -> str:
+def format_age(now: datetime, then: datetime | None) -> str:
     if then is None:
         return "never"
     if (now - then).total_seconds() < 1:
@@ -155,13 +154,13 @@ def ago(now: datetime, then: datetime | None) -> str:
     return f"{reasons.elapsed(now, then)} ago"
 
 
-def lasting(milliseconds: float | None) -> str:
+def format_duration(milliseconds: float | None) -> str:
     if milliseconds is None:
         return "–"
     return f"{milliseconds:.0f} ms" if milliseconds < 1000 else f"{milliseconds / 1000:.1f} s"
 
 
-def tokens(count: int | None) -> str:
+def format_tokens(count: int | None) -> str:
     if not count:
         return ""
     if count >= 1_000_000:
@@ -169,8 +168,8 @@ def tokens(count: int | None) -> str:
     return f"{round(count / 1000)}k" if count >= 1000 else str(count)
 
 
-def dollars(amount: Decimal | None) -> str:
-    """Two digits of a cent where there is less than ten cents, else cents; empty where unknown."""
+def format_usd(amount: Decimal | None) -> str:
+    """Four decimals below ten cents, else two; empty where unknown."""
     if amount is None:
         return ""
     if amount == 0:
@@ -178,8 +177,8 @@ def dollars(amount: Decimal | None) -> str:
     return f"${amount:.2f}" if amount >= Decimal("0.1") else f"${amount:.4f}"
 
 
-def waiting(seconds: float | None) -> str:
-    """How long to wait, rounded up; empty where nobody said."""
+def format_wait(seconds: float | None) -> str:
+    """How long to wait; empty where it is unknown."""
     if not seconds or seconds <= 0:
         return ""
     if seconds < 90:

@@ -280,5 +280,5 @@ def _told_of_key(stored: Provider) -> str:
     used = attempts.values_list("started_at", flat=True).first()
     if stored.key_set_at and used and used < stored.key_set_at:
         used = None
-    last = f"last used {wording.ago(timezone.now(), used)}" if used else "not used yet"
+    last = f"last used {wording.format_age(timezone.now(), used)}" if used else "not used yet"
     return f"{stored.masked_key} is stored{since}, {last}."

@@ -15,7 +15,7 @@ from uuid import UUID
 from django.contrib.auth.models import User
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
-from providers.diagnosis.trace import SETTLED, Request
+from providers.diagnosis.trace import SETTLED, RequestTrace
 from providers.domain.frozen import frozen
 from providers.models import Attempt, Purpose
 
@@ -73,7 +73,7 @@ class Mark:
 class Page:
     """One page, newest first; a mark is where the next page begins, None where there is none."""
 
-    requests: list[Request]
+    requests: list[RequestTrace]
     newer: Mark | None = None
     older: Mark | None = None
 
@@ -126,10 +126,10 @@ def redact(viewer: User, attempts: Iterable[Attempt]) -> list[Attempt]:
 _FAILED_WITH = re.compile(r"failed \(.*", re.DOTALL)
 
 
-def request(viewer: User, request_id: UUID) -> Request | None:
+def request(viewer: User, request_id: UUID) -> RequestTrace | None:
     """One request; None where there is none, not yet, or none that this person may see."""
     attempts = redact(viewer, _attempts(viewer, [request_id]))
-    return Request(attempts=tuple(attempts)) if attempts else None
+    return RequestTrace(attempts=tuple(attempts)) if attempts else None
 
 
 def _matching(attempts: QuerySet[Attempt], filters: Filters) -> QuerySet[Attempt]:
@@ -201,12 +201,12 @@ def _marks(ordered: QuerySet[Attempt]) -> list[tuple[UUID, Mark]]:
     return [(request_id, Mark(at=at, pk=pk)) for request_id, at, pk in rows]
 
 
-def _gathered(viewer: User, request_ids: list[UUID]) -> list[Request]:
+def _gathered(viewer: User, request_ids: list[UUID]) -> list[RequestTrace]:
     """The requests with all their attempts, newest first by when they were asked."""
     attempts: defaultdict[UUID, list[Attempt]] = defaultdict(list)
     for attempt in redact(viewer, _attempts(viewer, request_ids).defer(*_SECRETS)):
         attempts[attempt.request_id].append(attempt)
-    found = [Request(attempts=tuple(each)) for each in attempts.values()]
+    found = [RequestTrace(attempts=tuple(each)) for each in attempts.values()]
     return sorted(found, key=lambda each: (each.first.started_at, each.first.pk), reverse=True)
 
 

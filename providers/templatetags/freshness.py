@@ -15,7 +15,7 @@ register = template.Library()
 @register.filter
 def ago(moment: datetime | None) -> str:
     """`12 s ago`; `never` for a moment that has not come."""
-    return wording.ago(timezone.now(), moment)
+    return wording.format_age(timezone.now(), moment)
 
 
 @register.filter
@@ -27,16 +27,16 @@ def seconds_until(moment: datetime) -> int:
 @register.filter
 def lasting(milliseconds: float | None) -> str:
     """`610 ms`, `1.2 s`; a dash where it is not known."""
-    return wording.lasting(milliseconds)
+    return wording.format_duration(milliseconds)
 
 
 @register.filter
 def tokens(count: int | None) -> str:
     """`200k`, `1M`; empty where it is not known."""
-    return wording.tokens(count)
+    return wording.format_tokens(count)
 
 
 @register.filter
 def dollars(amount: Decimal | None) -> str:
     """`$0.0021`; empty where it is not known."""
-    return wording.dollars(amount)
+    return wording.format_usd(amount)

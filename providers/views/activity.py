@@ -55,14 +55,14 @@ def show(request: Request, request_id: UUID) -> HttpResponse:
     again = _again(request.GET.get("look", ""), found)
     ctx: dict[str, Any] = {"request_id": request_id, "found": found, "again": again}
     if found:
-        ctx["steps"] = trace.steps(found, in_container=in_container())
+        ctx["steps"] = trace.build_timeline(found, in_container=in_container())
         if found.first.purpose in activity.OWN and found.first.model_id:
-            ctx["curl"] = trace.curl(request.build_absolute_uri("/v1"), found.first)
+            ctx["curl"] = trace.build_curl_command(request.build_absolute_uri("/v1"), found.first)
     template = "activity/trace.html#body" if request.htmx else "activity/trace.html"
     return render(request, template, ctx, status=200 if found else 404)
 
 
-def _again(look: str, found: trace.Request | None) -> int:
+def _again(look: str, found: trace.RequestTrace | None) -> int:
     """The number of the next look; 0 where all there is to see is seen."""
     done = int(look) if look.isdecimal() and len(look) < 3 else 0
     fresh = found is None or timezone.now() - found.ended_at < SETTLING

@@ -35,7 +35,7 @@ class Card:
 
     provider: Provider
     preset: presets.Preset
-    active: wording.Active
+    active: wording.ActiveRoute
     lines: tuple[wording.RouteLine, ...]
     failing: tuple[wording.ModelLine, ...] = ()
     models_on: int = 0
@@ -67,11 +67,14 @@ def card(
     return Card(
         provider=provider,
         preset=presets.get(provider.preset),
-        active=wording.active(snapshot.policy(provider), routes, now, snapshot.fresh()),
-        lines=tuple(
-            wording.line(route, provider.base_url, route.last_error, now) for route in routes
+        active=wording.describe_active_route(
+            snapshot.policy(provider), routes, now, snapshot.fresh()
         ),
-        failing=wording.model_lines(failures.domains.listed(routes), routes, now),
+        lines=tuple(
+            wording.describe_route(route, provider.base_url, route.last_error, now)
+            for route in routes
+        ),
+        failing=wording.describe_failing_models(failures.domains.listed(routes), routes, now),
         models_on=models_on,
         models_all=models_all,
         priced=priced,

@@ -72,7 +72,7 @@ def failing(model: LanguageModel) -> tuple[wording.ModelLine, ...]:
     routes = failures.routes(model.provider)
     states = failures.domains.listed(routes)
     own = [each for each in states if each.domain.model_id == model.model_id]
-    return wording.model_lines(own, routes, timezone.now())
+    return wording.describe_failing_models(own, routes, timezone.now())
 
 
 def facts(model: LanguageModel) -> list[tuple[str, str, str]]:
@@ -91,7 +91,7 @@ def _worded(name: str, value: Any) -> str:
         return "yes" if value else "no"
     if name.endswith("price"):
         return f"${value.normalize():f}"
-    return f"{wording.tokens(value)} tokens"
+    return f"{wording.format_tokens(value)} tokens"
 
 
 @require_POST

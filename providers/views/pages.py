@@ -108,7 +108,7 @@ def _health(request: HttpRequest, provider: Provider) -> dict[str, Any]:
 def _prospects(provider: Provider) -> tuple[forecast.RoutePreview, ...]:
     others = list(provider.alternatives.usable().prefetch_related("routes"))
     failures = snapshot.failures([provider, *others])
-    return forecast.prospects(
+    return forecast.preview_routes(
         snapshot.policy(provider),
         failures.routes(provider),
         timezone.now(),

@@ -94,12 +94,12 @@ class TestPanel:
         if self.draft is None or self.problems:
             return diagnose.Verdict(tone="error", title="Not tested: " + " ".join(self.problems))
         roads = tuple(self._road(method) for method in self.methods)
-        return diagnose.verdict(roads, partial(self._evidence, self.draft), self.good)
+        return diagnose.summarize(roads, partial(self._evidence, self.draft), self.good)
 
-    def _road(self, method: Method) -> diagnose.Road:
+    def _road(self, method: Method) -> diagnose.MethodReport:
         stages = [stage for (road, _), stage in self.ended.items() if road == method]
         told = [(stage.state, stage.name, stage.error) for stage in stages]
-        return diagnose.Road(
+        return diagnose.MethodReport(
             method=method,
             succeeded=frozenset(name for state, name, _ in told if state in ("ok", "warn")),
             failed=tuple((n, error) for state, n, error in told if error and state == "failed"),
@@ -107,14 +107,14 @@ class TestPanel:
         )
 
     def _evidence(
-        self, draft: Draft, road: diagnose.Road, step: str, error: CallError
+        self, draft: Draft, road: diagnose.MethodReport, step: str, error: CallError
     ) -> FailureContext:
         connection = draft.connection
         stages = (stage for stage in self.ended.values() if stage.method == road.method)
         exchange = next((stage.exchange for stage in stages if stage.name == step), None)
         return FailureContext(
             method=road.method,
-            step=step,
+            stage=step,
             error=error,
             base_url=connection.base_url,
             gateway_endpoint=connection.endpoint,

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from providers.diagnosis import diagnose, types
-from providers.diagnosis.diagnose import Road
+from providers.diagnosis.diagnose import MethodReport
 from providers.diagnosis.types import Diagnosis, FailureContext
 from providers.domain.errors import MODERATED, CallError, ErrorKind, GatewayError
 from providers.domain.types import Method
@@ -14,10 +14,10 @@ GENERAL = "https://api.z.ai/api/paas/v4"
 CODING = "https://api.z.ai/api/coding/paas/v4"
 
 
-def evidence(error: CallError, **fields: object) -> FailureContext:
+def context(error: CallError, **fields: object) -> FailureContext:
     base = FailureContext(
         method=Method.DIRECT,
-        step="chat",
+        stage="chat",
         error=error,
         base_url="https://api.example.com/v1",
         has_key=True,
@@ -30,7 +30,7 @@ def explained(
     kind: ErrorKind, status: int | None = None, code: str = "", **fields: object
 ) -> Diagnosis:
     error = CallError(kind, "What it said", status=status, code=code, retry_after=7)
-    return diagnose.explain(evidence(error, **fields))
+    return diagnose.explain(context(error, **fields))
 
 
 @pytest.mark.parametrize("code", ["1113", "1309"])
@@ -47,11 +47,11 @@ def test_a_zai_mix_up_is_no_rate_limit_but_the_wrong_address(
 ) -> None:
     """The other address is offered as the fix, on any host that has Z.ai's paths."""
     kind = ErrorKind.QUOTA if code == "1113" else ErrorKind.AUTH
-    found = explained(kind, 429, code, base_url=url)
-    assert found.title == "Wrong base URL for this key"
-    assert "not a rate limit" in found.cause
-    assert found.fix is not None
-    assert ("base_url", other) == (found.fix.field, found.fix.value)
+    result = explained(kind, 429, code, base_url=url)
+    assert result.title == "Wrong base URL for this key"
+    assert "not a rate limit" in result.cause
+    assert result.fix is not None
+    assert ("base_url", other) == (result.fix.field, result.fix.value)
 
 
 def test_the_same_code_elsewhere_is_a_used_up_balance() -> None:
@@ -100,28 +100,28 @@ def test_each_failure_has_its_title(
 @pytest.mark.parametrize("kind", list(ErrorKind))
 def test_every_kind_of_error_is_explained(kind: ErrorKind) -> None:
     """No failure is left without a cause and an advice."""
-    found = explained(kind)
-    assert found.title
-    assert found.cause
-    assert found.advice
+    result = explained(kind)
+    assert result.title
+    assert result.cause
+    assert result.advice
 
 
-def test_a_missing_key_is_told_from_a_wrong_one() -> None:
-    """And where to get one is said."""
-    found = explained(ErrorKind.AUTH, 401, has_key=False, preset="openai")
-    assert "none is set" in found.cause
-    assert "https://platform.openai.com/api-keys" in found.advice
+def test_a_missing_key_differs_from_a_wrong_one() -> None:
+    """The advice says where to create one."""
+    result = explained(ErrorKind.AUTH, 401, has_key=False, preset="openai")
+    assert "none is set" in result.cause
+    assert "https://platform.openai.com/api-keys" in result.advice
 
 
-def test_a_rate_limit_tells_how_long_to_wait() -> None:
+def test_a_rate_limit_carries_its_wait() -> None:
     """For the countdown."""
     assert explained(ErrorKind.RATE_LIMIT, 429).retry_after == 7
 
 
 def test_a_list_that_is_missing_while_a_chat_works_is_no_failure() -> None:
     """Models come from the offline catalogue."""
-    found = explained(ErrorKind.REQUEST, 404, step="models", succeeded=frozenset({"chat"}))
-    assert "Nothing is wrong" in found.advice
+    result = explained(ErrorKind.REQUEST, 404, stage="models", succeeded=frozenset({"chat"}))
+    assert "Nothing is wrong" in result.advice
 
 
 def test_a_404_on_a_chat_behind_a_good_list_is_the_model() -> None:
@@ -146,23 +146,23 @@ def test_a_404_on_a_chat_behind_a_good_list_is_the_model() -> None:
         ("https://api.example.com", "https://api.example.com/v1"),
     ],
 )
-def test_a_wrong_path_is_mended(url: str, fixed: str) -> None:
+def test_a_wrong_path_is_corrected(url: str, fixed: str) -> None:
     """Doubled, pasted, or without a version."""
-    found = explained(ErrorKind.REQUEST, 404, base_url=url)
-    assert found.fix is not None
-    assert fixed == found.fix.value
+    result = explained(ErrorKind.REQUEST, 404, base_url=url)
+    assert result.fix is not None
+    assert fixed == result.fix.value
 
 
-def test_localhost_seen_from_a_container_is_the_container() -> None:
+def test_localhost_in_a_container_is_the_container() -> None:
     """The machine around it has another name."""
-    found = explained(
+    result = explained(
         ErrorKind.NETWORK,
         code="connect_refused",
         base_url="http://localhost:11434/v1",
         in_container=True,
     )
-    assert found.fix is not None
-    assert found.fix.value == "http://host.docker.internal:11434/v1"
+    assert result.fix is not None
+    assert result.fix.value == "http://host.docker.internal:11434/v1"
     outside = explained(
         ErrorKind.NETWORK, code="connect_refused", base_url="http://localhost:11434/v1"
     )
@@ -175,18 +175,18 @@ def test_a_connection_that_was_accepted_and_closed_is_not_a_missing_server(
     code: str, in_container: bool
 ) -> None:
     """Something listens there, in a container too: another address would be the wrong advice."""
-    found = explained(
+    result = explained(
         ErrorKind.NETWORK, code=code, base_url="http://localhost:1/v1", in_container=in_container
     )
-    assert found.fix is None
-    assert "accepted the connection" in found.cause
+    assert result.fix is None
+    assert "accepted the connection" in result.cause
 
 
 def test_https_on_a_local_plain_server_offers_http() -> None:
     """A self-signed or missing certificate on this machine."""
-    found = explained(ErrorKind.NETWORK, code="tls", base_url="https://127.0.0.1:8443/v1")
-    assert found.fix is not None
-    assert found.fix.value == "http://127.0.0.1:8443/v1"
+    result = explained(ErrorKind.NETWORK, code="tls", base_url="https://127.0.0.1:8443/v1")
+    assert result.fix is not None
+    assert result.fix.value == "http://127.0.0.1:8443/v1"
 
 
 @pytest.mark.parametrize(
@@ -203,47 +203,47 @@ def test_https_on_a_local_plain_server_offers_http() -> None:
 )
 def test_the_gateways_own_failures_are_its_own(error: CallError, endpoint: str, title: str) -> None:
     """The provider's key and address are not blamed for them."""
-    found = diagnose.explain(evidence(error, method=Method.GATEWAY, gateway_endpoint=endpoint))
-    assert title == found.title
+    result = diagnose.explain(context(error, method=Method.GATEWAY, gateway_endpoint=endpoint))
+    assert title == result.title
 
 
-def _told(road: Road, step: str, error: CallError) -> FailureContext:
-    return evidence(error, method=road.method, step=step, succeeded=road.succeeded)
+def get_context(report: MethodReport, stage: str, error: CallError) -> FailureContext:
+    return context(error, method=report.method, stage=stage, succeeded=report.succeeded)
 
 
 OK = frozenset({"connect", "models", "chat"})
 AUTH = CallError(ErrorKind.AUTH, "No.", status=401)
 
 
-def test_a_cause_that_both_roads_show_is_said_once() -> None:
-    """With the most useful error of each route."""
+def test_a_cause_of_both_methods_is_listed_once() -> None:
+    """With the most useful error of each method."""
     gone = CallError(ErrorKind.REQUEST, "Gone", status=404)
-    roads = tuple(
-        Road(method=m, succeeded=frozenset(), failed=(("models", gone), ("chat", AUTH)))
+    reports = tuple(
+        MethodReport(method=m, succeeded=frozenset(), failed=(("models", gone), ("chat", AUTH)))
         for m in Method
     )
-    found = diagnose.verdict(roads, _told)
-    assert (found.tone, found.title) == ("error", types.AUTH)
-    assert [tuple(Method)] == [finding.methods for finding in found.findings]
+    result = diagnose.summarize(reports, get_context)
+    assert (result.tone, result.title) == ("error", types.AUTH)
+    assert [tuple(Method)] == [finding.methods for finding in result.findings]
 
 
-def test_one_good_road_is_a_warning() -> None:
-    """It says which one works."""
-    roads = (
-        Road(method=Method.DIRECT, succeeded=OK),
-        Road(method=Method.GATEWAY, succeeded=frozenset(), failed=(("connect", AUTH),)),
+def test_one_working_method_is_a_warning() -> None:
+    """The title names the one that works."""
+    reports = (
+        MethodReport(method=Method.DIRECT, succeeded=OK),
+        MethodReport(method=Method.GATEWAY, succeeded=frozenset(), failed=(("connect", AUTH),)),
     )
-    found = diagnose.verdict(roads, _told)
-    assert (found.tone, found.title) == ("warn", "It works directly, but not through the gateway")
+    result = diagnose.summarize(reports, get_context)
+    assert (result.tone, result.title) == ("warn", "It works directly, but not through the gateway")
 
 
-def test_two_good_roads_are_good() -> None:
+def test_two_working_methods_are_good() -> None:
     """A missing list beside a good chat does not change that."""
     gone = CallError(ErrorKind.REQUEST, "Gone", status=404)
-    roads = (
-        Road(method=Method.DIRECT, succeeded=OK - {"models"}, failed=(("models", gone),)),
-        Road(method=Method.GATEWAY, succeeded=OK),
+    reports = (
+        MethodReport(method=Method.DIRECT, succeeded=OK - {"models"}, failed=(("models", gone),)),
+        MethodReport(method=Method.GATEWAY, succeeded=OK),
     )
-    found = diagnose.verdict(roads, _told)
-    assert (found.tone, found.title) == ("ok", "It works over both connections")
-    assert "Nothing is wrong" in found.findings[0].diagnosis.advice
+    result = diagnose.summarize(reports, get_context)
+    assert (result.tone, result.title) == ("ok", "It works over both connections")
+    assert "Nothing is wrong" in result.findings[0].diagnosis.advice

@@ -1,10 +1,10 @@
-"""What a method would do is told from the plan that requests go by."""
+"""The preview of a routing method comes from the plan that requests use."""
 
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from providers.diagnosis.forecast import prospects
+from providers.diagnosis.forecast import preview_routes
 from providers.domain.errors import ErrorKind
 from providers.domain.types import Method
 from providers.policy.breaker import BreakerState, State
@@ -25,16 +25,16 @@ RESTING = BreakerState(
 )
 
 
-def told(policy: Policy, *routes: RouteState, others: tuple[Alternative, ...] = ()) -> list[str]:
-    return [each.sentence for each in prospects(policy, routes, NOW, DAY, others)]
+def preview(policy: Policy, *routes: RouteState, others: tuple[Alternative, ...] = ()) -> list[str]:
+    return [each.sentence for each in preview_routes(policy, routes, NOW, DAY, others)]
 
 
-def test_each_method_is_told_with_what_follows() -> None:
-    """First route, why, and what stands behind it."""
-    auto, direct, gateway = told(Policy(), DIRECT, GATEWAY, OWN)
+def test_each_method_is_previewed_with_its_fallbacks() -> None:
+    """The first route, its reason, and the routes after it."""
+    auto, direct, gateway = preview(Policy(), DIRECT, GATEWAY, OWN)
     assert auto == (
         "Directly (preferred); if that fails, through the gateway at litellm:4000,"
-        " then through this program's gateway process."
+        " then through our own gateway process."
     )
     assert direct.startswith("Directly (set for this provider); if that fails, through the")
     assert gateway.startswith("Through the gateway at litellm:4000 (set for this provider); if")
@@ -42,25 +42,26 @@ def test_each_method_is_told_with_what_follows() -> None:
 
 def test_the_one_in_force_is_marked() -> None:
     """One of three."""
-    found = prospects(Policy(routing_method="gateway"), (DIRECT, GATEWAY), NOW, DAY)
-    assert [each.name for each in found if each.chosen] == ["Gateway"]
+    result = preview_routes(Policy(routing_method="gateway"), (DIRECT, GATEWAY), NOW, DAY)
+    assert [each.name for each in result if each.chosen] == ["Gateway"]
 
 
-def test_without_fallback_there_is_one_road() -> None:
-    """And the page says so."""
+def test_without_fallback_there_is_one_route() -> None:
+    """The sentence says so."""
     policy = Policy(fallback_enabled=False)
     assert (
-        told(policy, DIRECT, GATEWAY)[1] == "Directly (set for this provider), and no other route."
+        preview(policy, DIRECT, GATEWAY)[1]
+        == "Directly (set for this provider), without a fallback."
     )
 
 
-def test_a_resting_road_is_left_out_with_its_reason() -> None:
-    """Until when, as the request's own trace says it."""
+def test_an_open_route_is_left_out_with_its_reason() -> None:
+    """With the time of its next probe, as in the trace of a request."""
     resting = RouteState(route_id=1, method=Method.DIRECT, breaker=RESTING)
-    sentence = told(Policy(), resting, GATEWAY)[0]
+    sentence = preview(Policy(), resting, GATEWAY)[0]
     assert sentence.startswith("Through the gateway at litellm:4000 (direct failed 5 times")
     assert "12:00:30" in sentence
-    assert told(Policy(), resting)[0].startswith(
+    assert preview(Policy(), resting)[0].startswith(
         "All routes to this provider are temporarily unavailable"
     )
 
@@ -70,19 +71,21 @@ def test_a_resting_road_is_left_out_with_its_reason() -> None:
 )
 def test_the_providers_type_overrules_the_method(kind: str, start: str) -> None:
     """Whatever is chosen, the sentence is the same."""
-    found = told(Policy(provider_type=kind), DIRECT, GATEWAY)
-    assert len(set(found)) == 1
-    assert found[0].startswith(start)
-    assert told(Policy(provider_type="gateway-required"), DIRECT)[0].startswith("No route")
+    result = preview(Policy(provider_type=kind), DIRECT, GATEWAY)
+    assert len(set(result)) == 1
+    assert result[0].startswith(start)
+    assert preview(Policy(provider_type="gateway-required"), DIRECT)[0].startswith(
+        "These settings allow no route"
+    )
 
 
-def test_another_provider_stands_in_under_its_name() -> None:
+def test_a_fallback_provider_is_named() -> None:
     """Once, however many routes it has."""
     theirs = (
         RouteState(route_id=8, method=Method.DIRECT),
         RouteState(route_id=9, method=OWN.method),
     )
     other = Alternative(name="Backup", policy=Policy(), routes=theirs)
-    assert told(Policy(), DIRECT, others=(other,))[0].endswith(
+    assert preview(Policy(), DIRECT, others=(other,))[0].endswith(
         "if that fails, Backup answers as the fallback."
     )

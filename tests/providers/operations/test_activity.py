@@ -17,7 +17,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from chat.models import Conversation, Message, Role, Status
 from providers.diagnosis import trace
-from providers.diagnosis.trace import AXIS, Request
+from providers.diagnosis.trace import AXIS, RequestTrace
 from providers.models import Attempt, Provider
 from providers.operations import activity
 from providers.operations.activity import Filters, Mark
@@ -359,9 +359,9 @@ def test_a_request_that_found_no_route_says_why(owner_client: Client, acme: Prov
     )
     html = owner_client.get(trace_url(row.request_id)).content.decode()
     assert words in html
-    assert "No route free" in html
+    assert "No route available" in html
     assert "steps-time" not in html.partition("</head>")[2]
-    assert "No route free" in page_of(owner_client)
+    assert "No route available" in page_of(owner_client)
 
 
 def test_what_is_estimated_is_flagged(owner_client: Client, acme: Provider) -> None:
@@ -443,7 +443,7 @@ def test_bars_share_one_axis_and_stay_on_it() -> None:
         unsaved(duration_ms=90_000, ttft_ms=89_999, started_at=NOW + timedelta(seconds=10)),
         unsaved(duration_ms=0, started_at=NOW + timedelta(seconds=100)),
     )
-    steps = trace.steps(Request(attempts=attempts), in_container=False)
+    steps = trace.build_timeline(RequestTrace(attempts=attempts), in_container=False)
     assert [step.began_ms for step in steps] == [0, 0, 10_000, 100_000]
     for step in steps:
         assert step.waiting > 0
@@ -453,16 +453,16 @@ def test_bars_share_one_axis_and_stay_on_it() -> None:
 
 def test_a_failure_after_the_first_token_broke_off() -> None:
     """No fallback was possible then, and the word says why."""
-    assert trace.outcome(unsaved(outcome="timeout", ttft_ms=5)).word == "Broke off: time-out"
-    assert trace.outcome(unsaved(outcome="timeout")).word == "Time-out"
-    assert trace.outcome(unsaved(outcome="ok", ttft_ms=5)).word == "Answered"
+    assert trace.label_outcome(unsaved(outcome="timeout", ttft_ms=5)).word == "Broke off: time-out"
+    assert trace.label_outcome(unsaved(outcome="timeout")).word == "Time-out"
+    assert trace.label_outcome(unsaved(outcome="ok", ttft_ms=5)).word == "Answered"
 
 
 def test_an_unknown_outcome_is_shown_as_it_is() -> None:
     """A row of a newer version breaks no page."""
     strange = unsaved(outcome="melted")
-    assert trace.outcome(strange) == trace.OutcomeLabel("unknown", "melted")
-    assert trace.cause(strange, in_container=False) is None
+    assert trace.label_outcome(strange) == trace.OutcomeLabel("unknown", "melted")
+    assert trace.diagnose_attempt(strange, in_container=False) is None
 
 
 def test_no_condition_asks_for_a_whole_table(owner: User, db: None) -> None:
