@@ -2,9 +2,14 @@
 
 import asyncio
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.contrib.auth.models import User
+from django.test import AsyncClient
+from django.urls import reverse
+from django.utils import timezone
 from pytest_django import Settings
 
 from providers.connection_test import runner
@@ -214,6 +219,32 @@ async def test_a_test_of_a_stored_provider_counts_for_its_routes(
     assert await attempts.filter(ttft_ms__isnull=False, output_tokens=2).acount() == 2
     provider = await Provider.objects.aget(pk=provider.pk)
     assert provider.health_status == "healthy"
+
+
+async def test_a_card_shows_a_test_of_a_minute_ago(
+    owner: User, make_provider: MakeProvider, fake: fakes.Upstream
+) -> None:
+    """Though no probe has run, and the bars of the last day count nothing yet."""
+    provider = await sync_to_async(make_provider)(
+        base_url=fake.url, api_key=fakes.KEY, gateway_endpoint=fake.url, gateway_api_key=fakes.KEY
+    )
+    client = AsyncClient()
+    await client.aforce_login(owner)
+
+    async def card() -> str:
+        page = (await client.get(reverse("providers:index"))).content.decode()
+        return page.partition(f'id="card-{provider.slug}"')[2].partition("</article>")[0]
+
+    assert "Not used in 24 hours. Not checked yet." in await card()
+    stored = await database.run(snapshot.load_one, provider.pk)
+    await checked(Draft(connection=snapshot.connection(provider), model_id="echo", stored=stored))
+    minute_ago = timezone.now() - timedelta(minutes=1)
+    await Route.objects.filter(provider=provider).aupdate(last_outcome_at=minute_ago)
+    shown = await card()
+    assert "Last used 1 min ago." in shown
+    assert "Not checked yet" not in shown
+    assert 'data-status="healthy"' in shown
+    assert "<strong>Direct</strong>" in shown
 
 
 async def test_an_abandoned_test_leaves_nothing_behind(
