@@ -5,17 +5,17 @@ that it was changed and nothing else. Django keeps no lock between two requests.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, cast
+from typing import Any
 
-from django import forms
 from django.core import signing
 from django.db.models import QuerySet
 from django.http import QueryDict
 from django.utils.crypto import salted_hmac
 
 from providers.domain.frozen import frozen
+from providers.forms.defaults import describe_value
 from providers.forms.provider import ProviderForm
 from providers.models import Provider
 
@@ -123,8 +123,6 @@ def _words(form: ProviderForm, name: str, found: Any) -> str:
     """A value as people read it; a secret is only said to be there."""
     if name in _SECRETS:
         return "stored" if found else "none"
-    if isinstance(found, bool):
-        return "on" if found else "off"
     if isinstance(found, list):
         names = (
             Provider.objects.filter(pk__in=found).order_by("name").values_list("name", flat=True)
@@ -132,8 +130,4 @@ def _words(form: ProviderForm, name: str, found: Any) -> str:
         return ", ".join(names) or "none"
     if isinstance(found, dict):
         return json.dumps(found) if found else "empty"
-    field = form.fields[name]
-    labels: dict[Any, Any] = {}
-    if isinstance(field, forms.ChoiceField):
-        labels = dict(cast("Iterable[tuple[Any, Any]]", field.choices))
-    return str(labels.get(found, found)) or "empty"
+    return describe_value(form.fields[name], found)

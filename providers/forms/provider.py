@@ -1,15 +1,18 @@
-"""A provider as operators type it: its connection, its routing, its limits and checks."""
+"""The provider form: a provider's connection, and under Advanced its routing, checks and limits."""
 
 from decimal import Decimal
-from typing import Any, cast
+from functools import cached_property
+from typing import Any, ClassVar, cast
 
 from django import forms
 from django.contrib.auth.models import User
 from django.utils import timezone
 
+from providers.domain.sealed import is_sealed
+from providers.forms import defaults
 from providers.forms.connection import ConnectionForm
-from providers.infra import feature_flags, replicas
-from providers.models import Provider, ProviderType, ReasoningTags, read_flags
+from providers.infra import replicas
+from providers.models import Provider, ReasoningTags, read_flags
 from providers.models.connection import Connection
 from providers.models.provider import NO_OBJECT
 from providers.operations import lifecycle
@@ -23,16 +26,20 @@ _TYPES = [
     ("gateway-required", "Gateway only"),
     ("legacy", "Legacy: direct only, without learning or fallback"),
 ]
+_ADVANCED_SECRETS = ("extra_headers", "gateway_api_key")
 
-_FURTHER = frozenset(
-    {"concurrency", "health_check_interval", "chat_probe", "chat_probe_cap", "parameters"}
-)
+MAX_UNFILTERED_CHOICES = 8  # checkboxes; more of them have a filter
 
-SEEN_AT_ONE_LOOK = 8  # checkboxes; more of them have a filter
+
+class ParametersField(forms.JSONField):
+    """A JSON object; an empty one is shown as an empty field, with its placeholder."""
+
+    def prepare_value(self, value: Any) -> Any:
+        return super().prepare_value(value) if value else ""
 
 
 class ProviderForm(ConnectionForm):
-    """All that operators set of one provider."""
+    """All that operators set for one provider."""
 
     class Meta(ConnectionForm.Meta):
         fields = (
@@ -65,31 +72,34 @@ class ProviderForm(ConnectionForm):
             "chat_probe_cap": "Daily budget for paid checks (USD)",
             "enabled": "In use",
         }
+        field_classes: ClassVar = {"parameters": ParametersField}
+        # The default is added to each: defaults.py.
         help_texts = ConnectionForm.Meta.help_texts | {
-            "name": "Shown in the chat and in lists. Its name in URLs is made from it once.",
-            "provider_type": "Which connections can reach this provider. Default: both.",
+            "name": "Shown in chats and lists.",
+            "provider_type": "Which connections can reach this provider.",
             "routing_method": "Automatic starts with the preferred connection and remembers what"
             " works. Direct and Gateway always start there; with fallback off they never switch.",
-            "prefer_direct": "With Automatic, start with the direct connection. Default: on.",
+            "prefer_direct": "With Automatic, start with the direct connection.",
             "fallback_enabled": "If a request fails before its first token, send it over the other"
-            " connection. Default: on.",
-            "alternatives": "Used for the same model when every connection to this provider"
-            " fails. Default: none.",
-            "health_check_interval": "A check requests the list of models, which is free. It is"
-            " skipped while requests succeed.",
+            " connection.",
+            "alternatives": "Used for the same model when every connection to this provider fails.",
+            "health_check_interval": "From 5 to 86400. A check requests the list of models, which"
+            " is free. It is skipped while requests succeed.",
             "parameters": "Sent with every chat, such as temperature. Model settings override"
             " these. Programs that use /v1 send their own.",
-            "reasoning_tags": "For models that write &lt;think&gt;...&lt;/think&gt; before their"
-            " answer. Applies to programs; the chat always shows reasoning apart.",
+            "reasoning_tags": "For models that write <think>...</think> before their answer."
+            " Applies to programs that use /v1; chats always show reasoning separately.",
             "concurrency": "Extra requests are queued. Leave empty for the vendor's default.",
-            "chat_probe": "Sends up to 16 tokens, which the provider charges for. Default: off.",
-            "chat_probe_cap": "No paid check is sent beyond it until tomorrow (UTC).",
+            "chat_probe": "A check also sends a chat of up to 16 tokens, which the provider"
+            " charges for.",
+            "chat_probe_cap": "Paid checks stop at this amount until midnight (UTC).",
             "enabled": "If off, its models are not offered and it is not checked.",
         }
         widgets = ConnectionForm.Meta.widgets | {
             "routing_method": forms.RadioSelect,
             "alternatives": forms.CheckboxSelectMultiple,
             "name": forms.TextInput(attrs={"autocomplete": "off"}),
+            "health_check_interval": forms.NumberInput(attrs={"min": 5, "max": 86_400}),
             "concurrency": forms.NumberInput(attrs={"min": 1, "max": 1000}),
             "parameters": forms.Textarea(
                 attrs={"rows": 2, "spellcheck": "false", "placeholder": '{"temperature": 0.2}'}
@@ -102,14 +112,18 @@ class ProviderForm(ConnectionForm):
         cast(forms.ChoiceField, self.fields["provider_type"]).choices = _TYPES
         self.fields["chat_probe_cap"].required = False
         self.fields["parameters"].error_messages["invalid"] = NO_OBJECT
-        if not self.initial.get("parameters"):
-            self.initial.pop("parameters", None)
+        if not self.instance.pk:
+            self.fields["name"].help_text += " Its short form in URLs is set once, when you save."
         self._offer_alternatives()
-        if not self.preset.probe_chat_allowed:
-            self.fields["chat_probe"].disabled = True
-            self.fields[
-                "chat_probe"
-            ].help_text = "The vendor's terms do not allow automated test chats."
+        self._offer_reasoning_tags()
+        self._state_defaults()
+
+    def _offer_alternatives(self) -> None:
+        others = Provider.objects.exclude(pk=self.instance.pk)
+        field = cast("forms.ModelMultipleChoiceField[Provider]", self.fields["alternatives"])
+        field.queryset = others.order_by("name")
+
+    def _offer_reasoning_tags(self) -> None:
         default = "move it" if self.preset.splits_reasoning else "leave it"
         tags = cast(forms.ChoiceField, self.fields["reasoning_tags"])
         tags.required = False
@@ -117,41 +131,46 @@ class ProviderForm(ConnectionForm):
             (value, f"{label} ({default})" if value == ReasoningTags.DEFAULT else label)
             for value, label in ReasoningTags.choices
         ]
-        if known := self.preset.concurrency:
-            self.fields["concurrency"].widget.attrs["placeholder"] = str(known)
 
-    def _offer_alternatives(self) -> None:
-        others = Provider.objects.exclude(pk=self.instance.pk)
-        field = cast("forms.ModelMultipleChoiceField[Provider]", self.fields["alternatives"])
-        field.queryset = others.order_by("name")
+    @cached_property
+    def _defaults(self) -> dict[str, Any]:
+        return defaults.default_values(self.preset)
 
-    def find_alternative(self) -> str:
-        """What the filter of those who may stand in says; none where they are seen at one look."""
-        return "Find a provider" if len(self["alternatives"]) > SEEN_AT_ONE_LOOK else ""
+    def _state_defaults(self) -> None:
+        words = defaults.describe_defaults(self.fields, self.preset, self._defaults)
+        for name, default in words.items():
+            self.fields[name].help_text += f" Default: {default}."
+        if not self.preset.probe_chat_allowed:
+            probe = self.fields["chat_probe"]
+            probe.disabled = True
+            probe.help_text = "The vendor's terms do not allow automated test chats."
 
-    def has_further_errors(self) -> bool:
-        """Whether something is wrong in the fold that is closed where all is well."""
-        return not _FURTHER.isdisjoint(self.errors)
+    def alternatives_filter(self) -> str:
+        """The label of the filter of fallback providers; empty where there are few."""
+        return "Find a provider" if len(self["alternatives"]) > MAX_UNFILTERED_CHOICES else ""
+
+    def is_advanced_open(self) -> bool:
+        """Whether an advanced field has an error or holds anything but its default."""
+        secrets = (*_ADVANCED_SECRETS, *(field.name for field in self.header_fields))
+        if not {*self._defaults, *secrets}.isdisjoint(self.errors):
+            return True
+        stored = [getattr(self.instance, name) for name in _ADVANCED_SECRETS]
+        return (
+            any(value or is_sealed(value) for value in stored)
+            or any(defaults.is_changed(self[name], "") for name in secrets)
+            or any(defaults.is_changed(self[name], each) for name, each in self._defaults.items())
+        )
 
     @classmethod
     def for_preset(cls, preset: presets.Preset) -> "ProviderForm":
         """An empty form filled with what is known of a vendor."""
         read_flags()
-        smart = feature_flags.on("smart_routing")
-        return cls(
-            initial={
-                "name": "" if preset.is_custom else preset.name,
-                "preset": preset.slug,
-                "kind": preset.kind.value,
-                "base_url": preset.base_url,
-                "provider_type": preset.provider_type if smart else ProviderType.LEGACY,
-                "routing_method": preset.routing_method,
-                "prefer_direct": preset.prefer_direct,
-                "fallback_enabled": preset.fallback_enabled,
-                "health_check_interval": preset.health_check_interval,
-                "enabled": True,
-            }
-        )
+        named = {
+            "name": "" if preset.is_custom else preset.name,
+            "preset": preset.slug,
+            "base_url": preset.base_url,
+        }
+        return cls(initial=named | defaults.default_values(preset))
 
     def clean_health_check_interval(self) -> int:
         return max(5, min(86_400, int(self.cleaned_data["health_check_interval"])))
@@ -159,7 +178,7 @@ class ProviderForm(ConnectionForm):
     def clean_concurrency(self) -> int | None:
         typed: int | None = self.cleaned_data["concurrency"]
         if typed == 0:
-            raise forms.ValidationError("At least one, or no call would ever go out.")
+            raise forms.ValidationError("Enter 1 or more, or leave it empty.")
         return typed
 
     def clean_reasoning_tags(self) -> str:
@@ -168,14 +187,14 @@ class ProviderForm(ConnectionForm):
     def clean_chat_probe_cap(self) -> Decimal:
         typed: Decimal | None = self.cleaned_data["chat_probe_cap"]
         if typed is not None and typed < 0:
-            raise forms.ValidationError("Not below zero.")
+            raise forms.ValidationError("Enter 0 or more.")
         return self.instance.chat_probe_cap if typed is None else typed
 
     def store(self, user: User) -> Provider:
-        """Saves; a changed key or address makes every route start anew."""
+        """Saves; a changed connection resets what was learned of every route."""
         provider, new = self.instance, self.instance.pk is None
         before = None if new else snapshot.connection(Provider.objects.get(pk=provider.pk))
-        wanted = self._fill(user)
+        after = self._fill_connection(user)
         if new:
             provider.created_by = user
             lifecycle.save_new(provider)
@@ -184,20 +203,20 @@ class ProviderForm(ConnectionForm):
         provider.alternatives.set(self.cleaned_data["alternatives"])
         replicas.publish("providers")
         provider.ensure_routes()
-        self.is_new_road = before != wanted
-        if self.is_new_road:
+        self.has_new_connection = before != after
+        if self.has_new_connection:
             provider.forget_learned()
         return provider
 
-    def _fill(self, user: User) -> Connection:
-        """Puts the connection into the row, and who changed the key."""
-        provider, wanted = self.instance, self.connection()
-        if wanted.api_key != provider.api_key:
-            provider.key_set_at = timezone.now() if wanted.api_key else None
-            provider.key_set_by = user if wanted.api_key else None
-        provider.base_url, provider.api_key = wanted.base_url, wanted.api_key
+    def _fill_connection(self, user: User) -> Connection:
+        """Copies the connection, and who changed the key, to the row."""
+        provider, typed = self.instance, self.connection()
+        if typed.api_key != provider.api_key:
+            provider.key_set_at = timezone.now() if typed.api_key else None
+            provider.key_set_by = user if typed.api_key else None
+        provider.base_url, provider.api_key = typed.base_url, typed.api_key
         # An EncryptedJSONField takes a dict; django-stubs sees the TextField below it.
-        provider.extra_headers = wanted.headers  # type: ignore[assignment]
-        provider.gateway_endpoint = wanted.gateway_endpoint or None
-        provider.gateway_api_key = wanted.gateway_api_key
-        return wanted
+        provider.extra_headers = typed.headers  # type: ignore[assignment]
+        provider.gateway_endpoint = typed.gateway_endpoint or None
+        provider.gateway_api_key = typed.gateway_api_key
+        return typed

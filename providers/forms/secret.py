@@ -1,6 +1,6 @@
-"""Fields for keys and headers: empty on every page, checked before they are kept.
+"""Fields for keys and headers: write-only, and checked before they are stored.
 
-A header's value may be a key as well, so both are write-only.
+A header's value may be a key as well, so it is treated like one.
 """
 
 import re
@@ -17,13 +17,13 @@ _OWN_HEADERS = frozenset({"host", "content-length", "transfer-encoding", "connec
 CREDENTIALS = frozenset({"authorization", "x-api-key", "api-key"})
 _PRINTABLE = re.compile(r"^[\x21-\x7e]*$")
 SEALED = (
-    "A key is stored that ENCRYPTION_KEYS cannot open: bring the old encryption key back, or enter"
-    " the key again."
+    "The stored key cannot be decrypted with ENCRYPTION_KEYS. Restore the old encryption key, or"
+    " enter the key again."
 )
 
 
-class Unseen(forms.Textarea):
-    """A text area that takes a secret and never shows one."""
+class WriteOnlyTextarea(forms.Textarea):
+    """A text area for a secret; never shows its value."""
 
     def format_value(self, value: Any) -> str:
         return ""
@@ -38,11 +38,11 @@ def key_field(label: str, hint: str) -> forms.CharField:
 
 
 def template_field(template: HeaderTemplate) -> forms.CharField:
-    """A field for one header that a vendor takes."""
+    """A field for one header that a vendor supports."""
     attrs = {"autocomplete": "off", "spellcheck": "false", "placeholder": template.example}
     return forms.CharField(
         label=template.name,
-        help_text=template.hint,
+        help_text=f"{template.hint} Default: not sent.",
         required=False,
         max_length=500,
         validators=[check_value],
@@ -51,17 +51,15 @@ def template_field(template: HeaderTemplate) -> forms.CharField:
 
 
 def clean_key(typed: str) -> str:
-    """A key as it is sent. Raises ValidationError for what is surely pasted wrong."""
+    """The key as it is sent. Raises ValidationError if it was surely pasted wrong."""
     key = typed.strip()
     if not _PRINTABLE.match(key):
-        raise forms.ValidationError(
-            "A key has no spaces, line breaks or accents in it. Paste it again."
-        )
+        raise forms.ValidationError("A key has no spaces, line breaks or accents. Paste it again.")
     return key
 
 
 def clean_headers(typed: str) -> dict[str, str]:
-    """Headers from lines of `Name: value`. Raises ValidationError, which names the line."""
+    """Headers from lines of `Name: value`. Raises ValidationError that names the line."""
     lines = enumerate(typed.splitlines(), start=1)
     return dict(_header(line, number) for number, line in lines if line.strip())
 
@@ -75,18 +73,18 @@ def clean_value(typed: str) -> str:
 
 def check_value(value: str) -> None:
     if not value.isascii() or not value.isprintable():
-        raise forms.ValidationError("A header's value is plain ASCII.")
+        raise forms.ValidationError("A header value must be plain ASCII.")
 
 
 def _header(line: str, number: int) -> tuple[str, str]:
     name, colon, value = line.partition(":")
     name, value = name.strip(), value.strip()
     if not colon or not value:
-        raise forms.ValidationError(f"Line {number} is not of the form Name: value.")
+        raise forms.ValidationError(f"Line {number}: write it as Name: value.")
     if not _HEADER_NAME.match(name):
-        raise forms.ValidationError(f"Line {number}: this is no header's name.")
+        raise forms.ValidationError(f"Line {number}: this is not a valid header name.")
     if name.lower() in _OWN_HEADERS:
-        raise forms.ValidationError(f"Line {number}: {name} is set by the program itself.")
+        raise forms.ValidationError(f"Line {number}: {name} is set by the HTTP client.")
     if not value.isascii() or not value.isprintable():
-        raise forms.ValidationError(f"Line {number}: a header's value is plain ASCII.")
+        raise forms.ValidationError(f"Line {number}: a header value must be plain ASCII.")
     return name, value

@@ -6,7 +6,7 @@ from django import forms
 from django.contrib.auth.models import User
 
 from providers.forms.password import password_field
-from providers.forms.secret import Unseen
+from providers.forms.secret import WriteOnlyTextarea
 from providers.importing.schema import LARGEST
 from providers.infra import passwords
 
@@ -42,7 +42,7 @@ class ImportForm(forms.Form):
         label="Or paste it",
         required=False,
         help_text="It is not shown again: there may be keys in it.",
-        widget=Unseen(attrs={"rows": 6, "spellcheck": "false", "autocomplete": "off"}),
+        widget=WriteOnlyTextarea(attrs={"rows": 6, "spellcheck": "false", "autocomplete": "off"}),
     )
     auth_file = forms.FileField(
         label="OpenCode's auth.json",

@@ -164,7 +164,7 @@ def _both_versions(
 def _saved_words(form: ProviderForm, provider: Provider) -> str:
     tidied = " ".join(sentence for said in form.changes.values() for sentence in said)
     words = f"{provider.name} is saved. {tidied}".strip()
-    if not form.is_new_road or not provider.enabled:
+    if not form.has_new_connection or not provider.enabled:
         return words
     if in_background("providers.tasks.look_over", provider.pk):
         return f"{words} It is checked, and its models are fetched, in the background."

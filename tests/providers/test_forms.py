@@ -1,4 +1,4 @@
-"""The provider's form: what it takes, what it refuses, and what it never gives back."""
+"""The provider form: what it accepts, what it refuses, and what it never shows again."""
 
 from collections.abc import Callable
 from decimal import Decimal
@@ -31,6 +31,9 @@ def values(**changed: object) -> dict[str, object]:
         "prefer_direct": "on",
         "fallback_enabled": "on",
         "health_check_interval": "60",
+        "chat_probe_cap": "0.05",
+        "parameters": "",
+        "reasoning_tags": "default",
         "enabled": "on",
     } | changed
 
@@ -49,7 +52,7 @@ def test_it_works(owner: User) -> None:
     assert connection(provider).headers == {"X-Team": "blue", "X-Org": "7"}
     assert provider.key_set_at is not None
     assert provider.routes.count() == 2
-    assert form.is_new_road
+    assert form.has_new_connection
 
 
 @pytest.mark.parametrize("name", ["My server", "new", "test", "fix", "日本"])
@@ -89,8 +92,8 @@ def test_the_name_of_a_container_is_an_address(db: None) -> None:
         ("api_key", "schlüssel", "accents"),
         ("extra_headers", "No colon", "Name: value"),
         ("extra_headers", "X-Empty:", "Name: value"),
-        ("extra_headers", "Bad name: x", "no header's name"),
-        ("extra_headers", "Host: evil.example", "program itself"),
+        ("extra_headers", "Bad name: x", "not a valid header name"),
+        ("extra_headers", "Host: evil.example", "set by the HTTP client"),
         ("extra_headers", "X-Ok: 1\nX-Bad: ü", "Line 2"),
         ("health_check_interval", "soon", "whole number"),
     ],
@@ -141,7 +144,7 @@ def test_blank_secrets_keep_what_is_stored(owner: User, make_provider: MakeProvi
     assert (stored.name, stored.slug) == ("Renamed", "acme")
     assert (stored.api_key, stored.gateway_api_key) == (SECRET, "sk-gateway-1234")
     assert connection(stored).headers == {"X-Team": "blue"}
-    assert not form.is_new_road
+    assert not form.has_new_connection
     assert stored.routes.filter(proven=True).count() == 2
 
 
@@ -205,7 +208,7 @@ def test_secrets_are_in_no_html(make_provider: MakeProvider) -> None:
     assert typed not in html
     assert "…wxyz" in html
     assert "X-Team" in html
-    assert bound.blank_secrets_note()
+    assert bound.has_blanked_secrets()
 
 
 @pytest.mark.parametrize(
@@ -304,7 +307,7 @@ def test_what_limits_calls_and_who_stands_in_is_stored(
     assert (stored.concurrency, stored.chat_probe) == (3, True)
     assert (stored.reasoning_tags, stored.splits_reasoning) == ("keep", False)
     assert stored.chat_probe_cap == Decimal("0.20")
-    assert not form.is_new_road
+    assert not form.has_new_connection
     own = ProviderForm(values(alternatives=[provider.pk]), instance=provider)
     assert "alternatives" in own.errors
     form = ProviderForm(values(base_url=provider.base_url), instance=stored)
@@ -444,3 +447,83 @@ def test_parameters_are_an_object_or_nothing(
         ]
     else:
         assert form.store(owner).parameters == stored
+
+
+ADVANCED = {
+    "routing_method": "direct",
+    "prefer_direct": "",
+    "fallback_enabled": "",
+    "provider_type": "legacy",
+    "gateway_endpoint": "http://litellm:4000",
+    "kind": "anthropic",
+    "gateway_api_key": SECRET,
+    "extra_headers": "X-Team: blue",
+    "concurrency": "3",
+    "health_check_interval": "90",
+    "chat_probe": "on",
+    "chat_probe_cap": "0.20",
+    "enabled": "",
+    "parameters": '{"temperature": 0.2}',
+    "reasoning_tags": "keep",
+}
+
+
+@pytest.mark.parametrize("preset", presets.PRESETS, ids=lambda preset: preset.slug)
+def test_advanced_is_closed_while_every_value_is_the_default(
+    db: None, preset: presets.Preset
+) -> None:
+    """For a new form of each vendor; its advanced fields all state their default."""
+    form = ProviderForm.for_preset(preset)
+    assert not form.is_advanced_open()
+    assert form["parameters"].value() == ""
+    stated = {*ADVANCED, "alternatives", *(field.name for field in form.header_fields)}
+    if not preset.probe_chat_allowed:
+        stated.remove("chat_probe")
+    silent = [name for name in stated if "Default: " not in str(form.fields[name].help_text)]
+    assert silent == []
+
+
+def test_advanced_stays_closed_for_an_error_in_a_basic_field(db: None) -> None:
+    """What was sent by the browser equals the defaults as well."""
+    form = ProviderForm(values(name="", base_url="nonsense"))
+    assert set(form.errors) == {"name", "base_url"}
+    assert not form.is_advanced_open()
+
+
+@pytest.mark.parametrize("name", ADVANCED)
+def test_advanced_opens_for_a_changed_value(owner: User, name: str) -> None:
+    """As typed, and as stored."""
+    form = ProviderForm(values(**{name: ADVANCED[name]}))
+    assert form.is_advanced_open()
+    assert form.is_valid(), form.errors
+    stored = Provider.objects.get(pk=form.store(owner).pk)
+    assert ProviderForm(instance=stored).is_advanced_open()
+
+
+def test_advanced_opens_for_a_fallback_provider(make_provider: MakeProvider) -> None:
+    """A relation, compared by its rows."""
+    provider, other = make_provider(base_url="https://api.example.com/v1"), make_provider("Other")
+    assert not ProviderForm(instance=provider).is_advanced_open()
+    provider.alternatives.add(other)
+    assert ProviderForm(instance=provider).is_advanced_open()
+    assert ProviderForm(values(alternatives=[other.pk]), instance=provider).is_advanced_open()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("concurrency", "0"), ("extra_headers", "x"), ("gateway_endpoint", "nonsense")],
+)
+def test_advanced_opens_for_an_error(owner_client: Client, name: str, value: str) -> None:
+    """The marked field is in sight."""
+    response = owner_client.post(reverse("providers:new"), values(**{name: value}))
+    assert response.status_code == 422
+    assert '<details class="fold" id="advanced" open>' in response.content.decode()
+
+
+def test_help_texts_are_escaped(owner_client: Client, make_provider: MakeProvider) -> None:
+    """They name parameters that come from imported files."""
+    provider = make_provider(litellm_provider="azure", litellm_params={"<b>key": "x"})
+    html = owner_client.get(reverse("providers:detail", args=[provider.slug])).content.decode()
+    assert "&lt;b&gt;key" in html
+    assert "<b>key" not in html
+    assert "&lt;think&gt;" in html
