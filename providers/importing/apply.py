@@ -12,9 +12,9 @@ from django.db import transaction
 from django.utils import timezone
 
 from providers.catalog import merge
-from providers.importing import exporting, plan
+from providers.importing import diff, exporting, plan
 from providers.importing.names import Owner
-from providers.importing.plan import Step
+from providers.importing.plan import ProviderChange
 from providers.importing.schema import Entry, ModelEntry, Parsed
 from providers.infra import replicas
 from providers.models import LanguageModel, ModelAlias, ModelSource, Provider, ProviderType
@@ -30,11 +30,11 @@ _CONNECTION = frozenset(
 )
 
 
-def planned(parsed: Parsed) -> tuple[Step, ...]:
-    """The plan against what is stored now."""
+def plan_changes(parsed: Parsed) -> tuple[ProviderChange, ...]:
+    """Plan an import against what is stored now."""
     gone = Provider.with_removed.exclude(removed_at=None).values_list("slug", flat=True)
     stored = {each.slug: each for each in exporting.entries()}
-    return plan.steps(parsed, stored, set(gone), _aliases())
+    return plan.plan_import(parsed, stored, set(gone), _aliases())
 
 
 def _aliases() -> dict[str, set[Owner]]:
@@ -48,35 +48,35 @@ def _aliases() -> dict[str, set[Owner]]:
     return found
 
 
-def apply(parsed: Parsed, user: User | None) -> tuple[Step, ...]:
-    """Does what the plan says, and returns it."""
+def apply_import(parsed: Parsed, user: User | None) -> tuple[ProviderChange, ...]:
+    """Plan an import, store it, and return the plan."""
     with transaction.atomic():
-        done = planned(parsed)
-        stored = [_store(step, step.entry, user) for step in done if step.entry is not None]
+        changes = plan_changes(parsed)
+        stored = [_store(each, each.entry, user) for each in changes if each.entry is not None]
         for entry, provider, before, count in stored:
             if entry.alternatives is not None:
                 _stand_in(provider, entry.alternatives)
             _note(user, provider, before, count)
         replicas.publish("providers")
-    return done
+    return changes
 
 
 def _store(
-    step: Step, entry: Entry, user: User | None
+    change: ProviderChange, entry: Entry, user: User | None
 ) -> tuple[Entry, Provider, dict[str, Any], int]:
     """The provider as it is now, what it was before, and how many of its models were written."""
     before: dict[str, Any] = {}
-    if step.verb == "created":
+    if change.verb == "created":
         provider = _new(entry, user)
     else:
         provider = Provider.objects.select_for_update().get(slug=entry.slug)
         before = audit.values(provider)
-        _write(provider, _wanted(entry, step.columns), user)
-        if step.columns & _CONNECTION:
+        _write(provider, _column_values(entry, change.columns), user)
+        if change.columns & _CONNECTION:
             provider.forget_learned()
     provider.ensure_routes()
-    _store_models(provider, step.models)
-    return entry, provider, before, len(step.models)
+    _store_models(provider, change.models)
+    return entry, provider, before, len(change.models)
 
 
 def _note(user: User | None, provider: Provider, before: dict[str, Any], count: int) -> None:
@@ -101,16 +101,16 @@ def _new(entry: Entry, user: User | None) -> Provider:
     )
     said = {"name", "kind", "base_url", "api_key", "headers", "gateway_api_key"}
     said |= {"litellm_provider", "litellm_params", *entry.settings}
-    _write(provider, _wanted(entry, said), user)
+    _write(provider, _column_values(entry, said), user)
     return provider
 
 
-def _wanted(entry: Entry, columns: Iterable[str]) -> dict[str, Any]:
-    """Values by column; what the file does not tell is left out."""
-    known = {name: entry.settings.get(name, getattr(entry, name, None)) for name in columns}
+def _column_values(entry: Entry, columns: Iterable[str]) -> dict[str, Any]:
+    """Values by column of the row, without those that the file leaves out."""
+    values = {name: diff.read_column(entry, name) for name in columns}
     return {
         _COLUMNS.get(name, name): value
-        for name, value in known.items()
+        for name, value in values.items()
         if value is not None and name != "alternatives"
     }
 
@@ -128,7 +128,7 @@ def _store_models(provider: Provider, models: Sequence[ModelEntry]) -> None:
     new: list[LanguageModel] = []
     for model in models:
         row = known.get(model.model_id)
-        told = {name: merge.IMPORT for name in model.facts if name not in plan.OPERATORS}
+        told = {name: merge.IMPORT for name in model.facts if name not in diff.OPERATOR_FACTS}
         if row is None:
             new.append(
                 LanguageModel(

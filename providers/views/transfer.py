@@ -83,7 +83,7 @@ class _Field:
 
 
 def _previewed(request: Request, parsed: Parsed, errors: dict[str, str]) -> HttpResponse:
-    found = apply.planned(parsed)
+    found = apply.plan_changes(parsed)
     fields = _fields(found, request, errors)
     context = {
         "source": parsed.source,
@@ -97,7 +97,7 @@ def _previewed(request: Request, parsed: Parsed, errors: dict[str, str]) -> Http
 
 
 def _fields(
-    steps: tuple[plan.Step, ...], request: Request, errors: dict[str, str]
+    steps: tuple[plan.ProviderChange, ...], request: Request, errors: dict[str, str]
 ) -> list[list[_Field]]:
     """What is to be filled in for each step: what is named twice, once."""
     shown: set[str] = set()
@@ -129,7 +129,7 @@ def _field(missing: Missing) -> str:
     return f"fill-{missing.kind}-{missing.name}"
 
 
-def _counts(steps: tuple[plan.Step, ...]) -> str:
+def _counts(steps: tuple[plan.ProviderChange, ...]) -> str:
     verbs = [step.verb for step in steps]
     every = ("created", "changed", "unchanged", "skipped")
     return ", ".join(f"{verbs.count(verb)} {verb}" for verb in every if verb in verbs)
@@ -156,7 +156,7 @@ def _done(request: Request, reads: Callable[[Resolve], Parsed]) -> HttpResponse:
         return _previewed(request, named, errors | {"": problem})
     if errors:
         return _previewed(request, named, errors)
-    steps = apply.apply(plan.with_keys(found, typed), request.user)
+    steps = apply.apply_import(plan.with_keys(found, typed), request.user)
     upload_cache.forget(request.user.pk)
     slugs = [step.entry.slug for step in steps if step.entry]
     for pk in Provider.objects.filter(slug__in=slugs, enabled=True).values_list("pk", flat=True):

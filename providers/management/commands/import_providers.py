@@ -44,10 +44,11 @@ class Command(BaseCommand):
             parsed = reading.parsed(document, resolver(file.parent, values), auth)
         except Malformed as exc:
             raise CommandError(str(exc)) from None
-        steps = apply.planned(parsed) if dry_run else apply.apply(parsed, None)
-        for step in steps:
-            missing = [f"Missing: {each}." for each in step.missing]
-            self.stdout.write(f"{step.verb:10} {step.name}: {' '.join((*step.says, *missing))}")
+        changes = apply.plan_changes(parsed) if dry_run else apply.apply_import(parsed, None)
+        for each in changes:
+            missing = [f"Missing: {value}." for value in each.missing]
+            sentences = " ".join((*each.sentences, *missing))
+            self.stdout.write(f"{each.verb:10} {each.name}: {sentences}")
         if parsed.ignored:
             self.stdout.write(f"ignored: {', '.join(map(str, parsed.ignored))}")
         self.stdout.write("Nothing was stored." if dry_run else "Done.")

@@ -154,7 +154,7 @@ def asked_names(path: Path) -> set[str]:
 @pytest.mark.django_db
 def test_every_name_of_a_file_answers_afterwards(path: Path) -> None:
     """Through /v1's own look-up. What does not chat is known, and says what it is for."""
-    apply.apply(parsed(path), None)
+    apply.apply_import(parsed(path), None)
     known = snapshot.load()
     other = {row.name: row for row in LanguageModel.objects.exclude(kind="chat").order_by("pk")}
     for name in asked_names(path):
@@ -170,11 +170,11 @@ def test_every_name_of_a_file_answers_afterwards(path: Path) -> None:
 @by_name
 @pytest.mark.django_db
 def test_a_second_import_changes_nothing(path: Path) -> None:
-    apply.apply(parsed(path), None)
+    apply.apply_import(parsed(path), None)
     count = LanguageModel.objects.count(), ModelAlias.objects.count()
-    again = apply.planned(parsed(path))
+    again = apply.plan_changes(parsed(path))
     assert [step for step in again if step.verb not in ("unchanged", "skipped")] == []
-    apply.apply(parsed(path), None)
+    apply.apply_import(parsed(path), None)
     assert count == (LanguageModel.objects.count(), ModelAlias.objects.count())
 
 
@@ -182,14 +182,14 @@ def test_a_second_import_changes_nothing(path: Path) -> None:
 @pytest.mark.django_db
 def test_an_export_brings_all_of_it_back(path: Path) -> None:
     """Names, kinds, parameters and the vendors that only LiteLLM speaks to."""
-    apply.apply(parsed(path), None)
+    apply.apply_import(parsed(path), None)
     before = exporting.entries()
     sealed = native_format.seal(
         native_format.document(before, secrets=True), "correct horse battery"
     )
     Provider.with_removed.all().delete()
     again = read.opened(json.dumps(sealed, default=str), "correct horse battery")
-    apply.apply(read.parsed(again, fill), None)
+    apply.apply_import(read.parsed(again, fill), None)
     after = exporting.entries()
     assert [vars_of(each) for each in after] == [vars_of(each) for each in before]
 
@@ -274,7 +274,7 @@ def test_several_rows_of_one_name_stay_in_their_order() -> None:
 @pytest.mark.django_db
 def test_a_shared_name_has_the_others_as_fallbacks() -> None:
     """Also where the first one is out of use."""
-    apply.apply(parsed(GOLDEN / "litellm" / "keys_in_rotation.yaml"), None)
+    apply.apply_import(parsed(GOLDEN / "litellm" / "keys_in_rotation.yaml"), None)
 
     def order() -> list[str]:
         known = snapshot.load()

@@ -147,7 +147,7 @@ def test_what_is_exported_is_imported_as_it_was(entries: list[Entry]) -> None:
     parsed = read.parsed(read.opened(sealed, PASSPHRASE), nobody)
     assert parsed.entries == tuple(entries)
     stored = {each.slug: each for each in entries}
-    assert {step.verb for step in plan.steps(parsed, stored)} == {"unchanged"}
+    assert {step.verb for step in plan.plan_import(parsed, stored)} == {"unchanged"}
 
 
 def test_a_plain_export_holds_no_secret_and_names_each() -> None:

@@ -77,7 +77,7 @@ def test_all_that_a_file_only_names_can_be_filled_in(owner_client: Client) -> No
     page = uploaded()
     assert page.count('name="fill-env-HOME_KEY"') == 1
     assert 'name="fill-file-~/tok"' in page
-    assert "Its address is to be filled in; without it, nothing of it is stored." in page
+    assert "Fill in its base URL; it is not stored without one." in page
     assert 'name="fill-env-HOST"' in page
     preview = "/settings/import/preview/"
     owner_client.post(preview, {"fill-env-HOME_KEY": "home-0123456789"})
@@ -87,7 +87,7 @@ def test_all_that_a_file_only_names_can_be_filled_in(owner_client: Client) -> No
 
     Provider.objects.update(enabled=False)
     page = uploaded()
-    assert "Here already, but for what is to be filled in." in page
+    assert "Stored already, except for the values to fill in." in page
     assert 'name="fill-env-HOME_KEY"' not in page
     owner_client.post(preview, {"fill-file-~/tok": "Bearer of it"})
     home.refresh_from_db()
@@ -98,7 +98,7 @@ def test_all_that_a_file_only_names_can_be_filled_in(owner_client: Client) -> No
     }
     assert home.api_key == "home-0123456789"
     assert not home.enabled
-    assert "Everything is here already." in uploaded()
+    assert "Everything is stored already." in uploaded()
 
 
 def test_a_bad_key_is_said_at_its_field_and_nothing_is_stored(owner_client: Client) -> None:
@@ -129,7 +129,7 @@ def test_a_key_never_goes_to_another_server(
 ) -> None:
     """A provider of the same name elsewhere is left alone."""
     make_provider("Relay", base_url="https://elsewhere.example/v1", api_key="kept-0123456789")
-    assert "rename one" in upload(owner_client)
+    assert "Rename one of them" in upload(owner_client)
     owner_client.post("/settings/import/preview/", {"fill-env-RELAY_KEY": "typed-0123456789"})
     assert Provider.objects.get(slug="relay").api_key == "kept-0123456789"
 
