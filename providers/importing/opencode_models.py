@@ -81,12 +81,7 @@ def _facts(model: Section, name: str) -> dict[str, Any]:
             limit.take(key)
         elif (number := limit.optional(Section.number, key)) is not None:
             facts[column] = number
-    into, out = (cost.optional(Section.price, key) for key in ("input", "output"))
-    if into is not None and out is not None:
-        facts |= {"input_price": into, "output_price": out}
-    for column, key in (("cache_read_price", "cache_read"), ("cache_write_price", "cache_write")):
-        if (cached := cost.optional(Section.price, key)) is not None:
-            facts[column] = cached
+    facts |= _prices(cost)
     for column, key in (("tools", "tool_call"), ("reasoning", "reasoning")):
         if (can := model.optional(Section.flag, key)) is not None:
             facts[column] = can
@@ -96,20 +91,37 @@ def _facts(model: Section, name: str) -> dict[str, Any]:
     return facts
 
 
+def _prices(cost: Section) -> dict[str, Any]:
+    """Input and output prices are used as a pair; one alone is reported."""
+    pair = {key: cost.optional(Section.price, key) for key in ("input", "output")}
+    given = {f"{key}_price": price for key, price in pair.items() if price is not None}
+    if len(given) == 1:
+        cost.ignore(f"provider.models.cost.{next(iter(given)).removesuffix('_price')}")
+        given = {}
+    for key in ("cache_read", "cache_write"):
+        if (price := cost.optional(Section.price, key)) is not None:
+            given[f"{key}_price"] = price
+    return given
+
+
 def _modalities(model: Section) -> dict[str, Any]:
-    """What goes in and comes out; `attachment` says of files in general, and so counts less."""
+    """Inputs and outputs. `attachment` means files in general, so `modalities` overrides it."""
     table = model.table_if_any("modalities")
     attachment = model.optional(Section.flag, "attachment")
-    takes, gives = (table.optional(Section.names, key) for key in ("input", "output"))
+    inputs, outputs = (table.optional(Section.names, key) for key in ("input", "output"))
     facts: dict[str, Any] = {}
-    if takes is not None:
-        facts["vision"] = "image" in takes
-        for each in sorted(set(takes) - _USED_INPUTS):
+    if inputs is not None:
+        facts["vision"] = "image" in inputs
+        for each in sorted(set(inputs) - _USED_INPUTS):
             model.ignore(f"provider.models.modalities.input: {each}")
+        if attachment and set(inputs) == {"text"}:
+            model.ignore("provider.models.attachment")
     elif attachment is not None:
         facts["vision"] = attachment
-    if gives and "text" not in gives:
-        facts["kind"] = model_list.kind_of(gives[0]) or "other"
+    if outputs and "text" not in outputs:
+        facts["kind"] = model_list.kind_of(outputs[0]) or "other"
+    for each in sorted(set(outputs or ()) - {"text"}) if "kind" not in facts else ():
+        model.ignore(f"provider.models.modalities.output: {each}")
     return facts
 
 
