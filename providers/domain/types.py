@@ -235,14 +235,12 @@ type ClientEvent = (
 )
 
 
-_NO_CONTENT = (Finish, UsageReport, LateError, Resent, TextWasReasoning)
+_CONTENT = frozenset({TextDelta, ReasoningDelta, ToolCallDelta})
 
 
 def is_content(event: ClientEvent) -> bool:
     """Whether something of the answer itself has come."""
-    if isinstance(event, Passed):
-        return event.content
-    return not isinstance(event, _NO_CONTENT)
+    return type(event) in _CONTENT or (isinstance(event, Passed) and event.content)
 
 
 @frozen

@@ -33,14 +33,14 @@ class Framing:
                 self._begun = True
                 self._body = bytearray() if first in b"{[<" else None
         if self._body is None:
-            return [event.data for event in self._parser.feed(chunk) if event.data]
+            return self._parser.feed(chunk)
         self._body += chunk
         return []
 
     def end(self) -> list[str]:
         """The text that the end of the file completes: of a stream, one without its empty line."""
         if self._body is None:
-            return [event.data for event in self._parser.end() if event.data]
+            return self._parser.end()
         return [self._body.decode("utf-8", "replace")]
 
     def check(self) -> None:

@@ -52,20 +52,21 @@ class Gatherer:
                 _add_usage(self._head, value)
             elif name != "choices" and (value or name not in self._head):
                 self._head[name] = value
-        for choice in chunk.get("choices") or ():
-            if isinstance(choice, Mapping):
+        choices = chunk.get("choices")
+        for choice in choices if isinstance(choices, list) else ():
+            if isinstance(choice, dict):
                 self._add_choice(choice)
 
-    def _add_choice(self, choice: Json) -> None:
+    def _add_choice(self, choice: dict[str, Any]) -> None:
         index = choice.get("index")
-        known = self._choice(index if type(index) is int else 0)
+        gathered = self._choice(index if type(index) is int else 0)
         for name, value in choice.items():
             if name in ("delta", "message"):
-                _merge(known["message"], value if isinstance(value, Mapping) else {})
+                _merge(gathered["message"], value if isinstance(value, dict) else {})
             elif name == "logprobs":
-                _join(known, name, value)
-            elif name != "index" and (value or name not in known):
-                known[name] = value
+                _join(gathered, name, value)
+            elif name != "index" and (value or name not in gathered):
+                gathered[name] = value
 
     def _add_event(self, event: ClientEvent) -> None:
         choice = self._choice(0)
@@ -97,7 +98,10 @@ def _retract(message: dict[str, Any]) -> None:
 
 def _merge(message: dict[str, Any], delta: Json) -> None:
     for name, value in delta.items():
-        if name == "tool_calls":
+        gathered = message.get(name)
+        if type(gathered) is _Text and type(value) is str:  # nearly always
+            gathered.append(value)
+        elif name == "tool_calls":
             _merge_calls(message, value)
         else:
             _join(message, name, value)

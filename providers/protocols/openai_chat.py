@@ -69,12 +69,8 @@ class Reader:
 
         Raises CallError for an error inside a good envelope.
         """
-        choices = chunk.get("choices")
-        if type(choices) is list and len(choices) == 1 and chunk.keys().isdisjoint(_BESIDE_TEXT):
-            choice = choices[0]
-            plain = type(choice) is dict and not chunk.get("usage")
-            if plain and (text := _only_text(choice)) and self._passes(text):
-                return [TextDelta(text=text, raw=chunk, line=line)]
+        if (text := _plain_text(chunk)) and (not self._splits or self._passes(text)):
+            return [TextDelta(text=text, raw=chunk, line=line)]
         if chunk.get("error"):
             raise in_band_error(chunk)
         received = choices = chunk.get("choices")
@@ -89,9 +85,7 @@ class Reader:
         return found
 
     def _passes(self, text: str) -> bool:
-        """Whether a piece of the first choice's text can go on as it is."""
-        if not self._splits:
-            return True
+        """Whether a piece of the first choice's text holds no reasoning."""
         state = self._choices.get(0)
         return state is not None and state.splitter.passes(text)
 
@@ -124,19 +118,30 @@ class Reader:
         return _changed(choice, "delta", made)
 
 
-# What a chunk may hold beside its choices that has to be read.
-_BESIDE_TEXT = frozenset({"error", "usageMetadata", "x_groq", "message", "response"})
+# Fields that have to be read, of a chunk beside its choices and of a choice beside its delta.
+_BESIDE_CHOICES = frozenset({"error", "usageMetadata", "x_groq", "message", "response"})
+_BESIDE_DELTA = frozenset({"usage", "message"})
 
 
-def _only_text(choice: dict[str, Any]) -> str:
-    """The text of a choice that has nothing else, as nearly all have: every other look is dear."""
-    delta = choice.get("delta")
-    if type(delta) is not dict or choice.get("finish_reason") is not None or "usage" in choice:
+def _plain_text(chunk: Json) -> str:
+    """The text of a chunk that holds nothing else; empty for any other.
+
+    Nearly all chunks are of this kind, so this one check spares them all others.
+    """
+    try:
+        (choice,) = chunk["choices"]
+        delta = choice["delta"]
+        text = delta["content"]
+    except (KeyError, TypeError, ValueError):
+        return ""
+    if type(text) is not str or choice.get("finish_reason") is not None:
         return ""
     if len(delta) > 1 and (len(delta) > 2 or "role" not in delta):
         return ""
-    text = delta.get("content")
-    return text if type(text) is str and choice.get("index") in (None, 0) else ""
+    if choice.get("index") not in (None, 0) or not choice.keys().isdisjoint(_BESIDE_DELTA):
+        return ""
+    is_alone = chunk.keys().isdisjoint(_BESIDE_CHOICES) and not chunk.get("usage")
+    return text if is_alone else ""
 
 
 class _Choice:

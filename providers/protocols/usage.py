@@ -137,12 +137,17 @@ def _written(reported: Json) -> int:
 
 def _of(reported: Json, names: Iterable[str], details: Iterable[str]) -> int:
     """A count in one of the details, or beside them."""
-    places = [*(_mapping(reported.get(name)) for name in details), reported]
-    return next((count for each in places if (count := _first(each, names))), 0)
+    for name in details:
+        if name in reported and (count := _first(_mapping(reported[name]), names)):
+            return count
+    return _first(reported, names)
 
 
 def _first(fields: Json, names: Iterable[str]) -> int:
-    return next((count for name in names if (count := _count(fields.get(name)))), 0)
+    for name in names:
+        if name in fields and (count := _count(fields[name])):
+            return count
+    return 0
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

@@ -1,9 +1,14 @@
 """A stream gathered into the one JSON that it would have been."""
 
+import json
 from typing import Any
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from providers.domain.types import ReasoningDelta, TextDelta
-from providers.protocols import openai_chat
+from providers.protocols import openai_chat, sse
+from providers.protocols.framing import Framing
 from providers.protocols.gather import Gatherer
 
 
@@ -71,6 +76,50 @@ def test_the_chunks_themselves_are_not_changed() -> None:
     first = chunk({"annotations": [{"url": "a"}], "audio": {"data": "A"}})
     gathered(first, chunk({"annotations": [{"url": "b"}], "audio": {"data": "B"}}))
     assert first["choices"][0]["delta"] == {"annotations": [{"url": "a"}], "audio": {"data": "A"}}
+
+
+_PIECES = st.one_of(
+    st.builds(lambda text: chunk({"content": text}), st.text(max_size=5)),
+    st.builds(lambda text: chunk({"role": "assistant", "content": text}), st.text(max_size=5)),
+    st.sampled_from(
+        [
+            chunk({"reasoning_content": "Hm."}),
+            chunk({"content": "x", "annotations": [{"url": "a"}]}, logprobs=None),
+            chunk({"tool_calls": [{"index": 0, "id": "c", "function": {"name": "f"}}]}),
+            chunk({"content": None}, system_fingerprint="fp", created=6),
+            chunk({}, "stop"),
+            chunk({}) | {"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 2}},
+            {"choices": [{"index": 1, "delta": {"content": "other"}}]},
+            {"choices": 5},
+        ]
+    ),
+)
+
+
+@given(st.lists(_PIECES, max_size=12), st.lists(st.integers(0, 3000), max_size=12))
+def test_any_cut_of_a_stream_gathers_the_same_answer(
+    chunks: list[dict[str, Any]], cuts: list[int]
+) -> None:
+    """However the bytes arrive, each chunk's texts are joined and the last of all else holds."""
+    raw = b"".join(sse.encode(json.dumps(each)) for each in chunks)
+    framing, at, texts = Framing(), 0, []
+    for cut in [*sorted(cuts), len(raw)]:
+        texts += framing.feed(raw[at : max(at, cut)])
+        at = max(at, cut)
+    assert [json.loads(text) for text in texts] == chunks
+    answer = gathered(*map(json.loads, texts))
+    first = [each["choices"][0]["delta"] for each in chunks if _index(each) == 0]
+    text = "".join(delta.get("content") or "" for delta in first)
+    if first:
+        message = answer["choices"][0]["message"]
+        assert message["content"] == (text or (None if message.get("tool_calls") else ""))
+    for name in ("created", "system_fingerprint"):
+        given = [each[name] for each in chunks if name in each]
+        assert answer.get(name) == (given[-1] if given else None)
+
+
+def _index(each: dict[str, Any]) -> int | None:
+    return each["choices"][0]["index"] if each["choices"] not in ([], 5) else None
 
 
 def test_events_of_another_format_are_gathered_too() -> None:

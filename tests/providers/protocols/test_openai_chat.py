@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -35,6 +36,58 @@ JSON = st.recursive(
 
 def chunk(delta: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
     return {"choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
+
+
+def read(payloads: list[dict[str, Any]], *, splits: bool) -> list[list[Any]] | str:
+    """Each payload's events with all their fields, or the error's code."""
+    reader, found = openai_chat.Reader(splits=splits), []
+    try:
+        for payload in payloads:
+            events = reader.events(payload, "line")
+            found.append([(type(each), asdict(each), each.raw, each.line) for each in events])
+    except CallError as error:
+        return error.code
+    return found
+
+
+_ODD: st.SearchStrategy[Any] = st.sampled_from(
+    [None, 0, 1, "", "0", False, [], {}, {"usage": {"prompt_tokens": 3}}]
+)
+_TEXTS = st.sampled_from(["Hi", "", " ", "<think>", "</think>", "a </thi", "nk>b", "\ud83d"]) | _ODD
+_DELTAS = st.fixed_dictionaries(
+    {},
+    optional={
+        "content": _TEXTS,
+        "role": st.sampled_from(["assistant", None]),
+        "reasoning_content": _TEXTS,
+        "usage": _ODD,
+    },
+)
+_CHOICES = st.fixed_dictionaries(
+    {"delta": _DELTAS},
+    optional={
+        "index": _ODD,
+        "finish_reason": st.sampled_from([None, "stop", "eos", ""]),
+        "message": _ODD,
+        "usage": _ODD,
+        "logprobs": _ODD,
+    },
+)
+_CHUNKS = st.fixed_dictionaries(
+    {"choices": st.lists(_CHOICES, min_size=1, max_size=1) | st.lists(_CHOICES | _ODD) | _ODD},
+    optional=dict.fromkeys(("error", "usage", "x_groq", "message", "id"), _ODD),
+)
+
+
+@given(st.lists(_CHUNKS, max_size=6), st.booleans())
+def test_the_quick_check_of_a_plain_text_changes_nothing(
+    payloads: list[dict[str, Any]], splits: bool
+) -> None:
+    """Any mixture of chunks gives the events that the full check gives."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(openai_chat, "_plain_text", lambda chunk: "")
+        expected = read(payloads, splits=splits)
+    assert read(payloads, splits=splits) == expected
 
 
 def said(message: ChatMessage, **options: Any) -> dict[str, Any]:
