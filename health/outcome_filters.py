@@ -3,7 +3,7 @@
 from django.db.models import Q
 
 from providers.domain.errors import ErrorKind
-from providers.domain.types import STALE_CONNECTION
+from providers.domain.types import RESENT_CODES
 from providers.models import Purpose
 from providers.router.attempt_writer import PROBE_SAYS_NOTHING
 
@@ -14,7 +14,7 @@ STOPPED = Q(outcome=ErrorKind.STOPPED)
 SAYS_NOTHING = (
     Q(outcome__in=[ErrorKind.REQUEST, ErrorKind.PERMISSION])
     | Q(purpose=Purpose.PROBE, outcome__in=sorted(PROBE_SAYS_NOTHING))
-    | Q(error_code=STALE_CONNECTION)
+    | Q(error_code__in=sorted(RESENT_CODES))
 )
 BAD = ~(GOOD | STOPPED | SAYS_NOTHING)
 RESCUED = Q(outcome="ok", position__gt=1)

@@ -12,8 +12,8 @@ from dataclasses import replace
 from typing import Any
 
 from providers.clients import methods
-from providers.domain.errors import CallError
-from providers.domain.types import ChatRequest, ClientEvent, Target
+from providers.domain.errors import CallError, ErrorKind
+from providers.domain.types import STREAM_REFUSED, ChatRequest, ClientEvent, Resent, Target
 
 FORGET_AFTER = 24 * 3600.0  # seconds; an upstream may learn to stream
 MAX_REMEMBERED = 1000
@@ -45,21 +45,30 @@ def read_answer(target: Target, request: ChatRequest) -> AsyncGenerator[list[Cli
 
 
 async def _gathered(target: Target, request: ChatRequest) -> AsyncGenerator[list[ClientEvent]]:
-    """The answer as a stream; in one piece where the upstream refuses to stream."""
+    """The answer as a stream; where the upstream refuses to stream, a second attempt without."""
     try:
         async with aclosing(methods.stream(target, replace(request, whole=False))) as reads:
             async for events in reads:
-                if any(map(_is_one_piece, events)):
+                if _is_one_piece(events[-1]):
                     _remember(target)
                 yield events
         return
     except CallError as error:
         if not refuses_streaming(error):
             raise
+        refusal = error
+    yield [_resent_without_streaming(refusal)]
     async with aclosing(methods.stream(target, request)) as reads:
         async for events in reads:
             _remember(target)  # only now: the refusal was about the form
             yield events
+
+
+def _resent_without_streaming(refusal: CallError) -> Resent:
+    error = CallError(
+        ErrorKind.REQUEST, refusal.message, status=refusal.status, code=STREAM_REFUSED
+    )
+    return Resent(error=error, reason="sent again without streaming")
 
 
 def can_stream(target: Target) -> bool:

@@ -22,6 +22,7 @@ from providers.domain.errors import CallError, ErrorKind, classify
 from providers.domain.redaction import redacted_errors
 from providers.domain.sealed import is_sealed
 from providers.domain.types import (
+    STALE_CONNECTION,
     ChatRequest,
     ClientEvent,
     Kind,
@@ -136,7 +137,15 @@ async def exchange(
 
 
 def _resent(call: http.opened) -> Resent:
-    return Resent(seconds_ago=time.monotonic() - call.died_at)
+    return resent_on_new_connection(time.monotonic() - call.died_at)
+
+
+def resent_on_new_connection(seconds_ago: float = 0.0) -> Resent:
+    """The event of a request whose kept connection had been closed by the server."""
+    message = "The server had closed the kept connection; the request was resent."
+    error = CallError(ErrorKind.NETWORK, message, code=STALE_CONNECTION)
+    reason = "sent again on a new connection"
+    return Resent(error=error, reason=reason, seconds_ago=seconds_ago)
 
 
 async def _next(response: http.Response, patience: http.Deadlines, answer: AnswerReader) -> bytes:

@@ -17,7 +17,7 @@ from providers.clients.answer_reader import Reader
 from providers.domain import errors
 from providers.domain.errors import CallError, ErrorKind, GatewayError
 from providers.domain.redaction import redacted_errors
-from providers.domain.types import ChatRequest, ClientEvent, Json, Kind, Resent, Target, Upstream
+from providers.domain.types import ChatRequest, ClientEvent, Json, Kind, Target, Upstream
 from providers.protocols import anthropic_messages, model_list, openai_chat
 
 # Failures of the connection to the gateway itself: before it said a word, and in the middle.
@@ -170,7 +170,7 @@ def _reader(openai: openai_chat.Reader) -> Reader:
         if isinstance(error, dict) and error.keys() >= _REPORTED:
             raise restored(error)
         if chunk.get(RESENT) is True:
-            return [Resent()]
+            return [direct.resent_on_new_connection()]
         reader = openai if "choices" in chunk or "type" not in chunk else anthropic
         try:
             return list(reader.events(chunk, line))

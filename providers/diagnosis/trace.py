@@ -14,7 +14,7 @@ from providers.diagnosis import diagnose, wording
 from providers.diagnosis.types import Diagnosis, FailureContext
 from providers.domain.errors import CallError, ErrorKind
 from providers.domain.frozen import frozen
-from providers.domain.types import STALE_CONNECTION, Kind, Method
+from providers.domain.types import RESENT_CODES, Kind, Method
 from providers.policy import reasons
 
 if TYPE_CHECKING:
@@ -203,7 +203,7 @@ def diagnose_attempt(attempt: Attempt, *, in_container: bool) -> Diagnosis | Non
     """Explain why an attempt failed; None where it did not, or where nothing was sent."""
     if not attempt.method or attempt.outcome in SETTLED or attempt.outcome not in OUTCOMES:
         return None
-    if attempt.error_code == STALE_CONNECTION:  # nothing is wrong: it is sent again
+    if attempt.error_code in RESENT_CODES:  # nothing is wrong: it is sent again
         return None
     provider = attempt.provider
     error = CallError(

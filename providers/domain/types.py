@@ -195,12 +195,20 @@ class Finish(_Event):
 STALE_CONNECTION = "stale_connection"
 """The code of an attempt that died with a kept connection, before the server saw it."""
 
+STREAM_REFUSED = "stream_refused"
+"""The code of an attempt whose upstream does not stream; it was sent again in one piece."""
+
+RESENT_CODES = frozenset({STALE_CONNECTION, STREAM_REFUSED})
+"""Attempts with these codes were sent again at once, and say nothing about their route."""
+
 
 @frozen
 class Resent(_Event):
-    """The request went out a second time: the server had closed the kept connection that the first
-    one was sent on, so many seconds ago."""
+    """The request went out a second time. `error` is how the first attempt failed, so many seconds
+    ago, and `reason` why the second one was made."""
 
+    error: CallError = field(compare=False)
+    reason: str
     seconds_ago: float = 0.0
 
 

@@ -11,9 +11,8 @@ from typing import TypedDict
 
 from django.utils import timezone
 
-from providers.domain.errors import CallError, ErrorKind
+from providers.domain.errors import CallError
 from providers.domain.types import (
-    STALE_CONNECTION,
     AttemptRecord,
     ChatRequest,
     ClientEvent,
@@ -79,7 +78,7 @@ class AttemptTracker:
     finish_reason: str = ""
     native_reason: str = ""
     late: LateError | None = None
-    lost: list[AttemptRecord] = field(default_factory=list)  # that died with a kept connection
+    lost: list[AttemptRecord] = field(default_factory=list)  # attempts that were resent at once
     outcome: str = "ok"
     error: CallError | None = None
     began: float = field(default_factory=time.monotonic)
@@ -134,7 +133,7 @@ class AttemptTracker:
             self._resend(event)
 
     def _resend(self, event: Resent) -> None:
-        """The call that died is an attempt of its own, and this one begins anew."""
+        """Records the call that was resent as an attempt of its own; this one begins anew."""
         now = time.monotonic() - event.seconds_ago
         lasted = max(0.0, now - self.began)
         self.lost.append(
@@ -142,18 +141,19 @@ class AttemptTracker:
                 route_id=self.route.route_id,
                 method=self.route.method,
                 endpoint=self.route.endpoint,
-                outcome=ErrorKind.NETWORK,
+                outcome=event.error.kind.value,
                 reason=self.reason,
                 started_at=self.started_at,
                 duration_ms=round(lasted * 1000),
                 position=self.position,
-                error_code=STALE_CONNECTION,
-                error_message="The server had closed the kept connection; the request was resent.",
+                status=event.error.status,
+                error_code=event.error.code,
+                error_message=event.error.message,
             )
         )
         self.position += 1
         self.began, self.started_at = now, self.started_at + timedelta(seconds=lasted)
-        self.reason = "sent again on a new connection"
+        self.reason = event.reason
 
     def _taken(self) -> RouteTaken:
         return RouteTaken(

@@ -19,7 +19,7 @@ from django.utils import timezone
 from providers.clients.answer_form import read_answer
 from providers.domain.errors import MODERATED, CallError, ErrorKind, PlanFailed
 from providers.domain.types import (
-    STALE_CONNECTION,
+    RESENT_CODES,
     AttemptRecord,
     ChatRequest,
     Method,
@@ -184,7 +184,7 @@ class RouteExecutor:
         if self.failed is None or self.failed.trial:
             return False
         route = self.failed.route.route_id
-        tried = sum(a.route_id == route and a.error_code != STALE_CONNECTION for a in self.attempts)
+        tried = sum(a.route_id == route and a.error_code not in RESENT_CODES for a in self.attempts)
         return tried < 2 and self.board.budget.left >= 1
 
     async def _again(self) -> PlannedRoute | None:

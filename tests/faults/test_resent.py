@@ -1,10 +1,11 @@
-"""A request that died with a kept connection and was sent again is two attempts, on both routes."""
+"""A request that was sent twice is two attempts, on both routes: it died with a kept connection, or
+the upstream does not stream."""
 
 import asyncio
 import json
 import re
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 
 import pytest
@@ -12,7 +13,7 @@ from asgiref.sync import sync_to_async
 from pytest_django import Settings
 
 from providers.clients import http
-from providers.domain.types import STALE_CONNECTION, RouteTaken
+from providers.domain.types import STALE_CONNECTION, STREAM_REFUSED, RouteTaken
 from providers.models import Attempt, Provider
 from providers.router import route_table, router
 from tests import fakes
@@ -24,6 +25,14 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 _CHOICE = {"index": 0, "delta": {"content": "Hello"}, "finish_reason": "stop"}
 _EVENT = f"data: {json.dumps({'id': 'x', 'choices': [_CHOICE]})}\n\ndata: [DONE]\n\n"
+_REFUSAL = json.dumps({"error": {"message": "Streaming is not supported.", "param": "stream"}})
+_FULL_ANSWER = json.dumps(
+    {
+        "id": "x",
+        "choices": [{"index": 0, "message": {"content": "Hello"}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 1, "completion_tokens": 1},
+    }
+)
 _ANSWER = (
     f"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: {len(_EVENT)}\r\n\r\n"
     f"{_EVENT}"
@@ -45,6 +54,31 @@ async def one_answer_a_connection() -> AsyncGenerator[str]:
             pass
         finally:
             writer.close()
+
+    server = await asyncio.start_server(handled, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+    finally:
+        server.close()
+
+
+@asynccontextmanager
+async def full_answers_only() -> AsyncGenerator[str]:
+    """A server that refuses to stream."""
+
+    async def handled(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            received = await reader.readuntil(b"\r\n\r\n")
+            length = re.search(rb"content-length: (\d+)", received.lower())
+            request = json.loads(await reader.readexactly(int(length[1]) if length else 0))
+            status, body = "400 No", _REFUSAL
+            if not request.get("stream"):
+                status, body = "200 OK", _FULL_ANSWER
+            fields = f"Content-Type: application/json\r\nContent-Length: {len(body)}"
+            writer.write(
+                f"HTTP/1.1 {status}\r\n{fields}\r\nConnection: close\r\n\r\n{body}".encode()
+            )
+        writer.close()
 
     server = await asyncio.start_server(handled, "127.0.0.1", 0)
     try:
@@ -85,6 +119,33 @@ async def test_a_request_that_was_sent_again_is_two_attempts(
     rows = Attempt.objects.filter(request_id=calls[1].request_id).order_by("position")
     first, second = [row async for row in rows]
     assert (first.outcome, first.error_code) == ("network", STALE_CONNECTION)
+    assert (second.outcome, second.position, second.error_code) == ("ok", 2, "")
+    row = await provider.routes.aget(method=route.method)
+    assert row.consecutive_failures == 0
+
+
+async def test_a_request_that_was_sent_again_without_streaming_is_two_attempts(
+    make_provider: MakeProvider, route: RouteSetup
+) -> None:
+    """The upstream's refusal is the first attempt's error; later requests do without it."""
+    async with full_answers_only() as url:
+        provider = await sync_to_async(make_provider)(model_id="m", base_url=url, **route.fields)
+        taken: list[RouteTaken] = []
+        calls = [make_call(provider, "m"), make_call(provider, "m")]
+        try:
+            for call in calls:
+                async for event in router.stream(call, replace(QUESTION, whole=True)):
+                    taken += [event] if isinstance(event, RouteTaken) else []
+            await route_table.current().flush()
+        finally:
+            await route_table.close()
+            await http.close()
+    assert [each.attempts for each in taken] == [2, 1]
+    assert not taken[0].fallback
+    rows = Attempt.objects.filter(request_id=calls[0].request_id).order_by("position")
+    first, second = [row async for row in rows]
+    assert (first.outcome, first.error_code, first.status) == ("request", STREAM_REFUSED, 400)
+    assert "Streaming is not supported" in first.error_message
     assert (second.outcome, second.position, second.error_code) == ("ok", 2, "")
     row = await provider.routes.aget(method=route.method)
     assert row.consecutive_failures == 0

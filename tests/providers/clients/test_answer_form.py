@@ -13,11 +13,13 @@ from providers.clients import answer_form, http
 from providers.clients.answer_form import can_gather, read_answer, refuses_streaming
 from providers.domain.errors import CallError, ErrorKind
 from providers.domain.types import (
+    STREAM_REFUSED,
     ChatMessage,
     ChatRequest,
     ClientEvent,
     Kind,
     Method,
+    Resent,
     Target,
     TextDelta,
     Timeouts,
@@ -117,7 +119,7 @@ async def test_a_model_that_does_not_stream_is_not_made_to(
 
 
 async def test_a_refusal_to_stream_is_remembered() -> None:
-    """It is asked once more in one piece, and at once so the next time."""
+    """A second attempt is made in one piece, and announced; the next request starts that way."""
 
     def answers(body: dict[str, Any]) -> Iterator[bytes]:
         status, said = ("400 No", REFUSAL) if body["stream"] else ("200 OK", FULL)
@@ -125,8 +127,10 @@ async def test_a_refusal_to_stream_is_remembered() -> None:
 
     bodies: list[dict[str, Any]] = []
     async with serving(answers, bodies) as url:
-        for _ in range(2):
-            assert text(await answer(target(url))) == "Hi"
+        for expected in ([STREAM_REFUSED], []):
+            events = await answer(target(url))
+            assert text(events) == "Hi"
+            assert [each.error.code for each in events if isinstance(each, Resent)] == expected
         assert [body["stream"] for body in bodies] == [True, False, False]
         await answer(target(url, model="other"))
         assert [body["stream"] for body in bodies[3:]] == [True, False]
