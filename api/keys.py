@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from api.models import USE_EVERY, ClientKey, hashed
 from providers.domain.frozen import frozen
+from providers.event_loop.per_loop import PerLoop
 from providers.infra import database, replicas
 
 log = logging.getLogger(__name__)
@@ -97,14 +98,5 @@ class Keys:
         await self._mirror.close()
 
 
-_known: dict[asyncio.AbstractEventLoop, Keys] = {}
-
-
-def current() -> Keys:
-    """The running loop's keys; those of loops that have ended are forgotten."""
-    loop = asyncio.get_running_loop()
-    if loop not in _known:
-        for ended in [known for known in _known if known.is_closed()]:
-            del _known[ended]
-        _known[loop] = Keys()
-    return _known[loop]
+current = PerLoop(Keys).current
+"""The running loop's keys."""

@@ -9,13 +9,13 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from redis.exceptions import RedisError
 
 from chat import event_log, events
 from chat.events import Event
 from providers.domain.frozen import frozen
+from providers.event_loop.per_loop import PerLoop
 from providers.infra.redis_client import blocking_client
 from providers.infra.stopping import stopping
 
@@ -127,14 +127,7 @@ class Hub:
                 reader.take(entries_by_log[reader.key])
 
 
-_hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = WeakKeyDictionary()
-
-
-def _hub() -> Hub:
-    loop = asyncio.get_running_loop()
-    if loop not in _hubs:
-        _hubs[loop] = Hub()
-    return _hubs[loop]
+_hubs = PerLoop(Hub)
 
 
 def tail(
@@ -164,7 +157,7 @@ class Tail:
         self._over = False
 
     async def messages(self) -> AsyncGenerator[bytes]:
-        hub, now = _hub(), asyncio.get_running_loop().time
+        hub, now = _hubs.current(), asyncio.get_running_loop().time
         sent_at = heard_at = now()
         hub.join(self._reader)
         try:

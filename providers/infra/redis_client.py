@@ -10,10 +10,9 @@ Nothing read by `fast` may be needed for correctness. No client repeats a comman
 or count would be one too many.
 """
 
-import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from functools import cache
 
 import redis.asyncio
@@ -23,6 +22,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
+from providers.event_loop.per_loop import PerLoop
 from providers.infra.redis_limit import LimitedPool, TimeLimit
 
 log = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ async def execute_fast[T](command: Command[T], seconds: float | None = None) -> 
 
     Raises RedisUnavailable where Redis does not reply within `seconds` (default: REDIS_PATIENCE).
     """
-    shared = await _shared_client()
+    shared = _shared_clients.current()
     if shared.avoidance.is_active:
         raise RedisUnavailable
     try:
@@ -82,7 +82,7 @@ async def execute_patiently[T](command: Command[T]) -> T:
 
     Raises RedisUnavailable.
     """
-    shared = await _shared_client()
+    shared = _shared_clients.current()
     result = await _execute(command, shared.client, PATIENT_SECONDS)
     shared.avoidance.end()
     return result
@@ -136,36 +136,20 @@ async def _execute[T](command: Command[T], client: Redis, seconds: float) -> T:
 class _SharedClient:
     """One event loop's client: all its requests share it."""
 
-    def __init__(self, pool: LimitedPool) -> None:
-        self.client = Redis.from_pool(pool)
+    def __init__(self) -> None:
+        self._pool = LimitedPool.from_url(
+            settings.REDIS_URL,
+            max_connections=MAX_CONNECTIONS,
+            timeout=None,
+            protocol=2,
+            retry=_no_retry(),
+        )
+        self.client = Redis.from_pool(self._pool)
         self.avoidance = Avoidance()
 
-
-_clients: dict[asyncio.AbstractEventLoop, tuple[_SharedClient, AsyncGenerator[_SharedClient]]] = {}
-
-
-async def _shared_client() -> _SharedClient:
-    """The running loop's client. asyncio closes open generators when a loop ends, and this one
-    closes the connections."""
-    loop = asyncio.get_running_loop()
-    if loop not in _clients:
-        for closed in [each for each in _clients if each.is_closed()]:
-            del _clients[closed]
-        lifetime = _open_client()
-        _clients[loop] = (await anext(lifetime), lifetime)
-    return _clients[loop][0]
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self._pool.disconnect()
 
 
-async def _open_client() -> AsyncGenerator[_SharedClient]:
-    pool = LimitedPool.from_url(
-        settings.REDIS_URL,
-        max_connections=MAX_CONNECTIONS,
-        timeout=None,
-        protocol=2,
-        retry=_no_retry(),
-    )
-    try:
-        yield _SharedClient(pool)
-    finally:
-        _clients.pop(asyncio.get_running_loop(), None)
-        await pool.disconnect()
+_shared_clients = PerLoop(_SharedClient, _SharedClient.close)

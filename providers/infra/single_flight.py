@@ -12,18 +12,18 @@ import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from django.conf import settings
 from django.utils.crypto import salted_hmac
 
 from providers.domain.errors import FlightBroken, KeyReused
+from providers.event_loop.per_loop import PerLoop
 from providers.infra.local_run import LocalRun
 from providers.infra.redis_client import RedisUnavailable
 from providers.infra.single_flight_leader import Leader, Run
 from providers.infra.single_flight_log import LINGERS, LeaderLost, Log, Move, decide
 
-_local: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, "_Shared"]] = WeakKeyDictionary()
+_runs = PerLoop[dict[str, "_Shared"]](dict)
 
 
 def name(topic: str, *parts: object) -> str:
@@ -84,7 +84,7 @@ class Flight:
         Raises what the run raised (as a plain CallError where another process ran it),
         FlightBroken, KeyReused.
         """
-        runs = _local.setdefault(asyncio.get_running_loop(), {})
+        runs = _runs.current()
         shared = runs.get(self._name)
         if shared is None or not shared.is_joinable:
             shared = runs[self._name] = _Shared(self._name, self._run, self._of, self._keep)

@@ -22,6 +22,7 @@ from django.utils import timezone
 
 from providers.domain.errors import ErrorKind
 from providers.domain.types import Target
+from providers.event_loop.per_loop import PerLoop
 from providers.infra import database, metrics, replicas
 from providers.policy import breaker, domains
 from providers.policy.breaker import Domain, Scope
@@ -368,20 +369,11 @@ def _concerns(result: Result | Outcome, route: RouteState) -> bool:
     return bool(seen and (seen.route_id == route.route_id or seen.key == route.key))
 
 
-_boards: dict[asyncio.AbstractEventLoop, RouteTable] = {}
-
-
-def current() -> RouteTable:
-    """The running loop's board; boards of loops that have ended are forgotten."""
-    loop = asyncio.get_running_loop()
-    if loop not in _boards:
-        for ended in [known for known in _boards if known.is_closed()]:
-            del _boards[ended]
-        _boards[loop] = RouteTable()
-    return _boards[loop]
+_tables = PerLoop(RouteTable)
+current = _tables.current
 
 
 async def close() -> None:
-    """Ends the running loop's board, if it has one."""
-    if found := _boards.pop(asyncio.get_running_loop(), None):
-        await found.close()
+    """Closes the running loop's route table, if it has one."""
+    if table := _tables.pop():
+        await table.close()

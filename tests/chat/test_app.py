@@ -128,7 +128,7 @@ async def test_a_reader_that_leaves_ends_its_stream(make_turn: Make, owner_clien
     turn = await database.run(make_turn)
     visit = Visit(turn.pk, owner_client)
     reading = asyncio.create_task(visit())
-    await fakes.until(lambda: event_tail._hub()._readers)
+    await fakes.until(lambda: event_tail._hubs.current()._readers)
     visit.leave()
     await reading
-    assert not event_tail._hub()._readers
+    assert not event_tail._hubs.current()._readers

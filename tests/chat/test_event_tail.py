@@ -3,7 +3,6 @@
 import asyncio
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from weakref import WeakKeyDictionary
 
 import pytest
 import redis
@@ -12,6 +11,7 @@ from pytest_django import Settings
 from chat import event_log, event_tail
 from chat.event_tail import StoredMessage
 from chat.events import Event, EventKind
+from providers.event_loop.per_loop import PerLoop
 from providers.infra.redis_client import blocking_client
 
 END = Event(kind=EventKind.END, html="<p>finished</p>")
@@ -194,7 +194,7 @@ async def test_a_reader_that_leaves_is_forgotten() -> None:
     await write(Event(kind=EventKind.RESET))
     page = Page()
     await page.follow(most=1)
-    assert not event_tail._hub()._readers
+    assert not event_tail._hubs.current()._readers
 
 
 async def test_without_redis_postgres_reports_the_answer(
@@ -202,7 +202,7 @@ async def test_without_redis_postgres_reports_the_answer(
 ) -> None:
     """It is away from the first moment on: logged once, noticed by nobody else."""
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
-    monkeypatch.setattr(event_tail, "_hubs", WeakKeyDictionary())
+    monkeypatch.setattr(event_tail, "_hubs", PerLoop(event_tail.Hub))
     states = [StoredMessage(html="<p>one</p>"), StoredMessage(end="end")]
     page = Page(lambda: asyncio.sleep(0, states.pop(0)))
     await page.follow()
