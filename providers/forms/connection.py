@@ -13,11 +13,12 @@ from django.utils import timezone
 
 from providers.diagnosis import wording
 from providers.domain import base_url as base_url_module
+from providers.domain import http_headers
 from providers.domain.sealed import Sealed, SealedHeaders
 from providers.domain.types import Kind
 from providers.forms import secret
 from providers.models import Provider
-from providers.models.connection import Connection, merged
+from providers.models.connection import Connection
 from providers.vendors import presets
 
 if TYPE_CHECKING:
@@ -262,7 +263,7 @@ class ConnectionForm(_ModelForm):
             for number, template in self._templates.items()
             if (value := self.cleaned_data.get(f"header_{number}"))
         }
-        return merged(headers or {}, named) if named else headers
+        return http_headers.merge(headers or {}, named) if named else headers
 
     def _effective_secret(self, name: str) -> Any:
         """The secret after a save: typed, removed, or the stored one."""
@@ -277,7 +278,7 @@ class ConnectionForm(_ModelForm):
 
 def _warn_of_credentials(names: Iterable[str]) -> str:
     """A warning if one of these headers replaces the key."""
-    credentials = [name for name in names if name.lower() in secret.CREDENTIALS]
+    credentials = [name for name in names if name.lower() in http_headers.CREDENTIALS]
     if not credentials:
         return ""
     return f"Your own {credentials[0]} header is sent in place of the API key."

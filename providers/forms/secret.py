@@ -8,13 +8,9 @@ from typing import Any
 
 from django import forms
 
+from providers.domain import http_headers
 from providers.vendors.presets import HeaderTemplate
 
-_HEADER_NAME = re.compile(r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")  # RFC 9110, token
-# Set by the HTTP client itself, for each call.
-_OWN_HEADERS = frozenset({"host", "content-length", "transfer-encoding", "connection"})
-# Headers that carry a key: one of these replaces the key of its own field.
-CREDENTIALS = frozenset({"authorization", "x-api-key", "api-key"})
 _PRINTABLE = re.compile(r"^[\x21-\x7e]*$")
 SEALED = (
     "The stored key cannot be decrypted with ENCRYPTION_KEYS. Restore the old encryption key, or"
@@ -72,7 +68,7 @@ def clean_value(typed: str) -> str:
 
 
 def check_value(value: str) -> None:
-    if not value.isascii() or not value.isprintable():
+    if not http_headers.is_value(value):
         raise forms.ValidationError("A header value must be plain ASCII.")
 
 
@@ -81,10 +77,10 @@ def _header(line: str, number: int) -> tuple[str, str]:
     name, value = name.strip(), value.strip()
     if not colon or not value:
         raise forms.ValidationError(f"Line {number}: write it as Name: value.")
-    if not _HEADER_NAME.match(name):
+    if not http_headers.is_name(name):
         raise forms.ValidationError(f"Line {number}: this is not a valid header name.")
-    if name.lower() in _OWN_HEADERS:
+    if http_headers.is_own(name):
         raise forms.ValidationError(f"Line {number}: {name} is set by the HTTP client.")
-    if not value.isascii() or not value.isprintable():
+    if not http_headers.is_value(value):
         raise forms.ValidationError(f"Line {number}: a header value must be plain ASCII.")
     return name, value

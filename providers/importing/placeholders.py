@@ -9,10 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from providers.domain import http_headers
 from providers.importing.schema import Malformed, Missing, Resolve, expect
-
-_HEADER_NAME = re.compile(r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")  # RFC 9110, token
-_OWN_HEADERS = frozenset({"host", "content-length", "transfer-encoding", "connection"})
 
 # OpenCode's `{env:NAME}` and `{file:path}`, a shell's `${NAME}`.
 _NAMED = r"\{(?P<kind>env|file):(?P<name>[^{}]+)\}|\$\{(?P<shell>[^{}$]+)\}"
@@ -68,10 +66,10 @@ class Filling:
         filled: dict[str, str] = {}
         for name, given in said.items():
             where = f"{place}.{name}"
-            if not _HEADER_NAME.match(name) or name.lower() in _OWN_HEADERS:
+            if not http_headers.is_name(name) or http_headers.is_own(name):
                 raise Malformed(f"{where}: this header cannot be set.")
             text = self.text(expect(given, str, where), f"header {name}")
-            if text is not None and (not text.isascii() or not text.isprintable()):
+            if text is not None and not http_headers.is_value(text):
                 raise Malformed(f"{where}: a header's value is plain ASCII.")
             if text:
                 filled[name] = text

@@ -6,6 +6,7 @@ from hashlib import blake2b
 
 from django.conf import settings
 
+from providers.domain import http_headers
 from providers.domain.frozen import frozen
 from providers.domain.sealed import is_sealed
 from providers.domain.types import Json, Kind, Method, Target, Timeouts, Upstream, is_credential
@@ -100,13 +101,7 @@ def _headers(reached: Connection) -> Json:
     """The preset's headers, and the operator's, which win; sealed ones stay recognisable."""
     if is_sealed(reached.headers):
         return reached.headers
-    return merged(presets.get(reached.preset).headers, reached.headers)
-
-
-def merged(headers: Json, over: Json) -> Json:
-    """Headers with others over them, however the names are spelled."""
-    named = {str(name).lower() for name in over}
-    return {n: v for n, v in headers.items() if n.lower() not in named} | dict(over)
+    return http_headers.merge(presets.get(reached.preset).headers, reached.headers)
 
 
 # What of a header's name shows that it names an account.
