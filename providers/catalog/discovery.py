@@ -14,7 +14,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from providers.catalog import merge
-from providers.clients import direct, gateway
+from providers.clients import direct, gateway, methods
 from providers.domain.errors import CallError, ErrorKind
 from providers.domain.frozen import frozen
 from providers.domain.types import ABILITIES, FoundModel, Method, Target
@@ -22,7 +22,6 @@ from providers.infra import database, replicas, single_flight
 from providers.models import LanguageModel, ModelKind, ModelSource, Provider
 from providers.policy import breaker
 from providers.policy import plan as planning
-from providers.probes import probe
 from providers.protocols import model_list
 from providers.router import snapshot
 from providers.vendors import offline_catalog, presets
@@ -115,7 +114,7 @@ async def _listed(candidate: snapshot.Candidate) -> tuple[Listing, CallError | N
     unread = 0
     for target in _targets(candidate):
         try:
-            found = await probe.list_models(target)
+            found = await methods.list_models(target)
             if found:
                 return await _described(candidate, target, found), None
             unread = max(unread, found.unread)

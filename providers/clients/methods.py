@@ -4,7 +4,8 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from providers.clients import direct, gateway
-from providers.domain.types import ChatRequest, ClientEvent, FoundModel, Method, Target
+from providers.domain.types import ChatRequest, ClientEvent, Method, Target
+from providers.protocols.model_list import ModelList
 
 
 def stream(target: Target, request: ChatRequest) -> AsyncGenerator[list[ClientEvent]]:
@@ -22,7 +23,7 @@ async def stream_events(target: Target, request: ChatRequest) -> AsyncGenerator[
                 yield event
 
 
-async def list_models(target: Target) -> list[FoundModel]:
+async def list_models(target: Target) -> ModelList:
     """The catalogue. Raises CallError."""
     if target.method == Method.DIRECT:
         return await direct.list_models(target)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
+from providers.clients import methods
 from providers.clients.recorder import Exchange, Recorder
 from providers.connection_test.stages import StageReporter, remark
 from providers.domain.errors import CallError, ErrorKind
@@ -24,7 +25,6 @@ from providers.domain.types import (
     is_content,
 )
 from providers.probes.probe import SHORT_CHAT, ms_since
-from providers.router import router
 
 MAX_PIECES = 200  # of content: an answer that ignores the limit is not read any further
 # OpenAI's reasoning models refuse `max_tokens` with these codes.
@@ -94,7 +94,7 @@ async def send_once(
     reply, began = ChatReply(), time.monotonic()
     with Recorder(secrets_of(target)).listening() as recorder:
         try:
-            async with aclosing(router.client(target, request)) as events:
+            async with aclosing(methods.stream_events(target, request)) as events:
                 async for event in events:
                     reply.add(event)
                     if reply.ttft_ms is None and is_content(event):

@@ -13,14 +13,13 @@ from datetime import datetime
 
 from django.utils import timezone
 
-from providers.clients import direct, gateway
+from providers.clients import methods
 from providers.domain.errors import CallError, ErrorKind
 from providers.domain.types import (
     AttemptRecord,
     ChatMessage,
     ChatRequest,
     FoundModel,
-    Method,
     Target,
 )
 from providers.infra import database
@@ -28,8 +27,7 @@ from providers.models import Provider, Purpose, connection
 from providers.policy.route_state import RouteState
 from providers.probes import probe_plan
 from providers.probes.probe_plan import Probe
-from providers.protocols import model_list
-from providers.router import attempt_writer, router, snapshot
+from providers.router import attempt_writer, snapshot
 from providers.router.attempt import AttemptTracker
 
 # 16 tokens are the least that OpenAI takes; a smaller limit is refused there with 400.
@@ -37,13 +35,6 @@ SHORT_CHAT = ChatRequest(
     messages=(ChatMessage(role="user", content="Say OK."),), options={"max_tokens": 16}
 )
 PROBE_SECONDS = 15.0  # a probe's total: a provider that lists its models slower than this is ill
-
-
-async def list_models(target: Target) -> model_list.ModelList:
-    """The catalogue over a target's route."""
-    if target.method == Method.DIRECT:
-        return await direct.list_models(target)
-    return await gateway.list_models(target)
 
 
 async def probe(provider_id: int) -> None:
@@ -87,7 +78,7 @@ async def _chat(
         request=SHORT_CHAT,
     )
     try:
-        async with aclosing(router.client(tally.target, SHORT_CHAT)) as events:
+        async with aclosing(methods.stream_events(tally.target, SHORT_CHAT)) as events:
             async for event in events:
                 tally.take([event])
     except CallError as exc:
@@ -156,7 +147,7 @@ def result(
 async def catalogue(target: Target) -> tuple[list[FoundModel], CallError | None]:
     """What is listed, or why nothing is."""
     try:
-        return await list_models(with_probe_timeouts(target)), None
+        return await methods.list_models(with_probe_timeouts(target)), None
     except CallError as exc:
         return [], exc
 

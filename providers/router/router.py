@@ -10,7 +10,6 @@ from contextlib import aclosing
 
 from django.utils import timezone
 
-from providers.clients.methods import stream_events as client
 from providers.domain.errors import ErrorKind, PlanFailed
 from providers.domain.types import (
     ChatRequest,
@@ -28,7 +27,7 @@ from providers.router.answer_cache import Earlier
 from providers.router.call import Call
 from providers.router.executor import RouteExecutor
 
-__all__ = ["Call", "client", "stream"]
+__all__ = ["Call", "stream"]
 
 
 async def stream(
