@@ -14,6 +14,7 @@ from django.conf import settings
 
 from health import liveness
 from providers.clients import direct, http
+from providers.clients.deadlines import Deadlines
 from providers.domain.errors import CallError
 from providers.domain.frozen import frozen
 from providers.domain.types import Timeouts
@@ -115,11 +116,11 @@ async def _gateway() -> str:
     if not settings.GATEWAY_TOKEN:
         return ""
     times = Timeouts(connect=PATIENCE, first_token=PATIENCE, silence=PATIENCE, total=PATIENCE)
-    patience = http.Deadlines(times)
+    deadlines = Deadlines(times)
     url = f"{settings.GATEWAY_URL}/healthz"
     try:
-        async with http.opened("GET", url, headers={}, patience=patience) as response:
-            told = await direct.read_json(response, patience)
+        async with http.HttpCall("GET", url, headers={}, deadlines=deadlines) as response:
+            told = await direct.read_json(response, deadlines)
     except CallError:
         return GATEWAY_AWAY
     return GATEWAY_BROKEN.format(problem=told["problem"]) if told["problem"] else ""

@@ -5,7 +5,7 @@ It ends well only with a finish reason, and what is wrong after that spoils noth
 
 from collections.abc import Callable, Iterable
 
-from providers.clients import http
+from providers.clients.deadlines import Deadlines
 from providers.domain.errors import CallError, ErrorKind, TruncatedError
 from providers.domain.redaction import redact_error, secrets_of
 from providers.domain.types import ClientEvent, Finish, Json, LateError, Passed, Target, is_content
@@ -18,9 +18,9 @@ type Reader = Callable[[Json, str], Iterable[ClientEvent]]
 class AnswerReader:
     """Takes an answer's bytes. `error` is why it ends badly: what came before it is given first."""
 
-    def __init__(self, reader: Reader, patience: http.Deadlines, target: Target) -> None:
+    def __init__(self, reader: Reader, deadlines: Deadlines, target: Target) -> None:
         self._reader = reader
-        self._patience = patience
+        self._deadlines = deadlines
         self._target = target
         self._framing = Framing()
         self.done = False
@@ -47,14 +47,14 @@ class AnswerReader:
             # What came at the end without an empty line after it may have been cut.
             if self.error and self.error.code == "json" and self._framing.is_stream:
                 self.error = TruncatedError()
-        if not self._patience.ending and not self.error:
+        if not self._deadlines.ending and not self.error:
             self.error = TruncatedError()
         return found + self._notes
 
     def fail(self, error: CallError) -> None:
         """Ends the answer: badly, or with a note where it had ended well already."""
         self.done = True
-        if self._patience.ending:
+        if self._deadlines.ending:
             redact_error(error, secrets_of(self._target))
             message = f"After the answer had ended: {error.message}"
             self._notes.append(LateError(code=error.code, message=message))
@@ -85,7 +85,7 @@ class AnswerReader:
                 if isinstance(event, Finish):
                     self._finish(event, found)
                 elif is_content(event):
-                    self._patience.begun = self._patience.heard = True
+                    self._deadlines.begun = self._deadlines.heard = True
                 found.append(event)
 
     def _finish(self, event: Finish, found: list[ClientEvent]) -> None:
@@ -93,12 +93,12 @@ class AnswerReader:
         was said: only to be cut off at the token limit is an answer then, an honest one."""
         if error := finish.failure(event.native):
             raise error
-        if not self._patience.begun:
+        if not self._deadlines.begun:
             if event.reason != "length":
                 raise _empty(event.reason)
-            self._patience.begun = True
+            self._deadlines.begun = True
             found.append(Passed(content=True))
-        self._patience.ending = True
+        self._deadlines.ending = True
 
 
 def _empty(reason: str) -> CallError:

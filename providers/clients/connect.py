@@ -17,6 +17,7 @@ import aiohttp
 from aiohappyeyeballs import AddrInfoType, start_connection
 
 from providers.clients import http
+from providers.clients.address_guard import guarded_socket
 from providers.clients.http_errors import map_error, mapped_errors
 from providers.domain import base_url
 from providers.domain.errors import AddressRefused, CallError, ErrorKind
@@ -59,7 +60,7 @@ def _info(host: str, port: int) -> AddrInfoType:
 
 async def connected(url: str, found: Sequence[AddrInfoType], seconds: float) -> socket.socket:
     """A connection to the first of these addresses that takes one. Raises CallError."""
-    make = partial(http.guarded_socket, url=url)
+    make = partial(guarded_socket, url=url)
     try:
         with mapped_errors():
             async with asyncio.timeout(seconds):

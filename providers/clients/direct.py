@@ -17,6 +17,7 @@ from providers.clients.answer_reader import (
     is_html,
     json_values,
 )
+from providers.clients.deadlines import Deadlines
 from providers.clients.http_errors import mapped_errors
 from providers.domain.errors import CallError, ErrorKind, classify
 from providers.domain.redaction import redacted_errors
@@ -62,13 +63,15 @@ async def list_models(target: Target) -> model_list.ModelList:
 
 async def fetch_models(target: Target, url: str) -> model_list.ModelList:
     """The catalogue at an address, with the target's key."""
-    patience = http.Deadlines(target.timeouts)
+    deadlines = Deadlines(target.timeouts)
     if target.kind == Kind.ANTHROPIC:
         url += "?limit=1000"
     with redacted_errors(target):
-        async with http.opened("GET", url, headers=headers(target), patience=patience) as response:
-            await refuse_failure(response, patience)
-            return model_list.found_models(await read_json(response, patience))
+        async with http.HttpCall(
+            "GET", url, headers=headers(target), deadlines=deadlines
+        ) as response:
+            await refuse_failure(response, deadlines)
+            return model_list.found_models(await read_json(response, deadlines))
 
 
 def headers(target: Target) -> dict[str, str]:
@@ -108,13 +111,13 @@ async def exchange(
     reader: Reader,
     within: AbstractContextManager[None] = _AS_IT_IS,
 ) -> AsyncGenerator[list[ClientEvent]]:
-    """Posts a body and reads the answer's events, under the target's patience.
+    """Posts a body and reads the answer's events, under the target's deadlines.
 
     `within`: what is to be made of its errors.
     """
-    patience = http.Deadlines(target.timeouts, whole=not body.get("stream"))
-    answer = AnswerReader(reader, patience, target)
-    call = http.opened("POST", url, headers=headers(target), body=body, patience=patience)
+    deadlines = Deadlines(target.timeouts, whole=not body.get("stream"))
+    answer = AnswerReader(reader, deadlines, target)
+    call = http.HttpCall("POST", url, headers=headers(target), body=body, deadlines=deadlines)
     reported = False
     with within, redacted_errors(target):
         try:
@@ -122,8 +125,8 @@ async def exchange(
                 if call.died_at:
                     reported = True
                     yield [_resent(call)]
-                await refuse_failure(response, patience)
-                while not answer.done and (chunk := await _next(response, patience, answer)):
+                await refuse_failure(response, deadlines)
+                while not answer.done and (chunk := await _next(response, deadlines, answer)):
                     if found := answer.feed(chunk):
                         yield found
                 if found := answer.end():
@@ -136,7 +139,7 @@ async def exchange(
             raise
 
 
-def _resent(call: http.opened) -> Resent:
+def _resent(call: http.HttpCall) -> Resent:
     return resent_on_new_connection(time.monotonic() - call.died_at)
 
 
@@ -148,16 +151,16 @@ def resent_on_new_connection(seconds_ago: float = 0.0) -> Resent:
     return Resent(error=error, reason=reason, seconds_ago=seconds_ago)
 
 
-async def _next(response: http.Response, patience: http.Deadlines, answer: AnswerReader) -> bytes:
+async def _next(response: http.Response, deadlines: Deadlines, answer: AnswerReader) -> bytes:
     """The next bytes; none at the end, where they break off, and where nothing more comes after a
     finish reason."""
-    at_most = TRAILER_SECONDS if patience.ending else None
+    at_most = TRAILER_SECONDS if deadlines.ending else None
     try:
         if response.content.is_eof():  # all of it is here: nothing to wait for
             return await _read(response)
-        return await patience.wait(_read(response), at_most)
+        return await deadlines.wait(_read(response), at_most)
     except CallError as error:
-        if not patience.ending or error.kind != ErrorKind.TIMEOUT:
+        if not deadlines.ending or error.kind != ErrorKind.TIMEOUT:
             answer.fail(error)
         return b""
 
@@ -167,9 +170,9 @@ async def _read(response: http.Response) -> bytes:
         return await response.content.readany()
 
 
-async def read_json(response: http.Response, patience: http.Deadlines) -> Any:
+async def read_json(response: http.Response, deadlines: Deadlines) -> Any:
     """The whole body as JSON. Raises CallError where it is none."""
-    return json_values(await patience.wait(_rest(b"", response)))[0]
+    return json_values(await deadlines.wait(_rest(b"", response)))[0]
 
 
 async def _rest(begun: bytes, response: http.Response) -> str:
@@ -185,11 +188,11 @@ async def _rest(begun: bytes, response: http.Response) -> str:
 _PAGES = frozenset({401, 402, 429, 503, 529})
 
 
-async def refuse_failure(response: http.Response, patience: http.Deadlines) -> None:
+async def refuse_failure(response: http.Response, deadlines: Deadlines) -> None:
     """Raises the CallError of an answer that is not a success; a redirect is none either."""
     if 200 <= response.status < 300:
         return
-    text = await patience.wait(_limited(response))
+    text = await deadlines.wait(_limited(response))
     raise failure(response.status, response.headers, text)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from providers.clients import direct, http
 from providers.clients.answer_reader import Reader
+from providers.clients.deadlines import Deadlines
 from providers.domain import errors
 from providers.domain.errors import CallError, ErrorKind, GatewayError
 from providers.domain.redaction import redacted_errors
@@ -101,14 +102,14 @@ async def _upstream_models(target: Target, upstream: Upstream, url: str) -> mode
         raise CallError(
             ErrorKind.REQUEST, "LiteLLM lists no models of this vendor.", code="no_list", sent=False
         )
-    patience = http.Deadlines(target.timeouts)
+    deadlines = Deadlines(target.timeouts)
     body = {"upstream": asdict(upstream)}
     with redacted_errors(target):
-        async with http.opened(
-            "POST", url, headers=direct.headers(target), body=body, patience=patience
+        async with http.HttpCall(
+            "POST", url, headers=direct.headers(target), body=body, deadlines=deadlines
         ) as response:
-            await direct.refuse_failure(response, patience)
-            payload = await direct.read_json(response, patience)
+            await direct.refuse_failure(response, deadlines)
+            payload = await direct.read_json(response, deadlines)
         if isinstance(payload, dict) and payload.get("error"):
             raise restored(payload["error"])
         return model_list.found_models(payload)

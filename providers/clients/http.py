@@ -1,17 +1,15 @@
-"""The one HTTP door: a session per event loop, limits, patience, the address guard, error mapping.
+"""All HTTP calls: sessions of each event loop, limits, the address guard, error mapping.
 
-Every foreign exception leaves here as a CallError whose text is safe to show. It is aiohttp as it
-is: httpx on top of it costs three times its CPU, and more on a pool of its own. Redirects are not
-followed and the environment's proxies are not read: a key must not travel where nobody sent it.
+Every foreign exception leaves here as a CallError whose text is safe to show. The client is plain
+aiohttp: httpx on top of it costs three times its CPU, and more on a pool of its own. Redirects are
+not followed and the environment's proxies are not used: a key must not travel further than its
+provider.
 """
 
-import asyncio
-import math
-import re
 import socket
 import ssl
 import time
-from collections.abc import AsyncGenerator, Awaitable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -22,14 +20,15 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import httpx
-from django.conf import settings
 
 from providers.clients import recorder as recorder_module
-from providers.clients.http_errors import FOREIGN, AddressForbidden, map_error, mapped_errors
-from providers.domain import ip_addresses
+from providers.clients.address_guard import guarded_socket
+from providers.clients.deadlines import Deadlines
+from providers.clients.http_errors import FOREIGN, map_error, mapped_errors
+from providers.domain import http_headers
 from providers.domain.errors import AddressRefused, CallError, ErrorKind
 from providers.domain.frozen import frozen
-from providers.domain.types import Timeouts
+from providers.event_loop.per_loop import PerLoop
 from providers.protocols.openai_chat import encoded
 
 _HEADERS = {"User-Agent": "opencode-web/0.1", "Accept-Encoding": "identity"}
@@ -38,67 +37,8 @@ KEEPALIVE_SECONDS = 30.0
 
 Response = aiohttp.ClientResponse
 
-_under_way: ContextVar["_Sending | WatchedConnection | None"] = ContextVar(
-    "under_way", default=None
-)
 
-
-class WatchedConnection:
-    """What the calls of a block went over. `reuses`: connections that were there before."""
-
-    def __init__(self) -> None:
-        self.url = ""
-        self.reuses = True
-
-
-@contextmanager
-def watch_connection() -> Iterator[WatchedConnection]:
-    """For calls that others make with a session of ours."""
-    watched = WatchedConnection()
-    token = _under_way.set(watched)
-    try:
-        yield watched
-    finally:
-        _under_way.reset(token)
-
-
-@frozen
-class _Door:
-    """One event loop's sessions: the shared one, and one that never reuses a connection."""
-
-    shared: aiohttp.ClientSession
-    fresh: aiohttp.ClientSession
-
-
-type _Doors = dict[asyncio.AbstractEventLoop, tuple[_Door, AsyncGenerator[_Door]]]
-_doors: _Doors = {}
-
-
-async def _door() -> _Door:
-    """The running loop's sessions. They are closed as the loop ends, by whoever runs it: asyncio
-    closes all generators that are still open, and with this one the connections."""
-    loop = asyncio.get_running_loop()
-    if loop not in _doors:
-        for closed in [known for known in _doors if known.is_closed()]:
-            del _doors[closed]
-        life = _life(_Door(shared=session(_HEADERS), fresh=session(_HEADERS, force_close=True)))
-        _doors[loop] = (await anext(life), life)
-    return _doors[loop][0]
-
-
-async def _life(door: _Door) -> AsyncGenerator[_Door]:
-    try:
-        yield door
-    finally:
-        _doors.pop(asyncio.get_running_loop(), None)
-        await door.shared.close()
-        await door.fresh.close()
-
-
-async def close() -> None:
-    """Closes the running loop's connections before the loop itself ends."""
-    if found := _doors.get(asyncio.get_running_loop()):
-        await found[1].aclose()
+# Sessions
 
 
 @cache
@@ -113,13 +53,13 @@ def session(
     force_close: bool = False,
     response_class: type[aiohttp.ClientResponse] = aiohttp.ClientResponse,
 ) -> aiohttp.ClientSession:
-    """A pool of connections behind the address guard; also what LiteLLM is made to use."""
+    """A pool of connections behind the address guard; LiteLLM is given one as well."""
     connector = aiohttp.TCPConnector(
         limit=MAX_CONNECTIONS,
         force_close=force_close,
         # aiohttp refuses a number here where connections are not kept.
         keepalive_timeout=None if force_close else KEEPALIVE_SECONDS,
-        socket_factory=_guarded_socket,
+        socket_factory=_watched_socket,
         ssl=tls(),
     )
     return aiohttp.ClientSession(
@@ -131,40 +71,110 @@ def session(
     )
 
 
-def _guarded_socket(address: tuple[Any, ...]) -> socket.socket:
-    sending = _under_way.get()
-    made = guarded_socket(address, sending.url if sending else "")
-    if sending:
-        sending.reuses = False
+@frozen
+class _Sessions:
+    """One event loop's sessions: the shared one, and one that never reuses a connection."""
+
+    shared: aiohttp.ClientSession
+    fresh: aiohttp.ClientSession
+
+    async def close(self) -> None:
+        await self.shared.close()
+        await self.fresh.close()
+
+
+def _make_sessions() -> _Sessions:
+    return _Sessions(shared=session(_HEADERS), fresh=session(_HEADERS, force_close=True))
+
+
+_sessions = PerLoop(_make_sessions, _Sessions.close)
+
+
+async def close() -> None:
+    """Closes the running loop's connections before the loop itself ends."""
+    await _sessions.close()
+
+
+# Connections
+
+
+@dataclass(slots=True)
+class ConnectionWatch:
+    """The connection of the request to `url`: a kept one, until a socket is made for it."""
+
+    url: str = ""
+    is_reused: bool = True
+
+
+_watch: ContextVar[ConnectionWatch | None] = ContextVar("connection_watch", default=None)
+
+
+@contextmanager
+def watch_connection() -> Iterator[ConnectionWatch]:
+    """Watches the connections of calls that another library makes with a session of ours."""
+    watch = ConnectionWatch()
+    token = _watch.set(watch)
+    try:
+        yield watch
+    finally:
+        _watch.reset(token)
+
+
+def _watched_socket(address: tuple[Any, ...]) -> socket.socket:
+    watch = _watch.get()
+    made = guarded_socket(address, watch.url if watch else "")
+    if watch:
+        watch.is_reused = False
     return made
 
 
-def guarded_socket(address: tuple[Any, ...], url: str) -> socket.socket:
-    """The socket of one resolved address: looked at after DNS, so that no name leads around it, and
-    connected to as it was looked at, so that no second look-up does. `url`: what it is called for.
-    """
-    family, kind, protocol, _, where = address
-    if not is_allowed(where[0], private=_is_ours(url)):
-        raise AddressForbidden
-    return socket.socket(family, kind, protocol)
+# Calls
 
 
-def _is_ours(url: str) -> bool:
-    """Whether an address was set by who runs the instance: our gateway process, its LiteLLM."""
-    ours = filter(None, (settings.GATEWAY_URL, settings.LITELLM_ENDPOINT))
-    return urlsplit(url).netloc in {urlsplit(each).netloc for each in ours}
+@frozen
+class RequestContext:
+    """One request as it goes out, perhaps twice."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: object
+    timeout: aiohttp.ClientTimeout
+
+    async def send(self, session: aiohttp.ClientSession, watch: ConnectionWatch) -> Response:
+        """The response's head. Raises CallError."""
+        _watch.set(watch)
+        headers = _sendable(self.headers)
+        with mapped_errors():
+            try:
+                return await session.request(
+                    self.method,
+                    self.url,
+                    headers=headers,
+                    data=None if self.body is None else encoded(self.body),
+                    timeout=self.timeout,
+                    allow_redirects=False,
+                )
+            except FOREIGN as exc:
+                if isinstance(map_error(exc), AddressRefused):
+                    raise AddressRefused(urlsplit(self.url).hostname or "") from exc
+                raise
 
 
-def is_allowed(address: str, *, private: bool = False) -> bool:
-    """Link-local addresses and cloud metadata never; private ones where the settings say so, or
-    it is known that this one is wanted."""
-    reached = ip_addresses.parse(address)
-    if any(map(ip_addresses.is_never_called, reached)):
-        return False
-    return private or settings.ALLOW_PRIVATE_ADDRESSES or all(ip.is_global for ip in reached)
+def _sendable(headers: Mapping[str, str]) -> dict[str, str]:
+    """The headers; a CallError, which does not repeat them, where one cannot be sent."""
+    for name, value in headers.items():
+        if not http_headers.is_name(name) or not http_headers.is_value(value):
+            raise CallError(
+                ErrorKind.REQUEST,
+                "The key or a header holds a character that HTTP does not allow.",
+                code="invalid_header",
+                sent=False,
+            )
+    return dict(headers)
 
 
-class opened:
+class HttpCall:
     """A response whose body is still to be read; leaving before its end closes its socket at once.
 
     A request on a kept connection that dies before a byte of the answer is sent once more: the
@@ -178,208 +188,41 @@ class opened:
         url: str,
         *,
         headers: Mapping[str, str],
-        patience: "Deadlines",
+        deadlines: Deadlines,
         body: object = None,
     ) -> None:
-        self._sending = _Sending(method, url, headers, body, patience.timeout())
-        self._patience = patience
+        self._request = RequestContext(
+            method=method, url=url, headers=headers, body=body, timeout=deadlines.timeout()
+        )
+        self._deadlines = deadlines
         self.died_at = 0.0
         if recorder := recorder_module.recording.get():
-            recorder.sent(method, url, headers, body)
+            recorder.record_request(method, url, headers, body)
 
     async def __aenter__(self) -> Response:
-        door = await _door()
         try:
-            self._response = await self._answered(door)
+            self._response = await self._send(_sessions.current())
         except BaseException:
-            self._patience.over()
+            self._deadlines.stop()
             raise
         if recorder := recorder_module.recording.get():
-            recorder.answered(self._response)
+            recorder.record_response(self._response)
         return self._response
 
-    async def _answered(self, door: "_Door") -> Response:
+    async def _send(self, sessions: _Sessions) -> Response:
+        request, headers = self._request, self._deadlines.headers
+        watch = ConnectionWatch(request.url)
         try:
-            return await self._patience.headers(self._sending.over(door.shared))
+            return await headers(request.send(sessions.shared, watch))
         except CallError as error:
-            if error.code != "reset" or not self._sending.reuses:
+            if error.code != "reset" or not watch.is_reused:
                 raise
             self.died_at = time.monotonic()
-            return await self._patience.headers(self._sending.over(door.fresh))
+            return await headers(request.send(sessions.fresh, watch))
 
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
-        self._patience.over()
+        self._deadlines.stop()
         # Kept for the next call where its end has come; else closed.
         self._response.release()
-
-
-@dataclass(slots=True)
-class _Sending:
-    """One request, which may go out twice. `reuses`: over a connection that was there before."""
-
-    method: str
-    url: str
-    headers: Mapping[str, str]
-    body: object
-    timeout: aiohttp.ClientTimeout
-    reuses: bool = True
-
-    async def over(self, session: aiohttp.ClientSession) -> Response:
-        _under_way.set(self)
-        headers = _checked(self.headers)
-        with mapped_errors():
-            try:
-                return await session.request(
-                    self.method,
-                    self.url,
-                    headers=headers,
-                    data=self._content(),
-                    timeout=self.timeout,
-                    allow_redirects=False,
-                )
-            except FOREIGN as exc:
-                if isinstance(map_error(exc), AddressRefused):
-                    raise AddressRefused(urlsplit(self.url).hostname or "") from exc
-                raise
-
-    def _content(self) -> bytes | None:
-        return None if self.body is None else encoded(self.body)
-
-
-_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
-_VALUE = re.compile(r"[\t\x20-\x7e]*")
-
-
-def _checked(headers: Mapping[str, str]) -> dict[str, str]:
-    """The headers; a CallError, which does not repeat them, where one cannot be sent."""
-    for name, said in headers.items():
-        if not _NAME.fullmatch(name) or not _VALUE.fullmatch(said):
-            raise CallError(
-                ErrorKind.REQUEST,
-                "The key or a header holds a character that HTTP does not allow.",
-                code="invalid_header",
-                sent=False,
-            )
-    return dict(headers)
-
-
-@cache
-def _client_timeout(connect: float) -> aiohttp.ClientTimeout:
-    return aiohttp.ClientTimeout(total=None, connect=connect, sock_connect=connect)
-
-
-class Deadlines:
-    """How long one call may still wait: to the first token, between chunks, and in all."""
-
-    def __init__(self, times: Timeouts, *, whole: bool = False) -> None:
-        self.times = times
-        now = time.monotonic()
-        self.first = times.whole if whole else times.first_token
-        self.first_at = now + self.first
-        self.total_at = now + times.total
-        self.silent_since = now
-        self.heard = False  # content has come since the last wait
-        self.begun = False  # content has come
-        self.ending = False  # so has the finish reason
-        self._alarm = Timer()
-
-    def timeout(self) -> aiohttp.ClientTimeout:
-        """`connect` covers waiting for one, DNS and TLS as well; reading is timed by `wait`."""
-        return _client_timeout(self.times.connect)
-
-    async def wait[T](
-        self, awaitable: Awaitable[T], at_most: float | None = None, code: str = "silence_timeout"
-    ) -> T:
-        """The awaitable's result; CallError with a code of its own for each kind of waiting.
-
-        `at_most`: seconds beside those of the call, and the code where they are over first.
-        """
-        until, why = self._due()
-        if at_most is not None and (soon := time.monotonic() + at_most) < until:
-            until, why = soon, code
-        try:
-            return await self._alarm.wait(awaitable, until)
-        except TimeoutError as exc:
-            raise CallError(ErrorKind.TIMEOUT, self._sentence(why), code=why) from exc
-
-    def _due(self) -> tuple[float, str]:
-        """Until when, on the monotonic clock, and what it is called when that has passed."""
-        if self.begun:
-            # Counted from the wait, as a slow reader is no silence of the provider's.
-            if self.heard:
-                self.silent_since, self.heard = time.monotonic(), False
-            until, code = self.silent_since + self.times.silence, "silence_timeout"
-        else:
-            until, code = self.first_at, "first_token_timeout"
-        return (until, code) if until < self.total_at else (self.total_at, "total_timeout")
-
-    async def headers[T](self, awaitable: Awaitable[T]) -> T:
-        """The same for an answer's headers, which some servers owe us sooner."""
-        return await self.wait(awaitable, self.times.headers, "headers_timeout")
-
-    def over(self) -> None:
-        """Nothing is waited for any more."""
-        self._alarm.off()
-
-    def _sentence(self, code: str) -> str:
-        times = self.times
-        return {
-            "headers_timeout": f"It did not answer within {times.headers or 0:g} s.",
-            "first_token_timeout": f"No answer began within {self.first:.0f} s.",
-            "silence_timeout": f"The answer fell silent for {times.silence:.0f} s.",
-            "total_timeout": f"The answer was not finished within {times.total:.0f} s.",
-        }[code]
-
-
-class Timer:
-    """One timer for all the waits of a call, put off as it rings: one for each wait is dear."""
-
-    def __init__(self) -> None:
-        self._timer: asyncio.TimerHandle | None = None
-        self._rings_at = math.inf
-        self._until = math.inf
-        self._waiting: asyncio.Task[object] | None = None
-        self._rang = False
-
-    async def wait[T](self, awaitable: Awaitable[T], until: float) -> T:
-        """The awaitable's result; TimeoutError where it is not there at that monotonic time.
-
-        It tells its own cancelling from another's as `asyncio.timeout` does.
-        """
-        task = self._waiting = asyncio.current_task()
-        before = task.cancelling() if task else 0
-        self._until = until
-        if until < self._rings_at:
-            self._set()
-        try:
-            return await awaitable
-        except asyncio.CancelledError:
-            if self._rang and task and task.uncancel() <= before:
-                raise TimeoutError from None
-            raise
-        finally:
-            self._waiting, self._rang = None, False
-
-    def _set(self) -> None:
-        self.off()
-        self._rings_at = self._until
-        wait = max(0.0, self._until - time.monotonic())
-        self._timer = asyncio.get_running_loop().call_later(wait, self._ring)
-
-    def _ring(self) -> None:
-        self._rings_at = math.inf
-        if self._waiting is None:
-            return
-        if time.monotonic() < self._until:
-            self._set()
-        else:
-            self._rang = True
-            self._waiting.cancel()
-
-    def off(self) -> None:
-        """It does not ring any more."""
-        if self._timer:
-            self._timer.cancel()
-        self._rings_at = math.inf

@@ -294,7 +294,7 @@ async def _call(body: dict[str, Any], more: dict[str, Any], kept: ReceivedAnswer
         try:
             return await sdk.module.acompletion(**_arguments(body, sdk.kept), **more)
         except Exception as exc:
-            if not connection.reuses or call_error(exc).code != "reset":
+            if not connection.is_reused or call_error(exc).code != "reset":
                 raise
     kept.resent = True
     return await sdk.module.acompletion(**_arguments(body, sdk.fresh), **more)

@@ -12,15 +12,11 @@ from contextvars import ContextVar
 from typing import Any, Self
 from urllib.parse import urlsplit, urlunsplit
 
+from providers.domain import http_headers
 from providers.domain.frozen import frozen
 from providers.domain.redaction import HIDDEN, longest_spelling, redact
 
 MOST_BODY = 2048  # bytes of a body that are shown
-
-# A rate limit counts tokens, which are no secret; the last two tell where a proxy's provider is.
-_SECRET_NAME = re.compile(
-    r"auth|key|token(?!s)|secret|cookie|session|password|credential|api[-_]base", re.I
-)
 
 recording: ContextVar["Recorder | None"] = ContextVar("recording", default=None)
 
@@ -79,7 +75,9 @@ class Recorder:
         finally:
             recording.reset(token)
 
-    def sent(self, method: str, url: str, headers: Mapping[str, str], body: object) -> None:
+    def record_request(
+        self, method: str, url: str, headers: Mapping[str, str], body: object
+    ) -> None:
         """A call is about to go out."""
         self._asked = self._clean(f"{method} {url}")
         head = "\n".join(f"{name}: {value}" for name, value in self._shown(headers.items()))
@@ -88,7 +86,7 @@ class Recorder:
         self._status, self._headers, self._cut = None, (), False
         self._received.clear()
 
-    def answered(self, response: Any) -> None:
+    def record_response(self, response: Any) -> None:
         """Its answer's head is here; its body is heard as it is read."""
         self._status = response.status
         self._headers = tuple(self._shown(response.headers.items()))
@@ -119,7 +117,7 @@ class Recorder:
     def _shown(self, headers: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
         for name, said in headers:
             shown = self._clean(name)
-            if _SECRET_NAME.search(name):
+            if http_headers.is_secret(name):
                 yield shown, HIDDEN
             elif name.lower() in ("location", "content-location"):
                 yield shown, self._clean(_plain(said))

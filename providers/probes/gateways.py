@@ -15,6 +15,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from providers.clients import direct, gateway, http
+from providers.clients.deadlines import Deadlines
 from providers.domain.errors import CallError
 from providers.domain.frozen import frozen
 from providers.domain.redaction import redact_line, redacted_errors, secrets_of
@@ -248,10 +249,10 @@ async def wait_for_process() -> None:
 
 
 async def _json(url: str, headers: dict[str, str]) -> Json:
-    patience = http.Deadlines(_TIMES)
-    async with http.opened("GET", url, headers=headers, patience=patience) as response:
-        await direct.refuse_failure(response, patience)
-        told = await direct.read_json(response, patience)
+    deadlines = Deadlines(_TIMES)
+    async with http.HttpCall("GET", url, headers=headers, deadlines=deadlines) as response:
+        await direct.refuse_failure(response, deadlines)
+        told = await direct.read_json(response, deadlines)
     return told if isinstance(told, dict) else {}
 
 

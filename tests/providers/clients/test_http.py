@@ -18,6 +18,7 @@ from cryptography.x509.oid import NameOID
 from pytest_django import Settings
 
 from providers.clients import http
+from providers.clients.deadlines import Deadlines
 from providers.domain.errors import AddressRefused, CallError, ErrorKind
 from providers.domain.types import Timeouts
 from tests import fakes
@@ -52,48 +53,16 @@ async def request_head(reader: asyncio.StreamReader) -> bytes:
 
 async def got(url: str, times: Timeouts = QUICK, **headers: str) -> bytes:
     """The body of an answer to a POST, which the transport never repeats, or a CallError."""
-    patience = http.Deadlines(times)
+    deadlines = Deadlines(times)
     method = "GET" if url.endswith("/models") else "POST"
-    async with http.opened(method, url, headers=headers, patience=patience) as response:
-        return await patience.wait(response.read())
+    async with http.HttpCall(method, url, headers=headers, deadlines=deadlines) as response:
+        return await deadlines.wait(response.read())
 
 
 async def failed(url: str, times: Timeouts = QUICK, **headers: str) -> CallError:
     with pytest.raises(CallError) as caught:
         await got(url, times, **headers)
     return caught.value
-
-
-@pytest.mark.parametrize(
-    ("address", "private", "allowed"),
-    [
-        ("8.8.8.8", False, True),
-        ("2606:4700::1111", False, True),
-        ("127.0.0.1", True, True),
-        ("127.0.0.1", False, False),
-        ("10.1.2.3", False, False),
-        ("192.168.1.1", True, True),
-        ("100.64.0.1", False, False),
-        ("::1", False, False),
-        ("fd00::1", False, False),
-        ("::ffff:10.0.0.1", False, False),
-        ("0.0.0.0", False, False),  # noqa: S104
-        ("169.254.169.254", True, False),
-        ("::ffff:169.254.169.254", True, False),
-        ("64:ff9b::169.254.169.254", True, False),
-        ("fd00:ec2::254", True, False),
-        ("100.100.100.200", True, False),
-        ("fe80::1", True, False),
-        ("fe80::1%eth0", True, False),
-        ("224.0.0.1", True, False),
-    ],
-)
-def test_the_guard_knows_forbidden_addresses(
-    settings: Settings, address: str, private: bool, allowed: bool
-) -> None:
-    """Link-local and the clouds' metadata never, private ones where the settings say so."""
-    settings.ALLOW_PRIVATE_ADDRESSES = private
-    assert http.is_allowed(address) is allowed
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "0x7f.1"])
@@ -317,7 +286,7 @@ async def test_a_header_that_cannot_be_sent_is_named_and_not_shown() -> None:
     ],
 )
 async def test_waiting_for_the_head_ends(fake: fakes.Upstream, times: Timeouts, code: str) -> None:
-    """Each patience has a code of its own."""
+    """Each deadlines has a code of its own."""
     fake.script(models="stall-headers")
     began = time.monotonic()
     error = await failed(f"{fake.url}/models", times, authorization=f"Bearer {fakes.KEY}")
@@ -336,21 +305,4 @@ def test_connections_are_closed_with_their_loop(fake: fakes.Upstream) -> None:
 
     for _ in range(3):
         asyncio.run(once())
-    assert not any(loop in http._doors for loop in loops)
-
-
-async def test_one_alarm_wakes_each_wait_in_its_time() -> None:
-    """Put off as it rings, brought forward at once; another's cancelling stays what it is."""
-    alarm = http.Timer()
-    began = time.monotonic()
-    for wait in (0.05, 0.15, 0.02):
-        with pytest.raises(TimeoutError):
-            await alarm.wait(asyncio.Event().wait(), time.monotonic() + wait)
-        assert await alarm.wait(asyncio.sleep(0, "there"), time.monotonic() + 5) == "there"
-    assert 0.2 < time.monotonic() - began < 5
-    waiting = asyncio.create_task(alarm.wait(asyncio.Event().wait(), time.monotonic() + 5))
-    await asyncio.sleep(0)
-    waiting.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await waiting
-    alarm.off()
+    assert not any(loop in http._sessions for loop in loops)

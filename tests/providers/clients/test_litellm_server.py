@@ -17,6 +17,7 @@ import pytest
 from pytest_django import Settings
 
 from providers.clients import direct, gateway, http
+from providers.clients.deadlines import Deadlines
 from providers.domain.errors import CallError, ErrorKind, GatewayError, classify
 from providers.domain.types import (
     ChatMessage,
@@ -160,17 +161,17 @@ async def test_the_providers_failures_keep_their_kind(
 async def whole(target: Target) -> Any:
     """What the process answers where no stream is asked for."""
     assert target.upstream is not None
-    patience = http.Deadlines(target.timeouts)
+    deadlines = Deadlines(target.timeouts)
     body = {
         "messages": [{"role": "user", "content": "hello world"}],
         "upstream": asdict(target.upstream),
     }
     url, headers = f"{target.base_url}/v1/chat/completions", direct.headers(target)
     try:
-        async with http.opened(
-            "POST", url, headers=headers, body=body, patience=patience
+        async with http.HttpCall(
+            "POST", url, headers=headers, body=body, deadlines=deadlines
         ) as response:
-            return await direct.read_json(response, patience)
+            return await direct.read_json(response, deadlines)
     finally:
         await http.close()
 
@@ -233,8 +234,8 @@ async def test_headers_come_before_the_provider_says_a_word(
     body = {"messages": [], "stream": streamed, "upstream": asdict(thinking.upstream)}
     url, headers = f"{target.base_url}/v1/chat/completions", direct.headers(target)
     times = replace(target.timeouts, headers=gateway.OWN_HEADERS)
-    async with http.opened(
-        "POST", url, headers=headers, body=body, patience=http.Deadlines(times)
+    async with http.HttpCall(
+        "POST", url, headers=headers, body=body, deadlines=Deadlines(times)
     ) as response:
         assert response.status == 200
         await fakes.until(lambda: fake.requests)

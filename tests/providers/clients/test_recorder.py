@@ -45,7 +45,7 @@ def test_words_of_everyday_are_no_secret() -> None:
 
 def heard(*chunks: bytes, secrets: set[str] = frozenset()) -> Exchange:  # type: ignore[assignment]
     recorder = Recorder(secrets)
-    recorder.sent("GET", "https://a.example/v1/models", {}, None)
+    recorder.record_request("GET", "https://a.example/v1/models", {}, None)
     for chunk in chunks:
         recorder._hear(chunk)
     assert recorder.exchange
@@ -94,7 +94,7 @@ async def test_what_our_gateway_process_is_handed_is_hidden(fake: fakes.Upstream
     )
     recorder = Recorder(target(fake.url, upstream=upstream).secrets)
     body = {"model": "m", "upstream": {"api_key": "abc", "headers": {"X": "de"}, "base_url": "b"}}
-    recorder.sent("POST", fake.url, {}, body)
+    recorder.record_request("POST", fake.url, {}, body)
     assert recorder.exchange
     assert '"api_key": "[hidden]", "headers": "[hidden]", "base_url": "b"' in recorder.exchange.sent
 
