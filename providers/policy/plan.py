@@ -332,6 +332,6 @@ _USEFULNESS = (
 )
 
 
-def most_useful(errors: list[CallError]) -> CallError:
+def most_useful(errors: Sequence[CallError]) -> CallError:
     """The failure a caller can do most about."""
     return min(errors, key=lambda error: _USEFULNESS.index(error.kind))

@@ -4,6 +4,7 @@ Both are of one process: a call must not wait for another machine's word before 
 """
 
 import asyncio
+import math
 import random
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
@@ -121,6 +122,11 @@ class ConcurrencyLimiter:
     def pause_left(self) -> float:
         """Seconds until a call may go out."""
         return max(0.0, self._paused_until - asyncio.get_running_loop().time())
+
+    @property
+    def seconds_to_wait(self) -> float:
+        """The same; infinite where callers are refused for now."""
+        return math.inf if self.is_hopeless else self.pause_left
 
     @property
     def is_hopeless(self) -> bool:

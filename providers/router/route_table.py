@@ -210,14 +210,16 @@ class RouteTable:
         if (claimed := claiming.result()) and not claimed.is_closed:
             self.settle(breaker_rows.release_probe(claimed, model_id))
 
-    def may_pass(self, provider_id: int) -> bool:
-        """Whether a request may go out although every route rests: one a second."""
-        now = time.monotonic()
+    def last_resort_in(self, provider_id: int) -> float:
+        """Seconds until a request may go out although every route is in a cooldown."""
         last = self._last_resort.get(provider_id)
-        if last is not None and now - last < self._rules.last_resort_every:
-            return False
-        self._last_resort[provider_id] = now
-        return True
+        if last is None:
+            return 0.0
+        return max(0.0, last + self._rules.last_resort_every - time.monotonic())
+
+    def take_last_resort(self, provider_id: int) -> None:
+        """The next request of this kind has to wait for `last_resort_every` seconds."""
+        self._last_resort[provider_id] = time.monotonic()
 
     def gate(self, candidate: Candidate, target: Target) -> ConcurrencyLimiter:
         """How many calls with this target's key may be under way at once."""

@@ -49,66 +49,66 @@ async def reads(
     call: Call, request: ChatRequest, *, announces: bool = False
 ) -> AsyncGenerator[list[StreamEvent]]:
     """The same, with what came together in one piece."""
-    walk = RouteExecutor(route_table.current(), call, request, announces)
+    executor = RouteExecutor(route_table.current(), call, request, announces)
     with metrics.in_flight(call.purpose):
         try:
-            await walk.begin()
-            while not walk.answered:
-                async with aclosing(walk.attempt(await walk.next())) as events:
+            await executor.begin()
+            while not executor.answered:
+                async with aclosing(executor.attempt(await executor.next_route())) as events:
                     async for together in events:
                         yield together
-            await _remember(walk)
+            await _remember(executor)
         except PlanFailed as failed:
-            if (said := await _said_earlier(walk, failed)) is None:
+            if (said := await _said_earlier(executor, failed)) is None:
                 raise
-            yield _repeat(walk, said)
+            yield _repeat(executor, said)
         finally:
-            walk.count()
+            executor.finish()
 
 
-async def _remember(walk: RouteExecutor) -> None:
+async def _remember(executor: RouteExecutor) -> None:
     """A good answer in words may stand in for one that cannot be had, where that is switched on."""
-    tally, call = walk.tally, walk.call
-    if tally and tally.keeps and not tally.error and not tally.calls_tools:
+    tracker, call = executor.tracker, executor.call
+    if tracker and tracker.keeps and not tracker.error and not tracker.calls_tools:
         await answer_cache.keep(
             _caller(call),
             call.provider_id,
             call.model_id,
-            walk.request,
-            "".join(tally.text),
-            tally.finish_reason,
+            executor.request,
+            "".join(tracker.text),
+            tracker.finish_reason,
         )
 
 
-async def _said_earlier(walk: RouteExecutor, failed: PlanFailed) -> Earlier | None:
+async def _said_earlier(executor: RouteExecutor, failed: PlanFailed) -> Earlier | None:
     """What the same caller was told before; a request that is itself wrong has no answer."""
     if failed.kind == ErrorKind.REQUEST:
         return None
-    call = walk.call
-    return await answer_cache.find(_caller(call), call.provider_id, call.model_id, walk.request)
+    call = executor.call
+    return await answer_cache.find(_caller(call), call.provider_id, call.model_id, executor.request)
 
 
 def _caller(call: Call) -> str:
     return answer_cache.caller(call.user_id, call.client_key)
 
 
-def _repeat(walk: RouteExecutor, said: Earlier) -> list[StreamEvent]:
+def _repeat(executor: RouteExecutor, said: Earlier) -> list[StreamEvent]:
     """The earlier answer as events, marked as what it is."""
-    asked = walk.candidates[walk.call.provider_id]
+    asked = executor.candidates[executor.call.provider_id]
     taken = RouteTaken(
         route_id=0,
-        method=walk.plan.preferred,
+        method=executor.plan.preferred,
         provider_name=asked.name,
         provider_slug=asked.slug,
         model=asked.model_id,
         reason=said.sentence(timezone.now()),
         fallback=True,
-        ttft_ms=round((time.monotonic() - walk.began) * 1000),
-        attempts=len(walk.attempts),
+        ttft_ms=round((time.monotonic() - executor.began) * 1000),
+        attempts=len(executor.attempts),
         earlier=True,
     )
     ended = Completed(
-        attempts=tuple(walk.attempts),
+        attempts=tuple(executor.attempts),
         usage=Usage(output_tokens=estimates.tokens(len(said.text)), estimated=True),
         cost=None,
         finish_reason=said.finish_reason,

@@ -1,22 +1,26 @@
-"""A request's waits at rate-limited keys: how often it goes again, and how long it waits in all.
+"""A request's waits at rate-limited keys: how often it was sent again, how long it waited in all.
 
-It waits in the queue of the key (limits.Gate), or beside it for the end of a short cooldown.
+It waits in the queue of the key (limits.ConcurrencyLimiter), or beside it for the end of a short
+cooldown. Whether it waits at all is decided by `providers.policy.next_step`.
 """
 
+import math
 import random
 
-from providers.domain.errors import CallError, ErrorKind
+from providers.domain.errors import CallError
 from providers.domain.tuning import RULES, Rules
 from providers.router.limits import ConcurrencyLimiter
 
 
 class Waits:
-    """Those of one request. `repeats` counts the calls that went out again after a 429."""
+    """Those of one request. `repeats` counts the calls that were sent again after a 429; `jitter`
+    is added to the next wait."""
 
     def __init__(self, rules: Rules = RULES) -> None:
         self._rules = rules
         self.repeats = 0
-        self.seconds = 0.0  # seconds in queues and cooldowns
+        self.seconds = 0.0  # in queues and cooldowns
+        self.jitter = self._draw_jitter()
 
     def seconds_left(self, remaining: float) -> float:
         """How long the request may still wait, with `remaining` seconds to its deadline."""
@@ -26,28 +30,17 @@ class Waits:
         """How long a pause of the key is waited for: not for long where another key is left."""
         return self._rules.repeat_within if elsewhere else self.seconds_left(remaining)
 
-    @property
-    def _is_last(self) -> bool:
-        return self.repeats + 1 >= self._rules.throttles
-
-    def may_queue(self, error: CallError, gate: ConcurrencyLimiter, remaining: float) -> bool:
-        """Whether to go back to the queue after this error: a 429 that names no wait."""
-        if error.kind != ErrorKind.RATE_LIMIT or not error.sent or error.retry_after:
-            return False
-        hopeless = gate.is_hopeless or gate.pause_left > self.seconds_left(remaining)
-        return not (self._is_last or hopeless)
-
-    async def wait_out(self, gate: ConcurrencyLimiter, cooldown: float, remaining: float) -> bool:
-        """Waits for the end of the key's cooldown, in seconds; False at once where that is too
-        long, or too many wait already."""
-        jitter = random.uniform(0, self._rules.repeat_within)  # noqa: S311 - not a secret
-        seconds = cooldown + jitter
-        too_long = cooldown > self._rules.longest_wait or seconds > self.seconds_left(remaining)
-        if self._is_last or too_long:
-            return False
+    async def wait_out(self, limiter: ConcurrencyLimiter, seconds: float) -> bool:
+        """Waits beside the queue of the key. False where that is full: the request then waits for
+        nothing more."""
+        self.jitter = self._draw_jitter()
         try:
-            await gate.wait_out(seconds)
+            await limiter.wait_out(seconds)
         except CallError:
+            self.seconds = math.inf
             return False
         self.seconds += seconds
         return True
+
+    def _draw_jitter(self) -> float:
+        return random.uniform(0, self._rules.repeat_within)  # noqa: S311 - not a secret

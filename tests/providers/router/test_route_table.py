@@ -12,6 +12,7 @@ from asgiref.sync import sync_to_async
 from django.utils import timezone
 
 from providers.domain.errors import CallError, ErrorKind
+from providers.domain.tuning import RULES
 from providers.domain.types import AttemptRecord
 from providers.models import Attempt, Breaker, Provider, Purpose, Route
 from providers.policy.breaker import State
@@ -305,7 +306,9 @@ async def test_where_all_rest_one_request_a_second_passes(make_provider: MakePro
     """The others are told when to come back."""
     provider = await sync_to_async(make_provider)()
     async with running() as board:
-        assert [board.may_pass(provider.pk) for _ in range(5)] == [True, *[False] * 4]
+        assert board.last_resort_in(provider.pk) == 0
+        board.take_last_resort(provider.pk)
+        assert 0 < board.last_resort_in(provider.pk) <= RULES.last_resort_every
 
 
 async def test_a_provider_added_a_moment_ago_has_its_routes(make_provider: MakeProvider) -> None:
