@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 SECONDS = (
     *("window", "patient_after", "longest_rest", "trial_lease", "last_resort_every"),
     *("longest_wait", "repeat_within", "pause", "longest_pause", "queue_patience"),
+    *("cooldown_patience", "short_outage"),
     *("hold_down", "longest_hold_down", "flap_within", "recover_after"),
 )
 TIMES = ("TIMEOUT_FIRST_TOKEN", "TIMEOUT_FIRST_TOKEN_LAST", "TIMEOUT_SILENCE", "TIMEOUT_TOTAL")

@@ -33,6 +33,9 @@ class Rules:
     longest_wait: float = 3  # a Retry-After beyond it is the caller's to wait for
     repeat_within: float = 0.5  # full jitter before the same route is tried again:
     # https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
+    cooldown_patience: float = 4  # where all routes are in a cooldown, a request waits so long for
+    # a half-open probe: a restart of an upstream lasts seconds, and no caller hangs for long
+    short_outage: float = 15  # in its first seconds the last resort's next call is waited for too
     claim_patience: float = 0.5  # for the database to say who has the trial
 
     # The retry budget of a process (Finagle's: https://finagle.github.io/blog/2016/02/08/retry-budgets/)

@@ -11,8 +11,14 @@ claim and every wait, and only carries out the answer. The first rule that appli
     the last error is a 429 without one                    the same route, in the queue of its key
     the last error passes by itself (500, overload)        the same route once more, a moment later
     nothing was called, as every route is in a cooldown    the last resort, or the first due route
-    nothing was called, and the cooldown is a short limit  wait for it, then the provider's routes
+    nothing was called, and the cooldown is a short limit  wait for it, then plan anew
+    nothing was called, and a half-open probe is near      wait for it, then plan anew
     else                                                   give up
+
+A half-open probe is near where it is under way, or a cooldown ends within the request's patience;
+in the first seconds of an outage also the next call of the last resort. So a restart of an upstream
+is not noticed, and in a long outage a caller hears of it at once. No wait ends before a stated
+Retry-After: a key that is limited has no probe to wait for but the end of that time.
 """
 
 from collections.abc import Sequence, Set
@@ -37,10 +43,11 @@ class Progress:
     last, None before the first call and after a new plan; `failed_route` is its route as it is now.
     `routes`: the provider's, as they are now. `unclaimed`: routes whose half-open probe another
     request has. `retry_budget`: retries that the process has left. `last_resort_in`: seconds until
-    a call may go out although all routes are in a cooldown. `seconds_left`: until the deadline;
-    `wait_left`: of all its waits. `key_pause`: seconds until the key called last may be used again,
-    infinite where waiting is hopeless. `repeats`: calls that were sent again after a 429. `jitter`:
-    seconds, drawn anew for each wait.
+    a call may go out although all routes are in a cooldown. `seconds_left`: until the deadline.
+    `waited`: seconds in queues and cooldowns; `wait_left`: how many more it may wait there.
+    `key_pause`: seconds until the key called last may be used again, infinite where waiting is
+    hopeless. `repeats`: calls that were sent again after a 429. `jitter`: seconds, drawn anew for
+    each wait.
     """
 
     plan: Plan
@@ -57,6 +64,7 @@ class Progress:
     retry_budget: float = 0.0
     last_resort_in: float = 0.0
     seconds_left: float = 0.0
+    waited: float = 0.0
     wait_left: float = 0.0
     key_pause: float = 0.0
     repeats: int = 0
@@ -188,17 +196,20 @@ def _unplanned(progress: Progress, now: datetime, rules: Rules) -> Step | None:
         return Try(route=last_resort, early=True)
     if soonest and _is_free(progress, soonest):
         return Try(route=soonest)
-    return _wait_for_limit(progress, now, rules)
+    return _wait_for_limit(progress, now, rules) or _wait_for_probe(progress, now, rules)
 
 
 def _is_free(progress: Progress, step: PlannedRoute) -> bool:
     return step.route.route_id not in progress.unclaimed
 
 
+def _allowed(progress: Progress, now: datetime) -> list[RouteState]:
+    return in_order(progress.policy, progress.routes, now, progress.fresh)
+
+
 def _wait_for_limit(progress: Progress, now: datetime, rules: Rules) -> Step | None:
     """A wait for the end of a rate limit's cooldown, where it is short and alone in the way."""
-    allowed = in_order(progress.policy, progress.routes, now, progress.fresh)
-    limited = retries.limited(allowed, now)
+    limited = retries.limited(_allowed(progress, now), now)
     if limited is None or progress.repeats + 1 >= rules.throttles:
         return None
     route, seconds = limited
@@ -206,3 +217,17 @@ def _wait_for_limit(progress: Progress, now: datetime, rules: Rules) -> Step | N
     if seconds > rules.longest_wait or wait > progress.wait_left:
         return None
     return RetryAfter(seconds=wait, cooldown=route)
+
+
+def _wait_for_probe(progress: Progress, now: datetime, rules: Rules) -> Step | None:
+    """A wait until a half-open probe may be claimed, or has shown something; not longer than a
+    moment at once, as another request's probe may close the route before."""
+    routes = _allowed(progress, now)
+    near = retries.next_probe(routes, now, progress.last_resort_in, rules)
+    if near is None:
+        return None
+    route, seconds = near
+    patience = min(rules.cooldown_patience - progress.waited, progress.seconds_left)
+    if seconds > patience:
+        return None
+    return RetryAfter(seconds=min(seconds, retries.RECHECK_SECONDS), cooldown=route)

@@ -133,6 +133,7 @@ class RouteExecutor:
             retry_budget=self.table.budget.left,
             last_resort_in=self.table.last_resort_in(candidate.provider_id),
             seconds_left=remaining,
+            waited=self.waits.seconds,
             wait_left=self.waits.seconds_left(remaining),
             key_pause=self.limiter.seconds_to_wait if self.limiter else 0.0,
             repeats=self.waits.repeats,
@@ -144,14 +145,14 @@ class RouteExecutor:
         return self.table.route(step.route.route_id, model_id)
 
     async def _refresh_routes(self) -> None:
-        """Reads the provider's routes as results have left them; of one that is gone, none."""
-        provider_id = self.call.provider_id
-        current = await self.table.candidate(provider_id, self.call.model_id)
-        former = self.candidates[provider_id]
-        self.candidates[provider_id] = current or replace(former, routes=())
+        """Reads the candidates' routes as results have left them; of one that is gone, none."""
+        for pk, former in self.candidates.items():
+            current = await self.table.candidate(pk, former.model_id)
+            self.candidates[pk] = current or replace(former, routes=())
 
     async def _wait(self, step: RetryAfter) -> None:
-        """Waits; after the wait for a cooldown the provider's routes are planned again."""
+        """Waits; after the wait for a cooldown the routes are planned again: all of them where none
+        was called, else those of the provider, as its fallbacks have failed."""
         if step.cooldown is None:
             await asyncio.sleep(step.seconds)
             return
@@ -160,7 +161,8 @@ class RouteExecutor:
         if not await self.waits.wait_out(limiter, step.seconds):
             return
         await self._refresh_routes()
-        self.plan = self.candidates[self.call.provider_id].plan(timezone.now())
+        others = () if self.attempts else self._alternatives()
+        self.plan = self.candidates[self.call.provider_id].plan(timezone.now(), others)
         self.left, self.failed = self.plan.routes, None
         self.unclaimed.clear()
 

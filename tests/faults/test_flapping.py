@@ -45,6 +45,8 @@ def quick(impatient: Settings) -> None:
         impatient.ROUTING_RULES,
         rests=(0.1, 0.16, 0.24, 0.3, 0.3),
         last_resort_every=0.2,
+        cooldown_patience=0.08,
+        short_outage=0.3,
         window=0.6,
     )
 
@@ -96,7 +98,7 @@ async def test_with_a_second_route_no_caller_notices(
 async def test_with_one_route_the_calls_while_it_is_down_are_few_and_it_comes_back_by_itself(
     make_provider: MakeProvider, fake: fakes.Upstream, quick: None
 ) -> None:
-    """Each fall costs a handful of calls; the rest fail at once, with the reason."""
+    """Each fall costs a handful of calls; the rest fail within moments, with the reason."""
     provider = await sync_to_async(make_provider)(
         base_url=fake.fault(f"flap-{UP}-{DOWN}"),
         api_key=fakes.KEY,

@@ -27,7 +27,9 @@ REST, LEASE = 8.0, 12.0
 ANSWER = "late-8000"  # begins at once, and takes longer than all the others are refused in
 RULES = (
     f'{{"failures_to_open": 3, "rests": [{REST}], "jitter": 0.001, "trial_lease": {LEASE},'
-    ' "trials_to_close": 1, "repeat_within": 0.01, "last_resort_every": 1000}'
+    ' "trials_to_close": 1, "repeat_within": 0.01, "last_resort_every": 1000,'
+    # Who does not get the probe is refused at once: what is counted here is who gets it.
+    ' "cooldown_patience": 0.001}'
 )
 NUMBERS = itertools.count()
 # Seconds that a request may take while something is away: one that waited for the database would

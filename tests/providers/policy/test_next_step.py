@@ -115,6 +115,19 @@ def brief(step: Step) -> tuple[object, ...]:
     return ("give up", step.error.code or step.error.kind.value)
 
 
+LEASED = replace(COOLING, state=State.HALF_OPEN, retry_at=NOW + timedelta(seconds=70))
+HOUR = timedelta(hours=1)
+SHORT = replace(COOLING, retry_at=NOW + timedelta(seconds=3), opened_at=NOW - HOUR)
+OLD = replace(COOLING, opened_at=NOW - HOUR)
+BUSY_FOR_30 = replace(COOLING, last_kind=ErrorKind.OVERLOADED)
+
+
+def cooled(breaker: Breaker = OLD, **fields: object) -> Progress:
+    """Of a request whose only route has this breaker, and whose last resort is another's."""
+    route = replace(DIRECT, breaker=breaker)
+    return progress(route, **{"last_resort_in": 0.7, "unclaimed": {1}} | fields)
+
+
 COOLED = replace(DIRECT, breaker=COOLING)
 THRICE = tuple(attempt(DIRECT, ErrorKind.NETWORK) for _ in range(3))
 
@@ -176,10 +189,18 @@ THRICE = tuple(attempt(DIRECT, ErrorKind.NETWORK) for _ in range(3))
         ),
         pytest.param(progress(COOLED), ("try", 1, "early"), id="the last resort"),
         pytest.param(progress(COOLED, last_resort_in=0.5), ("try", 1), id="perhaps it is due"),
+        pytest.param(cooled(OLD), ("give up", "routes_resting"), id="a long outage"),
+        pytest.param(cooled(SHORT), ("wait", 0.25, 1), id="a cooldown that ends within patience"),
+        pytest.param(cooled(SHORT, waited=2), ("give up", "routes_resting"), id="not any more"),
+        pytest.param(cooled(SHORT, seconds_left=2), ("give up", "routes_resting"), id="no time"),
+        pytest.param(cooled(LEASED), ("wait", 0.1, 1), id="a half-open probe is under way"),
+        pytest.param(cooled(COOLING), ("wait", 0.25, 1), id="a short outage: the last resort"),
+        pytest.param(cooled(COOLING, last_resort_in=0.2), ("wait", 0.2, 1), id="its turn is near"),
         pytest.param(
-            progress(COOLED, last_resort_in=0.5, unclaimed={1}),
-            ("give up", "routes_resting"),
-            id="every route in a cooldown",
+            cooled(COOLING, waited=3.5), ("give up", "routes_resting"), id="patience is used up"
+        ),
+        pytest.param(
+            cooled(BUSY_FOR_30), ("give up", "routes_resting"), id="an overload that states a wait"
         ),
         pytest.param(
             progress(limited(LIMITED), unclaimed={1}),
@@ -255,11 +276,18 @@ class World:
 
     def wait(self, step: RetryAfter) -> None:
         assert step.seconds >= 0
-        self.waited += step.seconds
+        if step.cooldown:
+            self.waited += step.seconds
         self.now += timedelta(seconds=step.seconds)
         if step.cooldown:
-            left = self.state.wait_left - step.seconds
-            self.state = self.replanned(replace(self.state, wait_left=left, unclaimed=frozenset()))
+            self.state = replace(
+                self.state,
+                waited=self.waited,
+                wait_left=max(0.0, RULES.queue_patience - self.waited),
+                last_resort_in=max(0.0, self.state.last_resort_in - step.seconds),
+                unclaimed=frozenset(),
+            )
+            self.state = self.replanned(self.state)
 
     def call(self, step: Try) -> None:
         pk = step.route.route.route_id
@@ -330,7 +358,7 @@ def test_a_request_ends_within_its_attempts_its_retries_and_its_waits(
     assert len(world.calls) - repeats <= RULES.max_attempts
     assert repeats < RULES.throttles
     assert sum(each.is_retry for each in world.calls) <= 2
-    assert world.waited <= RULES.queue_patience + RULES.longest_wait * 2 + RULES.repeat_within
+    assert world.waited <= RULES.queue_patience
     if gave_up:
         assert gave_up.error in world.state.errors
 
@@ -355,6 +383,37 @@ def test_a_retry_after_is_never_broken(
 
     world.call = call  # type: ignore[method-assign]
     world.run()
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([OLD, SHORT, LEASED, COOLING, BUSY_FOR_30]), st.booleans()),
+        min_size=2,
+        max_size=2,
+    ),
+    st.floats(0, 10),
+    st.booleans(),
+)
+def test_a_request_that_finds_no_open_route_waits_no_longer_than_its_patience(
+    found: list[tuple[Breaker, bool]], last_resort_in: float, probe: bool
+) -> None:
+    """It is the probe, or it gives up; no key in a cooldown is used early."""
+    world = World([(1, BROKEN)] * 9, Policy())
+    for route, (breaker, on_key) in zip((DIRECT, GATEWAY), found, strict=True):
+        own = replace(route, breaker=route.breaker if on_key else breaker)
+        world.routes[route.route_id] = own
+        if on_key:
+            world.domains.put(DomainState(domain=Domain(0, KEY, ""), breaker=breaker))
+    world.routes[3] = replace(FALLBACK, breaker=OLD)
+    world.state = world.replanned(replace(world.state, last_resort_in=last_resort_in))
+    is_key_closed = not any(on_key for _, on_key in found)
+    gave_up = world.run()
+    assert world.waited <= RULES.cooldown_patience
+    assert gave_up
+    if not is_key_closed and world.calls:
+        key = world.domains.get(Domain(0, KEY, ""))
+        assert key
+        assert not key.breaker.retry_at or key.breaker.retry_at <= world.now + timedelta(minutes=2)
 
 
 @given(SCRIPTS, POLICIES)
