@@ -76,7 +76,9 @@ def claim_trial(
     now needs no probe. `early` claims before the cooldown is over, but never before a key's.
     """
     with transaction.atomic():
-        row = Route.objects.select_for_update(no_key=True).filter(pk=route.route_id).first()
+        # By its id: the usual order of routes joins their providers, which would be locked as well.
+        routes = Route.objects.filter(pk=route.route_id).order_by("pk")
+        row = routes.select_for_update(no_key=True).first()
         if row is None:
             return None
         concerned = domains.domains_of(route.route_id, route.key, model_id)

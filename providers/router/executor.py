@@ -19,11 +19,12 @@ from django.conf import settings
 from django.utils import timezone
 
 from providers.clients.answer_form import read_answer
-from providers.domain.errors import MODERATED, CallError, ErrorKind, PlanFailed
+from providers.domain.errors import CallError, ErrorKind, PlanFailed
 from providers.domain.types import AttemptRecord, ChatRequest, Method, StreamEvent, Target
 from providers.infra import metrics
 from providers.models import Purpose, connection
 from providers.policy import plan, reasons
+from providers.policy.key_verdict import may_be_refused_key
 from providers.policy.next_step import GiveUp, Progress, RetryAfter, Try, next_step
 from providers.policy.plan import PlannedRoute
 from providers.policy.route_state import Outcome, RouteState
@@ -262,7 +263,7 @@ class RouteExecutor:
         self.attempts.append(record)
         if tracker.error:
             self.errors.append(tracker.error)
-            if tracker.error.kind in key_check.REFUSED and tracker.error.code != MODERATED:
+            if may_be_refused_key(tracker.error):
                 self.refused.append(tracker)
         self._settle(record, tracker)
 
@@ -312,7 +313,7 @@ class RouteExecutor:
     def finish(self) -> None:
         """Counts the ended request, and checks the key where it may have been refused."""
         for tracker in self.refused:
-            key_check.start(self.table, tracker.candidate, tracker.route)
+            key_check.start(self.table, tracker)
         answered = self.tracker if self.tracker and (self.answered or self.tracker.told) else None
         seconds = time.monotonic() - self.began
         figures = answered.figures() if answered else {}

@@ -1,7 +1,7 @@
 """Finds out whether a refused chat was the key's fault: one list of models, read with the same key.
 
-It runs after the caller has its answer. Only a refused list disables the key; one that comes shows
-that the model or the prompt was refused.
+It runs after the caller has its answer. What its result means is the table of
+`providers.policy.key_verdict`: only a key that is refused for everything is disabled.
 """
 
 import asyncio
@@ -17,29 +17,30 @@ from providers.domain.types import AttemptRecord, Target
 from providers.infra import database
 from providers.models import Purpose, connection
 from providers.policy.breaker import Scope
+from providers.policy.key_verdict import is_key_refused
 from providers.policy.route_state import Outcome, RouteState
 from providers.router import attempt_writer, breaker_rows
+from providers.router.attempt import AttemptTracker
 from providers.router.route_table import RouteTable
-from providers.router.snapshot import Candidate
 
-REFUSED = frozenset({ErrorKind.AUTH, ErrorKind.PERMISSION})
 CHECK_EVERY = 60.0  # seconds; a key that passed is not checked again within them, by any process
 CHECK_SECONDS = 15.0  # what one check may take in all
 
 
-def start(known: RouteTable, candidate: Candidate, route: RouteState) -> None:
-    """Checks the key of a route in the background, unless that was done a moment ago."""
-    checking = asyncio.create_task(check(known, candidate, route), name="key check")
-    known.checks.add(checking)
-    checking.add_done_callback(known.checks.discard)
+def start(table: RouteTable, refused: AttemptTracker) -> None:
+    """Checks the key of a refused attempt in the background, unless that was done a moment ago."""
+    checking = asyncio.create_task(check(table, refused), name="key check")
+    table.checks.add(checking)
+    checking.add_done_callback(table.checks.discard)
 
 
-async def check(known: RouteTable, candidate: Candidate, route: RouteState) -> None:
-    """Reads the list of models with the key of this route; a refusal disables the key."""
-    if not await _is_mine(route):
+async def check(table: RouteTable, refused: AttemptTracker) -> None:
+    """Reads the list of models with the key of this attempt; a refused key is disabled."""
+    candidate, route = refused.candidate, refused.route
+    if not await _claim_check(route):
         return
     began, started_at = time.monotonic(), timezone.now()
-    error = await _list(connection.capped(candidate.target(route), CHECK_SECONDS))
+    error = await _list_error(connection.capped(candidate.target(route), CHECK_SECONDS))
     attempt = AttemptRecord(
         route_id=route.route_id,
         method=route.method,
@@ -52,19 +53,19 @@ async def check(known: RouteTable, candidate: Candidate, route: RouteState) -> N
         error_code=error.code if error else "",
         error_message=error.message if error else "",
     )
-    known.settle(
+    table.settle(
         attempt_writer.Result(
             provider_id=candidate.provider_id,
             model_id="",
             attempt=attempt,
             purpose=Purpose.PROBE,
             request_id=uuid.uuid4(),
-            evidence=_verdict(route, error) if error else None,
+            evidence=_verdict(table, refused, error) if error else None,
         )
     )
 
 
-async def _is_mine(route: RouteState) -> bool:
+async def _claim_check(route: RouteState) -> bool:
     """Whether no other request or process checks this key just now. Without the database nobody
     does: the key is checked with its next refusal."""
     try:
@@ -73,7 +74,7 @@ async def _is_mine(route: RouteState) -> bool:
         return False
 
 
-async def _list(target: Target) -> CallError | None:
+async def _list_error(target: Target) -> CallError | None:
     """Why no list of models came; None where one did."""
     try:
         await methods.list_models(target)
@@ -82,9 +83,12 @@ async def _list(target: Target) -> CallError | None:
     return None
 
 
-def _verdict(route: RouteState, error: CallError) -> Outcome | None:
-    """The key is disabled where its list is refused; any other failure says nothing of it."""
-    if error.kind not in REFUSED:
+def _verdict(table: RouteTable, refused: AttemptTracker, error: CallError) -> Outcome | None:
+    """That the key is refused; None where it is not, or nothing shows it."""
+    route = refused.route
+    current = table.route(route.route_id) or route
+    chat = refused.error.kind if refused.error else ErrorKind.STOPPED
+    if not is_key_refused(chat, error.kind, refused.started_at, current.last_success_at):
         return None
     return Outcome(
         route_id=route.route_id,

@@ -13,7 +13,7 @@ from providers.clients import http
 from providers.models import Provider
 from providers.router import route_table
 from tests import fakes
-from tests.faults.asking import Answer, Road, listen
+from tests.faults.asking import Answer, RouteSetup, listen
 
 MakeProvider = Callable[..., Provider]
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -44,7 +44,7 @@ async def burst(provider: Provider) -> list[Answer]:
 
 
 async def test_requests_of_a_short_cooldown_wait_for_its_probe_and_are_answered(
-    make_provider: MakeProvider, fake: fakes.Upstream, direct: Road, settings: Settings
+    make_provider: MakeProvider, fake: fakes.Upstream, direct: RouteSetup, settings: Settings
 ) -> None:
     """None of them fails, and none goes out before the cooldown is over."""
     settings.ROUTING_RULES = replace(
@@ -64,7 +64,7 @@ async def test_requests_of_a_short_cooldown_wait_for_its_probe_and_are_answered(
 
 
 async def test_in_the_first_seconds_of_an_outage_the_last_resort_is_waited_for(
-    make_provider: MakeProvider, fake: fakes.Upstream, direct: Road, settings: Settings
+    make_provider: MakeProvider, fake: fakes.Upstream, direct: RouteSetup, settings: Settings
 ) -> None:
     """The upstream is back long before the cooldown is over."""
     settings.ROUTING_RULES = replace(
@@ -78,7 +78,7 @@ async def test_in_the_first_seconds_of_an_outage_the_last_resort_is_waited_for(
 
 
 async def test_a_request_is_refused_at_once_where_no_probe_is_near(
-    make_provider: MakeProvider, fake: fakes.Upstream, direct: Road, settings: Settings
+    make_provider: MakeProvider, fake: fakes.Upstream, direct: RouteSetup, settings: Settings
 ) -> None:
     """With the time at which to come again; nothing is sent."""
     settings.ROUTING_RULES = replace(settings.ROUTING_RULES, rests=(60.0,), last_resort_every=1000)
@@ -94,7 +94,7 @@ async def test_a_request_is_refused_at_once_where_no_probe_is_near(
 
 
 async def test_no_more_wait_than_the_queue_of_the_key_holds(
-    make_provider: MakeProvider, fake: fakes.Upstream, direct: Road, settings: Settings
+    make_provider: MakeProvider, fake: fakes.Upstream, direct: RouteSetup, settings: Settings
 ) -> None:
     """The others are refused at once."""
     settings.ROUTING_RULES = replace(

@@ -174,6 +174,34 @@ async def test_a_wrong_key_is_disabled_once_its_list_is_refused(
         assert (await ask(provider, "long")).kind is None
 
 
+@pytest.mark.parametrize("listing", ["401", "403"])
+async def test_a_key_that_may_chat_but_not_list_models_is_not_disabled(
+    provider: Provider, fake: fakes.Upstream, listing: str
+) -> None:
+    """Two models that it may not use are refused, and every other one is answered."""
+    fake.script(models=listing)
+    async with open_board():
+        assert served([await ask(provider, "sixty")]) == 1
+        for model in ("403", "403-moderated", "403"):
+            assert (await ask(provider, model)).kind == ErrorKind.PERMISSION
+        await until_checked(fake)
+        assert served([await ask(provider, "sixty") for _ in range(3)]) == 3
+    assert not await Breaker.objects.filter(route=None).exclude(state=State.CLOSED).aexists()
+
+
+async def test_a_key_for_which_everything_is_forbidden_is_disabled(
+    provider: Provider, fake: fakes.Upstream
+) -> None:
+    """A chat and the list, and nothing ever went well with it."""
+    fake.script("403", models="403")
+    async with open_board():
+        assert (await ask(provider, "sixty")).kind == ErrorKind.PERMISSION
+        await until_checked(fake)
+        sent = len(fake.requests)
+        assert (await ask(provider, "long")).kind == ErrorKind.AUTH
+        assert len(fake.requests) == sent
+
+
 async def test_one_check_however_many_are_refused_at_once(
     provider: Provider, fake: fakes.Upstream
 ) -> None:

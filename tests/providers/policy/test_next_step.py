@@ -13,7 +13,7 @@ from providers.domain.tuning import RULES
 from providers.domain.types import AttemptRecord, Method
 from providers.policy import domains
 from providers.policy import plan as planning
-from providers.policy.breaker import Breaker, Domain, DomainState, State
+from providers.policy.breaker import Breaker, Domain, DomainState, Scope, State
 from providers.policy.domains import Domains
 from providers.policy.next_step import GiveUp, Progress, RetryAfter, Step, Try, next_step
 from providers.policy.plan import PlannedRoute, Policy
@@ -60,12 +60,10 @@ def attempt(route: RouteState, kind: ErrorKind | None) -> AttemptRecord:
     )
 
 
-def progress(
-    *routes: RouteState, now: datetime = NOW, policy: Policy | None = None, **fields: object
-) -> Progress:
+def progress(*routes: RouteState, **fields: object) -> Progress:
     """Of a request that has only just been planned over these routes."""
-    policy = policy or Policy()
-    plan = planning.plan(policy, routes, now, DAY)
+    policy = Policy()
+    plan = planning.plan(policy, routes, NOW, DAY)
     ready = Progress(
         plan=plan,
         policy=policy,
@@ -307,7 +305,7 @@ class World:
     def end(self, step: Try, route: RouteState, error: CallError | None, weight: int) -> None:
         """The call ends, and so did `weight` others of the same route in the same way."""
         for _ in range(weight):
-            scope = domains.scope_of(error.kind) if error else domains.Scope.ROUTE
+            scope = domains.scope_of(error.kind) if error else Scope.ROUTE
             seen = Outcome(
                 route_id=route.route_id,
                 epoch=route.breaker.epoch,
@@ -368,7 +366,8 @@ def test_a_retry_after_is_never_broken(
     script: list[tuple[int, CallError | None]], policy: Policy
 ) -> None:
     """No call of any route goes out with a key whose stated wait is not over."""
-    world, until = World(script, policy), {}
+    world = World(script, policy)
+    until: dict[str, datetime] = {}
     original = world.call
 
     def call(step: Try) -> None:
