@@ -26,7 +26,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from providers.domain.errors import CallError, ErrorKind
-from providers.domain.frozen import value
+from providers.domain.frozen import frozen
 from providers.domain.tuning import RULES, Rules
 from providers.domain.types import RESENT_CODES, AttemptRecord
 from providers.policy import retries
@@ -35,7 +35,7 @@ from providers.policy.plan import nowhere as no_route_error
 from providers.policy.route_state import RouteState
 
 
-@value
+@frozen
 class Progress:
     """What one request has done so far, and what it can see now.
 
@@ -76,7 +76,7 @@ class Progress:
         return len(self.attempts) - self.repeats
 
 
-@value
+@frozen
 class Try:
     """Call this route, once its half-open probe is claimed where it is a trial.
 
@@ -91,7 +91,7 @@ class Try:
     is_repeat: bool = False
 
 
-@value
+@frozen
 class RetryAfter:
     """Wait so many seconds, then decide again: with a new plan after the wait for `cooldown`, the
     route whose key's queue bounds how many may wait."""
@@ -100,7 +100,7 @@ class RetryAfter:
     cooldown: RouteState | None = None
 
 
-@value
+@frozen
 class GiveUp:
     """No route is left to call; `error` is what the caller gets."""
 

@@ -13,7 +13,7 @@ from providers.domain.tuning import RULES
 from providers.domain.types import AttemptRecord, Method
 from providers.policy import domains
 from providers.policy import plan as planning
-from providers.policy.breaker import Breaker, Domain, DomainState, Scope, State
+from providers.policy.breaker import BreakerState, Domain, DomainState, Scope, State
 from providers.policy.domains import Domains
 from providers.policy.next_step import GiveUp, Progress, RetryAfter, Step, Try, next_step
 from providers.policy.plan import PlannedRoute, Policy
@@ -23,11 +23,11 @@ NOW = datetime(2026, 1, 2, 12, 0, 0, tzinfo=UTC)
 DAY = timedelta(days=1)
 KEY = "k1"
 DIRECT = RouteState(
-    route_id=1, method=Method.DIRECT, provider_id=1, key=KEY, breaker=Breaker(proven=True)
+    route_id=1, method=Method.DIRECT, provider_id=1, key=KEY, breaker=BreakerState(proven=True)
 )
 GATEWAY = replace(DIRECT, route_id=2, method=Method.GATEWAY)
 FALLBACK = replace(DIRECT, route_id=3, provider_id=2, key="k2")
-COOLING = Breaker(
+COOLING = BreakerState(
     state=State.OPEN,
     failures=5,
     last_kind=ErrorKind.NETWORK,
@@ -43,7 +43,7 @@ def planned(route: RouteState) -> PlannedRoute:
     return PlannedRoute(route=route, reason="x", trial=not route.is_closed)
 
 
-def limited(breaker: Breaker, route: RouteState = DIRECT) -> RouteState:
+def limited(breaker: BreakerState, route: RouteState = DIRECT) -> RouteState:
     """The route with that breaker on its key."""
     return replace(route, others=(DomainState(domain=Domain(0, KEY, ""), breaker=breaker),))
 
@@ -120,7 +120,7 @@ OLD = replace(COOLING, opened_at=NOW - HOUR)
 BUSY_FOR_30 = replace(COOLING, last_kind=ErrorKind.OVERLOADED)
 
 
-def cooled(breaker: Breaker = OLD, **fields: object) -> Progress:
+def cooled(breaker: BreakerState = OLD, **fields: object) -> Progress:
     """Of a request whose only route has this breaker, and whose last resort is another's."""
     route = replace(DIRECT, breaker=breaker)
     return progress(route, **{"last_resort_in": 0.7, "unclaimed": {1}} | fields)
@@ -394,7 +394,7 @@ def test_a_retry_after_is_never_broken(
     st.booleans(),
 )
 def test_a_request_that_finds_no_open_route_waits_no_longer_than_its_patience(
-    found: list[tuple[Breaker, bool]], last_resort_in: float, probe: bool
+    found: list[tuple[BreakerState, bool]], last_resort_in: float, probe: bool
 ) -> None:
     """It is the probe, or it gives up; no key in a cooldown is used early."""
     world = World([(1, BROKEN)] * 9, Policy())
