@@ -112,6 +112,6 @@ def _told(incident: Incident, now: datetime) -> Told:
         incident=incident,
         cause=status_page.cause(incident.cause),
         rescued=status_page.rescued(incident.rescued),
-        lasted=reasons.elapsed(incident.closed_at or now, incident.opened_at),
+        lasted=reasons.format_elapsed(incident.closed_at or now, incident.opened_at),
         models=status_page.some(incident.affected_models),
     )

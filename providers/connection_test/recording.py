@@ -44,7 +44,7 @@ def record(stored: Candidate, results: Sequence[MethodResult]) -> None:
 
 def _build_rows(stored: Candidate, result: MethodResult) -> list[attempt_writer.Result]:
     candidate = replace(stored, model_id=result.model_id)
-    routes = [r for r in stored.routes if r.method == result.method and not r.spare]
+    routes = [r for r in stored.routes if r.method == result.method and not r.is_fallback]
     rows = []
     for route in routes:
         attempt = _build_attempt(stored, route, result)

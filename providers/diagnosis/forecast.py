@@ -31,7 +31,7 @@ def preview_routes(
     routes: tuple[RouteState, ...],
     now: datetime,
     fresh: timedelta,
-    alternatives: tuple[planning.Alternative, ...] = (),
+    alternatives: tuple[planning.FallbackProvider, ...] = (),
 ) -> tuple[RoutePreview, ...]:
     """Preview each method with the rest of the policy unchanged."""
     own = {route.route_id for route in routes}
@@ -63,9 +63,9 @@ def _describe_plan(plan: planning.Plan, own: set[int]) -> str:
 
 
 def _describe_no_route(plan: planning.Plan) -> str:
-    if plan.resting is None:
+    if plan.refusal is None:
         return "These settings allow no route."
-    return plan.resting.message
+    return plan.refusal.message
 
 
 def _describe_fallbacks(routes: Iterable[planning.PlannedRoute], own: set[int]) -> str:

@@ -81,10 +81,10 @@ def _describe_breaker(route: RouteState, now: datetime) -> tuple[str, str, str]:
     if other := next((o for o in route.others if o.breaker.state != State.CLOSED), None):
         return describe_domain(other, now)
     if breaker.state == State.HALF_OPEN:
-        return "degraded", "Half-open probe", _sentence(reasons.resting_reason(route, now))
+        return "degraded", "Half-open probe", _sentence(reasons.cooldown_reason(route, now))
     if breaker.state == State.OPEN:
         word = "Cooling down" if breaker.retry_at else "Disabled until edited"
-        return "failing", word, _sentence(reasons.resting_reason(route, now))
+        return "failing", word, _sentence(reasons.cooldown_reason(route, now))
     if breaker.failures:
         times = "Once" if breaker.failures <= 1 else f"{breaker.failures:g} times in a row"
         return "degraded", "Unstable", f"Failed {times.lower()}; paused after more failures."
@@ -151,7 +151,7 @@ def format_age(now: datetime, then: datetime | None) -> str:
         return "never"
     if (now - then).total_seconds() < 1:
         return "just now"
-    return f"{reasons.elapsed(now, then)} ago"
+    return f"{reasons.format_elapsed(now, then)} ago"
 
 
 def format_duration(milliseconds: float | None) -> str:

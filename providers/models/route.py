@@ -97,7 +97,7 @@ class Route(BreakerColumns):
     def __str__(self) -> str:
         return f"{self.provider} {self.method}"
 
-    def as_state(self, *, spare: bool = False, key: str = "") -> RouteState:
+    def as_state(self, *, is_fallback: bool = False, key: str = "") -> RouteState:
         """The frozen value that routing works with. `key` is the fingerprint of what it shows."""
         return RouteState(
             route_id=self.pk,
@@ -106,7 +106,7 @@ class Route(BreakerColumns):
             endpoint=self.endpoint,
             breaker=self.breaker,
             learned_at=self.learned_at,
-            spare=spare,
+            is_fallback=is_fallback,
             key=key,
             **{name: getattr(self, name) for name in SEEN},
         )

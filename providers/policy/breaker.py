@@ -67,8 +67,8 @@ class Weight(StrEnum):
 
     COUNTS = "counts"
     HALF = "half"
-    RESTS = "rests"  # waits as long as the provider states, else changes nothing: limits.Gate waits
-    SET_ASIDE = "set_aside"  # dead until its key or address is edited, or its reset time comes
+    COOLDOWN = "cooldown"  # for as long as the provider states; the key's queue does the rest
+    DISABLES = "disables"  # until its key or address is edited, or its reset time comes
     NOTHING = "nothing"
 
 
@@ -77,9 +77,9 @@ WEIGHTS: dict[ErrorKind, Weight] = {
     ErrorKind.TIMEOUT: Weight.COUNTS,
     ErrorKind.PROVIDER: Weight.COUNTS,
     ErrorKind.OVERLOADED: Weight.HALF,
-    ErrorKind.RATE_LIMIT: Weight.RESTS,
-    ErrorKind.QUOTA: Weight.SET_ASIDE,
-    ErrorKind.AUTH: Weight.SET_ASIDE,
+    ErrorKind.RATE_LIMIT: Weight.COOLDOWN,
+    ErrorKind.QUOTA: Weight.DISABLES,
+    ErrorKind.AUTH: Weight.DISABLES,
     ErrorKind.PERMISSION: Weight.COUNTS,
     ErrorKind.REQUEST: Weight.NOTHING,
     ErrorKind.GATEWAY: Weight.COUNTS,
@@ -128,14 +128,14 @@ class Failure:
 
 
 def admits(breaker: BreakerState, now: datetime) -> bool:
-    """Whether a call may go out now: closed, or due for a trial."""
+    """Whether a call may go out now: closed, or due for a half-open probe."""
     if breaker.state == State.CLOSED:
         return True
     return breaker.retry_at is not None and breaker.retry_at <= now
 
 
 def is_leased(breaker: BreakerState, now: datetime) -> bool:
-    """Whether its one trial is under way: nobody else may try before the lease has ended."""
+    """Whether its half-open probe is under way: no other call goes out before the lease ends."""
     return breaker.state == State.HALF_OPEN and not admits(breaker, now)
 
 
@@ -145,19 +145,20 @@ def accepts(breaker: BreakerState, epoch: int, *, retry_after: float | None = No
     return breaker.epoch == epoch or bool(late)
 
 
-def on_trial(breaker: BreakerState, now: datetime, rules: Rules = RULES) -> BreakerState:
-    """The breaker of an open route whose one trial is claimed, under a lease."""
+def claim_probe(breaker: BreakerState, now: datetime, rules: Rules = RULES) -> BreakerState:
+    """The breaker with its half-open probe claimed, under a lease."""
     lease_ends = _after(now, rules.trial_lease)
     return replace(breaker, state=State.HALF_OPEN, retry_at=lease_ends, epoch=breaker.epoch + 1)
 
 
 def on_success(breaker: BreakerState, rules: Rules = RULES) -> BreakerState:
-    """A clean, proven, closed breaker comes back equal: nothing needs to be written."""
+    """The breaker after a good call; a clean, proven, closed one comes back equal, so that nothing
+    needs to be written."""
     if breaker.state == State.OPEN:
         return breaker
     closing = breaker.state == State.HALF_OPEN and breaker.successes + 1 < rules.trials_to_close
     if closing:
-        # Due at once: the next call is the second trial.
+        # Due at once: the next call is the second probe.
         return replace(
             breaker,
             state=State.OPEN,
@@ -177,47 +178,47 @@ def on_failure(
     rules: Rules = RULES,
     jitter: float | None = None,
 ) -> BreakerState:
-    """`jitter` in -1..1 is drawn where it is not given."""
+    """The breaker after a failed call; `jitter` in -1..1 is drawn where it is not given."""
     weight = failure.weight or WEIGHTS[failure.kind]
     if breaker.state == State.OPEN:
-        return _extended(breaker, failure, now)
+        return _extend_cooldown(breaker, failure, now)
     if weight == Weight.NOTHING:
-        return _freed(breaker, now)
-    if weight == Weight.SET_ASIDE:
+        return _release_probe(breaker, now)
+    if weight == Weight.DISABLES:
         until = _after(now, failure.retry_after) if failure.retry_after else None
-        return _opened(breaker, failure.kind, now, until)
-    if weight == Weight.RESTS:
+        return _open(breaker, failure.kind, now, until)
+    if weight == Weight.COOLDOWN:
         if not failure.retry_after:
-            return _freed(breaker, now)
-        return _opened(breaker, failure.kind, now, _after(now, failure.retry_after))
-    rest = rest_seconds(breaker, now, rules, jitter)
+            return _release_probe(breaker, now)
+        return _open(breaker, failure.kind, now, _after(now, failure.retry_after))
+    cooldown = cooldown_seconds(breaker, now, rules, jitter)
     failures = breaker.failures + (0.5 if weight == Weight.HALF else 1)
     counted = replace(breaker, failures=failures, last_kind=failure.kind)
     if breaker.state == State.CLOSED and not _trips(counted, failure, rules):
         return counted
-    until = _after(now, max(rest, failure.retry_after or 0))
-    return replace(_opened(counted, failure.kind, now, until), trips=breaker.trips + 1)
+    until = _after(now, max(cooldown, failure.retry_after or 0))
+    return replace(_open(counted, failure.kind, now, until), trips=breaker.trips + 1)
 
 
-def tripped(
+def trip(
     breaker: BreakerState, kind: ErrorKind, now: datetime, rules: Rules = RULES
 ) -> BreakerState:
-    """A closed breaker, opened by failures that were counted elsewhere."""
-    until = _after(now, rest_seconds(breaker, now, rules))
-    return replace(_opened(breaker, kind, now, until), trips=breaker.trips + 1)
+    """Open a closed breaker, for failures that were counted elsewhere."""
+    until = _after(now, cooldown_seconds(breaker, now, rules))
+    return replace(_open(breaker, kind, now, until), trips=breaker.trips + 1)
 
 
-def rest_seconds(
+def cooldown_seconds(
     breaker: BreakerState, now: datetime, rules: Rules = RULES, jitter: float | None = None
 ) -> float:
-    """How long the next rest is, for a breaker that has tripped `breaker.trips` times so far."""
+    """The length of the next cooldown, for a breaker that has tripped `breaker.trips` times."""
     outage = (now - breaker.opened_at).total_seconds() if breaker.opened_at else 0.0
-    rest = rules.rests[min(breaker.trips, len(rules.rests) - 1)]
+    seconds = rules.rests[min(breaker.trips, len(rules.rests) - 1)]
     if outage >= rules.patient_after:
         doublings = outage / rules.patient_after - 1
-        rest = min(rules.longest_rest, rest * 2 ** (1 + min(doublings, 16)))
+        seconds = min(rules.longest_rest, seconds * 2 ** (1 + min(doublings, 16)))
     drawn = random.uniform(-1, 1) if jitter is None else jitter  # noqa: S311 - not a secret
-    return rest * (1 + rules.jitter * drawn)
+    return seconds * (1 + rules.jitter * drawn)
 
 
 def _trips(breaker: BreakerState, failure: Failure, rules: Rules) -> bool:
@@ -226,7 +227,7 @@ def _trips(breaker: BreakerState, failure: Failure, rules: Rules) -> bool:
     return failure.half_failed or breaker.failures >= rules.failures_to_open
 
 
-def _opened(
+def _open(
     breaker: BreakerState, kind: ErrorKind, now: datetime, retry_at: datetime | None
 ) -> BreakerState:
     return replace(
@@ -240,18 +241,18 @@ def _opened(
     )
 
 
-def _extended(breaker: BreakerState, failure: Failure, now: datetime) -> BreakerState:
-    """A Retry-After that comes while the route already rests makes the rest longer, never shorter.
+def _extend_cooldown(breaker: BreakerState, failure: Failure, now: datetime) -> BreakerState:
+    """Make the cooldown longer by a Retry-After that comes during it, never shorter.
 
-    Only an overload or a limit says how long; a route that is set aside stays so.
+    Only an overload or a limit states how long; a disabled route stays disabled.
     """
     if not failure.retry_after or breaker.retry_at is None:
         return breaker
     return replace(breaker, retry_at=max(breaker.retry_at, _after(now, failure.retry_after)))
 
 
-def _freed(breaker: BreakerState, now: datetime) -> BreakerState:
-    """A trial that ended without a verdict: the next call may try again at once."""
+def _release_probe(breaker: BreakerState, now: datetime) -> BreakerState:
+    """Release a half-open probe without a verdict: the next call may be one at once."""
     if breaker.state != State.HALF_OPEN:
         return breaker
     return replace(breaker, state=State.OPEN, retry_at=now, epoch=breaker.epoch + 1)

@@ -44,7 +44,7 @@ def scope_of(
     chat: bool = True,
     per_model: bool = False,
 ) -> Scope:
-    """Where a failure lies. `chat` is false for a list of models, which knows no model.
+    """Where a failure lies. `chat` is false for a list of models, which is of no model.
 
     `per_model`: a rate limit is that of one model.
     """
@@ -119,8 +119,8 @@ class Domains:
         """The models of a route that have failed."""
         return [self._states[domain] for domain in self._of_route.get(route_id, ())]
 
-    def listed(self, routes: Iterable[RouteState]) -> list[DomainState]:
-        """What is open among the models of these routes, and of their keys."""
+    def open_models(self, routes: Iterable[RouteState]) -> list[DomainState]:
+        """The models of these routes, and of their keys, whose breaker is open."""
         ids, keys = {route.route_id for route in routes}, {route.key for route in routes}
         return [
             state
@@ -130,41 +130,43 @@ class Domains:
             and (state.domain.route_id in ids or state.domain.key in keys)
         ]
 
-    def applied(self, route: RouteState, model_id: str) -> RouteState:
+    def attach_breakers(self, route: RouteState, model_id: str) -> RouteState:
         """The route as a call for this model meets it: with the breakers of its model and key.
 
         The same object where nothing of the route or its key failed: each request comes by here.
         """
         if route.route_id not in self._of_route and route.key not in self._keys:
             return route
-        found = (self._states.get(each) for each in domains_of(route.route_id, route.key, model_id))
-        others = tuple(state for state in found if state)
+        concerned = domains_of(route.route_id, route.key, model_id)
+        others = tuple(s for each in concerned if (s := self._states.get(each)))
         return replace(route, others=others) if others else route
 
 
 @frozen
-class Moved:
+class Changes:
     """What a result changed: the route, and the domains beside it that are not as they were."""
 
     route: RouteState
     others: tuple[DomainState, ...] = ()
 
 
-def apply_outcome(route: RouteState, known: Domains, seen: Outcome, rules: Rules = RULES) -> Moved:
-    """The states once a result is known."""
-    target = domain_of(seen.scope, seen.route_id, seen.key, seen.model_id)
-    before = known.get(target) if target else None
+def apply_outcome(
+    route: RouteState, states: Domains, outcome: Outcome, rules: Rules = RULES
+) -> Changes:
+    """What a result changes: the route, and the domains beside it."""
+    target = domain_of(outcome.scope, outcome.route_id, outcome.key, outcome.model_id)
+    before = states.get(target) if target else None
     others = [
         changed
-        for state in _concerned(known, seen, target)
-        if (changed := _moved(state, seen, target, rules)) != state
+        for state in _affected_states(states, outcome, target)
+        if (changed := _apply_to_state(state, outcome, target, rules)) != state
     ]
-    moved = route_state.after(route, _for_route(route, seen, before), rules)
-    if seen.kind and seen.judges and target and target.route_id:
+    moved = route_state.apply_to_route(route, _for_route(route, outcome, before), rules)
+    if outcome.kind and outcome.judges and target and target.route_id:
         failed = next((each for each in others if each.domain == target), before)
-        together = _with_models(moved, known, failed, seen, rules)
+        together = _with_models(moved, states, failed, outcome, rules)
         moved, others = together.route, [*others, *together.others]
-    return Moved(route=moved, others=tuple(others))
+    return Changes(route=moved, others=tuple(others))
 
 
 def may_claim(route: RouteState, now: datetime, *, early: bool = False) -> bool:
@@ -177,25 +179,25 @@ def may_claim(route: RouteState, now: datetime, *, early: bool = False) -> bool:
     return not dead and all(breaker.admits(each.breaker, now) for each in keys)
 
 
-def on_trial(route: RouteState, now: datetime, rules: Rules = RULES) -> RouteState:
-    """The route with the half-open probe of each open breaker claimed."""
+def claim_probe(route: RouteState, now: datetime, rules: Rules = RULES) -> RouteState:
+    """Claim the half-open probe of each open breaker of the route."""
 
-    def claimed(each: BreakerState) -> BreakerState:
-        return each if each.state == State.CLOSED else breaker.on_trial(each, now, rules)
+    def claim(each: BreakerState) -> BreakerState:
+        return each if each.state == State.CLOSED else breaker.claim_probe(each, now, rules)
 
-    others = tuple(replace(each, breaker=claimed(each.breaker)) for each in route.others)
-    return replace(route, breaker=claimed(route.breaker), others=others)
+    others = tuple(replace(each, breaker=claim(each.breaker)) for each in route.others)
+    return replace(route, breaker=claim(route.breaker), others=others)
 
 
-def effective(route: RouteState, known: Domains) -> RouteState:
-    """The route as its provider's health and learning see it: open too while a model of it is open
-    and nothing has gone well since."""
+def effective(route: RouteState, states: Domains) -> RouteState:
+    """The route as its provider's health and learning judge it: open also while a model of it is
+    open and nothing has gone well since."""
     if route.breaker.state != State.CLOSED:
         return route
     since = route.last_success_at
     models = [
         each.breaker
-        for each in known.models(route.route_id)
+        for each in states.models(route.route_id)
         if each.breaker.state != State.CLOSED
         and each.breaker.last_kind not in ANSWERED
         and not (since and each.breaker.opened_at and each.breaker.opened_at < since)
@@ -205,45 +207,51 @@ def effective(route: RouteState, known: Domains) -> RouteState:
     return replace(route, breaker=max(models, key=lambda each: each.failures))
 
 
-def _concerned(known: Domains, seen: Outcome, target: Domain | None) -> Iterator[DomainState]:
+def _affected_states(
+    states: Domains, outcome: Outcome, target: Domain | None
+) -> Iterator[DomainState]:
     """The states that a result may change; that of a first failure is made here."""
-    for domain in domains_of(seen.route_id, seen.key, seen.model_id):
-        if state := known.get(domain):
+    for domain in domains_of(outcome.route_id, outcome.key, outcome.model_id):
+        if state := states.get(domain):
             yield state
-        elif domain == target and seen.kind and seen.judges:
+        elif domain == target and outcome.kind and outcome.judges:
             yield DomainState(domain=domain)
 
 
-def _moved(state: DomainState, seen: Outcome, target: Domain | None, rules: Rules) -> DomainState:
+def _apply_to_state(
+    state: DomainState, outcome: Outcome, target: Domain | None, rules: Rules
+) -> DomainState:
     """One domain beside the route, after a result of a call that belonged to it."""
-    epoch = seen.epoch_of(state.domain)
+    epoch = outcome.epoch_of(state.domain)
     current = state.breaker
-    if seen.kind is None:
-        return replace(state, breaker=_succeeded(current, seen, epoch, rules))
-    failed = state.domain == target and seen.judges
+    if outcome.kind is None:
+        return replace(state, breaker=_apply_success(current, outcome, epoch, rules))
+    failed = state.domain == target and outcome.judges
     failure = breaker.Failure(
-        kind=seen.kind if failed else ErrorKind.STOPPED,
-        retry_after=seen.retry_after if failed else None,
-        half_failed=seen.half_failed,
-        weight=weight_of(seen.kind, seen.scope) if failed else Weight.NOTHING,
+        kind=outcome.kind if failed else ErrorKind.STOPPED,
+        retry_after=outcome.retry_after if failed else None,
+        half_failed=outcome.half_failed,
+        weight=weight_of(outcome.kind, outcome.scope) if failed else Weight.NOTHING,
     )
     if not breaker.accepts(current, epoch, retry_after=failure.retry_after):
         return state
-    moved = breaker.on_failure(current, failure, seen.at, rules)
+    moved = breaker.on_failure(current, failure, outcome.at, rules)
     if not failed:
         return replace(state, breaker=moved)
-    return replace(state, breaker=moved, last_error=seen.message, last_failure_at=seen.at)
+    return replace(state, breaker=moved, last_error=outcome.message, last_failure_at=outcome.at)
 
 
-def _succeeded(current: BreakerState, seen: Outcome, epoch: int, rules: Rules) -> BreakerState:
-    if seen.resets:
+def _apply_success(
+    current: BreakerState, outcome: Outcome, epoch: int, rules: Rules
+) -> BreakerState:
+    if outcome.resets:
         return (
             BreakerState(proven=True, epoch=current.epoch + 1) if _is_marked(current) else current
         )
     if epoch != current.epoch or not _is_marked(current):
         return current
     # A list of models is no proof that the account may chat again.
-    return breaker.on_success(current, rules) if seen.model_id else current
+    return breaker.on_success(current, rules) if outcome.model_id else current
 
 
 def _is_marked(current: BreakerState) -> bool:
@@ -255,41 +263,41 @@ def weight_of(kind: ErrorKind, scope: Scope) -> Weight:
     weight = breaker.WEIGHTS[kind]
     if scope == Scope.MODEL and weight not in (Weight.COUNTS, Weight.HALF):
         return Weight.COUNTS
-    return Weight.SET_ASIDE if scope == Scope.KEY and kind == ErrorKind.PERMISSION else weight
+    return Weight.DISABLES if scope == Scope.KEY and kind == ErrorKind.PERMISSION else weight
 
 
-def _for_route(route: RouteState, seen: Outcome, before: DomainState | None) -> Outcome:
+def _for_route(route: RouteState, outcome: Outcome, before: DomainState | None) -> Outcome:
     """What a result says about the route. A model that is known to fail says nothing of it, so that
     its half-open probe is free for another model; one that is not known to fails the probe."""
-    if seen.kind is None or seen.scope == Scope.ROUTE:
-        return seen
-    known = before.breaker if before else BreakerState()
-    if known.state != State.CLOSED:
-        return replace(seen, judges=False)
-    probes = route.breaker.state == State.HALF_OPEN and not known.failures
-    if probes and seen.scope == Scope.MODEL and seen.kind not in ANSWERED:
-        return replace(seen, scope=Scope.ROUTE)
-    return seen
+    if outcome.kind is None or outcome.scope == Scope.ROUTE:
+        return outcome
+    model = before.breaker if before else BreakerState()
+    if model.state != State.CLOSED:
+        return replace(outcome, judges=False)
+    probes = route.breaker.state == State.HALF_OPEN and not model.failures
+    if probes and outcome.scope == Scope.MODEL and outcome.kind not in ANSWERED:
+        return replace(outcome, scope=Scope.ROUTE)
+    return outcome
 
 
 def _with_models(
-    route: RouteState, known: Domains, failed: DomainState | None, seen: Outcome, rules: Rules
-) -> Moved:
+    route: RouteState, states: Domains, failed: DomainState | None, outcome: Outcome, rules: Rules
+) -> Changes:
     """What follows from several models that fail together: they share the route, and its key."""
-    if failed is None or seen.kind is None:
-        return Moved(route=route)
-    models = [m for m in known.models(route.route_id) if m.domain != failed.domain]
-    failing = _failing([*models, failed], route, seen.at, rules)
-    if seen.kind == ErrorKind.AUTH:
+    if failed is None or outcome.kind is None:
+        return Changes(route=route)
+    models = [m for m in states.models(route.route_id) if m.domain != failed.domain]
+    failing = _failing([*models, failed], route, outcome.at, rules)
+    if outcome.kind == ErrorKind.AUTH:
         refused = [each for each in failing if each.breaker.last_kind == ErrorKind.AUTH]
         if len(refused) > 1:
-            return Moved(route=route, others=_refused(known, seen, rules))
-        return Moved(route=route)
+            return Changes(route=route, others=_disable_key(states, outcome, rules))
+        return Changes(route=route)
     broken = [each for each in failing if each.breaker.last_kind not in ANSWERED]
     if route.breaker.state == State.CLOSED and _is_route(broken, rules):
-        tripped = breaker.tripped(route.breaker, seen.kind, seen.at, rules)
-        return Moved(route=replace(route, breaker=tripped))
-    return Moved(route=route)
+        opened = breaker.trip(route.breaker, outcome.kind, outcome.at, rules)
+        return Changes(route=replace(route, breaker=opened))
+    return Changes(route=route)
 
 
 def _failing(
@@ -310,10 +318,10 @@ def _is_route(failing: list[DomainState], rules: Rules) -> bool:
     return len(failing) > 1 and counted >= rules.failures_to_open
 
 
-def _refused(known: Domains, seen: Outcome, rules: Rules) -> tuple[DomainState, ...]:
+def _disable_key(states: Domains, outcome: Outcome, rules: Rules) -> tuple[DomainState, ...]:
     """The key, refused for two models."""
-    domain = Domain(0, seen.key, "")
-    state = known.get(domain) or DomainState(domain=domain)
-    failure = breaker.Failure(kind=ErrorKind.AUTH, weight=Weight.SET_ASIDE)
-    moved = breaker.on_failure(state.breaker, failure, seen.at, rules)
-    return (replace(state, breaker=moved, last_error=seen.message, last_failure_at=seen.at),)
+    domain = Domain(0, outcome.key, "")
+    state = states.get(domain) or DomainState(domain=domain)
+    failure = breaker.Failure(kind=ErrorKind.AUTH, weight=Weight.DISABLES)
+    moved = breaker.on_failure(state.breaker, failure, outcome.at, rules)
+    return (replace(state, breaker=moved, last_error=outcome.message, last_failure_at=outcome.at),)

@@ -39,83 +39,87 @@ def health(
     One model that fails makes a provider degraded: the others are still served.
     """
     ordered = plan.in_order(policy, routes, now, fresh)
-    found = _found(policy, ordered, now, rules)
+    current = _current_health(policy, ordered, now, rules)
     if problem := _failing_models(models, ordered):
-        if found.word in ("healthy", "unknown"):
+        if current.word in ("healthy", "unknown"):
             return Health(word="degraded", reason=problem)
-        if found.word == "failing":
-            return Health(word="failing", reason=f"{problem}; {found.reason}")
-    if found.word != "healthy" or before not in ("degraded", "failing"):
-        return found
-    return _recovering(ordered[0], now, rules) or found
+        if current.word == "failing":
+            return Health(word="failing", reason=f"{problem}; {current.reason}")
+    if current.word != "healthy" or before not in ("degraded", "failing"):
+        return current
+    return _recovering(ordered[0], now, rules) or current
 
 
 def _failing_models(models: Sequence[DomainState], routes: Sequence[RouteState]) -> str:
     """Which models fail over these routes, and how; empty where none does."""
     ids, keys = {route.route_id for route in routes}, {route.key for route in routes}
-    found = {
+    kinds = {
         each.domain.model_id: each.breaker.last_kind
         for each in models
         if each.domain.route_id in ids or (each.domain.key and each.domain.key in keys)
     }
-    if not found:
+    if not kinds:
         return ""
-    first, *others = sorted(found)
+    first, *others = sorted(kinds)
     if not others:
-        return f"{first} fails ({reasons.words(found[first])})"
+        return f"{first} fails ({reasons.words(kinds[first])})"
     more = others[0] if len(others) == 1 else f"{len(others)} more models"
     return f"{first} and {more} fail"
 
 
-def of_gateway(
+def gateway_health(
     answers: bool | None,
-    asked_at: datetime | None,
+    checked_at: datetime | None,
     routes: Sequence[RouteState],
 ) -> Word:
-    """A gateway's: whether it answered when it was asked last, None where that was long ago or
-    never, and how the routes through it do. A call that went well since then counts for more."""
-    since = [r for r in routes if r.last_success_at and asked_at and r.last_success_at > asked_at]
+    """A gateway's health: `answers` is whether its last check was answered, None where that was
+    long ago or never. A call through it that went well since then counts for more."""
+    since = [
+        r for r in routes if r.last_success_at and checked_at and r.last_success_at > checked_at
+    ]
     if answers is False and not since:
         return "failing"
-    resting = [route for route in routes if route.breaker.state != State.CLOSED]
-    if resting:
-        return "failing" if len(resting) == len(routes) else "degraded"
+    cooling = [route for route in routes if route.breaker.state != State.CLOSED]
+    if cooling:
+        return "failing" if len(cooling) == len(routes) else "degraded"
     tried = any(route.last_outcome_at for route in routes)
     return "healthy" if answers or since or tried else "unknown"
 
 
-def _found(policy: plan.Policy, ordered: list[RouteState], now: datetime, rules: Rules) -> Health:
+def _current_health(
+    policy: plan.Policy, ordered: list[RouteState], now: datetime, rules: Rules
+) -> Health:
     if not ordered:
         return Health(word="unknown", reason="No route to it is allowed by its settings")
     conditions = [_condition(route) for route in ordered]
     down = [r for r, c in zip(ordered, conditions, strict=True) if c == "down"]
-    told = "; ".join(reasons.resting_reason(route, now) for route in down)
+    problem = "; ".join(reasons.cooldown_reason(route, now) for route in down)
     if len(down) == len(ordered):
-        return Health(word="failing", reason=told)
+        return Health(word="failing", reason=problem)
     if "working" not in conditions:
         if down or "shaky" in conditions:
-            return Health(word="degraded", reason=told or _shaky(ordered[0]))
+            return Health(word="degraded", reason=problem or _describe_failures(ordered[0]))
         return Health(word="unknown", reason="Nothing has been asked of it yet")
-    return _working(policy, ordered, conditions, told, rules)
+    return _working(policy, ordered, conditions, problem, rules)
 
 
 def _working(
     policy: plan.Policy,
     ordered: list[RouteState],
     conditions: Sequence[str],
-    told: str,
+    problem: str,
     rules: Rules,
 ) -> Health:
     """At least one route answers: is it the one that should, and does it answer well?"""
     first = ordered[0]
-    preferred = plan.wanted(policy)
+    preferred = plan.preferred_method(policy)
     preferred_down = any(
         route.method == preferred and condition == "down"
         for route, condition in zip(ordered, conditions, strict=True)
     )
     if conditions[0] != "working" or preferred_down:
-        return Health(word="degraded", reason=told or _shaky(first))
-    if problem := _ails(first, rules):
+        return Health(word="degraded", reason=problem or _describe_failures(first))
+    if problem := _find_problem(first, rules):
         return Health(word="degraded", reason=problem)
     return Health(word="healthy")
 
@@ -128,13 +132,13 @@ def _condition(route: RouteState) -> Literal["working", "shaky", "down", "unprov
     return "working" if route.breaker.proven else "unproven"
 
 
-def _shaky(route: RouteState) -> str:
+def _describe_failures(route: RouteState) -> str:
     if not route.breaker.failures:
         return f"{route.method} has not been tried yet"
     return f"{route.method} failed {route.breaker.failures:g} times in a row"
 
 
-def _ails(route: RouteState, rules: Rules) -> str:
+def _find_problem(route: RouteState, rules: Rules) -> str:
     """What is wrong with a route that answers; empty where nothing is."""
     if route.judged < rules.judged_least:
         return ""

@@ -55,7 +55,7 @@ def build_names(
     for model in models:
         plain[model.model_id].append(model)
     return Names(
-        exact={name: tuple(found.values()) for name, found in exact.items()},
-        plain={name: tuple(found) for name, found in plain.items()},
+        exact={name: tuple(named.values()) for name, named in exact.items()},
+        plain={name: tuple(named) for name, named in plain.items()},
         other_kinds=dict(other_kinds or {}),
     )

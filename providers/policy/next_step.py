@@ -11,8 +11,8 @@ claim and every wait, and only carries out the answer. The first rule that appli
     the last error is a 429 without one                    the same route, in the queue of its key
     the last error passes by itself (500, overload)        the same route once more, a moment later
     nothing was called, as every route is in a cooldown    the last resort, or the first due route
-    nothing was called, and the cooldown is a short limit  wait for it, then plan anew
-    nothing was called, and a half-open probe is near      wait for it, then plan anew
+    nothing was called, and the cooldown is a short limit  wait for it, then plan again
+    nothing was called, and a half-open probe is near      wait for it, then plan again
     else                                                   give up
 
 A half-open probe is near where it is under way, or a cooldown ends within the request's patience;
@@ -30,8 +30,15 @@ from providers.domain.frozen import frozen
 from providers.domain.tuning import RULES, Rules
 from providers.domain.types import RESENT_CODES, AttemptRecord
 from providers.policy import retries
-from providers.policy.plan import Plan, PlannedRoute, Policy, in_order, may_help, most_useful
-from providers.policy.plan import nowhere as no_route_error
+from providers.policy.plan import (
+    Plan,
+    PlannedRoute,
+    Policy,
+    in_order,
+    may_help,
+    most_useful,
+    no_route_error,
+)
 from providers.policy.route_state import RouteState
 
 
@@ -46,8 +53,8 @@ class Progress:
     a call may go out although all routes are in a cooldown. `seconds_left`: until the deadline.
     `waited`: seconds in queues and cooldowns; `wait_left`: how many more it may wait there.
     `key_pause`: seconds until the key called last may be used again, infinite where waiting is
-    hopeless. `repeats`: calls that were sent again after a 429. `jitter`: seconds, drawn anew for
-    each wait.
+    hopeless. `repeats`: calls that were sent again after a 429. `jitter`: seconds, drawn for each
+    wait.
     """
 
     plan: Plan
@@ -114,20 +121,15 @@ def next_step(progress: Progress, now: datetime, rules: Rules = RULES) -> Step:
     """The next step of a request: the table above, row by row."""
     if progress.tries >= rules.max_attempts:
         return _give_up(progress)
-    return (
-        _resend(progress, now)
-        or _next_planned(progress)
-        or (
-            _repeat(progress, now, rules) if progress.attempts else _unplanned(progress, now, rules)
-        )
-        or _give_up(progress)
-    )
+    further = _repeat if progress.attempts else _without_plan
+    step = _resend(progress, now) or _next_planned(progress) or further(progress, now, rules)
+    return step or _give_up(progress)
 
 
 def _give_up(progress: Progress) -> GiveUp:
     if progress.errors:
         return GiveUp(error=most_useful(progress.errors))
-    return GiveUp(error=progress.plan.resting or no_route_error(progress.plan))
+    return GiveUp(error=progress.plan.refusal or no_route_error(progress.plan))
 
 
 def _resend(progress: Progress, now: datetime) -> Step | None:
@@ -187,7 +189,7 @@ def _same_route(
     return Try(route=again, left=progress.left, is_retry=is_retry, is_repeat=is_repeat)
 
 
-def _unplanned(progress: Progress, now: datetime, rules: Rules) -> Step | None:
+def _without_plan(progress: Progress, now: datetime, rules: Rules) -> Step | None:
     """Every route is in a cooldown, or another request has its half-open probe: one call a second
     goes out as the last resort. The first due route is claimed in case this process's copy of the
     routes is behind the rows."""
@@ -203,13 +205,13 @@ def _is_free(progress: Progress, step: PlannedRoute) -> bool:
     return step.route.route_id not in progress.unclaimed
 
 
-def _allowed(progress: Progress, now: datetime) -> list[RouteState]:
+def _allowed_routes(progress: Progress, now: datetime) -> list[RouteState]:
     return in_order(progress.policy, progress.routes, now, progress.fresh)
 
 
 def _wait_for_limit(progress: Progress, now: datetime, rules: Rules) -> Step | None:
     """A wait for the end of a rate limit's cooldown, where it is short and alone in the way."""
-    limited = retries.limited(_allowed(progress, now), now)
+    limited = retries.next_limited(_allowed_routes(progress, now), now)
     if limited is None or progress.repeats + 1 >= rules.throttles:
         return None
     route, seconds = limited
@@ -222,7 +224,7 @@ def _wait_for_limit(progress: Progress, now: datetime, rules: Rules) -> Step | N
 def _wait_for_probe(progress: Progress, now: datetime, rules: Rules) -> Step | None:
     """A wait until a half-open probe may be claimed, or has shown something; not longer than a
     moment at once, as another request's probe may close the route before."""
-    routes = _allowed(progress, now)
+    routes = _allowed_routes(progress, now)
     near = retries.next_probe(routes, now, progress.last_resort_in, rules)
     if near is None:
         return None

@@ -1,8 +1,8 @@
 """From a policy, the state of the routes and now: the plan, each route with its reason. No I/O.
 
-Level 1 is the preferred route, 2 the other method, 3 what stands in: another gateway, our own
+Level 1 is the preferred route, 2 the other method, 3 the fallbacks: another gateway, our own
 gateway process, then other providers of the same model. The plan is never empty by breakers alone:
-where every route rests, one that is not dead by key is named as the last resort.
+where every route is in a cooldown, one whose key is good is named as the last resort.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,13 +13,13 @@ from providers.domain.errors import CallError, ErrorKind
 from providers.domain.frozen import frozen
 from providers.domain.types import AttemptRecord, Method
 from providers.policy.breaker import Scope, State, admits
-from providers.policy.reasons import elapsed, failure_words, resting_reason, retry_at, words
+from providers.policy.reasons import cooldown_reason, failure_words, format_elapsed, retry_at, words
 from providers.policy.route_state import RouteState
 
 
 @frozen
 class Policy:
-    """What the operator decided. `routing_method` is auto, direct or gateway."""
+    """The operator's settings. `routing_method` is auto, direct or gateway."""
 
     routing_method: str = "auto"
     provider_type: str = "hybrid"
@@ -28,8 +28,8 @@ class Policy:
 
 
 @frozen
-class Alternative:
-    """Another provider that the operator lets answer with the same model."""
+class FallbackProvider:
+    """Another provider that the operator allows as a fallback for the same model."""
 
     name: str
     policy: Policy
@@ -47,17 +47,17 @@ class PlannedRoute:
 
 @frozen
 class Plan:
-    """The routes in the order they are tried; `preferred` is what the policy would have liked.
+    """The routes in the order they are tried; `preferred` is the policy's own choice.
 
-    Where all rest, `routes` is empty, and `resting` tells why and until when. `last_resort` is the
-    one that may still go out now and then: None where the key is refused, used up or limited.
-    `soonest` is the one that is due first, should this copy of the routes be behind.
+    Where all are in a cooldown, `routes` is empty, and `refusal` says why and until when.
+    `last_resort` may still be called now and then: None where the key is refused, used up or
+    limited. `soonest` is due first, in case this copy of the routes is behind.
     """
 
     routes: tuple[PlannedRoute, ...]
     preferred: Method
     last_resort: PlannedRoute | None = None
-    resting: CallError | None = None
+    refusal: CallError | None = None
     soonest: PlannedRoute | None = None
 
 
@@ -66,28 +66,28 @@ def plan(
     routes: tuple[RouteState, ...],
     now: datetime,
     fresh: timedelta,
-    alternatives: tuple[Alternative, ...] = (),
+    fallbacks: tuple[FallbackProvider, ...] = (),
 ) -> Plan:
     """The ordered routes of one request. `fresh` is how long a learned route is believed."""
     ordered = in_order(policy, routes, now, fresh)
     why = _why(policy, routes, now, fresh)
-    resting = [route for route in ordered if not route.admits(now)]
-    planned = [_step(r, _reason(r, why, resting, now)) for r in ordered if r not in resting]
-    for other in alternatives:
+    cooling = [route for route in ordered if not route.admits(now)]
+    planned = [_step(r, _reason(r, why, cooling, now)) for r in ordered if r not in cooling]
+    for other in fallbacks:
         planned += _steps_elsewhere(other, now, fresh)
-    if planned or not resting:
-        return Plan(routes=tuple(planned), preferred=wanted(policy))
+    if planned or not cooling:
+        return Plan(routes=tuple(planned), preferred=preferred_method(policy))
     return Plan(
         routes=(),
-        preferred=wanted(policy),
-        last_resort=_last_resort([route for route in resting if _may_go_early(route, now)], now),
-        resting=_all_rest(resting, now),
-        soonest=_soonest([route for route in resting if retry_at(route, now)], now),
+        preferred=preferred_method(policy),
+        last_resort=_last_resort([route for route in cooling if _may_go_early(route, now)], now),
+        refusal=_cooldown_error(cooling, now),
+        soonest=_soonest([route for route in cooling if retry_at(route, now)], now),
     )
 
 
 def is_timeless(routes: Iterable[RouteState]) -> bool:
-    """Whether a plan of these routes is the same at any time: none rests, none was learned."""
+    """Whether a plan of these routes is the same at any time: none is open, none was learned."""
     return all(route.is_closed and route.learned_at is None for route in routes)
 
 
@@ -95,7 +95,9 @@ def _step(route: RouteState, reason: str) -> PlannedRoute:
     return PlannedRoute(route=route, reason=reason, trial=not route.is_closed)
 
 
-def _steps_elsewhere(other: Alternative, now: datetime, fresh: timedelta) -> list[PlannedRoute]:
+def _steps_elsewhere(
+    other: FallbackProvider, now: datetime, fresh: timedelta
+) -> list[PlannedRoute]:
     """Another provider's routes that admit a call, as its own policy orders them."""
     ordered = in_order(other.policy, other.routes, now, fresh)
     reason = f"{other.name} answers as the fallback"
@@ -111,13 +113,13 @@ def in_order(
     if policy.provider_type == "gateway-required":
         return [route for route in routes if route.method == Method.GATEWAY]
     first = _first(policy, routes, now, fresh)
-    ordered = sorted(routes, key=lambda route: (route.spare, route.method != first))
+    ordered = sorted(routes, key=lambda route: (route.is_fallback, route.method != first))
     return ordered if policy.fallback_enabled else ordered[:1]
 
 
 def _first(policy: Policy, routes: Sequence[RouteState], now: datetime, fresh: timedelta) -> Method:
     """The learned method, but for the request that is the preferred one's half-open probe."""
-    best, preferred = _learned(policy, routes, now, fresh), wanted(policy)
+    best, preferred = _learned_route(policy, routes, now, fresh), preferred_method(policy)
     ours = [route for route in routes if route.method == preferred]
     probe = policy.fallback_enabled and any(_is_due(route, now) for route in ours)
     return preferred if best is None or probe else best.method
@@ -125,7 +127,7 @@ def _first(policy: Policy, routes: Sequence[RouteState], now: datetime, fresh: t
 
 def _is_due(route: RouteState, now: datetime) -> bool:
     """Whether a half-open probe would show that the route is back; fallbacks wait."""
-    return not (route.spare or route.is_closed) and route.admits(now)
+    return not (route.is_fallback or route.is_closed) and route.admits(now)
 
 
 def _last_kind(route: RouteState) -> ErrorKind | None:
@@ -133,7 +135,7 @@ def _last_kind(route: RouteState) -> ErrorKind | None:
     return next((each.last_kind for each in route.breakers if each.state != State.CLOSED), None)
 
 
-def _learned(
+def _learned_route(
     policy: Policy, routes: Sequence[RouteState], now: datetime, fresh: timedelta
 ) -> RouteState | None:
     """The route that worked when the preferred one did not, while that is remembered."""
@@ -151,9 +153,9 @@ def _why(policy: Policy, routes: Sequence[RouteState], now: datetime, fresh: tim
         return "this provider needs a gateway"
     if policy.routing_method != "auto":
         return "set for this provider"
-    if best := _learned(policy, routes, now, fresh):
-        worked = f"worked {elapsed(now, best.learned_at)} ago{_figures(best)}"
-        return worked + _instead_of(wanted(policy), best, routes, now)
+    if best := _learned_route(policy, routes, now, fresh):
+        worked = f"worked {format_elapsed(now, best.learned_at)} ago{_figures(best)}"
+        return worked + _instead_of(preferred_method(policy), best, routes, now)
     return "preferred"
 
 
@@ -165,7 +167,7 @@ def _instead_of(
     if best.method == preferred or other is None:
         return ""
     kind, last = other.breaker.last_kind, other.last_outcome_at
-    since = f" {elapsed(now, last)} ago" if last else ""
+    since = f" {format_elapsed(now, last)} ago" if last else ""
     failed = f" after a {words(kind)}{since}" if kind else ""
     return f"; {preferred} is preferred, and used again when several checks succeed{failed}"
 
@@ -177,11 +179,11 @@ def _figures(route: RouteState) -> str:
     return f", {100 * (1 - route.error_share):.1f} % good, {route.ttft_ms / 1000:.2f} s"
 
 
-_ENOUGH = 20  # results before a share is worth telling
+_ENOUGH = 20  # results before a share says anything
 
 
-def wanted(policy: Policy) -> Method:
-    """The method the operator would like best, whatever has been learned since."""
+def preferred_method(policy: Policy) -> Method:
+    """The method that the operator's settings prefer, whatever was learned since."""
     if policy.provider_type == "legacy":
         return Method.DIRECT
     if policy.provider_type == "gateway-required":
@@ -191,10 +193,10 @@ def wanted(policy: Policy) -> Method:
     return Method.DIRECT if policy.prefer_direct else Method.GATEWAY
 
 
-def _reason(route: RouteState, why: str, resting: list[RouteState], now: datetime) -> str:
+def _reason(route: RouteState, why: str, cooling: list[RouteState], now: datetime) -> str:
     if _is_due(route, now):
         return f"{route.method}: half-open probe after a {words(_last_kind(route))}"
-    others = "; ".join(resting_reason(other, now) for other in resting)
+    others = "; ".join(cooldown_reason(other, now) for other in cooling)
     return f"{route.method}: {others}" if others else f"{route.method}: {why}"
 
 
@@ -209,15 +211,15 @@ def _may_go_early(route: RouteState, now: datetime) -> bool:
     return free and retry_at(route, now) is not None and route.breaker.last_kind not in _DEAD
 
 
-def _last_resort(resting: list[RouteState], now: datetime) -> PlannedRoute | None:
+def _last_resort(cooling: list[RouteState], now: datetime) -> PlannedRoute | None:
     """Every route is in a cooldown: the one that is due first.
 
     A request that passes beside a trial under way is none itself: it would void the other's result.
     """
-    if not resting:
+    if not cooling:
         return None
-    soonest = min(resting, key=lambda route: retry_at(route, now) or now)
-    reasons = "; ".join(resting_reason(route, now) for route in resting)
+    soonest = min(cooling, key=lambda route: retry_at(route, now) or now)
+    reasons = "; ".join(cooldown_reason(route, now) for route in cooling)
     return PlannedRoute(
         route=soonest,
         reason=f"{soonest.method}: every route is in a cooldown ({reasons})",
@@ -225,20 +227,20 @@ def _last_resort(resting: list[RouteState], now: datetime) -> PlannedRoute | Non
     )
 
 
-def _soonest(resting: list[RouteState], now: datetime) -> PlannedRoute | None:
+def _soonest(cooling: list[RouteState], now: datetime) -> PlannedRoute | None:
     """The one that is due first, whose probe may be free by now."""
-    found = _last_resort(resting, now)
-    return replace(found, trial=True) if found else None
+    first = _last_resort(cooling, now)
+    return replace(first, trial=True) if first else None
 
 
-def _all_rest(resting: list[RouteState], now: datetime) -> CallError:
-    """What a caller is told whose request goes nowhere: why, and when to come back."""
-    reasons = "; ".join(resting_reason(route, now) for route in resting)
+def _cooldown_error(cooling: list[RouteState], now: datetime) -> CallError:
+    """The error of a request that cannot be sent: why, and when to send it again."""
+    reasons = "; ".join(cooldown_reason(route, now) for route in cooling)
     # A trial is over long before its lease is.
-    ends = [now if r.is_leased(now) else retry_at(r, now) for r in resting]
+    ends = [now if r.is_leased(now) else retry_at(r, now) for r in cooling]
     due = [end for end in ends if end]
     wait = max(1.0, (min(due) - now).total_seconds()) if due else None
-    kinds = {_steady_kind(route, now) for route in resting}
+    kinds = {_steady_kind(route, now) for route in cooling}
     kind = kinds.pop() if len(kinds) == 1 else None
     return CallError(
         kind or ErrorKind.OVERLOADED,
@@ -250,8 +252,8 @@ def _all_rest(resting: list[RouteState], now: datetime) -> CallError:
     )
 
 
-def nowhere(plan: Plan) -> CallError:
-    """What a caller hears for whom no route is left, though none of them is in a cooldown."""
+def no_route_error(plan: Plan) -> CallError:
+    """The error where no route is left, though none of them is in a cooldown."""
     if not plan.routes:
         problem = "No route to this provider is allowed by its settings."
         return CallError(ErrorKind.REQUEST, problem, code="no_route", sent=False)
@@ -261,7 +263,7 @@ def nowhere(plan: Plan) -> CallError:
     )
 
 
-# What stays so until somebody does something about it: the caller hears of it, not of a cooldown.
+# What lasts until somebody changes something: the caller gets this error, not a cooldown.
 _STATUS_OF = {
     ErrorKind.AUTH: None,
     ErrorKind.QUOTA: None,

@@ -20,7 +20,7 @@ from providers.domain.types import Method
 from providers.policy.breaker import State
 from providers.policy.route_state import RouteState
 
-REMEMBER_EVERY = timedelta(minutes=5)  # a method in use is written down anew at most so often
+REMEMBER_EVERY = timedelta(minutes=5)  # a method in use is written again at most so often
 
 
 @frozen
@@ -39,24 +39,24 @@ def hold_down(flaps: int, rules: Rules = RULES) -> timedelta:
 
 
 def learn(
-    known: Learned,
+    learned: Learned,
     preferred: Method,
     states: Iterable[RouteState],
     now: datetime,
     rules: Rules = RULES,
 ) -> Learned:
-    """What is remembered once results are in the states; equal to `known` where nothing changes."""
+    """What to remember after the results in the states; `learned` itself if nothing changes."""
     routes = list(states)
     ours = [state for state in routes if state.method == preferred]
     others = [state for state in routes if state.method != preferred]
-    if known.method is None:
-        return _left(known, ours, others, now, rules)
-    if _is_back(ours, rules) and _hold_down_is_over(known, now, rules):
-        return Learned(switched_at=now, flaps=known.flaps)
-    in_use = [state for state in others if _answered_after(state, known.at)]
-    if in_use and known.at and now - known.at >= REMEMBER_EVERY:
-        return replace(known, at=now)
-    return known
+    if learned.method is None:
+        return _leave_preferred(learned, ours, others, now, rules)
+    if _is_back(ours, rules) and _hold_down_is_over(learned, now, rules):
+        return Learned(switched_at=now, flaps=learned.flaps)
+    in_use = [state for state in others if _answered_after(state, learned.at)]
+    if in_use and learned.at and now - learned.at >= REMEMBER_EVERY:
+        return replace(learned, at=now)
+    return learned
 
 
 # Codes of failures that are so tomorrow as well.
@@ -64,14 +64,14 @@ _LASTING = frozenset({"html", "json", "redirect", "model_not_found", "not_found"
 
 
 def provider_type(
-    known: str, direct: CallError | None, gateway: CallError | None
+    current: str, direct: CallError | None, gateway: CallError | None
 ) -> Literal["direct-api", "gateway-required", "hybrid", "legacy"]:
     """What a test of both routes shows of a provider; None is a route that works.
 
     A route that is down today is no reason to give it up: only a lasting failure is. `legacy` is
     left by the operator alone.
     """
-    before = cast(Literal["direct-api", "gateway-required", "hybrid", "legacy"], known)
+    before = cast(Literal["direct-api", "gateway-required", "hybrid", "legacy"], current)
     if before == "legacy":
         return before
     if direct is None and gateway is None:
@@ -87,8 +87,8 @@ def _lasts(error: CallError) -> bool:
     return error.code in _LASTING or error.status in (404, 405)
 
 
-def _left(
-    known: Learned,
+def _leave_preferred(
+    learned: Learned,
     ours: list[RouteState],
     others: list[RouteState],
     now: datetime,
@@ -99,13 +99,13 @@ def _left(
     since = max((s.breaker.opened_at for s in ours if s.breaker.opened_at), default=None)
     answering = [state for state in others if since and _answered_after(state, since)]
     if not (down and answering):
-        return known
-    again = known.switched_at and (now - known.switched_at).total_seconds() < rules.flap_within
+        return learned
+    again = learned.switched_at and (now - learned.switched_at).total_seconds() < rules.flap_within
     return Learned(
         method=answering[0].method,
         at=now,
         switched_at=since,
-        flaps=known.flaps + 1 if again else 0,
+        flaps=learned.flaps + 1 if again else 0,
     )
 
 
@@ -129,5 +129,7 @@ def _is_back(ours: list[RouteState], rules: Rules) -> bool:
     )
 
 
-def _hold_down_is_over(known: Learned, now: datetime, rules: Rules) -> bool:
-    return known.switched_at is None or now - known.switched_at >= hold_down(known.flaps, rules)
+def _hold_down_is_over(learned: Learned, now: datetime, rules: Rules) -> bool:
+    return learned.switched_at is None or now - learned.switched_at >= hold_down(
+        learned.flaps, rules
+    )

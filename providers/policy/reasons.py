@@ -34,11 +34,11 @@ _CODE = re.compile(r"[A-Za-z0-9_.:-]{1,60}")
 def failure_words(outcome: str, status: int | None, code: str) -> str:
     """A failure as anybody may read it: its kind, HTTP status and code, never its message."""
     kind = words(ErrorKind(outcome)) if outcome in ErrorKind else outcome
-    known = [kind, f"HTTP {status}" if status else "", code if _CODE.fullmatch(code) else ""]
-    return ", ".join(filter(None, known))
+    parts = [kind, f"HTTP {status}" if status else "", code if _CODE.fullmatch(code) else ""]
+    return ", ".join(filter(None, parts))
 
 
-def elapsed(now: datetime, then: datetime | None) -> str:
+def format_elapsed(now: datetime, then: datetime | None) -> str:
     """The time between, in its largest unit."""
     seconds = max(0, int((now - then).total_seconds())) if then else 0
     for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
@@ -47,7 +47,7 @@ def elapsed(now: datetime, then: datetime | None) -> str:
     return f"{seconds} s"
 
 
-def resting_reason(route: RouteState, now: datetime) -> str:
+def cooldown_reason(route: RouteState, now: datetime) -> str:
     """Why a route is not tried now, and when it is tried again."""
     if other := next((each for each in route.others if not admits(each.breaker, now)), None):
         return f"{route.method}: {domain_reason(other, now)}"
@@ -58,7 +58,7 @@ def resting_reason(route: RouteState, now: datetime) -> str:
     if breaker.retry_at is None:
         return f"{route.method} is disabled after a {kind} until it is edited or tested"
     times = f"{breaker.failures:g} times, last " if breaker.failures > 1 else ""
-    since = f" {elapsed(now, route.last_outcome_at)} ago" if route.last_outcome_at else ""
+    since = f" {format_elapsed(now, route.last_outcome_at)} ago" if route.last_outcome_at else ""
     again = f"{breaker.retry_at:%H:%M:%S}"
     return f"{route.method} failed {times}{kind}{since}; {route.method} is tried again at {again}"
 
@@ -75,7 +75,7 @@ def domain_reason(state: DomainState, now: datetime) -> str:
     if state.domain.scope == Scope.KEY:
         return f"the key is in a cooldown after a {kind}; {again}"
     times = f"{breaker.failures:g} times, last " if breaker.failures > 1 else ""
-    since = f" {elapsed(now, state.last_failure_at)} ago" if state.last_failure_at else ""
+    since = f" {format_elapsed(now, state.last_failure_at)} ago" if state.last_failure_at else ""
     return f"{subject} failed {times}{kind}{since}; {again}"
 
 

@@ -9,12 +9,12 @@ from providers.policy.breaker import BreakerState, Scope, State, admits
 from providers.policy.reasons import retry_at
 from providers.policy.route_state import RouteState
 
-# What is so an instant later as well.
+# Failures that an immediate retry meets again.
 _STEADY = frozenset(
     {"connect_refused", "dns", "tls", "tls_certificate", "unreachable", "html", "json"}
 )
 
-# Refusals of the key's own queue, where the request has waited its time already.
+# Refusals of the key's queue, in which the request has waited already.
 _WAITED = frozenset({"too_many_at_once", "rate_limited"})
 
 
@@ -32,7 +32,7 @@ def repeat_after(error: CallError, rules: Rules = RULES) -> float | None:
         return None
     if error.kind == ErrorKind.PROVIDER or repeats_first(error):
         return 0.0
-    if error.kind != ErrorKind.OVERLOADED:  # a rate limit has its own waits: limited, limits.Gate
+    if error.kind != ErrorKind.OVERLOADED:  # a rate limit has waits of its own
         return None
     wait = error.retry_after or 0.0
     return wait if wait <= rules.longest_wait else None
@@ -42,9 +42,9 @@ PROBE_SECONDS = 0.1  # after which to see what a half-open probe under way has s
 RECHECK_SECONDS = 0.25  # after which a request that waits for a probe looks at the routes again
 
 
-def limited(routes: Iterable[RouteState], now: datetime) -> tuple[RouteState, float] | None:
-    """The route that is free first, of those which a rate limit alone holds back or held back a
-    moment ago, and in how many seconds."""
+def next_limited(routes: Iterable[RouteState], now: datetime) -> tuple[RouteState, float] | None:
+    """The route that is free first, of those in a rate limit's cooldown or in none, and in how many
+    seconds."""
     waits = [(wait, route) for route in routes if (wait := _limit_wait(route, now)) is not None]
     wait, route = min(waits, key=lambda each: each[0], default=(0.0, None))
     return (route, wait) if route else None

@@ -1,7 +1,7 @@
-"""What is known of one route, and what a result changes of it. No I/O.
+"""The state of one route, and what a result changes of it. No I/O.
 
-The same function moves the state in a process's memory at once and the row in the database a moment
-later, so both tell the same story of the same results.
+The same function changes the state in a process's memory at once and the row in the database a
+moment later, so both follow from the same results.
 """
 
 from dataclasses import field, replace
@@ -19,14 +19,14 @@ SHARE_WEIGHT = 0.02  # of the newest result in the share of errors: it looks bac
 TTFT_WEIGHT = 0.2  # of the newest figure in the moving average: the last few answers
 BASELINE_WEIGHT = 0.01  # what is usual changes over hundreds of answers
 PERCENTILE = 0.95
-MOST_COUNTED = 1000  # no rule asks for more, and a column has an end
+MAX_COUNTED = 1000  # no rule asks for more, and a column has an end
 
 
 @frozen
 class RouteState:
     """One route: its breaker, and the moving figures behind its provider's health.
 
-    `spare`: a fallback where both of the provider's own routes have failed. `key`: the fingerprint
+    `is_fallback`: for use where both of the provider's own routes have failed. `key`: fingerprint
     of the key that the upstream sees. `others`: the breakers of its key, and of the model that is
     called over it; those that have failed.
     """
@@ -48,7 +48,7 @@ class RouteState:
     ttft_ms: float | None = None
     ttft_p95_ms: float | None = None
     ttft_baseline_ms: float | None = None
-    spare: bool = False
+    is_fallback: bool = False
     key: str = ""
     others: tuple[DomainState, ...] = ()
 
@@ -81,7 +81,7 @@ class Outcome:
     """What one call showed of a route. `kind` is None where it went well; `epoch` is the breaker's
     as the call began, `epochs` are those of the other domains, 0 where one had not failed yet.
 
-    `scope` is what a failure says something about. `judges` is false where the outcome is told and
+    `scope` is what a failure says something about. `judges` is false where the outcome is shown and
     counts for nothing; `resets` where a person's test went well, which is as good as all probes.
     """
 
@@ -104,80 +104,80 @@ class Outcome:
         return next((epoch for each, epoch in self.epochs if each == domain), 0)
 
 
-def after(state: RouteState, seen: Outcome, rules: Rules = RULES) -> RouteState:
+def apply_to_route(state: RouteState, outcome: Outcome, rules: Rules = RULES) -> RouteState:
     """The state once a result is known."""
-    changed: dict[str, Any] = {}
-    moved = _moved(state.breaker, seen, rules)
+    changes: dict[str, Any] = {}
+    moved = _next_breaker(state.breaker, outcome, rules)
     if moved is not state.breaker:
-        changed["breaker"] = moved
-    if seen.kind != ErrorKind.STOPPED:
-        changed["last_outcome"] = seen.kind or "ok"
-        changed["last_outcome_at"] = seen.at
-        changed["last_error"] = seen.message
-        if seen.kind is None:
-            changed |= _gone_well(state, seen)
-        elif _counts(seen):
-            changed |= _failed(state, seen)
-    return replace(state, **changed) if changed else state
+        changes["breaker"] = moved
+    if outcome.kind != ErrorKind.STOPPED:
+        changes["last_outcome"] = outcome.kind or "ok"
+        changes["last_outcome_at"] = outcome.at
+        changes["last_error"] = outcome.message
+        if outcome.kind is None:
+            changes |= _success_changes(state, outcome)
+        elif _counts(outcome):
+            changes |= _failure_changes(state, outcome)
+    return replace(state, **changes) if changes else state
 
 
-def is_plain(state: RouteState, seen: Outcome) -> bool:
+def is_plain(state: RouteState, outcome: Outcome) -> bool:
     """Whether a good result only feeds the averages: the route is as clean as it can be."""
     clean = state.breaker.state == State.CLOSED and not state.breaker.failures
-    return seen.kind is None and clean and state.breaker.proven and not seen.resets
+    return outcome.kind is None and clean and state.breaker.proven and not outcome.resets
 
 
-def _counts(seen: Outcome) -> bool:
-    weight = breaker.WEIGHTS[seen.kind] if seen.kind else Weight.NOTHING
+def _counts(outcome: Outcome) -> bool:
+    weight = breaker.WEIGHTS[outcome.kind] if outcome.kind else Weight.NOTHING
     # A refused model or prompt was answered well.
-    counts = weight in (Weight.COUNTS, Weight.HALF) and seen.kind != ErrorKind.PERMISSION
-    return seen.judges and counts
+    counts = weight in (Weight.COUNTS, Weight.HALF) and outcome.kind != ErrorKind.PERMISSION
+    return outcome.judges and counts
 
 
-def _moved(now: BreakerState, seen: Outcome, rules: Rules) -> BreakerState:
+def _next_breaker(now: BreakerState, outcome: Outcome, rules: Rules) -> BreakerState:
     """A result of an earlier epoch changes nothing but the length of a cooldown; a failure that
     belongs elsewhere frees a half-open probe without a verdict."""
-    own = seen.judges and seen.scope == Scope.ROUTE
-    wait = seen.retry_after if own else None
-    if not breaker.accepts(now, seen.epoch, retry_after=wait):
+    own = outcome.judges and outcome.scope == Scope.ROUTE
+    wait = outcome.retry_after if own else None
+    if not breaker.accepts(now, outcome.epoch, retry_after=wait):
         return now
-    if seen.kind is None:
-        if seen.resets:
+    if outcome.kind is None:
+        if outcome.resets:
             return BreakerState(proven=True, epoch=now.epoch + 1)
-        return breaker.on_success(now, rules) if now.epoch == seen.epoch else now
+        return breaker.on_success(now, rules) if now.epoch == outcome.epoch else now
     failure = breaker.Failure(
-        kind=seen.kind if own else ErrorKind.STOPPED,
+        kind=outcome.kind if own else ErrorKind.STOPPED,
         retry_after=wait,
-        half_failed=seen.half_failed,
+        half_failed=outcome.half_failed,
     )
-    return breaker.on_failure(now, failure, seen.at, rules)
+    return breaker.on_failure(now, failure, outcome.at, rules)
 
 
-def _gone_well(state: RouteState, seen: Outcome) -> dict[str, Any]:
-    changed: dict[str, Any] = {
-        "last_success_at": seen.at,
-        "good_streak": min(state.good_streak + 1, MOST_COUNTED),
-        "judged": min(state.judged + 1, MOST_COUNTED),
+def _success_changes(state: RouteState, outcome: Outcome) -> dict[str, Any]:
+    changes: dict[str, Any] = {
+        "last_success_at": outcome.at,
+        "good_streak": min(state.good_streak + 1, MAX_COUNTED),
+        "judged": min(state.judged + 1, MAX_COUNTED),
         "error_share": state.error_share * (1 - SHARE_WEIGHT),
     }
-    return changed if seen.ttft_ms is None else changed | _timed(state, seen.ttft_ms)
+    return changes if outcome.ttft_ms is None else changes | _ttft_changes(state, outcome.ttft_ms)
 
 
-def _failed(state: RouteState, seen: Outcome) -> dict[str, Any]:
+def _failure_changes(state: RouteState, outcome: Outcome) -> dict[str, Any]:
     return {
-        "last_failure_at": seen.at,
+        "last_failure_at": outcome.at,
         "good_streak": 0,
-        "judged": min(state.judged + 1, MOST_COUNTED),
+        "judged": min(state.judged + 1, MAX_COUNTED),
         "error_share": state.error_share + SHARE_WEIGHT * (1 - state.error_share),
     }
 
 
-def _timed(state: RouteState, ttft_ms: float) -> dict[str, Any]:
+def _ttft_changes(state: RouteState, ttft_ms: float) -> dict[str, Any]:
     """The averages with one more time to first token.
 
     The percentile moves up by 0.95 of a step where the figure is above it and down by 0.05 where it
-    is below, so it rests where a twentieth lies above (stochastic approximation, Robbins and Monro
-    1951). The baseline takes a slow answer for at most thrice what is usual.
+    is below, so it settles where a twentieth lies above (stochastic approximation, Robbins and
+    Monro 1951). The baseline takes a slow answer for at most thrice what is usual.
     """
     if state.ttft_baseline_ms is None or state.ttft_ms is None or state.ttft_p95_ms is None:
         return {"ttft_ms": ttft_ms, "ttft_p95_ms": ttft_ms, "ttft_baseline_ms": ttft_ms}
@@ -231,13 +231,13 @@ class Window:
         counted = self._seconds.setdefault(second, [0, 0])
         counted[0] += 1
         counted[1] += failed
-        return failed and self._tells(second)
+        return failed and self._is_half_failed(second)
 
     def is_over(self, at: datetime) -> bool:
         """Whether its last result is older than all that it counts."""
         return max(self._seconds, default=0) <= int(at.timestamp()) - self._rules.window
 
-    def _tells(self, second: int) -> bool:
+    def _is_half_failed(self, second: int) -> bool:
         recent = [c for s, c in self._seconds.items() if s > second - self._rules.window]
-        whole, bad = sum(c[0] for c in recent), sum(c[1] for c in recent)
-        return whole >= self._rules.window_least and bad >= whole * self._rules.window_share
+        total, failed = sum(c[0] for c in recent), sum(c[1] for c in recent)
+        return total >= self._rules.window_least and failed >= total * self._rules.window_share

@@ -68,7 +68,7 @@ def tells(route: RouteState, now: datetime, interval: timedelta) -> bool:
         return False
     if route.breaker.state != breaker.State.CLOSED:
         return True
-    return not route.spare and not _is_fresh(route, now, interval)
+    return not route.is_fallback and not _is_fresh(route, now, interval)
 
 
 def _is_fresh(route: RouteState, now: datetime, interval: timedelta) -> bool:

@@ -86,7 +86,7 @@ def claim_trial(
         current = replace(route, breaker=row.breaker, others=tuple(r.as_state() for r in rows))
         if not domains.may_claim(current, now, early=early):
             return None
-        claimed = domains.on_trial(current, now, settings.ROUTING_RULES)
+        claimed = domains.claim_probe(current, now, settings.ROUTING_RULES)
         if claimed == current:
             return current
         Route.objects.change(row.pk, current.breaker, claimed.breaker)

@@ -1,4 +1,4 @@
-"""Who requests what, and on whose behalf: the value that a request carries through the router."""
+"""The value that a request carries through the router: its model, its caller, its purpose."""
 
 from uuid import UUID
 
@@ -8,7 +8,7 @@ from providers.models import Purpose
 
 @frozen
 class Call:
-    """Who is asked for what, and on whose behalf."""
+    """One request: the model that is called, and on whose behalf."""
 
     provider_id: int
     model_id: str
@@ -16,5 +16,5 @@ class Call:
     request_id: UUID
     user_id: int | None = None
     client_key: int | None = None
-    # Further models of the alias that was asked for: provider and model, in order.
+    # Further models of the requested alias: provider and model, in order.
     fallbacks: tuple[tuple[int, str], ...] = ()

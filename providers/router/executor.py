@@ -78,7 +78,7 @@ class RouteExecutor:
         for pk in candidate.alternatives:
             if same := snapshot.same_model(candidate.model_id, pk):
                 await self._add_candidate(pk, same.model_id)
-        self.plan = candidate.plan(timezone.now(), self._alternatives())
+        self.plan = candidate.plan(timezone.now(), self._fallbacks())
         self.left = self.plan.routes
         self.table.budget.earn()
 
@@ -89,10 +89,10 @@ class RouteExecutor:
         if candidate := await self.table.candidate(provider_id, model_id):
             self.candidates[provider_id] = candidate
 
-    def _alternatives(self) -> tuple[plan.Alternative, ...]:
+    def _fallbacks(self) -> tuple[plan.FallbackProvider, ...]:
         others = [c for pk, c in self.candidates.items() if pk != self.call.provider_id]
         return tuple(
-            plan.Alternative(name=each.name, policy=each.policy, routes=each.routes)
+            plan.FallbackProvider(name=each.name, policy=each.policy, routes=each.routes)
             for each in others
         )
 
@@ -162,7 +162,7 @@ class RouteExecutor:
         if not await self.waits.wait_out(limiter, step.seconds):
             return
         await self._refresh_routes()
-        others = () if self.attempts else self._alternatives()
+        others = () if self.attempts else self._fallbacks()
         self.plan = self.candidates[self.call.provider_id].plan(timezone.now(), others)
         self.left, self.failed = self.plan.routes, None
         self.unclaimed.clear()
@@ -217,7 +217,7 @@ class RouteExecutor:
         turn, queued_at, left = 0, time.monotonic(), self._remaining()
         pause = self.waits.pause(left, elsewhere=self._has_other_key(step))
         try:
-            async with limiter.entered(self.waits.seconds_left(left), pause) as turn:
+            async with limiter.slot(self.waits.seconds_left(left), pause) as turn:
                 self.waits.seconds += time.monotonic() - queued_at
                 tracker.start(self.began, self.attempts)
                 if self.announces:

@@ -1,6 +1,6 @@
-"""What a process grants itself: how many retries, and how many calls at once with one key.
+"""The limits of one process: how many retries, and how many calls at once with one key.
 
-Both are of one process: a call must not wait for another machine's word before it goes out.
+Each process counts for itself: a call must not wait for another machine before it goes out.
 """
 
 import asyncio
@@ -57,7 +57,7 @@ class ConcurrencyLimiter:
         self.busy = 0
 
     @asynccontextmanager
-    async def entered(self, seconds: float, pause: float | None = None) -> AsyncGenerator[int]:
+    async def slot(self, seconds: float, pause: float | None = None) -> AsyncGenerator[int]:
         """A place for one call; gives the round that on_throttled and on_success take.
 
         Raises CallError: overloaded where no place is free within `seconds`, or the queue is full;
@@ -78,14 +78,14 @@ class ConcurrencyLimiter:
         """Waits beside the queue for the end of the key's cooldown. Raises CallError (overloaded)
         where too many wait already."""
         if len(self._waiting) + self._sleeping >= self._rules.queue:
-            raise _full("The queue for this provider's key is full.")
+            raise _full_error("The queue for this provider's key is full.")
         self._sleeping += 1
         try:
             await asyncio.sleep(seconds)
         finally:
             self._sleeping -= 1
 
-    def allow(self, most: int) -> None:
+    def set_limit(self, most: int) -> None:
         """What the operator set; a change holds from the next call on."""
         if most != self._most:
             self._most, self.limit = most, float(most)
@@ -157,17 +157,17 @@ class ConcurrencyLimiter:
 
     def _refuse_if_hopeless(self, pause: float) -> None:
         if self.is_hopeless or self.pause_left > pause:
-            raise _throttled(self.pause_left)
+            raise _throttled_error(self.pause_left)
 
     def _refuse_waiting(self, wait: float) -> None:
         for place in self._waiting:
             if not place.done():
-                place.set_exception(_throttled(wait))
+                place.set_exception(_throttled_error(wait))
         self._waiting.clear()
 
     async def _wait(self, seconds: float) -> None:
         if len(self._waiting) + self._sleeping >= self._rules.queue:
-            raise _full("The queue for this provider's key is full.")
+            raise _full_error("The queue for this provider's key is full.")
         try:
             async with asyncio.timeout(seconds):
                 await self._place(self._waiting.append)
@@ -176,7 +176,7 @@ class ConcurrencyLimiter:
                     await self._place(self._waiting.appendleft)
         except TimeoutError:
             problem = f"Concurrency limit reached: no free slot within {seconds:.0f} s."
-            raise _full(problem) from None
+            raise _full_error(problem) from None
 
     async def _place(self, queue: Callable[[asyncio.Future[None]], None]) -> None:
         """Waits in the queue until a place is given."""
@@ -208,13 +208,13 @@ class ConcurrencyLimiter:
                 place.set_result(None)
 
 
-def _full(message: str) -> CallError:
+def _full_error(message: str) -> CallError:
     return CallError(
         ErrorKind.OVERLOADED, message, code="too_many_at_once", retry_after=1.0, sent=False
     )
 
 
-def _throttled(wait: float) -> CallError:
+def _throttled_error(wait: float) -> CallError:
     return CallError(
         ErrorKind.RATE_LIMIT,
         "The provider limits the rate of calls with this key; no call was sent.",

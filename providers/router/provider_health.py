@@ -1,4 +1,4 @@
-"""What results mean for their providers: health, failures in a row, the method that is learned."""
+"""What follows from results for their providers: health, failures in a row, the learned method."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -22,19 +22,24 @@ def derive(
     results: Iterable[tuple[int, AttemptRecord]],
     states: Iterable[RouteState],
 ) -> bool:
-    """Derives what follows for each provider of these routes, which the caller has locked; whether
-    anything did that others decide by. `results` are attempts with their provider's id."""
+    """Derive what follows for each provider of these routes, which the caller has locked.
+
+    `results` are attempts with their provider's id. True where other processes decide differently
+    now.
+    """
     touched = {state.provider_id for state in states} & set(providers)
     further = snapshot.spares()
     prefetch_related_objects([providers[pk] for pk in touched], "routes")
     routes = {pk: snapshot.states(providers[pk], further) for pk in touched}
-    known = snapshot.failed_domains(route for each in routes.values() for route in each)
+    failed = snapshot.failed_domains(route for each in routes.values() for route in each)
     outcomes: defaultdict[int, list[AttemptRecord]] = defaultdict(list)
     for pk, attempt in results:
         outcomes[pk].append(attempt)
     now = timezone.now()
-    judged = {pk: _judge_one(providers[pk], routes[pk], known, outcomes[pk], now) for pk in touched}
-    new = {pk: columns for pk, columns in judged.items() if columns != _told(providers[pk])}
+    judged = {
+        pk: _judge_provider(providers[pk], routes[pk], failed, outcomes[pk], now) for pk in touched
+    }
+    new = {pk: row for pk, row in judged.items() if row != _stored_columns(providers[pk])}
     rewrite(Provider, [{"id": pk} | columns for pk, columns in new.items()])
     return any(row["switched_at"] != providers[pk].switched_at for pk, row in new.items())
 
@@ -42,32 +47,32 @@ def derive(
 _JUDGED = ("health_status", "health_reason", "consecutive_failures", "switched_at", "flaps")
 
 
-def _told(provider: Provider) -> dict[str, Any]:
+def _stored_columns(provider: Provider) -> dict[str, Any]:
     return {name: getattr(provider, name) for name in _JUDGED}
 
 
-def _judge_one(
+def _judge_provider(
     provider: Provider,
     routes: Iterable[RouteState],
-    known: Domains,
+    failed: Domains,
     outcomes: list[AttemptRecord],
     now: datetime,
 ) -> dict[str, Any]:
     """The provider's columns as they should be."""
-    seen = [domains.effective(known.applied(route, ""), known) for route in routes]
-    learned = _learn(provider, seen, now)
+    states = [domains.effective(failed.attach_breakers(route, ""), failed) for route in routes]
+    learned = _learn(provider, states, now)
     policy = snapshot.policy(provider)
-    found = health.health(
+    current = health.health(
         policy,
-        seen,
+        states,
         now,
         snapshot.fresh(),
         provider.health_status,
         settings.ROUTING_RULES,
-        known.listed(seen),
+        failed.open_models(states),
     )
     failures = _failures(provider.consecutive_failures, outcomes)
-    columns = (found.word, found.reason[:300], failures, learned.switched_at, learned.flaps)
+    columns = (current.word, current.reason[:300], failures, learned.switched_at, learned.flaps)
     return dict(zip(_JUDGED, columns, strict=True))
 
 
@@ -84,17 +89,17 @@ def _learn(provider: Provider, routes: list[RouteState], now: datetime) -> prefe
     """Remembers the method that works; writes it to the route that showed it."""
     remembered = [r for r in routes if r.learned_at and now - r.learned_at < snapshot.fresh()]
     best = max(remembered, key=lambda r: r.learned_at or now, default=None)
-    known = preference.Learned(
+    before = preference.Learned(
         method=best.method if best else None,
         at=best.learned_at if best else None,
         switched_at=provider.switched_at,
         flaps=provider.flaps,
     )
     if provider.routing_method != RoutingMethod.AUTO:
-        return known
-    preferred = plan.wanted(snapshot.policy(provider))
-    learned = preference.learn(known, preferred, routes, now, settings.ROUTING_RULES)
-    if (learned.method, learned.at) != (known.method, known.at):
+        return before
+    preferred = plan.preferred_method(snapshot.policy(provider))
+    learned = preference.learn(before, preferred, routes, now, settings.ROUTING_RULES)
+    if (learned.method, learned.at) != (before.method, before.at):
         provider.routes.exclude(learned_at=None).update(learned_at=None)
         if learned.method:
             showed = [r for r in routes if r.method == learned.method and r.last_success_at]

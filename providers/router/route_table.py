@@ -142,7 +142,7 @@ class RouteTable:
 
     def route(self, route_id: int, model_id: str = "") -> RouteState | None:
         state = self._states.get(route_id)
-        return self._domains.applied(state, model_id) if state else None
+        return self._domains.attach_breakers(state, model_id) if state else None
 
     # What a call asks for before it goes out
 
@@ -190,7 +190,7 @@ class RouteTable:
         except (django.db.Error, TimeoutError):
             if not domains.may_claim(route, now, early=early):
                 return None
-            return domains.on_trial(route, now, self._rules)
+            return domains.claim_probe(route, now, self._rules)
         except asyncio.CancelledError:
             claiming.add_done_callback(partial(self._release, model_id))
             raise
@@ -229,7 +229,7 @@ class RouteTable:
         most = chosen or self._rules.concurrency
         if key not in self._gates:
             self._gates[key] = ConcurrencyLimiter(most, self._rules)
-        self._gates[key].allow(most)
+        self._gates[key].set_limit(most)
         return self._gates[key]
 
     # What a call has shown
@@ -339,7 +339,7 @@ class RouteTable:
             self._domains.put(each)
         for pk, state in written.routes.items():
             if known := self._states.get(pk):
-                self._states[pk] = replace(state, spare=known.spare, key=known.key)
+                self._states[pk] = replace(state, is_fallback=known.is_fallback, key=known.key)
         routes = written.routes
         self._replay(r for r in self._pending if (e := _evidence(r)) and e.route_id in routes)
 

@@ -1,7 +1,7 @@
-"""Ask for one answer: over the plan's routes, or, where all have failed, from an earlier day.
+"""Request one answer: over the plan's routes, or, where all have failed, from the cache.
 
-The one front of everything behind it. The caller sees nothing until there is content, and then
-always which route it came by and why.
+The only entry to the router. The caller gets nothing until there is content, and then always with
+the route it came over, and why.
 """
 
 import time
@@ -39,8 +39,8 @@ async def stream(
     Closing the generator closes the upstream's connection and records the attempt as stopped.
     Raises django.db.Error where this process never could read the providers.
     """
-    async with aclosing(reads(call, request, announces=announces)) as found:
-        async for events in found:
+    async with aclosing(reads(call, request, announces=announces)) as batches:
+        async for events in batches:
             for event in events:
                 yield event
 
@@ -48,7 +48,7 @@ async def stream(
 async def reads(
     call: Call, request: ChatRequest, *, announces: bool = False
 ) -> AsyncGenerator[list[StreamEvent]]:
-    """The same, with what came together in one piece."""
+    """Stream the same events, those that came together in one list."""
     executor = RouteExecutor(route_table.current(), call, request, announces)
     with metrics.in_flight(call.purpose):
         try:
@@ -59,15 +59,15 @@ async def reads(
                         yield together
             await _remember(executor)
         except PlanFailed as failed:
-            if (said := await _said_earlier(executor, failed)) is None:
+            if (cached := await _find_cached(executor, failed)) is None:
                 raise
-            yield _repeat(executor, said)
+            yield _replay(executor, cached)
         finally:
             executor.finish()
 
 
 async def _remember(executor: RouteExecutor) -> None:
-    """A good answer in words may stand in for one that cannot be had, where that is switched on."""
+    """Cache a good answer in words, for use when every route fails, where that is switched on."""
     tracker, call = executor.tracker, executor.call
     if tracker and tracker.keeps and not tracker.error and not tracker.calls_tools:
         await answer_cache.keep(
@@ -80,8 +80,8 @@ async def _remember(executor: RouteExecutor) -> None:
         )
 
 
-async def _said_earlier(executor: RouteExecutor, failed: PlanFailed) -> Earlier | None:
-    """What the same caller was told before; a request that is itself wrong has no answer."""
+async def _find_cached(executor: RouteExecutor, failed: PlanFailed) -> Earlier | None:
+    """An earlier answer to the same caller; a request that is itself wrong has none."""
     if failed.kind == ErrorKind.REQUEST:
         return None
     call = executor.call
@@ -92,16 +92,16 @@ def _caller(call: Call) -> str:
     return answer_cache.caller(call.user_id, call.client_key)
 
 
-def _repeat(executor: RouteExecutor, said: Earlier) -> list[StreamEvent]:
-    """The earlier answer as events, marked as what it is."""
-    asked = executor.candidates[executor.call.provider_id]
+def _replay(executor: RouteExecutor, cached: Earlier) -> list[StreamEvent]:
+    """The cached answer as events, marked as such."""
+    candidate = executor.candidates[executor.call.provider_id]
     taken = RouteTaken(
         route_id=0,
         method=executor.plan.preferred,
-        provider_name=asked.name,
-        provider_slug=asked.slug,
-        model=asked.model_id,
-        reason=said.sentence(timezone.now()),
+        provider_name=candidate.name,
+        provider_slug=candidate.slug,
+        model=candidate.model_id,
+        reason=cached.sentence(timezone.now()),
         fallback=True,
         ttft_ms=round((time.monotonic() - executor.began) * 1000),
         attempts=len(executor.attempts),
@@ -109,8 +109,8 @@ def _repeat(executor: RouteExecutor, said: Earlier) -> list[StreamEvent]:
     )
     ended = Completed(
         attempts=tuple(executor.attempts),
-        usage=Usage(output_tokens=estimates.tokens(len(said.text)), estimated=True),
+        usage=Usage(output_tokens=estimates.tokens(len(cached.text)), estimated=True),
         cost=None,
-        finish_reason=said.finish_reason,
+        finish_reason=cached.finish_reason,
     )
-    return [taken, TextDelta(text=said.text), Finish(reason=said.finish_reason), ended]
+    return [taken, TextDelta(text=cached.text), Finish(reason=cached.finish_reason), ended]

@@ -59,7 +59,7 @@ class Candidate:
     )  # none or one
 
     def plan(
-        self, now: datetime, alternatives: tuple[planning.Alternative, ...] = ()
+        self, now: datetime, alternatives: tuple[planning.FallbackProvider, ...] = ()
     ) -> planning.Plan:
         """The routes of one request; made once where nothing of it changes with time."""
         if self._plans and not alternatives:
@@ -191,7 +191,7 @@ def load_some(provider_ids: Iterable[int]) -> list[Candidate]:
     return [
         replace(
             candidate(provider, further),
-            routes=tuple(known.applied(route, "") for route in routes[provider.pk]),
+            routes=tuple(known.attach_breakers(route, "") for route in routes[provider.pk]),
         )
         for provider in listed
     ]
@@ -207,7 +207,7 @@ class Failures:
     def routes(self, provider: Provider, model_id: str = "") -> tuple[RouteState, ...]:
         """A provider's prefetched routes, with the breakers of its key and of this model."""
         found = states(provider, self.further)
-        return tuple(self.domains.applied(route, model_id) for route in found)
+        return tuple(self.domains.attach_breakers(route, model_id) for route in found)
 
 
 def failures(providers: Iterable[Provider]) -> Failures:
@@ -280,12 +280,12 @@ def states(provider: Provider, further: Mapping[str, str] | None = None) -> tupl
     reached = connection(provider, further)
     found = [
         route.as_state(
-            spare=route.method == Method.GATEWAY and route.endpoint != own,
+            is_fallback=route.method == Method.GATEWAY and route.endpoint != own,
             key=connections.fingerprint(reached, Method(route.method), route.endpoint),
         )
         for route in provider.routes.all()
     ]
-    return tuple(sorted(found, key=lambda route: route.spare))
+    return tuple(sorted(found, key=lambda route: route.is_fallback))
 
 
 def _make_roads(provider: Provider, gateways: tuple[str, ...]) -> None:

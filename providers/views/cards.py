@@ -74,7 +74,7 @@ def card(
             wording.describe_route(route, provider.base_url, route.last_error, now)
             for route in routes
         ),
-        failing=wording.describe_failing_models(failures.domains.listed(routes), routes, now),
+        failing=wording.describe_failing_models(failures.domains.open_models(routes), routes, now),
         models_on=models_on,
         models_all=models_all,
         priced=priced,

@@ -58,7 +58,9 @@ def section(request: HttpRequest, provider: Provider, added: str = "") -> dict[s
 def _mark_failing(provider: Provider, page: Page[LanguageModel]) -> None:
     """Marks the models of a page that nothing is sent for at present."""
     failures = snapshot.failures([provider])
-    failing = {each.domain.model_id for each in failures.domains.listed(failures.routes(provider))}
+    failing = {
+        each.domain.model_id for each in failures.domains.open_models(failures.routes(provider))
+    }
     for model in page:
         model.is_failing = model.model_id in failing
 

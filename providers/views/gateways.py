@@ -53,8 +53,8 @@ class Shown:
             return "paused"
         states = [route.as_state() for route in self.routes]
         if self.check is None or not self.is_fresh or self.starts:
-            return health.of_gateway(None, None, states)
-        return health.of_gateway(self.check.state == "up", self.check.checked_at, states)
+            return health.gateway_health(None, None, states)
+        return health.gateway_health(self.check.state == "up", self.check.checked_at, states)
 
 
 @require_safe

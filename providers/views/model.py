@@ -70,7 +70,7 @@ def failing(model: LanguageModel) -> tuple[wording.ModelLine, ...]:
     """Over which routes, or with which key, nothing is sent for it at present."""
     failures = snapshot.failures([model.provider])
     routes = failures.routes(model.provider)
-    states = failures.domains.listed(routes)
+    states = failures.domains.open_models(routes)
     own = [each for each in states if each.domain.model_id == model.model_id]
     return wording.describe_failing_models(own, routes, timezone.now())
 

@@ -114,7 +114,7 @@ def _prospects(provider: Provider) -> tuple[forecast.RoutePreview, ...]:
         timezone.now(),
         snapshot.fresh(),
         tuple(
-            plan.Alternative(
+            plan.FallbackProvider(
                 name=each.name, policy=snapshot.policy(each), routes=failures.routes(each)
             )
             for each in others

@@ -117,7 +117,7 @@ def test_health_names_the_models(
         routes,
         timezone.now(),
         snapshot.fresh(),
-        models=failures.domains.listed(routes),
+        models=failures.domains.open_models(routes),
     )
     assert (found.word, found.reason) == ("degraded", reason)
 

@@ -8,14 +8,14 @@ from providers.diagnosis.forecast import preview_routes
 from providers.domain.errors import ErrorKind
 from providers.domain.types import Method
 from providers.policy.breaker import BreakerState, State
-from providers.policy.plan import Alternative, Policy
+from providers.policy.plan import FallbackProvider, Policy
 from providers.policy.route_state import RouteState
 
 NOW = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
 DAY = timedelta(hours=24)
 DIRECT = RouteState(route_id=1, method=Method.DIRECT)
 GATEWAY = RouteState(route_id=2, method=Method.GATEWAY, endpoint="http://litellm:4000")
-OWN = RouteState(route_id=3, method=Method.GATEWAY, spare=True)
+OWN = RouteState(route_id=3, method=Method.GATEWAY, is_fallback=True)
 RESTING = BreakerState(
     state=State.OPEN,
     failures=5,
@@ -25,7 +25,7 @@ RESTING = BreakerState(
 )
 
 
-def preview(policy: Policy, *routes: RouteState, others: tuple[Alternative, ...] = ()) -> list[str]:
+def preview(policy: Policy, *routes: RouteState, others: tuple[FallbackProvider, ...] = ()) -> list[str]:
     return [each.sentence for each in preview_routes(policy, routes, NOW, DAY, others)]
 
 
@@ -85,7 +85,7 @@ def test_a_fallback_provider_is_named() -> None:
         RouteState(route_id=8, method=Method.DIRECT),
         RouteState(route_id=9, method=OWN.method),
     )
-    other = Alternative(name="Backup", policy=Policy(), routes=theirs)
+    other = FallbackProvider(name="Backup", policy=Policy(), routes=theirs)
     assert preview(Policy(), DIRECT, others=(other,))[0].endswith(
         "if that fails, Backup answers as the fallback."
     )

@@ -1,4 +1,4 @@
-"""The breaker's table: what opens it, how long it rests, who closes it."""
+"""The breaker's table: what opens it, how long its cooldowns are, what closes it."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -80,18 +80,18 @@ def test_a_clean_closed_breaker_is_left_as_it_is() -> None:
     assert breaker.on_success(PROVEN) == PROVEN
 
 
-def test_it_rests_five_eight_twelve_and_fifteen_seconds() -> None:
+def test_cooldowns_are_five_eight_twelve_and_fifteen_seconds() -> None:
     """Quick recovery first."""
-    rests = [breaker.rest_seconds(BreakerState(trips=n), NOW, jitter=0) for n in range(7)]
-    assert rests == [5, 8, 12, 15, 15, 15, 15]
+    cooldowns = [breaker.cooldown_seconds(BreakerState(trips=n), NOW, jitter=0) for n in range(7)]
+    assert cooldowns == [5, 8, 12, 15, 15, 15, 15]
 
 
-def test_rests_double_after_ten_minutes_up_to_five() -> None:
+def test_cooldowns_double_after_ten_minutes_up_to_five() -> None:
     """Patience later."""
 
     def rest(minutes: int) -> float:
         state = BreakerState(trips=9, opened_at=NOW - timedelta(minutes=minutes))
-        return breaker.rest_seconds(state, NOW, jitter=0)
+        return breaker.cooldown_seconds(state, NOW, jitter=0)
 
     assert [rest(9), rest(10), rest(20), rest(600)] == [15, 30, 60, 300]
 
@@ -121,25 +121,25 @@ def test_a_used_up_plan_comes_back_at_its_reset_time() -> None:
 def test_two_good_trials_close_it() -> None:
     """One may be luck."""
     opened = fail(PROVEN, ErrorKind.PROVIDER, 5)
-    once = breaker.on_success(breaker.on_trial(opened, NOW))
+    once = breaker.on_success(breaker.claim_probe(opened, NOW))
     assert once.state == State.OPEN
     assert breaker.admits(once, NOW)
-    twice = breaker.on_success(breaker.on_trial(once, NOW))
+    twice = breaker.on_success(breaker.claim_probe(once, NOW))
     assert twice.state == State.CLOSED
     assert (twice.failures, twice.trips, twice.opened_at) == (0, 0, None)
 
 
-def test_a_bad_trial_rests_longer() -> None:
+def test_a_failed_probe_has_a_longer_cooldown() -> None:
     """The trips of one outage add up."""
     opened = fail(PROVEN, ErrorKind.PROVIDER, 5)
-    again = fail(breaker.on_trial(opened, NOW), ErrorKind.PROVIDER, 1)
+    again = fail(breaker.claim_probe(opened, NOW), ErrorKind.PROVIDER, 1)
     assert again.state == State.OPEN
     assert again.retry_at == NOW + timedelta(seconds=8)
 
 
 def test_a_trial_without_a_verdict_frees_the_next_one() -> None:
     """The reader pressed Stop: that says nothing about the route."""
-    trial = breaker.on_trial(fail(PROVEN, ErrorKind.PROVIDER, 5), NOW)
+    trial = breaker.claim_probe(fail(PROVEN, ErrorKind.PROVIDER, 5), NOW)
     freed = fail(trial, ErrorKind.STOPPED, 1)
     assert freed.state == State.OPEN
     assert breaker.admits(freed, NOW)
@@ -147,7 +147,7 @@ def test_a_trial_without_a_verdict_frees_the_next_one() -> None:
 
 def test_a_dead_trial_loses_its_lease() -> None:
     """A process that dies in its trial must not keep the route shut."""
-    trial = breaker.on_trial(fail(PROVEN, ErrorKind.PROVIDER, 5), NOW)
+    trial = breaker.claim_probe(fail(PROVEN, ErrorKind.PROVIDER, 5), NOW)
     assert not breaker.admits(trial, NOW)
     assert breaker.admits(trial, NOW + timedelta(seconds=RULES.trial_lease))
 
@@ -175,7 +175,7 @@ def test_whatever_happens_it_stays_consistent(outcomes: list[str]) -> None:
             state = breaker.on_success(state)
         elif outcome == "trial":
             if state.state != State.CLOSED and breaker.admits(state, now):
-                state = breaker.on_trial(state, now)
+                state = breaker.claim_probe(state, now)
         else:
             state = breaker.on_failure(state, Failure(kind=ErrorKind(outcome)), now)
         assert state.epoch >= before.epoch
@@ -200,7 +200,7 @@ def after(calls: list[tuple[str, float | None, float]]) -> tuple[BreakerState, d
     for outcome, wait, later in calls:
         now += timedelta(seconds=later)
         if state.state != State.CLOSED and breaker.admits(state, now):
-            state = breaker.on_trial(state, now)
+            state = breaker.claim_probe(state, now)
         if outcome == "ok":
             state = breaker.on_success(state)
         elif outcome != "lost":
@@ -214,7 +214,7 @@ def after(calls: list[tuple[str, float | None, float]]) -> tuple[BreakerState, d
 def test_no_sequence_of_calls_leaves_it_stuck(
     calls: list[tuple[str, float | None, float]],
 ) -> None:
-    """Unless it is set aside it admits a call within the longest wait, and good ones close it."""
+    """Unless it is disabled it admits a call within the longest wait, and good ones close it."""
     state, now = after(calls)
     if state.state == State.OPEN and state.retry_at is None:
         assert state.last_kind in (ErrorKind.AUTH, ErrorKind.QUOTA)
@@ -224,7 +224,7 @@ def test_no_sequence_of_calls_leaves_it_stuck(
     for _ in range(3):
         if state.state != State.CLOSED:
             assert breaker.admits(state, now)
-            state = breaker.on_trial(state, now)
+            state = breaker.claim_probe(state, now)
         state = breaker.on_success(state)
     assert state == BreakerState(proven=True, epoch=state.epoch)
 
@@ -240,35 +240,35 @@ def test_a_rest_is_never_shortened_by_what_comes_later(
     state, now = after(calls)
     assume(state.state == State.OPEN)
     failure = Failure(kind=kind, retry_after=wait)
-    rested = breaker.on_failure(state, failure, now + timedelta(seconds=later))
-    assert rested.state == State.OPEN
+    cooldown = breaker.on_failure(state, failure, now + timedelta(seconds=later))
+    assert cooldown.state == State.OPEN
     if state.retry_at is None:
-        assert rested.retry_at is None
+        assert cooldown.retry_at is None
     else:
-        assert rested.retry_at is not None
-        assert rested.retry_at >= state.retry_at
+        assert cooldown.retry_at is not None
+        assert cooldown.retry_at >= state.retry_at
 
 
 @given(CALLS, st.sampled_from([ErrorKind.NETWORK, ErrorKind.OVERLOADED]), WAITS)
-def test_a_failed_trial_rests_as_long_as_it_must_and_as_it_is_asked_to(
+def test_a_failed_probe_respects_both_the_cooldown_and_the_retry_after(
     calls: list[tuple[str, float | None, float]], kind: ErrorKind, wait: float | None
 ) -> None:
     """The longer of the two: its own rest, and Retry-After."""
     state, _ = after(calls)
     assume(state.retry_at)
     now = state.retry_at or NOW
-    trial = breaker.on_trial(state, now)
-    rested = breaker.on_failure(trial, Failure(kind=kind, retry_after=wait), now, jitter=0)
-    rest = breaker.rest_seconds(trial, now, jitter=0)
-    assert rested.retry_at == now + timedelta(seconds=max(rest, wait or 0))
+    trial = breaker.claim_probe(state, now)
+    cooldown = breaker.on_failure(trial, Failure(kind=kind, retry_after=wait), now, jitter=0)
+    rest = breaker.cooldown_seconds(trial, now, jitter=0)
+    assert cooldown.retry_at == now + timedelta(seconds=max(rest, wait or 0))
 
 
 @given(st.integers(0, 40), st.floats(-1, 1))
 def test_jitter_stays_within_a_fifth(trips: int, jitter: float) -> None:
     """Otherwise every process would come back in the same instant, or too late."""
     state = BreakerState(trips=trips)
-    plain = breaker.rest_seconds(state, NOW, jitter=0)
-    assert 0.8 * plain <= breaker.rest_seconds(state, NOW, jitter=jitter) <= 1.2 * plain
+    plain = breaker.cooldown_seconds(state, NOW, jitter=0)
+    assert 0.8 * plain <= breaker.cooldown_seconds(state, NOW, jitter=jitter) <= 1.2 * plain
 
 
 def test_weights_name_what_the_design_names() -> None:

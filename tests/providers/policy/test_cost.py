@@ -47,7 +47,7 @@ class Site:
 
     def decide(self) -> Plan:
         """What a request for the first provider goes through until its first call goes out."""
-        routes = tuple(self.domains.applied(route, "m") for route in self.routes[1])
+        routes = tuple(self.domains.attach_breakers(route, "m") for route in self.routes[1])
         plan = planning.plan(Policy(), routes, NOW, DAY)
         progress = Progress(
             plan=plan, policy=Policy(), fresh=DAY, routes=routes, left=plan.routes, wait_left=30
@@ -91,16 +91,16 @@ def test_no_breaker_is_looked_up_of_a_route_that_never_failed() -> None:
     """The route itself comes back: nothing is made for it."""
     site = Site(1_000)
     for route in site.routes[1]:
-        assert site.domains.applied(route, "m") is route
-        assert count_calls(lambda route=route: site.domains.applied(route, "m")) <= 3  # type: ignore[misc]
+        assert site.domains.attach_breakers(route, "m") is route
+        assert count_calls(lambda route=route: site.domains.attach_breakers(route, "m")) <= 3  # type: ignore[misc]
 
 
 def test_a_plan_grows_by_its_own_routes_alone() -> None:
     """Each further route costs the same: none is compared with all the others."""
 
     def calls(gateways: int) -> int:
-        spare = RouteState(route_id=0, method=Method.GATEWAY, spare=True)
-        routes = tuple(replace(spare, route_id=number) for number in range(gateways))
+        gateway = RouteState(route_id=0, method=Method.GATEWAY, is_fallback=True)
+        routes = tuple(replace(gateway, route_id=number) for number in range(gateways))
         return count_calls(lambda: planning.plan(Policy(), routes, NOW, DAY))
 
     first, second, third = calls(10), calls(20), calls(30)

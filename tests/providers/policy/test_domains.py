@@ -42,9 +42,9 @@ class World:
         self.end(self.begin(model, route_id), kind, retry_after, **hints)
 
     def begin(self, model: str, route_id: int = 1) -> Outcome:
-        route = self.known.applied(self.routes[route_id], model)
+        route = self.known.attach_breakers(self.routes[route_id], model)
         if not route.is_closed:
-            route = domains.on_trial(route, self.now)
+            route = domains.claim_probe(route, self.now)
             self.routes[route_id] = replace(route, others=())
             for each in route.others:
                 self.known.put(each)
@@ -76,7 +76,7 @@ class World:
         return self.routes[route_id].breaker.state
 
     def serves(self, model: str, route_id: int = 1) -> bool:
-        return self.known.applied(self.routes[route_id], model).admits(self.now)
+        return self.known.attach_breakers(self.routes[route_id], model).admits(self.now)
 
 
 def test_every_kind_of_error_has_a_scope() -> None:
@@ -195,7 +195,7 @@ def test_a_limit_holds_on_every_route_of_the_key() -> None:
     world = World()
     world.result("m1", ErrorKind.RATE_LIMIT, retry_after=20)
     for route_id in (1, 2):
-        route = world.known.applied(world.routes[route_id], "m2")
+        route = world.known.attach_breakers(world.routes[route_id], "m2")
         assert not route.admits(world.now)
         assert not domains.may_claim(route, world.now, early=True)
     world.now += timedelta(seconds=20)
@@ -230,7 +230,7 @@ def test_a_key_refused_for_two_models_is_disabled_until_it_is_edited() -> None:
     world = World()
     world.result("m1", ErrorKind.AUTH)
     world.result("m2", ErrorKind.AUTH)
-    route = world.known.applied(world.routes[2], "m3")
+    route = world.known.attach_breakers(world.routes[2], "m3")
     assert not route.admits(world.now + timedelta(days=365))
 
 
@@ -404,6 +404,6 @@ def test_a_route_carries_exactly_what_failed_of_its_model_and_key(
     for each in later:
         known.put(DomainState(domain=each))
     expected = [d for d in domains.domains_of(1, KEY, model) if known.get(d)]
-    met = known.applied(DIRECT, model)
+    met = known.attach_breakers(DIRECT, model)
     assert [each.domain for each in met.others] == expected
     assert expected or met is DIRECT

@@ -253,11 +253,11 @@ class World:
         self.answered = False
 
     def route(self, pk: int) -> RouteState:
-        return self.domains.applied(self.routes[pk], "m")
+        return self.domains.attach_breakers(self.routes[pk], "m")
 
     def replanned(self, state: Progress) -> Progress:
         routes = (self.route(1), self.route(2))
-        other = planning.Alternative(name="B", policy=Policy(), routes=(self.route(3),))
+        other = planning.FallbackProvider(name="B", policy=Policy(), routes=(self.route(3),))
         plan = planning.plan(self.policy, routes, self.now, DAY, () if state.attempts else (other,))
         return replace(state, plan=plan, left=plan.routes, routes=routes, failed=None)
 

@@ -20,7 +20,7 @@ DAY = timedelta(days=1)
 PROVEN = BreakerState(proven=True)
 DIRECT = RouteState(route_id=1, method=Method.DIRECT, breaker=PROVEN)
 GATEWAY = RouteState(route_id=2, method=Method.GATEWAY, breaker=PROVEN)
-RESTING = BreakerState(
+COOLING = BreakerState(
     state=State.OPEN,
     failures=5,
     last_kind=ErrorKind.NETWORK,
@@ -28,8 +28,8 @@ RESTING = BreakerState(
     retry_at=NOW + timedelta(seconds=30),
     proven=True,
 )
-SET_ASIDE = replace(RESTING, retry_at=None, last_kind=ErrorKind.AUTH)
-DUE = replace(RESTING, retry_at=NOW - timedelta(seconds=1))
+DISABLED = replace(COOLING, retry_at=None, last_kind=ErrorKind.AUTH)
+DUE = replace(COOLING, retry_at=NOW - timedelta(seconds=1))
 
 
 def methods(policy: Policy, *routes: RouteState) -> list[str]:
@@ -57,7 +57,7 @@ def test_the_policy_orders_the_routes(policy: Policy, expected: list[str]) -> No
 
 def test_a_resting_route_is_left_out_and_the_reason_says_why() -> None:
     """The sentence names the failures, their age, and when it is tried again."""
-    direct = replace(DIRECT, breaker=RESTING, last_outcome_at=NOW - timedelta(seconds=40))
+    direct = replace(DIRECT, breaker=COOLING, last_outcome_at=NOW - timedelta(seconds=40))
     plan = planning.plan(Policy(), (direct, GATEWAY), NOW, DAY)
     assert [step.route.route_id for step in plan.routes] == [2]
     assert plan.routes[0].reason == (
@@ -74,28 +74,28 @@ def test_a_due_route_is_tried_as_a_trial() -> None:
 
 
 def test_when_all_rest_the_one_due_soonest_is_the_last_resort() -> None:
-    """The pool is never empty by breakers alone; the others are told when to come back."""
-    later = replace(GATEWAY, breaker=replace(RESTING, retry_at=NOW + timedelta(minutes=5)))
-    plan = planning.plan(Policy(), (later, replace(DIRECT, breaker=RESTING)), NOW, DAY)
+    """The pool is never empty by breakers alone; the others get the time to come back."""
+    later = replace(GATEWAY, breaker=replace(COOLING, retry_at=NOW + timedelta(minutes=5)))
+    plan = planning.plan(Policy(), (later, replace(DIRECT, breaker=COOLING)), NOW, DAY)
     assert plan.routes == ()
     assert plan.last_resort is not None
     assert plan.last_resort.route.route_id == 1
     assert "every route is in a cooldown" in plan.last_resort.reason
-    assert plan.resting is not None
-    assert (plan.resting.kind, plan.resting.retry_after) == (ErrorKind.OVERLOADED, 30)
+    assert plan.refusal is not None
+    assert (plan.refusal.kind, plan.refusal.retry_after) == (ErrorKind.OVERLOADED, 30)
 
 
 def test_what_passes_beside_a_trial_is_none_itself() -> None:
     """And the others come back in a moment: the lease is for processes that die, and far longer
     than a trial."""
     lease = NOW + timedelta(seconds=70)
-    trial = replace(DIRECT, breaker=replace(RESTING, state=State.HALF_OPEN, retry_at=lease))
+    trial = replace(DIRECT, breaker=replace(COOLING, state=State.HALF_OPEN, retry_at=lease))
     alone = planning.plan(Policy(fallback_enabled=False), (trial, GATEWAY), NOW, DAY)
     assert alone.last_resort is not None
     assert not alone.last_resort.trial
-    assert alone.resting is not None
-    assert alone.resting.retry_after == 1
-    both = planning.plan(Policy(), (trial, replace(GATEWAY, breaker=RESTING)), NOW, DAY)
+    assert alone.refusal is not None
+    assert alone.refusal.retry_after == 1
+    both = planning.plan(Policy(), (trial, replace(GATEWAY, breaker=COOLING)), NOW, DAY)
     assert both.last_resort is not None
     assert (both.last_resort.route.method, both.last_resort.trial) == (Method.GATEWAY, True)
     over = replace(trial, breaker=replace(trial.breaker, retry_at=NOW))
@@ -103,30 +103,30 @@ def test_what_passes_beside_a_trial_is_none_itself() -> None:
 
 
 def test_a_dead_key_is_no_last_resort() -> None:
-    """No waiting mends it; the caller is told what would."""
-    routes = (replace(DIRECT, breaker=SET_ASIDE), replace(GATEWAY, breaker=RESTING))
+    """Waiting does not help; the error says what would."""
+    routes = (replace(DIRECT, breaker=DISABLED), replace(GATEWAY, breaker=COOLING))
     plan = planning.plan(Policy(), routes, NOW, DAY)
     assert plan.last_resort is not None
     assert plan.last_resort.route.method == Method.GATEWAY
     dead = planning.plan(Policy(fallback_enabled=False), routes, NOW, DAY)
     assert dead.last_resort is None
-    assert dead.resting is not None
-    assert dead.resting.kind == ErrorKind.AUTH
+    assert dead.refusal is not None
+    assert dead.refusal.kind == ErrorKind.AUTH
 
 
-def test_what_stands_in_comes_last() -> None:
+def test_fallbacks_come_last() -> None:
     """Another gateway after both of the provider's own routes, then another provider."""
-    spare = replace(GATEWAY, route_id=3, endpoint="http://b", spare=True)
-    other = planning.Alternative(
+    is_fallback = replace(GATEWAY, route_id=3, endpoint="http://b", is_fallback=True)
+    other = planning.FallbackProvider(
         name="Other", policy=Policy(), routes=(replace(DIRECT, route_id=4, provider_id=2),)
     )
     policy = Policy(routing_method="gateway")
-    plan = planning.plan(policy, (DIRECT, GATEWAY, spare), NOW, DAY, (other,))
+    plan = planning.plan(policy, (DIRECT, GATEWAY, is_fallback), NOW, DAY, (other,))
     assert [step.route.route_id for step in plan.routes] == [2, 1, 3, 4]
     assert plan.routes[-1].reason == "Other answers as the fallback"
 
 
-def test_another_provider_helps_where_no_other_road_to_the_same_one_would() -> None:
+def test_another_provider_helps_where_no_other_route_to_the_same_one_would() -> None:
     """Its key, its balance and its limits are its own; a bad request is bad everywhere."""
     other = replace(DIRECT, route_id=4, provider_id=2)
     for kind in (ErrorKind.AUTH, ErrorKind.QUOTA, ErrorKind.OVERLOADED, ErrorKind.RATE_LIMIT):
@@ -257,12 +257,12 @@ SHAKY = BreakerState(proven=True, failures=1, last_kind=ErrorKind.NETWORK)
     [
         (BreakerState(), BreakerState(), "unknown"),
         (PROVEN, BreakerState(), "healthy"),
-        (PROVEN, RESTING, "healthy"),
+        (PROVEN, COOLING, "healthy"),
         (SHAKY, PROVEN, "degraded"),
         (SHAKY, BreakerState(), "degraded"),
-        (RESTING, PROVEN, "degraded"),
-        (RESTING, RESTING, "failing"),
-        (SET_ASIDE, SET_ASIDE, "failing"),
+        (COOLING, PROVEN, "degraded"),
+        (COOLING, COOLING, "failing"),
+        (DISABLED, DISABLED, "failing"),
         (BreakerState(), PROVEN, "degraded"),
     ],
 )
@@ -309,11 +309,11 @@ def test_where_nothing_falls_back_no_request_is_risked_for_a_probe() -> None:
 def test_a_learned_detour_is_degraded() -> None:
     """Answers come, but the route the operator wanted is closed."""
     learned = replace(GATEWAY, learned_at=NOW)
-    routes = (replace(DIRECT, breaker=RESTING), learned)
+    routes = (replace(DIRECT, breaker=COOLING), learned)
     assert health.health(Policy(), routes, NOW, DAY).word == "degraded"
 
 
-STATES = st.sampled_from([BreakerState(), PROVEN, SHAKY, RESTING, SET_ASIDE, DUE])
+STATES = st.sampled_from([BreakerState(), PROVEN, SHAKY, COOLING, DISABLED, DUE])
 POLICIES = st.builds(
     Policy,
     routing_method=st.sampled_from(["auto", "direct", "gateway"]),
@@ -326,15 +326,15 @@ POLICIES = st.builds(
 LEARNED = st.none() | st.just(NOW - timedelta(hours=1)) | st.just(NOW - 2 * DAY)
 
 
-def _route(pk: int, method: Method, *, spare: bool = False) -> st.SearchStrategy[RouteState]:
-    made = RouteState(route_id=pk, method=method, spare=spare)
+def _route(pk: int, method: Method, *, is_fallback: bool = False) -> st.SearchStrategy[RouteState]:
+    made = RouteState(route_id=pk, method=method, is_fallback=is_fallback)
     return st.builds(
         lambda breaker, learned: replace(made, breaker=breaker, learned_at=learned), STATES, LEARNED
     )
 
 
 OWN = st.tuples(
-    _route(1, Method.DIRECT), _route(2, Method.GATEWAY), _route(3, Method.GATEWAY, spare=True)
+    _route(1, Method.DIRECT), _route(2, Method.GATEWAY), _route(3, Method.GATEWAY, is_fallback=True)
 )
 OTHERS = st.tuples(_route(11, Method.DIRECT), _route(12, Method.GATEWAY))
 
@@ -345,8 +345,10 @@ def test_a_plan_is_never_empty_and_never_repeats_a_route(
     routes: tuple[RouteState, ...],
     other: tuple[Policy, tuple[RouteState, ...]] | None,
 ) -> None:
-    """Whatever the breakers say, something goes out, with a reason; what stands in comes last."""
-    beta = (planning.Alternative(name="Beta", policy=other[0], routes=other[1]),) if other else ()
+    """Whatever the breakers say, something goes out, with a reason; fallbacks come last."""
+    beta = (
+        (planning.FallbackProvider(name="Beta", policy=other[0], routes=other[1]),) if other else ()
+    )
     plan = planning.plan(policy, routes, NOW, DAY, beta)
     steps = plan.routes or ((plan.last_resort,) if plan.last_resort else ())
     ids = [step.route.route_id for step in steps]
@@ -363,9 +365,9 @@ def test_a_plan_is_never_empty_and_never_repeats_a_route(
     [
         (DIRECT, True),
         (replace(DIRECT, learned_at=NOW), False),
-        (replace(DIRECT, breaker=RESTING), False),
+        (replace(DIRECT, breaker=COOLING), False),
     ],
 )
 def test_only_a_plan_without_a_past_may_be_kept(route: RouteState, timeless: bool) -> None:
-    """A rest ends and what was learned grows old: such plans are made anew."""
+    """A rest ends and what was learned grows old: such plans are made again."""
     assert planning.is_timeless([GATEWAY, route]) is timeless

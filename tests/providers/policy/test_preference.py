@@ -58,7 +58,7 @@ def test_the_preferred_method_returns_after_good_results_and_a_hold_down() -> No
 
 
 def test_a_return_that_fails_again_doubles_the_hold_down() -> None:
-    """Within ten minutes of it; after a return that held for longer it begins anew."""
+    """Within ten minutes of it; after a return that held for longer it starts again."""
     returned = Learned(switched_at=NOW, flaps=1)
     later = replace(GATEWAY, last_success_at=NOW + timedelta(seconds=900))
     flapped = learn(returned, BROKEN, later, after=599)
@@ -153,7 +153,7 @@ UNKNOWN = GatewayError("x", status=404, code="model_not_found")
         ("legacy", None, None, "legacy"),
     ],
 )
-def test_a_test_of_both_roads_shows_what_sort_a_provider_is(
+def test_a_test_of_both_methods_shows_the_provider_type(
     known: str, direct: CallError | None, gateway: CallError | None, found: str
 ) -> None:
     """By failures that last, not by those of a bad day."""

@@ -45,12 +45,15 @@ def test_the_wait_is_the_longest_rate_limit_of_a_route(
     found: RouteState, seconds: float | None
 ) -> None:
     """None where an outage or a refused key is in the way: no queue helps there."""
-    limited = retries.limited([found], NOW)
+    limited = retries.next_limited([found], NOW)
     assert (limited and limited[1]) == seconds
 
 
 def test_of_several_routes_the_one_that_is_free_first_counts() -> None:
     """Whatever holds back the others."""
     later = route(replace(LIMITED, retry_at=NOW + timedelta(seconds=9)))
-    assert retries.limited([route(BROKEN), later, route(LIMITED)], NOW) == (route(LIMITED), 2.0)
-    assert retries.limited([], NOW) is None
+    assert retries.next_limited([route(BROKEN), later, route(LIMITED)], NOW) == (
+        route(LIMITED),
+        2.0,
+    )
+    assert retries.next_limited([], NOW) is None

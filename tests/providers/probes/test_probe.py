@@ -226,8 +226,13 @@ AT_WORK = RouteState(
         (replace(AT_WORK, last_success_at=NOW - timedelta(seconds=31)), True),
         (replace(AT_WORK, last_outcome_at=NOW), True),  # it failed since
         (RouteState(route_id=1, method=Method.DIRECT), True),
-        (RouteState(route_id=1, method=Method.GATEWAY, spare=True), False),
-        (replace(AT_WORK, spare=True, breaker=BreakerState(state=State.OPEN, retry_at=NOW)), True),
+        (RouteState(route_id=1, method=Method.GATEWAY, is_fallback=True), False),
+        (
+            replace(
+                AT_WORK, is_fallback=True, breaker=BreakerState(state=State.OPEN, retry_at=NOW)
+            ),
+            True,
+        ),
         (replace(AT_WORK, breaker=BreakerState(state=State.OPEN, retry_at=NOW)), True),
         (replace(AT_WORK, breaker=BreakerState(state=State.OPEN)), False),  # set aside
         (

@@ -78,7 +78,7 @@ def test_further_gateways_stand_in_with_their_own_keys(make_provider: MakeProvid
     Gateway.objects.create(name="B", url="http://b.example:4000", api_key="sk-b")
     candidate = snapshot.load_one(provider.pk, "m")
     assert candidate is not None
-    assert [(r.method, r.endpoint, r.spare) for r in candidate.routes] == [
+    assert [(r.method, r.endpoint, r.is_fallback) for r in candidate.routes] == [
         (Method.DIRECT, "", False),
         (Method.GATEWAY, "", False),
         (Method.GATEWAY, "http://b.example:4000", True),
