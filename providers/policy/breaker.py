@@ -7,12 +7,14 @@ has a breaker of its own; policy/domains.py says which one a failure belongs to.
              in 30 s, a Retry-After, a refusal
     closed ------------------------------------> open, until `retry_at`; None: until it is edited
       ^                                          ^  |
-      | 2 good probes         failure: opens for |  | due: one call claims the half-open probe,
-      |                       longer; no verdict |  | under a lease that ends at `retry_at`
-      |                       or lost lease: due |  v
-      +-------------------------------------- half-open
+      | second good probe     first good probe,  |  | due: one call claims the half-open probe,
+      |                       no verdict: due;   |  | under a lease that ends at `retry_at`
+      |                       failure: opens for |  v
+      |                       longer             |
+      +-------------------------------------- half-open; a lost lease: the next call claims it again
 
-Each arrow begins a new epoch, and a result carries the epoch in which its call began:
+A person's good test and an edit close a breaker from any state.
+Each change of state begins a new epoch, and a result carries the epoch in which its call began:
 
     result of           closed      open                          half-open
     ------------------  ----------  ----------------------------  --------------------

@@ -107,7 +107,7 @@ class Domains:
             self._keys.add(state.domain.key)
 
     def drop(self, route_ids: Iterable[int], keys: Iterable[str]) -> None:
-        """Forgets every domain of these routes and keys."""
+        """Forget every domain of these routes and keys."""
         ids, names = set(route_ids), set(keys)
         for domain in [d for d in self._states if d.route_id in ids or d.key in names]:
             del self._states[domain]

@@ -94,7 +94,7 @@ def _leave_preferred(
     now: datetime,
     rules: Rules,
 ) -> Learned:
-    """Remembers a method that answers while the preferred one is down."""
+    """Remember a method that answers while the preferred one is down."""
     down = bool(ours) and all(_is_down(state) for state in ours)
     since = max((s.breaker.opened_at for s in ours if s.breaker.opened_at), default=None)
     answering = [state for state in others if since and _answered_after(state, since)]

@@ -200,7 +200,7 @@ class Windows:
         self._windows: dict[Domain, Window] = {}
 
     def add(self, domain: Domain, at: datetime, *, failed: bool) -> bool:
-        """Counts one result; True where, with it, half of at least ten have failed. A domain is
+        """Count one result; True where, with it, half of at least ten have failed. A domain is
         counted from its first failure on; those that failed longest ago are forgotten."""
         window = self._windows.get(domain)
         if window is None:
@@ -223,7 +223,7 @@ class Window:
         self._seconds: dict[int, list[int]] = {}  # second: [all, failed]
 
     def add(self, at: datetime, *, failed: bool) -> bool:
-        """Counts one result; True where, with it, half of at least ten have failed."""
+        """Count one result; True where, with it, half of at least ten have failed."""
         second = int(at.timestamp())
         if second not in self._seconds:
             oldest = second - self._rules.window

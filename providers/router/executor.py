@@ -66,7 +66,7 @@ class RouteExecutor:
         self.refused: list[AttemptTracker] = []  # that may show that the key is not accepted
 
     async def begin(self) -> None:
-        """Makes the plan from what this process has in memory."""
+        """Make the plan from what this process has in memory."""
         snapshot = await self.table.ready()
         candidate = await self.table.candidate(self.call.provider_id, self.call.model_id)
         if candidate is None:
@@ -83,7 +83,7 @@ class RouteExecutor:
         self.table.budget.earn()
 
     async def _add_candidate(self, provider_id: int, model_id: str) -> None:
-        """Adds another provider that may answer; the first model of a provider counts."""
+        """Add another provider that may answer; the first model of a provider counts."""
         if provider_id in self.candidates:
             return
         if candidate := await self.table.candidate(provider_id, model_id):
@@ -146,14 +146,14 @@ class RouteExecutor:
         return self.table.route(step.route.route_id, model_id)
 
     async def _refresh_routes(self) -> None:
-        """Reads the candidates' routes as results have left them; of one that is gone, none."""
+        """Read the candidates' routes as results have left them; of one that is gone, none."""
         for pk, former in self.candidates.items():
             current = await self.table.candidate(pk, former.model_id)
             self.candidates[pk] = current or replace(former, routes=())
 
     async def _wait(self, step: RetryAfter) -> None:
-        """Waits; after the wait for a cooldown the routes are planned again: all of them where none
-        was called, else those of the provider, as its fallbacks have failed."""
+        """Wait. After a cooldown the routes are planned again: all of them where none was called,
+        else those of the provider, as its fallbacks have failed."""
         if step.cooldown is None:
             await asyncio.sleep(step.seconds)
             return
@@ -188,7 +188,7 @@ class RouteExecutor:
         return planned
 
     def _record_nowhere(self, error: CallError) -> None:
-        """Records a request for which no call went out: nothing is silent."""
+        """Record a request for which no call went out: nothing is silent."""
         if self.attempts:
             return
         self.errors.append(error)
@@ -311,7 +311,7 @@ class RouteExecutor:
         )
 
     def finish(self) -> None:
-        """Counts the ended request, and checks the key where it may have been refused."""
+        """Count the ended request, and check the key where it may have been refused."""
         for tracker in self.refused:
             key_check.start(self.table, tracker)
         answered = self.tracker if self.tracker and (self.answered or self.tracker.told) else None

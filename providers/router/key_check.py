@@ -1,4 +1,4 @@
-"""Finds out whether a refused chat was the key's fault: one list of models, read with the same key.
+"""Find out whether a refused chat was the key's fault: read one list of models with the same key.
 
 It runs after the caller has its answer. What its result means is the table of
 `providers.policy.key_verdict`: only a key that is refused for everything is disabled.
@@ -28,14 +28,14 @@ CHECK_SECONDS = 15.0  # what one check may take in all
 
 
 def start(table: RouteTable, refused: AttemptTracker) -> None:
-    """Checks the key of a refused attempt in the background, unless that was done a moment ago."""
+    """Check the key of a refused attempt in the background, unless that was done a moment ago."""
     checking = asyncio.create_task(check(table, refused), name="key check")
     table.checks.add(checking)
     checking.add_done_callback(table.checks.discard)
 
 
 async def check(table: RouteTable, refused: AttemptTracker) -> None:
-    """Reads the list of models with the key of this attempt; a refused key is disabled."""
+    """Read the list of models with the key of this attempt; a refused key is disabled."""
     candidate, route = refused.candidate, refused.route
     if not await _claim_check(route):
         return

@@ -15,7 +15,7 @@ from providers.domain.tuning import RULES, Rules
 
 
 class RetryBudget:
-    """A bucket of retries: each request puts a tenth of one in, each retry takes a whole one out.
+    """A bucket of retries: each request adds a tenth of one, each retry takes one.
 
     So retries stay a tenth of the traffic where everything fails, and a few are always at hand.
     """
@@ -28,7 +28,7 @@ class RetryBudget:
         self.left = min(self.left + self._rules.budget_share, self._rules.budget_most)
 
     def spend(self) -> bool:
-        """Takes one retry; False where there is none left."""
+        """Take one retry; False where there is none left."""
         if self.left < 1:
             return False
         self.left -= 1
@@ -36,7 +36,7 @@ class RetryBudget:
 
 
 class ConcurrencyLimiter:
-    """How many calls go out at once with one key: fewer after a 429, more again after good ones.
+    """Limit the calls under way with one key: fewer after a 429, more again after good ones.
 
     Additive increase, multiplicative decrease, as TCP does it (RFC 5681). A 429 also pauses the
     key, for as long as the provider says, else for twice as long each time in a row. Callers wait
@@ -58,9 +58,9 @@ class ConcurrencyLimiter:
 
     @asynccontextmanager
     async def slot(self, seconds: float, pause: float | None = None) -> AsyncGenerator[int]:
-        """A place for one call; gives the round that on_throttled and on_success take.
+        """Hold a slot for one call; gives the round that on_throttled and on_success take.
 
-        Raises CallError: overloaded where no place is free within `seconds`, or the queue is full;
+        Raises CallError: overloaded where no slot is free within `seconds`, or the queue is full;
         rate_limit where the key is paused for longer than `pause` seconds (`seconds` by default).
         """
         seconds = min(seconds, self._rules.queue_patience)
@@ -75,7 +75,7 @@ class ConcurrencyLimiter:
             self._leave()
 
     async def wait_out(self, seconds: float) -> None:
-        """Waits beside the queue for the end of the key's cooldown. Raises CallError (overloaded)
+        """Wait beside the queue for the end of the key's cooldown. Raises CallError (overloaded)
         where too many wait already."""
         if len(self._waiting) + self._sleeping >= self._rules.queue:
             raise _full_error("The queue for this provider's key is full.")
@@ -86,7 +86,7 @@ class ConcurrencyLimiter:
             self._sleeping -= 1
 
     def set_limit(self, most: int) -> None:
-        """What the operator set; a change holds from the next call on."""
+        """Set the operator's limit; a change holds from the next call on."""
         if most != self._most:
             self._most, self.limit = most, float(most)
 
@@ -150,7 +150,7 @@ class ConcurrencyLimiter:
         self._pause_end = loop.call_at(self._paused_until, self._end_pause)
 
     def _end_pause(self) -> None:
-        """Ends the pause without a look at the clock: a loop rounds its timers (uvloop's: to whole
+        """End the pause without a look at the clock: a loop rounds its timers (uvloop's: to whole
         milliseconds), and a call a moment too early would leave everybody waiting."""
         self._paused_until = 0.0
         self._admit()
@@ -160,9 +160,9 @@ class ConcurrencyLimiter:
             raise _throttled_error(self.pause_left)
 
     def _refuse_waiting(self, wait: float) -> None:
-        for place in self._waiting:
-            if not place.done():
-                place.set_exception(_throttled_error(wait))
+        for slot in self._waiting:
+            if not slot.done():
+                slot.set_exception(_throttled_error(wait))
         self._waiting.clear()
 
     async def _wait(self, seconds: float) -> None:
@@ -170,29 +170,29 @@ class ConcurrencyLimiter:
             raise _full_error("The queue for this provider's key is full.")
         try:
             async with asyncio.timeout(seconds):
-                await self._place(self._waiting.append)
-                while self.pause_left:  # it began as the place was given
+                await self._wait_for_slot(self._waiting.append)
+                while self.pause_left:  # it began as the slot was given
                     self.busy -= 1
-                    await self._place(self._waiting.appendleft)
+                    await self._wait_for_slot(self._waiting.appendleft)
         except TimeoutError:
             problem = f"Concurrency limit reached: no free slot within {seconds:.0f} s."
             raise _full_error(problem) from None
 
-    async def _place(self, queue: Callable[[asyncio.Future[None]], None]) -> None:
-        """Waits in the queue until a place is given."""
-        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        queue(place)
+    async def _wait_for_slot(self, queue: Callable[[asyncio.Future[None]], None]) -> None:
+        """Wait in the queue for a slot."""
+        slot: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        queue(slot)
         try:
-            await place
+            await slot
         except asyncio.CancelledError:
-            self._give_up(place)
+            self._give_up(slot)
             raise
 
-    def _give_up(self, place: asyncio.Future[None]) -> None:
-        """Leaves the queue; a place that was given in the same moment goes to the next one."""
-        if place in self._waiting:
-            self._waiting.remove(place)
-        elif place.done() and not place.cancelled() and not place.exception():
+    def _give_up(self, slot: asyncio.Future[None]) -> None:
+        """Leave the queue; a slot that was given in the same moment goes to the next one."""
+        if slot in self._waiting:
+            self._waiting.remove(slot)
+        elif slot.done() and not slot.cancelled() and not slot.exception():
             self._leave()
 
     def _leave(self) -> None:
@@ -200,12 +200,12 @@ class ConcurrencyLimiter:
         self._admit()
 
     def _admit(self) -> None:
-        """Gives free places to those who wait longest, unless the limit shrank or a pause holds."""
+        """Give free slots to those who wait longest, unless the limit shrank or a pause holds."""
         while self._waiting and self._has_room:
-            place = self._waiting.popleft()
-            if not place.done():
+            slot = self._waiting.popleft()
+            if not slot.done():
                 self.busy += 1
-                place.set_result(None)
+                slot.set_result(None)
 
 
 def _full_error(message: str) -> CallError:

@@ -86,7 +86,7 @@ def _failures(before: int, outcomes: Iterable[AttemptRecord]) -> int:
 
 
 def _learn(provider: Provider, routes: list[RouteState], now: datetime) -> preference.Learned:
-    """Remembers the method that works; writes it to the route that showed it."""
+    """Remember the method that works; write it to the route that showed it."""
     remembered = [r for r in routes if r.learned_at and now - r.learned_at < snapshot.fresh()]
     best = max(remembered, key=lambda r: r.learned_at or now, default=None)
     before = preference.Learned(

@@ -31,7 +31,7 @@ class Waits:
         return self._rules.repeat_within if elsewhere else self.seconds_left(remaining)
 
     async def wait_out(self, limiter: ConcurrencyLimiter, seconds: float) -> bool:
-        """Waits beside the queue of the key. False where that is full: the request then waits for
+        """Wait beside the queue of the key. False where that is full: the request then waits for
         nothing more."""
         self.jitter = self._draw_jitter()
         try:
