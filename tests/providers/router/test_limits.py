@@ -42,7 +42,7 @@ async def test_no_more_calls_than_the_limit_are_under_way() -> None:
     assert limiter.busy == 0
 
 
-async def test_who_waits_too_long_is_told_to_come_back() -> None:
+async def test_a_caller_who_waits_too_long_gets_a_retry_after() -> None:
     """And leaves the queue."""
     limiter = ConcurrencyLimiter(1)
     async with limiter.slot(1):
@@ -127,7 +127,7 @@ async def _throttle(limiter: ConcurrencyLimiter, times: int) -> None:
 
 
 def test_each_429_in_a_row_pauses_for_twice_as_long_up_to_a_cap() -> None:
-    """A good answer begins anew."""
+    """A good answer starts again with the shortest."""
 
     async def main() -> list[float]:
         limiter, pauses = ConcurrencyLimiter(8, replace(RULES, throttles=99)), []

@@ -1,4 +1,4 @@
-"""The walk along the plan, over real sockets: fallback before the first token, never after it."""
+"""One request over its planned routes, on real sockets: fallback before the first token only."""
 
 import asyncio
 import uuid
@@ -217,7 +217,7 @@ async def test_when_both_fail_the_error_lists_both_attempts(make_provider: MakeP
 async def test_after_the_first_token_there_is_no_switch(
     make_provider: MakeProvider, fake: fakes.Upstream
 ) -> None:
-    """The text so far is kept, the break is told."""
+    """The text so far is kept, the break is reported."""
     provider = await behind_proxy(make_provider, fake.url, fake.url)
     events = await answered(call(provider, "cut-mid"))
     completed = events[-1]
@@ -273,7 +273,7 @@ async def test_a_slow_route_heals_under_steady_traffic(
         await http.close()
 
 
-async def test_a_trial_and_the_retries_left_are_told_to_prometheus(
+async def test_a_half_open_probe_and_the_retry_budget_are_exported_to_prometheus(
     make_provider: MakeProvider, fake: fakes.Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From real calls: half-open while the trial runs, closed after an edit, the budget."""
@@ -290,8 +290,7 @@ async def test_a_trial_and_the_retries_left_are_told_to_prometheus(
     moved = 'breaker_transitions_total{method="direct",provider="told",state="half_open"} 1.0'
     # They are counted a moment later, in one go.
     await fakes.until(lambda: moved in exposition(), 20)
-    told = exposition()
-    assert f"opencode_web_retry_budget {RULES.budget_floor:.1f}" in told
+    assert f"opencode_web_retry_budget {RULES.budget_floor:.1f}" in exposition()
     await begun
     await direct.aupdate(state=State.OPEN)
     await sync_to_async(provider.forget_learned)()
@@ -326,7 +325,7 @@ async def test_what_waited_for_a_place_does_not_wait_again(
     ("behaviour", "kind"),
     [("401", ErrorKind.AUTH), ("402", ErrorKind.QUOTA), ("429-ms", ErrorKind.RATE_LIMIT)],
 )
-async def test_the_accounts_own_limits_are_not_carried_to_a_road_with_the_same_key(
+async def test_the_accounts_own_limits_are_not_carried_to_a_route_with_the_same_key(
     make_provider: MakeProvider, fake: fakes.Upstream, behaviour: str, kind: ErrorKind
 ) -> None:
     """Our gateway process would show the same key to the same door."""
@@ -468,7 +467,7 @@ async def test_another_provider_stands_in_where_the_operator_allows_it(
     assert kept == [(acme.pk, "auth"), (other.pk, "ok")]
 
 
-async def test_where_all_rest_the_caller_is_told_why_and_until_when(
+async def test_a_503_says_why_every_route_is_in_a_cooldown_and_until_when(
     make_provider: MakeProvider, fake: fakes.Upstream
 ) -> None:
     """One request a second still goes out; the others are recorded without a route."""
