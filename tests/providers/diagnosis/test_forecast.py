@@ -25,7 +25,9 @@ RESTING = BreakerState(
 )
 
 
-def preview(policy: Policy, *routes: RouteState, others: tuple[FallbackProvider, ...] = ()) -> list[str]:
+def preview(
+    policy: Policy, *routes: RouteState, others: tuple[FallbackProvider, ...] = ()
+) -> list[str]:
     return [each.sentence for each in preview_routes(policy, routes, NOW, DAY, others)]
 
 
