@@ -10,9 +10,10 @@ claim and every wait, and only carries out the answer. The first rule that appli
     the last error is a 429 with a wait                    wait for it, then the provider's routes
     the last error is a 429 without one                    the same route, in the queue of its key
     the last error passes by itself (500, overload)        the same route once more, a moment later
-    nothing was called, as every route is in a cooldown    the last resort, or the first due route
+    nothing was called, as every route is in a cooldown    the last resort, where it has its turn
     nothing was called, and the cooldown is a short limit  wait for it, then plan again
     nothing was called, and a half-open probe is near      wait for it, then plan again
+    nothing was called, and no wait helps                  the first due route, if the rows allow it
     else                                                   give up
 
 A half-open probe is near where it is under way, or a cooldown ends within the request's patience;
@@ -191,14 +192,15 @@ def _same_route(
 
 def _without_plan(progress: Progress, now: datetime, rules: Rules) -> Step | None:
     """Every route is in a cooldown, or another request has its half-open probe: one call a second
-    goes out as the last resort. The first due route is claimed in case this process's copy of the
-    routes is behind the rows."""
+    goes out as the last resort, the others wait or give up. Before that the first due route is
+    claimed, in case this process's copy of the routes is behind the rows; those who wait do not
+    look at the rows again and again, as that would keep the last resort from its claim."""
     last_resort, soonest = progress.plan.last_resort, progress.plan.soonest
     if last_resort and not progress.last_resort_in and _is_free(progress, last_resort):
         return Try(route=last_resort, early=True)
-    if soonest and _is_free(progress, soonest):
-        return Try(route=soonest)
-    return _wait_for_limit(progress, now, rules) or _wait_for_probe(progress, now, rules)
+    if wait := _wait_for_limit(progress, now, rules) or _wait_for_probe(progress, now, rules):
+        return wait
+    return Try(route=soonest) if soonest and _is_free(progress, soonest) else None
 
 
 def _is_free(progress: Progress, step: PlannedRoute) -> bool:

@@ -186,7 +186,7 @@ THRICE = tuple(attempt(DIRECT, ErrorKind.NETWORK) for _ in range(3))
             failed(WAIT, DIRECT, failed=None), ("try", 1, "is_repeat"), id="429: the wait is over"
         ),
         pytest.param(progress(COOLED), ("try", 1, "early"), id="the last resort"),
-        pytest.param(progress(COOLED, last_resort_in=0.5), ("try", 1), id="perhaps it is due"),
+        pytest.param(cooled(OLD, unclaimed=set()), ("try", 1), id="perhaps the rows allow it"),
         pytest.param(cooled(OLD), ("give up", "routes_resting"), id="a long outage"),
         pytest.param(cooled(SHORT), ("wait", 0.25, 1), id="a cooldown that ends within patience"),
         pytest.param(cooled(SHORT, waited=2), ("give up", "routes_resting"), id="not any more"),
