@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from providers.domain.frozen import frozen
-from providers.domain.types import FoundModel
+from providers.domain.types import DiscoveredModel
 from providers.protocols.opencode_config import describe_model
 
 VARIABLE = "OPENCODE_WEB_KEY"
@@ -21,7 +21,7 @@ class Offered:
     """One model as clients address it: by its full name, and by its alias where it has one."""
 
     id: str
-    facts: FoundModel
+    facts: DiscoveredModel
     alias: str = ""
 
 

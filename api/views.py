@@ -14,7 +14,7 @@ from api.forms import KeyForm
 from api.models import ClientKey
 from api.snippets import Offered, snippets
 from providers.catalog.merge import PRICES
-from providers.domain.types import ABILITIES, FoundModel, known_abilities
+from providers.domain.types import ABILITIES, DiscoveredModel, known_abilities
 from providers.models import LanguageModel
 from providers.operations import audit
 
@@ -74,7 +74,7 @@ def _offered() -> list[Offered]:
         Offered(
             id=f"{row['provider__slug']}/{row['model_id']}",
             alias=row["alias"],
-            facts=FoundModel(**{name: row[name] for name in _FACTS}, **known_abilities(row)),
+            facts=DiscoveredModel(**{name: row[name] for name in _FACTS}, **known_abilities(row)),
         )
         for row in rows.values(*columns)
     ]

@@ -44,7 +44,7 @@ def _measure(rounds: int) -> None:
         "two words": {"words": ("claude", "vision")},
         "no match": {"words": ("nothing-like-it",)},
         "one provider": {"provider": provider},
-        "filters": {"marks": frozenset({"tools"}), "choices": {"price": "1", "state": "on"}},
+        "filters": {"flags": frozenset({"tools"}), "choices": {"price": "1", "state": "on"}},
         "by price": {"order": "price"},
     }
     rows, most = [], 0.0

@@ -79,7 +79,7 @@ def _choices(groups: Groups) -> list[tuple[str, list[tuple[int, str]]]]:
 def find_models(text: str) -> QuerySet[LanguageModel]:
     """Models in use that hold every word, for the picker's search."""
     query = search.ModelQuery(user_id=0, words=tuple(text.replace("\0", "")[:200].split()))
-    usable = search.matching(query).filter(pk__in=LanguageModel.objects.usable().values("pk"))
+    usable = search.filter_models(query).filter(pk__in=LanguageModel.objects.usable().values("pk"))
     return usable.select_related("provider").order_by("name", "pk")[:MAX_RESULTS]
 
 

@@ -78,7 +78,7 @@ class _Round:
     async def _start(self, most: int) -> int:
         due = await database.run(Provider.objects.all().claim_due, timezone.now(), most)
         if due:
-            for probe in await database.run(probe_plan.load, due):
+            for probe in await database.run(probe_plan.plan_probes, due):
                 task = asyncio.create_task(self._check(probe))
                 self._checks.add(task)
                 task.add_done_callback(partial(self._done, probe.candidate.provider_id))
@@ -87,7 +87,7 @@ class _Round:
 
     async def _check(self, probe: Probe) -> None:
         async with asyncio.timeout(CHECK_SECONDS):
-            self._results += await probing.ask(probe)
+            self._results += await probing.send_probe(probe)
 
     def _done(self, provider_id: int, task: asyncio.Task[None]) -> None:
         """What goes wrong with one provider is its own."""

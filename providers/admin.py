@@ -279,7 +279,7 @@ class LanguageModelAdmin(Audited, _LanguageModelAdmin):
     def save_model(self, request: HttpRequest, obj: Model, form: Any, change: bool) -> None:
         """A fact that is written here stays so, whatever the provider's list says later."""
         model = cast(LanguageModel, obj)
-        written = {name: merge.HAND for name in merge.TOLD if name in form.changed_data}
+        written = {name: merge.HAND for name in merge.FACTS if name in form.changed_data}
         model.sources = {**model.sources, **written}
         super().save_model(request, obj, form, change)
 

@@ -41,7 +41,7 @@ def look_over(provider_id: int) -> None:
 
 
 async def _look_over(provider_id: int) -> None:
-    await probe.probe(provider_id)
+    await probe.check_provider(provider_id)
     await discovery.refresh(provider_id)
 
 
@@ -53,7 +53,7 @@ def refresh_stale() -> None:
 
 @shared_task
 def check_gateways() -> None:
-    run(gateways.check_all())
+    run(gateways.check_endpoints())
 
 
 async def _each(work: Callable[[int], Awaitable[object]]) -> None:
@@ -63,7 +63,7 @@ async def _each(work: Callable[[int], Awaitable[object]]) -> None:
         async with gate:
             await work(provider_id)
 
-    due = await database.run(discovery.stale, timezone.now())
+    due = await database.run(discovery.find_stale, timezone.now())
     results = await asyncio.gather(*(one(pk) for pk in due), return_exceptions=True)
     for provider_id, result in zip(due, results, strict=True):
         if isinstance(result, BaseException):

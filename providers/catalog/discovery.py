@@ -1,7 +1,7 @@
-"""Fetch a provider's catalogue once however many ask for it, compare, store.
+"""Fetch a provider's list of models, merge it with what else is known of them, and store it.
 
-What was known is never wiped: a model that is no longer listed is marked missing, an empty answer
-changes nothing, and a failed one leaves a sentence behind.
+Known models are never wiped: a model that is no longer listed is marked as missing, an empty list
+changes nothing, and a failed request leaves its error.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from providers.catalog import merge
 from providers.clients import direct, gateway, methods
 from providers.domain.errors import CallError, ErrorKind
 from providers.domain.frozen import frozen
-from providers.domain.types import ABILITIES, FoundModel, Method, Target
+from providers.domain.types import ABILITIES, DiscoveredModel, Method, Target
 from providers.infra import database, replicas, single_flight
 from providers.models import LanguageModel, ModelKind, ModelSource, Provider
 from providers.policy import breaker
@@ -26,13 +26,13 @@ from providers.protocols import model_list
 from providers.router import snapshot
 from providers.vendors import offline_catalog, presets
 
-MOST_MODELS = 10_000
-RETRY_AFTER = timedelta(minutes=5)  # a failed listing is tried again sooner than a good one
+MAX_MODELS = 10_000  # of one provider
+RETRY_AFTER = timedelta(minutes=5)  # a failed request is repeated sooner than a good one
 
-# A listing that fails in these ways may simply not exist: the offline catalogue stands in.
+# Errors that may mean that there is no list of models: the offline catalogue is used instead.
 _MAY_BE_MISSING = frozenset({ErrorKind.REQUEST, ErrorKind.PROVIDER})
 
-_REFRESHED = (
+_UPDATED_COLUMNS = (
     "name",
     "kind",
     *merge.LIMITS,
@@ -48,32 +48,32 @@ _REFRESHED = (
 
 @frozen
 class Listing:
-    """What one route listed: the models, and what a LiteLLM proxy tells of them beyond their ids.
+    """The models that one route listed, and the details that a LiteLLM proxy adds by model id.
 
     `unread` counts the entries that could not be read.
     """
 
-    models: Sequence[FoundModel] = ()
-    teller: str = merge.PROVIDER
-    details: Mapping[str, FoundModel] = field(default_factory=dict)
+    models: Sequence[DiscoveredModel] = ()
+    source: str = merge.PROVIDER
+    details: Mapping[str, DiscoveredModel] = field(default_factory=dict)
     unread: int = 0
 
 
 @frozen
-class Known:
-    """What the offline catalogues tell of a vendor's models, by id."""
+class OfflineFacts:
+    """A vendor's models in the offline catalogues, by id."""
 
-    models_dev: Mapping[str, FoundModel] = field(default_factory=dict)
-    litellm: Mapping[str, FoundModel] = field(default_factory=dict)
+    models_dev: Mapping[str, DiscoveredModel] = field(default_factory=dict)
+    litellm: Mapping[str, DiscoveredModel] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, vendor: str) -> "Known":
+    def load(cls, vendor: str) -> "OfflineFacts":
         return cls(
             models_dev=offline_catalog.models(vendor), litellm=offline_catalog.priced(vendor)
         )
 
-    def told(self, model_id: str) -> list[merge.Told]:
-        # Gemini's listing says models/gemini-..., the catalogue gemini-...
+    def find(self, model_id: str) -> list[merge.SourcedModel]:
+        # Gemini lists models/gemini-..., the catalogues name it gemini-...
         short = model_id.rpartition("/")[2]
         return [
             (merge.MODELS_DEV, self.models_dev.get(model_id) or self.models_dev.get(short)),
@@ -82,184 +82,198 @@ class Known:
 
 
 async def refresh(provider_id: int) -> int:
-    """Brings the provider's catalogue up to date; returns how many models it has then.
+    """Fetch and store the provider's models; return how many it has then.
 
-    Those who ask at once share one fetch, unless an address, a key or the policy changed meanwhile.
+    Callers at the same time share one fetch, unless an address, a key or the policy changed.
     """
     candidate = await database.run(snapshot.load_one, provider_id)
     if candidate is None:
-        return await database.run(_count, provider_id)
-    reached = asdict(candidate.connection), asdict(candidate.policy)
-    flight = single_flight.name("discovery", provider_id, *reached)
-    return int(await single_flight.once(flight, partial(_refresh, candidate)))
+        return await database.run(_count_models, provider_id)
+    settings_used = asdict(candidate.connection), asdict(candidate.policy)
+    run_key = single_flight.name("discovery", provider_id, *settings_used)
+    return int(await single_flight.once(run_key, partial(_refresh, candidate)))
 
 
 async def _refresh(candidate: snapshot.Candidate) -> int:
-    found, error = await _listed(candidate)
-    await database.run(_keep, candidate.provider_id, found, error)
-    return await database.run(_count, candidate.provider_id)
+    listing, error = await _fetch_listing(candidate)
+    await database.run(_store_result, candidate.provider_id, listing, error)
+    return await database.run(_count_models, candidate.provider_id)
 
 
 def _targets(candidate: snapshot.Candidate) -> list[Target]:
-    """The routes the policy allows, in its order; what rests for chats may still list models."""
-    rested = tuple(replace(route, breaker=breaker.BreakerState()) for route in candidate.routes)
-    plan = planning.plan(candidate.policy, rested, timezone.now(), snapshot.fresh())
+    """The routes of the policy in its order. Breakers are ignored: they are about chats."""
+    closed = tuple(replace(route, breaker=breaker.BreakerState()) for route in candidate.routes)
+    plan = planning.plan(candidate.policy, closed, timezone.now(), snapshot.fresh())
     return [candidate.target(planned.route) for planned in plan.routes]
 
 
-async def _listed(candidate: snapshot.Candidate) -> tuple[Listing, CallError | None]:
-    """The first listing that has a model in it, else the first route's error: none where any route
-    listed nothing, which says more than that another one is away."""
+async def _fetch_listing(candidate: snapshot.Candidate) -> tuple[Listing, CallError | None]:
+    """The first listing with a model in it; else the first route's error, or none where any route
+    answered with an empty list."""
     errors: list[CallError | None] = []
     unread = 0
     for target in _targets(candidate):
         try:
-            found = await methods.list_models(target)
-            if found:
-                return await _described(candidate, target, found), None
-            unread = max(unread, found.unread)
+            models = await methods.list_models(target)
+            if models:
+                return await _add_details(candidate, target, models), None
+            unread = max(unread, models.unread)
             errors.append(None)
         except CallError as exc:
             errors.append(exc)
     return Listing(unread=unread), errors[0] if all(errors) and errors else None
 
 
-async def _described(
-    candidate: snapshot.Candidate, target: Target, found: model_list.ModelList
+async def _add_details(
+    candidate: snapshot.Candidate, target: Target, models: model_list.ModelList
 ) -> Listing:
-    """With what a LiteLLM proxy tells of its models; many do not let every key ask that."""
-    through = target.method == Method.GATEWAY and target.upstream is None
-    teller = merge.GATEWAY if through else merge.PROVIDER
-    details: list[FoundModel] = []
-    if through or candidate.connection.preset == "litellm":
+    """Add what a LiteLLM proxy knows of its models, where it allows the key to ask."""
+    is_proxy = target.method == Method.GATEWAY and target.upstream is None
+    details: list[DiscoveredModel] = []
+    if is_proxy or candidate.connection.preset == "litellm":
         with suppress(CallError):
             url = f"{gateway.base_url(target)}/model/info"
             details = await direct.fetch_models(target, url)
-    described = {each.model_id: each for each in details}
-    return Listing(models=found, teller=teller, details=described, unread=found.unread)
+    return Listing(
+        models=models,
+        source=merge.GATEWAY if is_proxy else merge.PROVIDER,
+        details={each.model_id: each for each in details},
+        unread=models.unread,
+    )
 
 
-def _keep(provider_id: int, found: Listing, error: CallError | None) -> None:
+def _store_result(provider_id: int, listing: Listing, error: CallError | None) -> None:
     provider = Provider.objects.filter(pk=provider_id).first()
     if provider is None:
         return
     now = timezone.now()
-    known = Known.of(presets.get(provider.preset).catalogue or provider.litellm_provider)
+    facts = OfflineFacts.load(presets.get(provider.preset).catalogue or provider.litellm_provider)
     problem = ""
-    if found.models:
-        store(provider, found, known, now)
+    if listing.models:
+        store_models(provider, listing, facts, now)
     elif not provider.litellm_provider:  # LiteLLM has no list of its own vendors' models
-        stands_in = bool(known.models_dev) and _has_no_list(provider, error)
-        if stands_in:
-            _stand_in(provider, known, now)
-        problem = _sentence(error, stands_in)
-    _describe_manual(provider, known, now)
+        uses_catalogue = bool(facts.models_dev) and _has_no_list(provider, error)
+        if uses_catalogue:
+            _store_catalogue(provider, facts, now)
+        problem = _describe_problem(error, uses_catalogue)
+    _update_manual_models(provider, facts, now)
     Provider.objects.filter(pk=provider_id).update(
-        models_refreshed_at=now, models_error=problem, models_unread=found.unread
+        models_refreshed_at=now, models_error=problem, models_unread=listing.unread
     )
     replicas.publish("providers")
 
 
 def _has_no_list(provider: Provider, error: CallError | None) -> bool:
-    """Where the failure may mean that, and never a model was listed: else it is a bad hour."""
+    """Whether the provider seems to have no list. One that listed models before has one."""
     if error and error.kind not in _MAY_BE_MISSING:
         return False
     return not provider.language_models.filter(source=ModelSource.DISCOVERED).exists()
 
 
-def _stand_in(provider: Provider, known: Known, now: datetime) -> None:
-    """The offline catalogue's models for a provider that has no list; what came from elsewhere
-    stays as it is."""
+def _store_catalogue(provider: Provider, facts: OfflineFacts, now: datetime) -> None:
+    """Store the offline catalogue's models; models from other sources stay as they are."""
     others = provider.language_models.exclude(source=ModelSource.CATALOGUE)
-    theirs = set(others.values_list("model_id", flat=True))
-    models = [each for each in known.models_dev.values() if each.model_id not in theirs]
-    listing = Listing(models=models, teller=merge.MODELS_DEV)
-    _upsert(provider, _rows(provider, listing, known, now, ModelSource.CATALOGUE), now)
+    other_ids = set(others.values_list("model_id", flat=True))
+    models = [each for each in facts.models_dev.values() if each.model_id not in other_ids]
+    listing = Listing(models=models, source=merge.MODELS_DEV)
+    _upsert(provider, _build_rows(provider, listing, facts, now, ModelSource.CATALOGUE), now)
 
 
-def _describe_manual(provider: Provider, known: Known, now: datetime) -> None:
-    """What was added by hand is looked up as well; what nobody knows stays as it is."""
+def _update_manual_models(provider: Provider, facts: OfflineFacts, now: datetime) -> None:
+    """Look up the models added by hand; those that no catalogue has stay as they are."""
     manual = provider.language_models.filter(source=ModelSource.MANUAL)
     models = [
-        FoundModel(model_id=model_id)
+        DiscoveredModel(model_id=model_id)
         for model_id in manual.values_list("model_id", flat=True)
-        if any(model for _, model in known.told(model_id))
+        if any(model for _, model in facts.find(model_id))
     ]
     if models:
-        rows = _rows(provider, Listing(models=models), known, now, ModelSource.MANUAL)
+        rows = _build_rows(provider, Listing(models=models), facts, now, ModelSource.MANUAL)
         _upsert(provider, rows, now)
 
 
-def _sentence(error: CallError | None, stands_in: bool) -> str:
-    if error is None:
-        kept = "those of the offline catalogue are shown" if stands_in else "what was known is kept"
-        return f"The provider listed no models; {kept}."
-    return error.message[:300] or "The list of models could not be fetched."
+def _describe_problem(error: CallError | None, uses_catalogue: bool) -> str:
+    if error:
+        return error.message[:300] or "The list of models could not be fetched."
+    if uses_catalogue:
+        return "The provider listed no models. Models of the offline catalogue are shown instead."
+    return "The provider listed no models. The models known before are kept."
 
 
-def store(provider: Provider, found: Listing, known: Known, now: datetime) -> None:
-    """Upserts what was found and marks what is gone as missing; by-hand models are left alone."""
-    _upsert(provider, _rows(provider, found, known, now, ModelSource.DISCOVERED), now)
+def store_models(provider: Provider, listing: Listing, facts: OfflineFacts, now: datetime) -> None:
+    """Upsert the listed models and mark others as missing, except those added by hand."""
+    _upsert(provider, _build_rows(provider, listing, facts, now, ModelSource.DISCOVERED), now)
     provider.language_models.filter(last_seen__lt=now, missing_since=None).exclude(
         source=ModelSource.MANUAL
     ).update(missing_since=now)
 
 
 def _upsert(provider: Provider, rows: list[LanguageModel], now: datetime) -> None:
-    """Stores what is listed; what had been missing is noted as returned."""
-    listed = [row.model_id for row in rows]
-    missing = provider.language_models.filter(missing_since__isnull=False, model_id__in=listed)
+    """Store rows; mark those that had been missing as returned."""
+    ids = [row.model_id for row in rows]
+    missing = provider.language_models.filter(missing_since__isnull=False, model_id__in=ids)
     returned = list(missing.values_list("pk", flat=True))
     LanguageModel.objects.bulk_create(
         rows,
         batch_size=1000,
         update_conflicts=True,
         unique_fields=["provider", "model_id"],
-        update_fields=_REFRESHED,
+        update_fields=_UPDATED_COLUMNS,
     )
     if returned:
         LanguageModel.objects.filter(pk__in=returned).update(returned_at=now)
 
 
-def _rows(
-    provider: Provider, found: Listing, known: Known, now: datetime, source: ModelSource
+def _build_rows(
+    provider: Provider, listing: Listing, facts: OfflineFacts, now: datetime, source: ModelSource
 ) -> list[LanguageModel]:
-    described = provider.language_models.exclude(sources={})
-    columns = described.values("model_id", "sources", *merge.TOLD)
-    stored = {row["model_id"]: row for row in columns}
+    stored_models = provider.language_models.exclude(sources={})
+    columns = stored_models.values("model_id", "sources", *merge.FACTS)
+    stored_by_id = {row["model_id"]: row for row in columns}
     rows: dict[str, LanguageModel] = {}
-    for model in found.models:
+    for model in listing.models:
         model_id = model.model_id
         if model_list.is_storable(model_id):
-            told = [
-                merge.told_by(merge.HAND, stored.get(model_id)),
-                (found.teller, model),
-                (merge.GATEWAY, found.details.get(model_id)),
-                merge.told_by(merge.IMPORT, stored.get(model_id)),
-                *known.told(model_id),
+            stored = stored_by_id.get(model_id)
+            by_precedence = [
+                merge.stored_facts(merge.HAND, stored),
+                (listing.source, model),
+                (merge.GATEWAY, listing.details.get(model_id)),
+                merge.stored_facts(merge.IMPORT, stored),
+                *facts.find(model_id),
             ]
-            merged, sources = merge.merged(told)
-            merged["name"] = merged["name"] or model_id
-            merged["kind"] = merged["kind"] or model_list.guess_kind(model_id)
-            rows[model_id] = LanguageModel(
-                provider=provider,
-                model_id=model_id,
-                enabled=merged["kind"] == ModelKind.CHAT,
-                first_seen=now,
-                last_seen=now,
-                source=source,
-                sources=sources,
-                **merged,
-            )
-    return list(rows.values())[:MOST_MODELS]
+            rows[model_id] = _build_row(provider, model_id, by_precedence, now, source)
+    return list(rows.values())[:MAX_MODELS]
 
 
-def _count(provider_id: int) -> int:
+def _build_row(
+    provider: Provider,
+    model_id: str,
+    by_precedence: Sequence[merge.SourcedModel],
+    now: datetime,
+    source: ModelSource,
+) -> LanguageModel:
+    columns, sources = merge.merge_facts(by_precedence)
+    columns["name"] = columns["name"] or model_id
+    columns["kind"] = columns["kind"] or model_list.guess_kind(model_id)
+    return LanguageModel(
+        provider=provider,
+        model_id=model_id,
+        enabled=columns["kind"] == ModelKind.CHAT,
+        first_seen=now,
+        last_seen=now,
+        source=source,
+        sources=sources,
+        **columns,
+    )
+
+
+def _count_models(provider_id: int) -> int:
     return LanguageModel.objects.filter(provider_id=provider_id, missing_since=None).count()
 
 
-def stale(now: datetime) -> list[int]:
-    """Ids of providers whose catalogue is older than MODELS_FRESH, or whose last fetch failed."""
+def find_stale(now: datetime) -> list[int]:
+    """Ids of providers whose models are older than MODELS_FRESH, or whose last fetch failed."""
     old = now - timedelta(seconds=settings.MODELS_FRESH)
     usable = Provider.objects.usable()
     failed = usable.exclude(models_error="").filter(models_refreshed_at__lt=now - RETRY_AFTER)

@@ -1,14 +1,14 @@
-"""What is known of a model, put together from all who tell of it, each with its source. No I/O.
+"""Merge what several sources know of a model, and keep the source of each fact. No I/O.
 
-What an operator wrote comes first, then the provider's own word, the gateway's, an imported file's,
-and the offline catalogues'. Who says nothing of a fact leaves it to the next; a price in and out
-come from one teller, as a pair.
+An operator's values come first, then the provider's, the gateway's, an imported file's and those of
+the offline catalogues. The first source that has a fact decides it; input and output price come as
+a pair from one source.
 """
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from providers.domain.types import ABILITIES, FoundModel
+from providers.domain.types import ABILITIES, DiscoveredModel
 
 HAND = "hand"
 PROVIDER = "provider"
@@ -20,49 +20,49 @@ LITELLM = "litellm"
 LIMITS = ("context", "output_limit")
 CACHE_PRICES = ("cache_read_price", "cache_write_price")
 PRICES = ("input_price", "output_price", *CACHE_PRICES)
-TOLD = ("name", "kind", *LIMITS, *ABILITIES, *PRICES)  # what a person or a file may tell
-_LARGEST = 2_147_483_647  # of a PositiveIntegerField
+FACTS = ("name", "kind", *LIMITS, *ABILITIES, *PRICES)  # that a person or a file may set
+_MAX_INTEGER = 2_147_483_647  # of a PositiveIntegerField
 
-type Told = tuple[str, FoundModel | None]  # a source, and what it says
+type SourcedModel = tuple[str, DiscoveredModel | None]  # a source, and the model as it has it
 
 
-def merged(told: Iterable[Told]) -> tuple[dict[str, Any], dict[str, str]]:
-    """The facts as columns of a model, and the source of each one that somebody told."""
-    known = [(source, model) for source, model in told if model is not None]
+def merge_facts(by_precedence: Iterable[SourcedModel]) -> tuple[dict[str, Any], dict[str, str]]:
+    """The facts as columns of a model, and the source of each that any source has."""
     facts: dict[str, Any] = {"name": "", "kind": "", "takes": None}
     facts |= dict.fromkeys((*LIMITS, *PRICES)) | dict.fromkeys(ABILITIES, False)
     sources: dict[str, str] = {}
-    for source, model in known:
-        for name, value in _said(model).items():
+    for source, model in by_precedence:
+        for name, value in _facts_of(model).items() if model else ():
             if name not in sources:
                 facts[name], sources[name] = value, source
-    for name in CACHE_PRICES:  # of the same list of prices, or they would be nobody's
+    for name in CACHE_PRICES:  # only from the price list that the other prices come from
         if sources.get(name) != sources.get("input_price"):
             facts[name] = None
             sources.pop(name, None)
     return facts, sources
 
 
-def told_by(teller: str, model: Mapping[str, Any] | None) -> Told:
-    """What a stored model (its columns, by name) has from one teller whom nobody asks again."""
-    if model is None:
-        return teller, None
-    names = [name for name in TOLD if model["sources"].get(name) == teller]
-    said = {name: model[name] for name in names}
-    return teller, FoundModel(model_id=model["model_id"], **said)
+def stored_facts(source: str, columns: Mapping[str, Any] | None) -> SourcedModel:
+    """The facts of a stored model from a source that is not asked again."""
+    if columns is None:
+        return source, None
+    names = [name for name in FACTS if columns["sources"].get(name) == source]
+    return source, DiscoveredModel(
+        model_id=columns["model_id"], **{name: columns[name] for name in names}
+    )
 
 
-def _said(model: FoundModel) -> dict[str, Any]:
-    """What this one says: a pair of prices only whole."""
-    said: dict[str, Any] = {"name": model.name.replace("\0", "")[:200]} if model.name else {}
-    said |= {"kind": model.kind} if model.kind else {}
-    said |= {name: value for name in LIMITS if (value := _limit(getattr(model, name)))}
-    said |= {name: value for name in ABILITIES if (value := getattr(model, name)) is not None}
+def _facts_of(model: DiscoveredModel) -> dict[str, Any]:
+    """The facts that a source has; input and output price only as a pair."""
+    facts: dict[str, Any] = {"name": model.name.replace("\0", "")[:200]} if model.name else {}
+    facts |= {"kind": model.kind} if model.kind else {}
+    facts |= {name: value for name in LIMITS if (value := _valid_limit(getattr(model, name)))}
+    facts |= {name: value for name in ABILITIES if (value := getattr(model, name)) is not None}
     if model.input_price is not None and model.output_price is not None:
-        said |= {"input_price": model.input_price, "output_price": model.output_price}
-    said |= {name: value for name in CACHE_PRICES if (value := getattr(model, name)) is not None}
-    return said | ({} if model.takes is None else {"takes": list(model.takes)})
+        facts |= {"input_price": model.input_price, "output_price": model.output_price}
+    facts |= {name: value for name in CACHE_PRICES if (value := getattr(model, name)) is not None}
+    return facts | ({} if model.takes is None else {"takes": list(model.takes)})
 
 
-def _limit(value: int | None) -> int | None:
-    return value if value and 0 < value <= _LARGEST else None
+def _valid_limit(value: int | None) -> int | None:
+    return value if value and 0 < value <= _MAX_INTEGER else None

@@ -1,6 +1,6 @@
-"""The parameters that models take: their ranges and defaults, and what fits of a preset. No I/O.
+"""The parameters of models: ranges, defaults, and which of a preset's values fit a model. No I/O.
 
-Where nobody says which ones a model takes, it is offered the usual ones of its wire format.
+A model whose parameters are unknown is offered the usual ones of its wire format.
 """
 
 from collections.abc import Collection, Mapping
@@ -14,84 +14,84 @@ type Value = int | float | str
 
 @frozen
 class Parameter:
-    """One parameter: a number from `least` to `most`, or one of its `choices`.
+    """One parameter: a number from `minimum` to `maximum`, or one of its `choices`.
 
-    `default` says in words what happens where it is not sent.
+    `default` describes what happens when it is not sent.
     """
 
     name: str
     label: str
     hint: str
-    least: float | None = None
-    most: float | None = None
-    whole: bool = False
+    minimum: float | None = None
+    maximum: float | None = None
+    is_integer: bool = False
     choices: tuple[str, ...] = ()
     default: str = "the provider's own"
 
 
-KNOWN = (
+PARAMETERS = (
     Parameter(
         name="temperature",
         label="Temperature",
-        hint="Low is sober, high is inventive.",
-        least=0,
-        most=2,
+        hint="Low is focused, high is creative.",
+        minimum=0,
+        maximum=2,
         default="1 with most providers",
     ),
     Parameter(
         name="top_p",
         label="Top p",
-        hint="Share of the likely words that are considered.",
-        least=0,
-        most=1,
+        hint="Share of the most likely tokens to choose from.",
+        minimum=0,
+        maximum=1,
         default="1",
     ),
     Parameter(
         name="max_tokens",
         label="Longest answer",
         hint="In tokens.",
-        least=1,
-        most=10_000_000,
-        whole=True,
+        minimum=1,
+        maximum=10_000_000,
+        is_integer=True,
         default="the model's limit",
     ),
     Parameter(
         name="frequency_penalty",
         label="Frequency penalty",
-        hint="Above 0: fewer repeated words.",
-        least=-2,
-        most=2,
+        hint="Above 0, words repeat less.",
+        minimum=-2,
+        maximum=2,
         default="0",
     ),
     Parameter(
         name="presence_penalty",
         label="Presence penalty",
-        hint="Above 0: more new subjects.",
-        least=-2,
-        most=2,
+        hint="Above 0, new topics come up more.",
+        minimum=-2,
+        maximum=2,
         default="0",
     ),
     Parameter(
         name="seed",
         label="Seed",
-        hint="The same seed asks for the same answer.",
-        least=-(2**53),
-        most=2**53,
-        whole=True,
-        default="another one each time",
+        hint="The same seed gives similar answers.",
+        minimum=-(2**53),
+        maximum=2**53,
+        is_integer=True,
+        default="random",
     ),
     Parameter(
         name="reasoning_effort",
         label="Reasoning effort",
-        hint="How long it thinks first.",
+        hint="How long the model thinks before it answers.",
         choices=("none", "minimal", "low", "medium", "high", "xhigh"),
         default="the model's own",
     ),
 )
-BY_NAME: Mapping[str, Parameter] = {each.name: each for each in KNOWN}
+BY_NAME: Mapping[str, Parameter] = {each.name: each for each in PARAMETERS}
 
-# Other names that lists of models use for the same.
-_SAME = {
+# Other names in lists of models.
+_SYNONYMS = {
     "max_completion_tokens": "max_tokens",
     "max_output_tokens": "max_tokens",
     "reasoning": "reasoning_effort",
@@ -104,39 +104,41 @@ _USUAL = {
 }
 
 
-def taken(
+def supported_parameters(
     names: Collection[str] | None,
     kind: Kind,
     *,
     reasoning: bool = False,
     output_limit: int | None = None,
 ) -> tuple[Parameter, ...]:
-    """Those of the known parameters that a model takes, in their usual order and its own ranges."""
+    """The parameters that a model accepts, in the usual order, with its own ranges."""
     if names is None:
-        wanted = {*_USUAL[kind], *(("reasoning_effort",) if reasoning else ())}
+        supported = {*_USUAL[kind], *(("reasoning_effort",) if reasoning else ())}
     else:
-        wanted = {_SAME.get(name, name) for name in names}
+        supported = {_SYNONYMS.get(name, name) for name in names}
     if kind == Kind.ANTHROPIC:
-        wanted &= {*_USUAL[kind]}
-    return tuple(_own(each, kind, output_limit) for each in KNOWN if each.name in wanted)
+        supported &= {*_USUAL[kind]}
+    return tuple(
+        _adjust_range(each, kind, output_limit) for each in PARAMETERS if each.name in supported
+    )
 
 
-def _own(parameter: Parameter, kind: Kind, output_limit: int | None) -> Parameter:
+def _adjust_range(parameter: Parameter, kind: Kind, output_limit: int | None) -> Parameter:
     if parameter.name == "temperature" and kind == Kind.ANTHROPIC:
-        return replace(parameter, most=1)
+        return replace(parameter, maximum=1)
     if parameter.name == "max_tokens" and output_limit:
-        return replace(parameter, most=output_limit)
+        return replace(parameter, maximum=output_limit)
     return parameter
 
 
-def fitting(values: Mapping[str, Value], takes: Collection[Parameter]) -> dict[str, Value]:
-    """What of a preset a model takes: the names it knows, the numbers kept within its range."""
-    own = {each.name: each for each in takes}
-    return {name: _within(value, own[name]) for name, value in values.items() if name in own}
+def fit_values(values: Mapping[str, Value], takes: Collection[Parameter]) -> dict[str, Value]:
+    """The values of a preset that a model accepts, with numbers clamped to its range."""
+    by_name = {each.name: each for each in takes}
+    return {name: _clamp(value, by_name[name]) for name, value in values.items() if name in by_name}
 
 
-def _within(value: Value, parameter: Parameter) -> Value:
-    if isinstance(value, str) or parameter.least is None or parameter.most is None:
+def _clamp(value: Value, parameter: Parameter) -> Value:
+    if isinstance(value, str) or parameter.minimum is None or parameter.maximum is None:
         return value
-    kept = min(max(value, parameter.least), parameter.most)
-    return int(kept) if parameter.whole else kept
+    clamped = min(max(value, parameter.minimum), parameter.maximum)
+    return int(clamped) if parameter.is_integer else clamped

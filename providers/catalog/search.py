@@ -1,7 +1,7 @@
-"""The catalogue as people look through it: which models match, how many of each sort, one page.
+"""Search the models: those that match, one page of them, and the counts beside the filters.
 
-Choices that exclude one another (provider, context, price, state) are counted each without itself,
-so that the other choices say how many there would be. A handful of queries, however many models.
+Options of one choice (provider, context, price, state) are counted as if that choice were not made,
+so that each shows how many models it would give. A few queries, however many models there are.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Value
 from providers.domain.frozen import frozen
 from providers.models import Favourite, LanguageModel, Provider
 
-PAGE = 50
+PAGE = 50  # models
 
 FREE = Q(input_price=0, output_price=0)
 STATES = {
@@ -27,7 +27,7 @@ CONTEXTS = {"": Q()} | {
     str(least): Q(context__gte=least) for least in (32_000, 128_000, 200_000, 1_000_000)
 }
 PRICES = {"": Q(), "free": FREE} | {str(most): Q(input_price__lte=most) for most in (1, 5)}
-MARKS = {
+FLAGS = {
     "vision": Q(vision=True),
     "tools": Q(tools=True),
     "reasoning": Q(reasoning=True),
@@ -44,96 +44,98 @@ CHOICES = {"state": STATES, "context": CONTEXTS, "price": PRICES}
 
 @frozen
 class ModelQuery:
-    """What somebody looks for. `since`: what was first seen later is new to them."""
+    """A search. Models first seen after `since` are new to this user."""
 
     user_id: int
     words: tuple[str, ...] = ()
     provider: int | None = None
     choices: Mapping[str, str] = field(default_factory=dict)
-    marks: frozenset[str] = frozenset()  # of MARKS, and `new` and `favourite`
+    flags: frozenset[str] = frozenset()  # of FLAGS, and `new` and `favourite`
     order: str = "name"
     since: datetime | None = None
 
 
 @frozen
 class Facets:
-    """How many models there are of each sort among those that match everything else."""
+    """How many models each option would give, with the rest of the search unchanged."""
 
     total: int
-    marks: Mapping[str, int]
+    flags: Mapping[str, int]
     choices: Mapping[str, Mapping[str, int]]
     providers: Mapping[int, int]
 
 
-def matching(wanted: ModelQuery) -> QuerySet[LanguageModel]:
-    """Exactly what is shown, on all pages of it."""
-    found = _common(wanted).filter(_chosen(wanted))
-    return found.filter(provider=wanted.provider) if wanted.provider is not None else found
+def filter_models(query: ModelQuery) -> QuerySet[LanguageModel]:
+    """The models of all pages."""
+    models = _base_models(query).filter(_choice_filter(query))
+    return models.filter(provider=query.provider) if query.provider is not None else models
 
 
-def page(wanted: ModelQuery, number: int) -> list[LanguageModel]:
-    """One page, in the order asked for, with what its rows show."""
+def page(query: ModelQuery, number: int) -> list[LanguageModel]:
+    """One page in the requested order, with what its rows show."""
     first = (max(number, 1) - 1) * PAGE
-    found = matching(wanted).order_by(*ORDERS.get(wanted.order, ORDERS["name"]))
-    starred = Favourite.objects.filter(user_id=wanted.user_id, model=OuterRef("pk"))
-    ids = list(found.values_list("pk", flat=True)[first : first + PAGE])
+    models = filter_models(query).order_by(*ORDERS.get(query.order, ORDERS["name"]))
+    starred = Favourite.objects.filter(user_id=query.user_id, model=OuterRef("pk"))
+    ids = list(models.values_list("pk", flat=True)[first : first + PAGE])
     rows = LanguageModel.objects.filter(pk__in=ids).select_related("provider")
     by_id = {row.pk: row for row in rows.annotate(starred=Exists(starred)).defer("searched")}
     return [by_id[pk] for pk in ids if pk in by_id]
 
 
-def facets(wanted: ModelQuery) -> Facets:
-    """Every count beside the list, in one query: by provider, added up here."""
-    chosen, marks = _chosen(wanted), _marks(wanted)
+def facets(query: ModelQuery) -> Facets:
+    """All counts in one query: grouped by provider, added up here."""
+    chosen, flags = _choice_filter(query), _flag_filters(query)
     columns = {"total": chosen}
-    columns |= {f"mark_{mark}": chosen & meant for mark, meant in marks.items()}
+    columns |= {f"flag_{name}": chosen & condition for name, condition in flags.items()}
     for name, choices in CHOICES.items():
-        others = _chosen(wanted, without=name)
-        columns |= {f"{name}_{value}": others & meant for value, meant in choices.items()}
-    counts = {name: Count(Value(1), filter=meant or None) for name, meant in columns.items()}
-    found = _common(wanted).order_by().values("provider").annotate(**counts)
-    rows = [cast(dict[str, int], row) for row in found]
-    own = [row for row in rows if wanted.provider in (None, row["provider"])]
-    summed = {name: sum(row[name] for row in own) for name in columns}
+        others = _choice_filter(query, without=name)
+        columns |= {f"{name}_{value}": others & condition for value, condition in choices.items()}
+    counts = {
+        name: Count(Value(1), filter=condition or None) for name, condition in columns.items()
+    }
+    groups = _base_models(query).order_by().values("provider").annotate(**counts)
+    rows = [cast(dict[str, int], row) for row in groups]
+    own = [row for row in rows if query.provider in (None, row["provider"])]
+    totals = {name: sum(row[name] for row in own) for name in columns}
     return Facets(
-        total=summed["total"],
-        marks={mark: summed[f"mark_{mark}"] for mark in marks},
+        total=totals["total"],
+        flags={name: totals[f"flag_{name}"] for name in flags},
         choices={
-            name: {value: summed[f"{name}_{value}"] for value in choices}
+            name: {value: totals[f"{name}_{value}"] for value in choices}
             for name, choices in CHOICES.items()
         },
         providers={row["provider"]: row["total"] for row in rows},
     )
 
 
-def _marks(wanted: ModelQuery) -> dict[str, Q]:
-    starred = Favourite.objects.filter(user_id=wanted.user_id).values_list("model", flat=True)
-    new = Q(first_seen__gt=wanted.since) if wanted.since else Q(pk__in=[])
-    return MARKS | {"new": new, "favourite": Q(pk__in=list(starred))}
+def _flag_filters(query: ModelQuery) -> dict[str, Q]:
+    starred = Favourite.objects.filter(user_id=query.user_id).values_list("model", flat=True)
+    new = Q(first_seen__gt=query.since) if query.since else Q(pk__in=[])
+    return FLAGS | {"new": new, "favourite": Q(pk__in=list(starred))}
 
 
-def _common(wanted: ModelQuery) -> QuerySet[LanguageModel]:
-    """By what narrows everything alike: the words, and the marks that were ticked."""
+def _base_models(query: ModelQuery) -> QuerySet[LanguageModel]:
+    """Filtered by the words and flags, which narrow every count alike."""
     models = LanguageModel.objects.present()
-    for word in wanted.words:
-        models = models.filter(_holds(word.lower()))
-    marks = _marks(wanted) if wanted.marks else {}
-    for mark in sorted(wanted.marks & marks.keys()):
-        models = models.filter(marks[mark])
+    for word in query.words:
+        models = models.filter(_contains(word.lower()))
+    flags = _flag_filters(query) if query.flags else {}
+    for name in sorted(query.flags & flags.keys()):
+        models = models.filter(flags[name])
     return models
 
 
-def _holds(word: str) -> Q:
-    """In its names, or in its provider's."""
+def _contains(word: str) -> Q:
+    """Whether a name of the model, or its provider's name, contains the word."""
     providers = Provider.objects.filter(name__icontains=word).values_list("pk", flat=True)
-    found = list(providers)
-    return Q(searched__contains=word) | (Q(provider__in=found) if found else Q())
+    ids = list(providers)
+    return Q(searched__contains=word) | (Q(provider__in=ids) if ids else Q())
 
 
-def _chosen(wanted: ModelQuery, without: str = "") -> Q:
-    """By the choices but one, and without the provider, which is counted for itself."""
+def _choice_filter(query: ModelQuery, without: str = "") -> Q:
+    """The choices except one. The provider is not among them: it is counted by group."""
     chosen = Q()
     for name, choices in CHOICES.items():
         if name != without:
-            chosen &= choices.get(wanted.choices.get(name, ""), Q())
+            chosen &= choices.get(query.choices.get(name, ""), Q())
     return chosen

@@ -18,7 +18,7 @@ from providers.domain import base_url
 from providers.domain.errors import CallError, ErrorKind
 from providers.domain.frozen import frozen
 from providers.domain.redaction import secrets_of
-from providers.domain.types import FoundModel, Method, Target
+from providers.domain.types import DiscoveredModel, Method, Target
 from providers.probes import probe, probe_plan
 from providers.probes.probe import Stopwatch
 from providers.protocols import model_list
@@ -50,7 +50,7 @@ class ProviderTest:
 class Listing:
     """The result of `GET /models`."""
 
-    models: list[FoundModel]
+    models: list[DiscoveredModel]
     error: CallError | None
     exchange: Exchange | None
     stopwatch: Stopwatch
@@ -134,7 +134,7 @@ class MethodTest:
         self._report.start("models")
         stopwatch = Stopwatch()
         with Recorder(secrets_of(self._target)).listening() as recorder:
-            models, error = await probe.catalogue(self._target)
+            models, error = await probe.try_list_models(self._target)
         listing = Listing(
             models=models,
             error=error,
@@ -223,7 +223,7 @@ class MethodTest:
 
 def pick_chat_model(ids: Sequence[str]) -> str:
     """The first model whose id looks like a chat model, else the first; empty without models."""
-    return next(iter([each for each in ids if probe_plan.chats(each)] or ids), "")
+    return next(iter([each for each in ids if probe_plan.is_chat_model(each)] or ids), "")
 
 
 def _is_refusal(error: CallError) -> bool:

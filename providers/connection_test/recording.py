@@ -48,7 +48,7 @@ def _build_rows(stored: Candidate, result: MethodResult) -> list[attempt_writer.
     rows = []
     for route in routes:
         attempt = _build_attempt(stored, route, result)
-        row = probe.result(candidate, route, Purpose.TEST, attempt, result.error)
+        row = probe.build_result(candidate, route, Purpose.TEST, attempt, result.error)
         rows += [row, *(_further_row(row, stored, reply) for reply in result.further)]
     return rows
 

@@ -25,12 +25,12 @@ async def run(test: Test) -> AsyncGenerator[Stage]:
 
     Raises FlightBroken where the process that ran it is gone.
     """
-    async with aclosing(single_flight.join(flight_name(test), partial(_lead, test))) as pieces:
+    async with aclosing(single_flight.join(run_key(test), partial(_execute, test))) as pieces:
         async for piece in pieces:
             yield Stage.from_json(piece)
 
 
-def flight_name(test: Test) -> str:
+def run_key(test: Test) -> str:
     """Equal for tests of the same values, with results that count for the same provider."""
     draft = test.draft
     provider_id = draft.stored.provider_id if draft.stored else None
@@ -39,7 +39,7 @@ def flight_name(test: Test) -> str:
     return single_flight.name(topic, asdict(draft.connection), draft.model_id, provider_id, method)
 
 
-async def _lead(test: Test) -> AsyncGenerator[bytes]:
+async def _execute(test: Test) -> AsyncGenerator[bytes]:
     """Run the test in a task of its own, which ends with its reader."""
     stages: asyncio.Queue[Stage | None] = asyncio.Queue()
     task = asyncio.create_task(_run_and_record(test, stages.put_nowait))

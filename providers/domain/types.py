@@ -348,9 +348,9 @@ def known_abilities(model: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @frozen
-class FoundModel:
-    """One model as somebody tells of it; None where they do not say. Prices in USD per million
-    tokens; `takes` names the parameters it accepts; `kind` is one of models.ModelKind, or empty."""
+class DiscoveredModel:
+    """One model as a source describes it; None for unknown facts. Prices in USD per million tokens;
+    `takes` lists the parameters it accepts; `kind` is one of models.ModelKind, or empty."""
 
     model_id: str
     name: str = ""

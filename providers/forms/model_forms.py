@@ -22,7 +22,7 @@ AT_ONCE = 2000  # rows written in one statement
 
 def taken(model: LanguageModel) -> tuple[Parameter, ...]:
     """The parameters that a stored model takes. Needs its provider."""
-    return parameters.taken(
+    return parameters.supported_parameters(
         model.takes,
         Kind(model.provider.kind),
         reasoning=model.reasoning,
@@ -58,13 +58,13 @@ def _field(parameter: Parameter) -> forms.Field:
         choices = [("", "Not sent"), *((each, each) for each in parameter.choices)]
         hint = f"{parameter.hint} If not sent: {parameter.default}."
         return forms.ChoiceField(choices=choices, help_text=hint, **common)
-    bounds = f"{_figure(parameter.least)} to {_figure(parameter.most)}"
+    bounds = f"{_figure(parameter.minimum)} to {_figure(parameter.maximum)}"
     if parameter.name == "seed":
         bounds = "A whole number"
     common["help_text"] = f"{parameter.hint} {bounds}; if empty, {parameter.default}."
-    common |= {"min_value": parameter.least, "max_value": parameter.most}
-    kind = forms.IntegerField if parameter.whole else forms.FloatField
-    inputmode = "numeric" if parameter.whole else "decimal"
+    common |= {"min_value": parameter.minimum, "max_value": parameter.maximum}
+    kind = forms.IntegerField if parameter.is_integer else forms.FloatField
+    inputmode = "numeric" if parameter.is_integer else "decimal"
     return kind(widget=forms.TextInput(attrs={"inputmode": inputmode}), **common)
 
 
@@ -126,7 +126,7 @@ class PresetForm(_Parameters):
     def __init__(self, *args: Any, instance: ParameterPreset | None = None, **kwargs: Any) -> None:
         self.instance = instance or ParameterPreset()
         kwargs.setdefault("initial", {"name": self.instance.name})
-        super().__init__(*args, takes=parameters.KNOWN, values=self.instance.values, **kwargs)
+        super().__init__(*args, takes=parameters.PARAMETERS, values=self.instance.values, **kwargs)
 
     def clean_name(self) -> str:
         name = str(self.cleaned_data["name"]).strip()
@@ -156,7 +156,7 @@ def give(preset: ParameterPreset, models: Iterable[LanguageModel]) -> Replaced:
     groups: dict[str, tuple[list[int], Any, Any]] = {}
     for model in models:
         had = model.parameters if isinstance(model.parameters, dict) else {}
-        model.parameters = had | parameters.fitting(preset.values, taken(model))
+        model.parameters = had | parameters.fit_values(preset.values, taken(model))
         if model.parameters != had:
             group: tuple[list[int], Any, Any] = ([], had, model.parameters)
             groups.setdefault(repr(group), group)[0].append(model.pk)

@@ -1,4 +1,4 @@
-"""Synthetic calls that keep health true: which are due, and how one is made.
+"""Probes: synthetic calls that keep health up to date between requests.
 
-A probe takes the same route table and the same clients as a request.
+A probe uses the route table and the clients of a request.
 """

@@ -1,7 +1,7 @@
-"""Gateways themselves: which there are, whether each answers, its version, the models it serves.
+"""Check gateways: whether each answers, its version, the models it serves.
 
-Asked over the same client and with the same words for failures as calls, by a check each minute
-and by who presses Test; what each said is kept, and pages read that alone.
+A check runs each minute and on Test, over the client of requests. The last status is stored; pages
+read only that.
 """
 
 import asyncio
@@ -25,15 +25,17 @@ from providers.models import Gateway, GatewayCheck, Provider, Route, read_flags
 
 log = logging.getLogger(__name__)
 
-PATIENCE = 5.0  # seconds for each of its answers
+ANSWER_SECONDS = 5.0  # for each call of a check
 START_SECONDS = 5.0  # that a test waits for our own process to listen
-LOAD_SECONDS = 60.0  # and for LiteLLM in it
-LOOK_PAUSE = 0.2
-CHECK_FRESH = timedelta(minutes=5)  # how long what a gateway said is believed
-LONGEST_VERSION = 50  # characters
-LISTED = 200  # models of a gateway that are kept by name
-AT_ONCE = 8  # gateways asked at the same time
-_TIMES = Timeouts(connect=3.0, first_token=PATIENCE, silence=PATIENCE, total=PATIENCE)
+LOAD_SECONDS = 60.0  # and for LiteLLM to load in it
+POLL_SECONDS = 0.2
+CHECK_FRESH = timedelta(minutes=5)  # after which a status is out of date
+MAX_VERSION_LENGTH = 50  # characters
+MAX_STORED_MODELS = 200  # model names of a gateway
+MAX_CONCURRENT_CHECKS = 8
+_TIMEOUTS = Timeouts(
+    connect=3.0, first_token=ANSWER_SECONDS, silence=ANSWER_SECONDS, total=ANSWER_SECONDS
+)
 _STATES = {
     "ready": GatewayCheck.Liveness.UP,
     "loading": GatewayCheck.Liveness.STARTING,
@@ -42,10 +44,10 @@ _STATES = {
 
 @frozen
 class Endpoint:
-    """A gateway that providers may be reached through. `key` names it in addresses.
+    """A gateway that providers can be reached through. `key` names it in URLs of pages.
 
-    `url` is empty for our own gateway process. `row` and `provider` say where it was set; neither:
-    in the environment.
+    `url` is empty for our own gateway process. `row` or `provider` is where it is configured;
+    without either it comes from the environment.
     """
 
     key: str
@@ -58,8 +60,8 @@ class Endpoint:
 
 
 @frozen
-class Look:
-    """What a gateway answered just now. `problem` is why it cannot be used."""
+class GatewayStatus:
+    """The result of one check. `problem` is why the gateway cannot be used."""
 
     ms: int
     state: str = GatewayCheck.Liveness.UP
@@ -69,25 +71,26 @@ class Look:
     vendors: tuple[str, ...] = ()
 
 
-def known() -> list[Endpoint]:
-    """Every gateway: the instance's own LiteLLM, further ones, those of single providers, and our
+def list_endpoints() -> list[Endpoint]:
+    """All gateways: the instance's LiteLLM, stored ones, those of single providers, and our own
     process if there is one."""
     read_flags()
-    found = [*_instance(), *_further()]
-    found += _of_providers({each.url for each in found})
+    endpoints = [*_instance_endpoints(), *_stored_endpoints()]
+    endpoints += _provider_endpoints({each.url for each in endpoints})
     if settings.GATEWAY_TOKEN:
         on = feature_flags.on("gateway_sdk")
-        found.append(Endpoint(key="process", name="Our own gateway process", url="", enabled=on))
-    return found
+        name = "Our own gateway process"
+        endpoints.append(Endpoint(key="process", name=name, url="", enabled=on))
+    return endpoints
 
 
-def _instance() -> list[Endpoint]:
+def _instance_endpoints() -> list[Endpoint]:
     url, key = settings.LITELLM_ENDPOINT, settings.LITELLM_API_KEY
     name = "The instance's LiteLLM"
     return [Endpoint(key="instance", name=name, url=url, api_key=key)] if url else []
 
 
-def _further() -> list[Endpoint]:
+def _stored_endpoints() -> list[Endpoint]:
     return [
         Endpoint(
             key=str(row.pk),
@@ -101,8 +104,8 @@ def _further() -> list[Endpoint]:
     ]
 
 
-def _of_providers(others: set[str]) -> list[Endpoint]:
-    """What operators set as one provider's endpoint, each address once."""
+def _provider_endpoints(others: set[str]) -> list[Endpoint]:
+    """Gateways that are set for single providers, each address once."""
     first: dict[str, Provider] = {}
     for each in Provider.objects.usable().exclude(gateway_endpoint=None).in_order():
         first.setdefault(each.gateway_endpoint or "", each)
@@ -119,141 +122,145 @@ def _of_providers(others: set[str]) -> list[Endpoint]:
     ]
 
 
-def routes() -> dict[str, list[Route]]:
-    """The routes through each gateway, by its address, of the providers in use."""
-    found: dict[str, list[Route]] = {}
+def routes_by_endpoint() -> dict[str, list[Route]]:
+    """The routes of usable providers through each gateway, by its address."""
+    routes: dict[str, list[Route]] = {}
     through = Route.objects.filter(
         method=Method.GATEWAY, provider__enabled=True, provider__removed_at=None
     )
     for route in through.select_related("provider").order_by("provider__name"):
-        found.setdefault(route.endpoint, []).append(route)
-    return found
+        routes.setdefault(route.endpoint, []).append(route)
+    return routes
 
 
-def checks() -> dict[str, GatewayCheck]:
-    """What each gateway said last, by its address."""
+def last_checks() -> dict[str, GatewayCheck]:
+    """The last status of each gateway, by its address."""
     return {check.endpoint: check for check in GatewayCheck.objects.all()}
 
 
-async def check_all() -> None:
-    """Asks every gateway in use, side by side, and forgets those that are none any more."""
-    gate = asyncio.Semaphore(AT_ONCE)
+async def check_endpoints() -> None:
+    """Check all gateways in use, and delete the statuses of those that are gone."""
+    slots = asyncio.Semaphore(MAX_CONCURRENT_CHECKS)
 
-    async def one(endpoint: Endpoint) -> None:
-        async with gate:
-            await check(endpoint)
+    async def check_in_turn(endpoint: Endpoint) -> None:
+        async with slots:
+            await check_endpoint(endpoint)
 
-    found = await database.run(known)
-    await database.run(_forget_others, [each.url for each in found])
-    used = [each for each in found if each.enabled]
-    results = await asyncio.gather(*(one(each) for each in used), return_exceptions=True)
-    for endpoint, result in zip(used, results, strict=True):
+    endpoints = await database.run(list_endpoints)
+    await database.run(_delete_others, [each.url for each in endpoints])
+    enabled = [each for each in endpoints if each.enabled]
+    checks = (check_in_turn(each) for each in enabled)
+    results = await asyncio.gather(*checks, return_exceptions=True)
+    for endpoint, result in zip(enabled, results, strict=True):
         if isinstance(result, BaseException):
             log.error("gateway_check_failed gateway=%s", endpoint.key, exc_info=result)
 
 
-async def check(endpoint: Endpoint) -> GatewayCheck:
-    """Asks one gateway and keeps what it says."""
-    return await database.run(keep, endpoint, await look(endpoint), timezone.now())
+async def check_endpoint(endpoint: Endpoint) -> GatewayCheck:
+    """Check one gateway and store its status."""
+    status = await query_endpoint(endpoint)
+    return await database.run(store_status, endpoint, status, timezone.now())
 
 
-def keep(endpoint: Endpoint, seen: Look, now: datetime) -> GatewayCheck:
-    """The newest word of a gateway, in place of the one before."""
-    told = {
+def store_status(endpoint: Endpoint, status: GatewayStatus, now: datetime) -> GatewayCheck:
+    """Replace the stored status of a gateway."""
+    columns = {
         "checked_at": now,
-        "state": seen.state,
-        "problem": _clean(seen.problem)[:300],
-        "ms": seen.ms,
-        "version": _clean(seen.version)[:LONGEST_VERSION],
-        "serves": len(seen.models),
-        "listed": [_clean(each) for each in seen.models[:LISTED]],
-        "vendors": [_clean(each) for each in seen.vendors],
+        "state": status.state,
+        "problem": _clean(status.problem)[:300],
+        "ms": status.ms,
+        "version": _clean(status.version)[:MAX_VERSION_LENGTH],
+        "serves": len(status.models),
+        "listed": [_clean(each) for each in status.models[:MAX_STORED_MODELS]],
+        "vendors": [_clean(each) for each in status.vendors],
     }
-    row, _ = GatewayCheck.objects.update_or_create(endpoint=endpoint.url, defaults=told)
+    row, _ = GatewayCheck.objects.update_or_create(endpoint=endpoint.url, defaults=columns)
     return row
 
 
 def _clean(text: str) -> str:
-    """PostgreSQL takes no NUL."""
+    """PostgreSQL refuses NUL."""
     return text.replace("\0", "")
 
 
-def _forget_others(urls: list[str]) -> None:
+def _delete_others(urls: list[str]) -> None:
     GatewayCheck.objects.exclude(endpoint__in=urls).delete()
 
 
-async def look(endpoint: Endpoint) -> Look:
-    """Asks a gateway; never raises for what it answers."""
+async def query_endpoint(endpoint: Endpoint) -> GatewayStatus:
+    """Query a gateway; a failure is part of the status."""
     began = time.monotonic()
     try:
         if endpoint.url:
-            return await _proxy(endpoint, began)
-        return await _process(began)
+            return await _query_proxy(endpoint, began)
+        return await _query_process(began)
     except CallError as error:
         down = GatewayCheck.Liveness.DOWN
-        return Look(ms=_ms(began), state=down, problem=error.message)
+        return GatewayStatus(ms=_ms(began), state=down, problem=error.message)
 
 
-async def _proxy(endpoint: Endpoint, began: float) -> Look:
+async def _query_proxy(endpoint: Endpoint, began: float) -> GatewayStatus:
     target = Target(
         method=Method.GATEWAY,
         kind=Kind.OPENAI,
         base_url=endpoint.url,
         api_key=endpoint.api_key,
         model="",
-        timeouts=_TIMES,
+        timeouts=_TIMEOUTS,
     )
     models = await gateway.list_models(target)
-    took = _ms(began)
-    return Look(ms=took, version=await _version(target), models=tuple(m.model_id for m in models))
+    ms = _ms(began)
+    return GatewayStatus(
+        ms=ms, version=await _fetch_version(target), models=tuple(m.model_id for m in models)
+    )
 
 
-async def _version(target: Target) -> str:
-    """As LiteLLM's readiness tells it to who shows a key, and older ones to all; else empty."""
+async def _fetch_version(target: Target) -> str:
+    """LiteLLM's version, from its readiness: newer versions require a key. Empty if unknown."""
     base = gateway.base_url(target).removesuffix("/v1")
     for path in ("/health/readiness/details", "/health/readiness"):
         with suppress(CallError):
             with redacted_errors(target):
-                told = await _json(f"{base}{path}", direct.headers(target))
-            if version := told.get("litellm_version"):
-                return redact_line(str(version), secrets_of(target), LONGEST_VERSION)
+                payload = await _fetch_json(f"{base}{path}", direct.headers(target))
+            if version := payload.get("litellm_version"):
+                return redact_line(str(version), secrets_of(target), MAX_VERSION_LENGTH)
     return ""
 
 
-async def _process(began: float) -> Look:
+async def _query_process(began: float) -> GatewayStatus:
     try:
-        told = await _json(f"{settings.GATEWAY_URL}/healthz", {})
+        payload = await _fetch_json(f"{settings.GATEWAY_URL}/healthz", {})
     except CallError as error:
         raise CallError(error.kind, f"The process does not answer: {error.message}") from error
-    return Look(
+    return GatewayStatus(
         ms=_ms(began),
-        state=_STATES.get(str(told.get("status")), GatewayCheck.Liveness.DOWN),
-        problem=str(told.get("problem") or ""),
-        version=str(told.get("version") or ""),
-        vendors=tuple(str(each) for each in told.get("vendors") or ()),
+        state=_STATES.get(str(payload.get("status")), GatewayCheck.Liveness.DOWN),
+        problem=str(payload.get("problem") or ""),
+        version=str(payload.get("version") or ""),
+        vendors=tuple(str(each) for each in payload.get("vendors") or ()),
     )
 
 
 async def wait_for_process() -> None:
-    """Waits while our own gateway process starts and loads LiteLLM; what is wrong with it shows in
-    the call that follows."""
+    """Wait while our own gateway process starts and loads LiteLLM. A failure to start shows in the
+    call that follows."""
     began = time.monotonic()
     while settings.GATEWAY_TOKEN and time.monotonic() - began < LOAD_SECONDS:
         try:
-            if (await _process(began)).state != GatewayCheck.Liveness.STARTING:
+            if (await _query_process(began)).state != GatewayCheck.Liveness.STARTING:
                 return
         except CallError:
             if time.monotonic() - began > START_SECONDS:
                 return
-        await asyncio.sleep(LOOK_PAUSE)
+        await asyncio.sleep(POLL_SECONDS)
 
 
-async def _json(url: str, headers: dict[str, str]) -> Json:
-    deadlines = Deadlines(_TIMES)
+async def _fetch_json(url: str, headers: dict[str, str]) -> Json:
+    deadlines = Deadlines(_TIMEOUTS)
     async with http.HttpCall("GET", url, headers=headers, deadlines=deadlines) as response:
         await direct.refuse_failure(response, deadlines)
-        told = await direct.read_json(response, deadlines)
-    return told if isinstance(told, dict) else {}
+        payload = await direct.read_json(response, deadlines)
+    return payload if isinstance(payload, dict) else {}
 
 
 def _ms(began: float) -> int:

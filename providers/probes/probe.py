@@ -1,8 +1,7 @@
-"""The probe that keeps health true: a synthetic call over each route that would tell something.
+"""Send probes: synthetic calls over routes whose health is not known from traffic.
 
-It takes the routes that real traffic takes and ends in `attempt_writer.write_results`. A probe is
-`GET /models`, which is free and allowed by every vendor's terms; a short chat follows only where
-the operator pays for it.
+A probe is `GET /models`, which is free and allowed by every vendor's terms; a short chat follows
+only where the operator pays for it. Results are recorded like those of requests.
 """
 
 import asyncio
@@ -19,7 +18,7 @@ from providers.domain.types import (
     AttemptRecord,
     ChatMessage,
     ChatRequest,
-    FoundModel,
+    DiscoveredModel,
     Target,
 )
 from providers.infra import database
@@ -30,45 +29,45 @@ from providers.probes.probe_plan import Probe
 from providers.router import attempt_writer, snapshot
 from providers.router.attempt import AttemptTracker
 
-# 16 tokens are the least that OpenAI takes; a smaller limit is refused there with 400.
+# OpenAI refuses a limit below 16 tokens with 400.
 SHORT_CHAT = ChatRequest(
     messages=(ChatMessage(role="user", content="Say OK."),), options={"max_tokens": 16}
 )
-PROBE_SECONDS = 15.0  # a probe's total: a provider that lists its models slower than this is ill
+PROBE_SECONDS = 15.0  # in all: a provider that needs longer to list its models is not healthy
 
 
-async def probe(provider_id: int) -> None:
-    """Checks a provider by itself and records what was found, unless its check is under way."""
+async def check_provider(provider_id: int) -> None:
+    """Check one provider now and record the results, unless a check of it is under way."""
     due = await database.run(Provider.objects.all().claim_due, timezone.now(), only=provider_id)
-    for each in await database.run(probe_plan.load, due):
-        await database.run(attempt_writer.write_results, await ask(each))
+    for probe in await database.run(probe_plan.plan_probes, due):
+        await database.run(attempt_writer.write_results, await send_probe(probe))
     await database.run(attempt_writer.checked, due, timezone.now())
 
 
-async def ask(probe: Probe) -> list[attempt_writer.Result]:
-    """What each of a probe's routes answered; all are asked at the same time."""
-    return await asyncio.gather(*(_ask_route(probe, route) for route in probe.routes))
+async def send_probe(probe: Probe) -> list[attempt_writer.Result]:
+    """Call all routes of a probe at the same time; return a result for each."""
+    return await asyncio.gather(*(_probe_route(probe, route) for route in probe.routes))
 
 
-async def _ask_route(probe: Probe, route: RouteState) -> attempt_writer.Result:
+async def _probe_route(probe: Probe, route: RouteState) -> attempt_writer.Result:
     stopwatch = Stopwatch()
-    _, error = await catalogue(probe.candidate.target(route))
+    _, error = await try_list_models(probe.candidate.target(route))
     attempt = build_attempt(route, Purpose.PROBE, stopwatch.started_at, stopwatch.ms, error)
-    listed = result(probe.candidate, route, Purpose.PROBE, attempt, error)
-    # Some list no models and chat all the same.
+    listed = build_result(probe.candidate, route, Purpose.PROBE, attempt, error)
+    # Some providers do not list models, but chat.
     if probe.chat and (error is None or error.kind == ErrorKind.REQUEST):
-        chat, refused = await _chat(probe.chat, route)
-        # A chat that this model does not take as it is says nothing of the route; the list does.
+        chat, refused = await _send_chat(probe.chat, route)
+        # A request that this model refuses shows nothing about the route; the list does.
         return listed if refused and error is None else chat
     return listed
 
 
-async def _chat(
+async def _send_chat(
     candidate: snapshot.Candidate, route: RouteState
 ) -> tuple[attempt_writer.Result, bool]:
-    """Asks for a few tokens, to the end: what it cost is in its last event. And whether the request
-    was refused for what it asks."""
-    tally = AttemptTracker(
+    """Send a short chat and read it to the end, as usage comes last. Also return whether the
+    request itself was refused."""
+    tracker = AttemptTracker(
         candidate=candidate,
         route=route,
         target=with_probe_timeouts(candidate.target(route)),
@@ -78,17 +77,17 @@ async def _chat(
         request=SHORT_CHAT,
     )
     try:
-        async with aclosing(methods.stream_events(tally.target, SHORT_CHAT)) as events:
+        async with aclosing(methods.stream_events(tracker.target, SHORT_CHAT)) as events:
             async for event in events:
-                tally.take([event])
+                tracker.take([event])
     except CallError as exc:
-        tally.error = None if exc.code == "empty" else exc  # a model may think for longer than that
-    refused = tally.error is not None and tally.error.kind == ErrorKind.REQUEST
-    return result(candidate, route, Purpose.PROBE, tally.record(), tally.error), refused
+        tracker.error = None if exc.code == "empty" else exc  # reasoning may use up the tokens
+    refused = tracker.error is not None and tracker.error.kind == ErrorKind.REQUEST
+    return build_result(candidate, route, Purpose.PROBE, tracker.record(), tracker.error), refused
 
 
 def with_probe_timeouts(target: Target) -> Target:
-    """With a probe's patience."""
+    """Cap the target's timeouts at those of a probe."""
     return connection.capped(target, PROBE_SECONDS)
 
 
@@ -126,14 +125,14 @@ def build_attempt(
     )
 
 
-def result(
+def build_result(
     candidate: snapshot.Candidate,
     route: RouteState,
     purpose: Purpose,
     attempt: AttemptRecord,
     error: CallError | None,
 ) -> attempt_writer.Result:
-    """A call that was asked for by itself, as it is written down."""
+    """The result of a synthetic call, to be recorded."""
     return attempt_writer.Result(
         provider_id=candidate.provider_id,
         model_id=candidate.model_id,
@@ -144,8 +143,8 @@ def result(
     )
 
 
-async def catalogue(target: Target) -> tuple[list[FoundModel], CallError | None]:
-    """What is listed, or why nothing is."""
+async def try_list_models(target: Target) -> tuple[list[DiscoveredModel], CallError | None]:
+    """The list of models, or the error."""
     try:
         return await methods.list_models(with_probe_timeouts(target)), None
     except CallError as exc:
@@ -153,5 +152,5 @@ async def catalogue(target: Target) -> tuple[list[FoundModel], CallError | None]
 
 
 def ms_since(began: float) -> int:
-    """Milliseconds since that `time.monotonic()`."""
+    """Milliseconds since a `time.monotonic()`."""
     return round((time.monotonic() - began) * 1000)

@@ -1,7 +1,7 @@
-"""Which routes a probe would learn something from, and whether it may also send a short chat.
+"""Plan probes: which routes are worth a call, and whether a short chat may follow.
 
-Read for many providers at once, in a few statements. What is returned may be asked: the trials of
-open routes are claimed.
+Plans for many providers are read in a few statements. A planned probe may be sent: the half-open
+probes of open breakers are claimed.
 """
 
 from collections.abc import Iterable, Sequence
@@ -25,41 +25,41 @@ from providers.vendors import presets
 
 @frozen
 class Probe:
-    """One provider's check: the routes to ask. `chat` is the candidate with the model that may be
-    sent a short chat; None where no chat may be sent."""
+    """One provider's check: the routes to call. `chat` is the candidate with the model for a short
+    chat; None where no chat may be sent."""
 
     candidate: Candidate
     routes: tuple[RouteState, ...]
     chat: Candidate | None = None
 
 
-def load(provider_ids: Sequence[int]) -> list[Probe]:
-    """The checks of these providers; those of which traffic tells enough have no route to ask."""
+def plan_probes(provider_ids: Sequence[int]) -> list[Probe]:
+    """One probe for each provider; without routes where recent traffic shows enough."""
     now = timezone.now()
     candidates = snapshot.load_some(provider_ids)
-    chats = _chats([each for each in candidates if _may_chat(each)], now)
+    chats = _chat_candidates([each for each in candidates if _may_chat(each)], now)
     return [
-        Probe(candidate=each, routes=_asked(each, now), chat=chats.get(each.provider_id))
+        Probe(candidate=each, routes=_claim_routes(each, now), chat=chats.get(each.provider_id))
         for each in candidates
     ]
 
 
-def _asked(candidate: Candidate, now: datetime) -> tuple[RouteState, ...]:
-    routes = (_claimed(route, now) for route in _wanted(candidate, now))
+def _claim_routes(candidate: Candidate, now: datetime) -> tuple[RouteState, ...]:
+    routes = (_claim_route(route, now) for route in _routes_to_probe(candidate, now))
     return tuple(route for route in routes if route)
 
 
-def _wanted(candidate: Candidate, now: datetime) -> list[RouteState]:
-    """The routes that may be used and tell something. Where the method is learned, the one that
-    is not used at present must show by probes that it is back."""
+def _routes_to_probe(candidate: Candidate, now: datetime) -> list[RouteState]:
+    """The routes of the policy that need a probe. Where the method is automatic, only a probe can
+    show that the method not in use has recovered."""
     policy = candidate.policy
     if policy.routing_method == "auto":
         policy = replace(policy, fallback_enabled=True)
     routes = plan.in_order(policy, candidate.routes, now, snapshot.fresh())
-    return [route for route in routes if tells(route, now, candidate.check_interval)]
+    return [route for route in routes if needs_probe(route, now, candidate.check_interval)]
 
 
-def tells(route: RouteState, now: datetime, interval: timedelta) -> bool:
+def needs_probe(route: RouteState, now: datetime, interval: timedelta) -> bool:
     """Whether to probe this route. Skips open breakers, keys in a cooldown, routes with a recent
     success, and healthy fallbacks."""
     if any(other.breaker.state != breaker.State.CLOSED for other in route.others):
@@ -76,8 +76,8 @@ def _is_fresh(route: RouteState, now: datetime, interval: timedelta) -> bool:
     return bool(good and last and good >= last and now - good < interval / 2)
 
 
-def _claimed(route: RouteState, now: datetime) -> RouteState | None:
-    """The route, on trial where it is open; None where somebody else has the trial."""
+def _claim_route(route: RouteState, now: datetime) -> RouteState | None:
+    """Claim the half-open probe of an open route; None where another process has it."""
     if route.breaker.state == breaker.State.CLOSED:
         return route
     return breaker_rows.claim_trial(route, "", now)
@@ -87,14 +87,14 @@ def _may_chat(candidate: Candidate) -> bool:
     return presets.get(candidate.connection.preset).probe_chat_allowed
 
 
-def _chats(candidates: Iterable[Candidate], now: datetime) -> dict[int, Candidate]:
-    """By provider: itself with the model to chat with, where today's probes have cost less than
-    the operator grants."""
+def _chat_candidates(candidates: Iterable[Candidate], now: datetime) -> dict[int, Candidate]:
+    """Each provider's candidate with its cheapest model, where today's probes cost less than the
+    operator's daily budget."""
     if not feature_flags.on("chat_probes"):
         return {}
-    asked = {each.provider_id: each for each in candidates}
-    wanting = Provider.objects.filter(pk__in=asked, chat_probe=True)
-    caps = dict(wanting.values_list("pk", "chat_probe_cap"))
+    by_provider = {each.provider_id: each for each in candidates}
+    enabled = Provider.objects.filter(pk__in=by_provider, chat_probe=True)
+    caps = dict(enabled.values_list("pk", "chat_probe_cap"))
     if not caps:
         return {}
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
@@ -103,23 +103,23 @@ def _chats(candidates: Iterable[Candidate], now: datetime) -> dict[int, Candidat
     )
     costs = today.order_by().values("provider").annotate(cost=Sum("cost"))
     spent = {row["provider"]: row["cost"] or 0 for row in costs}
-    models = _cheapest([pk for pk, cap in caps.items() if spent.get(pk, 0) < cap])
-    return {pk: replace(asked[pk], model_id=m, prices=p) for pk, (m, p) in models.items()}
+    models = _cheapest_models([pk for pk, cap in caps.items() if spent.get(pk, 0) < cap])
+    return {pk: replace(by_provider[pk], model_id=m, prices=p) for pk, (m, p) in models.items()}
 
 
-def _cheapest(provider_ids: Iterable[int]) -> dict[int, tuple[str, Prices]]:
-    """Each provider's model that chats for the least money; a known price before an unknown one."""
+def _cheapest_models(provider_ids: Iterable[int]) -> dict[int, tuple[str, Prices]]:
+    """Each provider's cheapest chat model; a known price comes before an unknown one."""
     models = LanguageModel.objects.usable().filter(provider__in=list(provider_ids))
     by_price = models.order_by(F("output_price").asc(nulls_last=True), "model_id")
-    found: dict[int, tuple[str, Prices]] = {}
+    cheapest: dict[int, tuple[str, Prices]] = {}
     for pk, model_id, into, out in by_price.values_list(
         "provider", "model_id", "input_price", "output_price"
     ):
-        if pk not in found and chats(model_id):
-            found[pk] = (model_id, Prices(input=into, output=out))
-    return found
+        if pk not in cheapest and is_chat_model(model_id):
+            cheapest[pk] = (model_id, Prices(input=into, output=out))
+    return cheapest
 
 
-def chats(model_id: str) -> bool:
-    """Whether a model's id looks like one that chats."""
+def is_chat_model(model_id: str) -> bool:
+    """Whether a model's id looks like that of a chat model."""
     return model_list.guess_kind(model_id) == "chat"

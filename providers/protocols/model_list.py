@@ -1,4 +1,4 @@
-"""A provider's list of models, in any of the shapes seen, as FoundModels. No I/O.
+"""A provider's list of models, in any of the shapes seen, as DiscoveredModels. No I/O.
 
 What a list does not say stays None, so that others may say it; a price is USD per million tokens.
 An entry that cannot be read is left out and counted: it never spoils the others.
@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from providers.domain.errors import CallError, ErrorKind
-from providers.domain.types import FoundModel, Json
+from providers.domain.types import DiscoveredModel, Json
 from providers.protocols.error_body import is_error
 from providers.protocols.openai_chat import in_band_error
 
@@ -61,7 +61,7 @@ def guess_kind(model_id: str) -> str:
     return next(found, "chat")
 
 
-class ModelList(list[FoundModel]):
+class ModelList(list[DiscoveredModel]):
     """The models of one list; `unread` counts its entries that could not be read."""
 
     unread = 0
@@ -121,11 +121,11 @@ def shape(beginning: str) -> str:
     return f"a bare list{name and ' of objects'}" if found["bare"] else f"models[]{name}"
 
 
-def _found_model(row: object) -> FoundModel:
+def _found_model(row: object) -> DiscoveredModel:
     if isinstance(row, str):
-        return FoundModel(model_id=row)
+        return DiscoveredModel(model_id=row)
     if not isinstance(row, Mapping):
-        return FoundModel(model_id="")
+        return DiscoveredModel(model_id="")
     names = (row.get(key) for key in _NAMES)
     model_id = next((name for name in names if isinstance(name, str) and name), "")
     # Gemini lists "models/gemini-..." and takes both; the short name is the one people know.
@@ -134,7 +134,7 @@ def _found_model(row: object) -> FoundModel:
     if info:
         return described(model_id, info)
     into, out, read, written = _prices(_part(row, "pricing"))
-    return FoundModel(
+    return DiscoveredModel(
         model_id=model_id,
         name=text(row.get("display_name") or row.get("displayName") or row.get("name")),
         kind=_kind(row),
@@ -152,9 +152,9 @@ def _found_model(row: object) -> FoundModel:
     )
 
 
-def described(model_id: str, info: Json) -> FoundModel:
+def described(model_id: str, info: Json) -> DiscoveredModel:
     """A model as LiteLLM describes it: a proxy's `model_info`, or a row of its list of prices."""
-    return FoundModel(
+    return DiscoveredModel(
         model_id=model_id,
         kind=kind_of(info.get("mode")),
         context=_number(info.get("max_input_tokens")),

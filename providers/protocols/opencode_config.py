@@ -7,10 +7,10 @@ Source: https://opencode.ai/config.json, `provider.models`.
 
 from typing import Any
 
-from providers.domain.types import FoundModel
+from providers.domain.types import DiscoveredModel
 
 
-def describe_model(facts: FoundModel) -> dict[str, Any]:
+def describe_model(facts: DiscoveredModel) -> dict[str, Any]:
     """The model's entry."""
     described: dict[str, Any] = {"name": facts.name}
     described |= _known(

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from providers.domain.frozen import frozen
-from providers.domain.types import FoundModel
+from providers.domain.types import DiscoveredModel
 from providers.protocols import model_list
 
 _SPACE = " \t\r\n,:"
@@ -61,7 +61,7 @@ def vendors() -> Iterator[Vendor]:
         )
 
 
-def models(vendor: str) -> dict[str, FoundModel]:
+def models(vendor: str) -> dict[str, DiscoveredModel]:
     """The models of one vendor by id; empty where the vendor is not in the catalogue."""
     if not vendor:
         return {}
@@ -92,10 +92,10 @@ def _skip(text: str, at: int) -> int:
     return at
 
 
-def _known(model_id: str, row: Mapping[str, Any]) -> FoundModel:
+def _known(model_id: str, row: Mapping[str, Any]) -> DiscoveredModel:
     limit, cost = row.get("limit") or {}, row.get("cost") or {}
     reasoning = bool(row.get("reasoning"))
-    return FoundModel(
+    return DiscoveredModel(
         model_id=model_id,
         name=row.get("name") or model_id,
         context=limit.get("context") or None,
@@ -120,7 +120,7 @@ def _price(value: object) -> Decimal | None:
     return Decimal(str(value)) if isinstance(value, int | float) else None
 
 
-def priced(vendor: str) -> dict[str, FoundModel]:
+def priced(vendor: str) -> dict[str, DiscoveredModel]:
     """The same vendor's chat models by id, as LiteLLM's list of prices knows them."""
     path = _price_list()
     if not vendor or path is None:

@@ -60,10 +60,10 @@ class Shown:
 @require_safe
 def index(request: HttpRequest) -> HttpResponse:
     """All of them, from storage."""
-    through, said = gateways.routes(), gateways.checks()
+    through, said = gateways.routes_by_endpoint(), gateways.last_checks()
     shown = [
         Shown(endpoint=each, routes=through.get(each.url, []), check=said.get(each.url))
-        for each in gateways.known()
+        for each in gateways.list_endpoints()
     ]
     return render(request, "gateways/index.html", {"gateways": shown})
 
@@ -72,7 +72,7 @@ def index(request: HttpRequest) -> HttpResponse:
 async def check(request: Request, key: str) -> HttpResponse:
     """Asks one gateway now and keeps what it says; without htmx the page shows it."""
     endpoint = await sync_to_async(_endpoint)(request, key)
-    said = await gateways.check(endpoint)
+    said = await gateways.check_endpoint(endpoint)
     if not request.htmx:
         return redirect("gateways:index")
     return await sync_to_async(_answer)(request, endpoint, said)
@@ -82,7 +82,7 @@ def _endpoint(request: HttpRequest, key: str) -> Endpoint:
     """Read at once, so that no connection is held while the gateway is asked."""
     try:
         require_staff(request)
-        found = next((each for each in gateways.known() if each.key == key), None)
+        found = next((each for each in gateways.list_endpoints() if each.key == key), None)
     finally:
         connections.close_all()
     if found is None:
@@ -91,7 +91,7 @@ def _endpoint(request: HttpRequest, key: str) -> Endpoint:
 
 
 def _answer(request: HttpRequest, endpoint: Endpoint, said: GatewayCheck) -> HttpResponse:
-    routes = gateways.routes().get(endpoint.url, [])
+    routes = gateways.routes_by_endpoint().get(endpoint.url, [])
     shown = Shown(endpoint=endpoint, routes=routes, check=said)
     return render(request, "gateways/index.html#answer", {"gateway": shown})
 
@@ -125,7 +125,7 @@ def edit(request: Request, pk: int | None = None) -> HttpResponse:
 def delete(request: Request, pk: int) -> HttpResponse:
     """Asks, saying what goes through it, then removes it and the routes over it."""
     row = get_object_or_404(Gateway, pk=pk)
-    through = gateways.routes().get(row.url, [])
+    through = gateways.routes_by_endpoint().get(row.url, [])
     if request.method != "POST":
         return render(request, "gateways/delete.html", {"gateway": row, "routes": through})
     with transaction.atomic():

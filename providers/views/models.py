@@ -102,7 +102,7 @@ def _found(request: Request, since: Any) -> dict[str, Any]:
         "providers": _providers(wanted, counted),
         "choices": _choices(wanted, counted),
         "marks": [
-            Option(value=name, label=label, count=counted.marks[name], picked=name in wanted.marks)
+            Option(value=name, label=label, count=counted.flags[name], picked=name in wanted.flags)
             for name, label in MARKS.items()
         ],
         "sorts": [(name, label, name == wanted.order) for name, label in SORTS.items()],
@@ -120,7 +120,7 @@ def _wanted(request: Request, since: Any = None) -> ModelQuery:
         words=tuple(words),
         provider=(found or 0) if slug else None,
         choices={name: given.get(name, "") for name in CHOICES},
-        marks=frozenset(name for name in MARKS if given.get(name)),
+        flags=frozenset(name for name in MARKS if given.get(name)),
         order=given.get("order", "") if given.get("order", "") in ORDERS else "name",
         since=since,
     )
@@ -185,7 +185,7 @@ def _state(request: Request) -> dict[str, Any]:
 def bulk(request: Request) -> HttpResponse:
     """Changes exactly what the address's filters find, and keeps what was there before."""
     visit = CatalogueVisit.objects.filter(user=request.user).first()
-    found = search.matching(_wanted(request, visit and visit.before))
+    found = search.filter_models(_wanted(request, visit and visit.before))
     with transaction.atomic():
         if preset_id := _number(request.POST.get("preset", "")) * bool(request.POST.get("preset")):
             said = _give(request, get_object_or_404(ParameterPreset, pk=preset_id), found)

@@ -263,7 +263,7 @@ async def test_a_gateways_check_keeps_no_key(transactional_db: None, leaking: Le
         found = gateways.Endpoint(
             key="1", name="Spare", url=f"{leaking.origin}/{name}", api_key=GATEWAY_KEY
         )
-        await gateways.check(found)
+        await gateways.check_endpoint(found)
         await http.close()
         row = await GatewayCheck.objects.aget(endpoint=found.url)
         kept = f"{row.problem} {row.version} {row.listed}"

@@ -6,13 +6,13 @@ import shlex
 from decimal import Decimal
 
 from api.snippets import Offered, curl, opencode, python, snippets
-from providers.domain.types import FoundModel
+from providers.domain.types import DiscoveredModel
 
 URL = "https://chat.example.com/v1"
 GLM = Offered(
     id="zai/glm-4.7",
     alias="glm",
-    facts=FoundModel(
+    facts=DiscoveredModel(
         model_id="glm-4.7",
         name="GLM-4.7",
         context=204800,
@@ -27,7 +27,7 @@ GLM = Offered(
 )
 TINY = Offered(
     id='local/it\'s "tiny"',
-    facts=FoundModel(model_id="tiny", name="Tiny", context=4096, vision=True),
+    facts=DiscoveredModel(model_id="tiny", name="Tiny", context=4096, vision=True),
 )
 
 

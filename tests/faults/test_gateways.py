@@ -171,8 +171,8 @@ async def states(provider: Provider) -> dict[str, str]:
 async def recovered(provider: Provider) -> None:
     """Until health checks have found that the gateway's route works again."""
     for _ in range(50):
-        for probe in await database.run(probe_plan.load, [provider.pk]):
-            await database.run(attempt_writer.write_results, await probing.ask(probe))
+        for probe in await database.run(probe_plan.plan_probes, [provider.pk]):
+            await database.run(attempt_writer.write_results, await probing.send_probe(probe))
         if (await states(provider))["gateway"] == "closed":
             break
         await asyncio.sleep(0.1)

@@ -104,7 +104,7 @@ async def test_it_takes_the_same_queries_however_many(
 
 def queries_of_reading(due: list[int]) -> int:
     with CaptureQueriesContext(connection) as captured:
-        assert len(probe_plan.load(due)) == len(due)
+        assert len(probe_plan.plan_probes(due)) == len(due)
     return len(captured)
 
 

@@ -1,4 +1,4 @@
-"""A catalogue is fetched once, compared and stored; what was known is never wiped."""
+"""Models are fetched once, merged and stored; known models are never wiped."""
 
 import asyncio
 from collections.abc import Callable
@@ -15,17 +15,17 @@ from providers import tasks
 from providers.catalog import discovery
 from providers.clients import http
 from providers.domain.errors import CallError, ErrorKind
-from providers.domain.types import FoundModel
+from providers.domain.types import DiscoveredModel
 from providers.models import LanguageModel, ModelSource, Provider
 from tests import fakes
 from tests.upstreams.fixtures import DESCRIBED
 from tests.upstreams.litellm_proxy import Proxy
 
 MakeProvider = Callable[..., Provider]
-NOTHING = discovery.Known()
+NOTHING = discovery.OfflineFacts()
 
 
-def listing(*models: FoundModel) -> discovery.Listing:
+def listing(*models: DiscoveredModel) -> discovery.Listing:
     return discovery.Listing(models=models)
 
 
@@ -70,7 +70,7 @@ async def test_one_odd_entry_spoils_no_list(provider: Provider, fake: fakes.Upst
     assert (await refreshed(provider)).models_unread == 0
 
 
-def test_the_page_says_how_many_entries_could_not_be_read(
+def test_the_page_counts_unreadable_entries(
     owner_client: Client, make_provider: MakeProvider
 ) -> None:
     make_provider(models_unread=3)
@@ -78,21 +78,21 @@ def test_the_page_says_how_many_entries_could_not_be_read(
     assert "3 entries could not be read." in page
 
 
-async def test_what_does_not_chat_is_kept_with_its_kind_and_not_in_use(
+async def test_other_kinds_are_stored_and_not_in_use(
     provider: Provider, fake: fakes.Upstream
 ) -> None:
-    """By the word of the list, else by the id."""
+    """By the kind in the list, else by the id."""
     fake.models = ["text-embedding-3-small", "glm-4.7"]
     await refreshed(provider)
-    found = provider.language_models.filter(missing_since=None).order_by("model_id")
-    kinds = [(row.kind, row.enabled) async for row in found]
+    listed_models = provider.language_models.filter(missing_since=None).order_by("model_id")
+    kinds = [(row.kind, row.enabled) async for row in listed_models]
     assert kinds == [("chat", True), ("embedding", False)]
 
 
-async def test_a_real_proxy_tells_more_of_a_model_than_its_name(
+async def test_a_real_proxy_adds_details(
     make_provider: MakeProvider, transactional_db: None, litellm_proxy: Proxy
 ) -> None:
-    """Limits, prices and abilities, from `/model/info`, with who told them."""
+    """Limits, prices and abilities from `/model/info`, with their source."""
     provider = await sync_to_async(make_provider)(
         base_url=litellm_proxy.url,
         routing_method="gateway",
@@ -108,10 +108,8 @@ async def test_a_real_proxy_tells_more_of_a_model_than_its_name(
     assert model.sources["context"] == model.sources["input_price"] == "gateway"
 
 
-async def test_those_who_ask_at_once_share_one_fetch(
-    provider: Provider, fake: fakes.Upstream
-) -> None:
-    """Single flight across processes: the followers wait for the owner's result."""
+async def test_callers_at_once_share_one_fetch(provider: Provider, fake: fakes.Upstream) -> None:
+    """Single flight: followers wait for the leader's result."""
     try:
         counts = await asyncio.gather(*(discovery.refresh(provider.pk) for _ in range(5)))
     finally:
@@ -123,7 +121,7 @@ async def test_those_who_ask_at_once_share_one_fetch(
 async def test_a_changed_key_is_not_answered_by_a_fetch_with_the_old_one(
     provider: Provider, fake: fakes.Upstream
 ) -> None:
-    """Who asks after the change gets a fetch of their own."""
+    """A caller after the change gets a fetch of its own."""
     fake.key = "sk-the-new-key-0123456789"
     old = asyncio.create_task(discovery.refresh(provider.pk))
     try:
@@ -137,7 +135,7 @@ async def test_a_changed_key_is_not_answered_by_a_fetch_with_the_old_one(
 
 
 async def test_without_redis_it_still_fetches(provider: Provider, settings: Settings) -> None:
-    """Sharing saves work; it is not needed for being right."""
+    """Sharing saves work; results do not depend on it."""
     settings.REDIS_URL = "redis://127.0.0.1:1"
     provider = await refreshed(provider)
     assert provider.models_error == ""
@@ -152,8 +150,8 @@ async def test_a_refused_key_leaves_a_sentence_and_the_models(
     provider = await refreshed(provider)
     assert provider.models_error
     assert fakes.KEY not in provider.models_error
-    kept = provider.language_models.filter(missing_since=None)
-    assert await kept.acount() == len(fake.models)
+    present = provider.language_models.filter(missing_since=None)
+    assert await present.acount() == len(fake.models)
 
 
 async def test_a_missing_list_falls_back_to_the_offline_catalogue(
@@ -172,10 +170,10 @@ async def test_a_missing_list_falls_back_to_the_offline_catalogue(
     assert provider.models_error
 
 
-async def test_a_road_that_lists_nothing_says_more_than_one_that_is_away(
+async def test_an_empty_list_outweighs_an_unreachable_route(
     make_provider: MakeProvider, transactional_db: None, fake: fakes.Upstream
 ) -> None:
-    """In whichever order they are asked."""
+    """In whichever order they are called."""
     provider = await sync_to_async(make_provider)(
         base_url=fake.url, api_key=fakes.KEY, gateway_endpoint="http://127.0.0.1:9"
     )
@@ -187,26 +185,26 @@ async def test_a_road_that_lists_nothing_says_more_than_one_that_is_away(
 
 
 def test_a_bad_hour_of_a_list_that_was_there_changes_nothing(make_provider: MakeProvider) -> None:
-    """The offline catalogue stands in for a list that never was, not for one that fails today."""
+    """The offline catalogue replaces a list that never existed, not one that fails now."""
     provider = make_provider(preset="zai-coding")
     provider.language_models.update(source=ModelSource.DISCOVERED, missing_since=timezone.now())
     for error in (None, CallError(ErrorKind.PROVIDER, "It broke.", status=500)):
-        discovery._keep(provider.pk, discovery.Listing(), error)
+        discovery._store_result(provider.pk, discovery.Listing(), error)
         model = provider.language_models.get()
         assert (model.source, bool(model.missing_since)) == (ModelSource.DISCOVERED, True)
 
 
 def test_what_was_added_by_hand_is_not_the_catalogues(make_provider: MakeProvider) -> None:
-    """Where the catalogue stands in and knows the model as well."""
+    """Where the catalogue is used and has the same model."""
     provider = make_provider(preset="zai-coding", model_id="glm-4.7")
     provider.language_models.update(source=ModelSource.MANUAL)
-    discovery._keep(provider.pk, discovery.Listing(), None)
+    discovery._store_result(provider.pk, discovery.Listing(), None)
     assert provider.language_models.get(model_id="glm-4.7").source == ModelSource.MANUAL
     assert provider.language_models.filter(source=ModelSource.CATALOGUE).exists()
 
 
-def test_what_a_file_or_an_operator_told_is_not_lost(make_provider: MakeProvider) -> None:
-    """A file's word stands where the provider has none; an operator's stands against anybody's."""
+def test_facts_of_a_file_or_an_operator_are_kept(make_provider: MakeProvider) -> None:
+    """A file's facts fill gaps of the provider's; an operator's come before all others."""
     provider = make_provider(model_id="x")
     provider.language_models.update(
         context=1000,
@@ -220,9 +218,13 @@ def test_what_a_file_or_an_operator_told_is_not_lost(make_provider: MakeProvider
             "output_price": "hand",
         },
     )
-    told = FoundModel(model_id="x", context=20, input_price=Decimal(7), output_price=Decimal(8))
+    discovered = DiscoveredModel(
+        model_id="x", context=20, input_price=Decimal(7), output_price=Decimal(8)
+    )
     for _ in range(2):
-        discovery.store(provider, listing(told), discovery.Known(), timezone.now())
+        discovery.store_models(
+            provider, listing(discovered), discovery.OfflineFacts(), timezone.now()
+        )
         model = provider.language_models.get()
         assert (model.context, model.output_limit) == (20, 50)
         assert (model.input_price, model.output_price) == (Decimal(1), Decimal(2))
@@ -237,33 +239,37 @@ def test_what_a_file_or_an_operator_told_is_not_lost(make_provider: MakeProvider
 def test_what_does_not_chat_is_not_in_use_at_first(make_provider: MakeProvider) -> None:
     """A choice made afterwards is kept."""
     provider = make_provider()
-    found = listing(FoundModel(model_id="nomic-embed-text"), FoundModel(model_id="llama3"))
-    discovery.store(provider, found, discovery.Known(), timezone.now())
+    listed_models = listing(
+        DiscoveredModel(model_id="nomic-embed-text"), DiscoveredModel(model_id="llama3")
+    )
+    discovery.store_models(provider, listed_models, discovery.OfflineFacts(), timezone.now())
     enabled = provider.language_models.filter(enabled=True, missing_since=None)
     assert set(enabled.values_list("model_id", flat=True)) == {"llama3"}
     provider.language_models.update(enabled=True)
-    discovery.store(provider, found, discovery.Known(), timezone.now())
+    discovery.store_models(provider, listed_models, discovery.OfflineFacts(), timezone.now())
     assert provider.language_models.get(model_id="nomic-embed-text").enabled
 
 
 def test_an_empty_list_changes_nothing(make_provider: MakeProvider) -> None:
     """It says so instead."""
     provider = make_provider()
-    discovery._keep(provider.pk, discovery.Listing(), None)
+    discovery._store_result(provider.pk, discovery.Listing(), None)
     provider.refresh_from_db()
-    assert provider.models_error == "The provider listed no models; what was known is kept."
+    assert (
+        provider.models_error == "The provider listed no models. The models known before are kept."
+    )
     assert provider.language_models.get().missing_since is None
 
 
 def test_the_providers_word_comes_before_the_catalogues(make_provider: MakeProvider) -> None:
     """Each fills what the other leaves out."""
     provider, now = make_provider(), timezone.now()
-    dev = {"x": FoundModel(model_id="x", name="X", context=10, vision=True)}
-    known = discovery.Known(models_dev=dev)
-    found = FoundModel(
+    dev = {"x": DiscoveredModel(model_id="x", name="X", context=10, vision=True)}
+    facts = discovery.OfflineFacts(models_dev=dev)
+    listed_models = DiscoveredModel(
         model_id="models/x", context=20, input_price=Decimal("1.5"), output_price=Decimal(6)
     )
-    discovery.store(provider, listing(found), known, now)
+    discovery.store_models(provider, listing(listed_models), facts, now)
     model = provider.language_models.get(model_id="models/x")
     assert (model.name, model.context, model.vision) == ("X", 20, True)
     assert model.input_price == Decimal("1.5")
@@ -272,9 +278,11 @@ def test_the_providers_word_comes_before_the_catalogues(make_provider: MakeProvi
 def test_a_second_sight_keeps_choices(make_provider: MakeProvider) -> None:
     """Switched off stays off, first seen stays; one that came back is no longer missing."""
     provider, then = make_provider(), timezone.now() - timedelta(days=1)
-    discovery.store(provider, listing(FoundModel(model_id="x")), NOTHING, then)
+    discovery.store_models(provider, listing(DiscoveredModel(model_id="x")), NOTHING, then)
     provider.language_models.filter(model_id="x").update(enabled=False, missing_since=then)
-    discovery.store(provider, listing(FoundModel(model_id="x")), NOTHING, timezone.now())
+    discovery.store_models(
+        provider, listing(DiscoveredModel(model_id="x")), NOTHING, timezone.now()
+    )
     model = provider.language_models.get(model_id="x")
     assert (model.enabled, model.first_seen, model.missing_since) == (False, then, None)
 
@@ -283,7 +291,9 @@ def test_models_added_by_hand_are_never_missing(make_provider: MakeProvider) -> 
     """Nobody listed them in the first place."""
     provider = make_provider()
     provider.language_models.update(source=ModelSource.MANUAL)
-    discovery.store(provider, listing(FoundModel(model_id="x")), NOTHING, timezone.now())
+    discovery.store_models(
+        provider, listing(DiscoveredModel(model_id="x")), NOTHING, timezone.now()
+    )
     assert provider.language_models.get(model_id="m").missing_since is None
 
 
@@ -291,13 +301,13 @@ def test_a_strange_list_is_taken_with_care(make_provider: MakeProvider) -> None:
     """Doubles, empty and endless ids, impossible limits: no error, nothing odd stored."""
     provider = make_provider()
     strange = [
-        FoundModel(model_id="x", context=-1),
-        FoundModel(model_id="x", context=10**12),
-        FoundModel(model_id=""),
-        FoundModel(model_id="y" * 300),
-        FoundModel(model_id="z", name="n\0" * 200),
+        DiscoveredModel(model_id="x", context=-1),
+        DiscoveredModel(model_id="x", context=10**12),
+        DiscoveredModel(model_id=""),
+        DiscoveredModel(model_id="y" * 300),
+        DiscoveredModel(model_id="z", name="n\0" * 200),
     ]
-    discovery.store(provider, listing(*strange), NOTHING, timezone.now())
+    discovery.store_models(provider, listing(*strange), NOTHING, timezone.now())
     assert ids(provider) == {"m", "x", "z"}
     assert provider.language_models.get(model_id="x").context is None
 
@@ -307,9 +317,9 @@ def test_three_thousand_models_take_a_handful_of_queries(
 ) -> None:
     """A big catalogue is stored in bulk."""
     provider = make_provider()
-    found = [FoundModel(model_id=f"m{number}") for number in range(3000)]
+    listed_models = [DiscoveredModel(model_id=f"m{number}") for number in range(3000)]
     with django_assert_max_num_queries(8):
-        discovery.store(provider, listing(*found), NOTHING, timezone.now())
+        discovery.store_models(provider, listing(*listed_models), NOTHING, timezone.now())
     assert provider.language_models.count() == 3001
 
 
@@ -324,7 +334,7 @@ def test_what_is_stale_is_due(make_provider: MakeProvider) -> None:
     make_provider("Fresh", models_refreshed_at=now)
     make_provider("Just", models_refreshed_at=now, models_error="No.")
     make_provider("Off", enabled=False)
-    assert set(discovery.stale(now)) == {never.pk, old.pk, failed.pk}
+    assert set(discovery.find_stale(now)) == {never.pk, old.pk, failed.pk}
 
 
 async def test_a_removed_provider_is_no_error(transactional_db: None) -> None:

@@ -1,17 +1,17 @@
-"""Facts of a model from several tellers: the first that says something is believed, and named."""
+"""Facts of a model from several sources: the first that has a fact decides, and is named."""
 
 from decimal import Decimal
 
 from providers.catalog import merge
-from providers.domain.types import FoundModel
+from providers.domain.types import DiscoveredModel
 from providers.vendors import offline_catalog
 
 
 def test_each_fact_names_its_source() -> None:
     """The provider's own word first; what it leaves out is filled in."""
-    provider = FoundModel(model_id="x", context=1000, vision=False)
-    dev = FoundModel(model_id="x", name="X", context=2000, vision=True, tools=True)
-    columns, sources = merge.merged([(merge.PROVIDER, provider), (merge.MODELS_DEV, dev)])
+    provider = DiscoveredModel(model_id="x", context=1000, vision=False)
+    dev = DiscoveredModel(model_id="x", name="X", context=2000, vision=True, tools=True)
+    columns, sources = merge.merge_facts([(merge.PROVIDER, provider), (merge.MODELS_DEV, dev)])
     assert (columns["context"], columns["vision"], columns["tools"]) == (1000, False, True)
     assert sources == {
         "context": "provider",
@@ -22,27 +22,27 @@ def test_each_fact_names_its_source() -> None:
 
 
 def test_prices_come_as_a_pair() -> None:
-    """One teller's price in and another's price out would be nobody's price."""
-    half = FoundModel(model_id="x", input_price=Decimal(9))
-    whole = FoundModel(model_id="x", input_price=Decimal(1), output_price=Decimal(2))
-    columns, sources = merge.merged([("provider", half), ("litellm", whole)])
+    """An input price of one source and an output price of another belong to no offer."""
+    half = DiscoveredModel(model_id="x", input_price=Decimal(9))
+    full = DiscoveredModel(model_id="x", input_price=Decimal(1), output_price=Decimal(2))
+    columns, sources = merge.merge_facts([("provider", half), ("litellm", full)])
     assert (columns["input_price"], columns["output_price"]) == (1, 2)
     assert sources["input_price"] == "litellm"
 
 
 def test_cache_prices_belong_to_their_pair() -> None:
     """A free model has no price for its cache that another list gives a paid one."""
-    free = FoundModel(model_id="x", input_price=Decimal(0), output_price=Decimal(0))
-    paid = FoundModel(
+    free = DiscoveredModel(model_id="x", input_price=Decimal(0), output_price=Decimal(0))
+    paid = DiscoveredModel(
         model_id="x",
         input_price=Decimal(3),
         output_price=Decimal(15),
         cache_read_price=Decimal("0.3"),
     )
-    columns, sources = merge.merged([("provider", free), ("models.dev", paid)])
+    columns, sources = merge.merge_facts([("provider", free), ("models.dev", paid)])
     assert (columns["input_price"], columns["cache_read_price"]) == (0, None)
     assert "cache_read_price" not in sources
-    columns, _ = merge.merged([("models.dev", paid), ("provider", free)])
+    columns, _ = merge.merge_facts([("models.dev", paid), ("provider", free)])
     assert columns["cache_read_price"] == Decimal("0.3")
 
 
@@ -54,7 +54,9 @@ def test_the_offline_catalogues_know_cache_prices() -> None:
 
 def test_nobody_knows_anything() -> None:
     """Then no ability is claimed and no source named."""
-    columns, sources = merge.merged([("provider", FoundModel(model_id="x")), ("litellm", None)])
+    columns, sources = merge.merge_facts(
+        [("provider", DiscoveredModel(model_id="x")), ("litellm", None)]
+    )
     assert sources == {}
     assert columns["vision"] is False
     assert columns["takes"] is None

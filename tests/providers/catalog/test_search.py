@@ -68,23 +68,23 @@ def test_the_counts_are_those_of_the_lists(owner: User, models: dict[str, Langua
     """Each number beside a filter is how many the list has once it is picked."""
     for choices in ({}, {"state": "on"}, {"price": "1"}):
         for provider in (None, models["gpt-4o"].provider_id):
-            wanted = ModelQuery(user_id=owner.pk, choices=choices, provider=provider)
-            counted = search.facets(wanted)
-            assert counted.total == search.matching(wanted).count()
+            query = ModelQuery(user_id=owner.pk, choices=choices, provider=provider)
+            counted = search.facets(query)
+            assert counted.total == search.filter_models(query).count()
             for name, counts in counted.choices.items():
                 for value, count in counts.items():
                     other = ModelQuery(
                         user_id=owner.pk, choices=choices | {name: value}, provider=provider
                     )
-                    assert count == search.matching(other).count(), (name, value)
-            for mark, count in counted.marks.items():
+                    assert count == search.filter_models(other).count(), (name, value)
+            for mark, count in counted.flags.items():
                 other = ModelQuery(
                     user_id=owner.pk,
                     choices=choices,
                     provider=provider,
-                    marks=frozenset({mark}),
+                    flags=frozenset({mark}),
                 )
-                assert count == search.matching(other).count(), mark
+                assert count == search.filter_models(other).count(), mark
             assert (
                 sum(counted.providers.values())
                 == search.facets(ModelQuery(user_id=owner.pk, choices=choices)).total
@@ -96,8 +96,8 @@ def test_favourites_are_ones_own(
 ) -> None:
     """Nobody sees another's."""
     Favourite.objects.create(user=owner, model=models["old"])
-    assert ids(owner, marks=frozenset({"favourite"})) == ["old"]
-    assert ids(stranger, marks=frozenset({"favourite"})) == []
+    assert ids(owner, flags=frozenset({"favourite"})) == ["old"]
+    assert ids(stranger, flags=frozenset({"favourite"})) == []
     assert search.page(ModelQuery(user_id=owner.pk), 1)[-1].starred  # type: ignore[attr-defined]
 
 
@@ -112,7 +112,7 @@ def test_new_is_what_came_after_the_last_visit(
     since = CatalogueVisit.note(owner, tomorrow)
     assert since == now + timedelta(minutes=5)
     LanguageModel.objects.filter(model_id="gpt-4o").update(first_seen=tomorrow)
-    assert ids(owner, marks=frozenset({"new"}), since=since) == ["gpt-4o"]
+    assert ids(owner, flags=frozenset({"new"}), since=since) == ["gpt-4o"]
     assert CatalogueVisit.note(owner, tomorrow + timedelta(minutes=9)) == since
 
 
@@ -120,7 +120,7 @@ def test_a_page_takes_a_handful_of_queries(
     owner: User, models: dict[str, LanguageModel], django_assert_max_num_queries: Any
 ) -> None:
     """However many models there are."""
-    wanted = ModelQuery(user_id=owner.pk, words=("glm",))
+    query = ModelQuery(user_id=owner.pk, words=("glm",))
     with django_assert_max_num_queries(8):
-        search.facets(wanted)
-        search.page(wanted, 1)
+        search.facets(query)
+        search.page(query, 1)

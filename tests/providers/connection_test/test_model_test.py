@@ -1,4 +1,4 @@
-"""The test of one model: few calls, told before, that show what it answers and what it takes."""
+"""The test of one model: a few calls, announced before, show what it answers and accepts."""
 
 from collections.abc import Callable
 
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 async def tried(
     make: MakeProvider, fake: fakes.Upstream, model: str, **fields: object
 ) -> list[Stage]:
-    """All that the test of a model tells."""
+    """All stages of a model test."""
     given = {"base_url": fake.url, "api_key": fakes.KEY} | fields
     provider = await sync_to_async(make)(model_id=model, **given)
     stored = await database.run(snapshot.load_one, provider.pk, model)
@@ -79,10 +79,10 @@ async def test_a_limit_that_is_refused_is_left_out_from_then_on(
 @pytest.mark.parametrize(
     ("model", "why"), [("500", "No answer received."), ("truncated", "The answer broke off.")]
 )
-async def test_a_model_that_does_not_answer_is_asked_once(
+async def test_a_model_that_does_not_answer_is_called_once(
     make_provider: MakeProvider, fake: fakes.Upstream, model: str, why: str
 ) -> None:
-    """What it takes cannot be told."""
+    """Its parameters cannot be tested."""
     stages = await tried(make_provider, fake, model)
     assert "failed" in ended(stages).values()
     assert last(stages, "tools").detail == why
@@ -90,10 +90,10 @@ async def test_a_model_that_does_not_answer_is_asked_once(
     assert await Attempt.objects.filter(purpose="test", outcome="provider").acount() == 1
 
 
-async def test_a_limit_met_on_the_way_ends_the_asking(
+async def test_a_rate_limit_ends_the_test(
     make_provider: MakeProvider, fake: fakes.Upstream
 ) -> None:
-    """It says nothing of the parameter."""
+    """It shows nothing about the parameter."""
     fake.script("echo", "echo", "429")
     stages = await tried(make_provider, fake, "echo")
     assert ended(stages)["temperature"] == "ok"
@@ -111,7 +111,7 @@ async def test_terms_that_forbid_synthetic_chats_leave_one(
     assert "terms" in last(stages, "tools").detail
 
 
-async def test_anthropics_format_is_asked_what_it_has_words_for(
+async def test_anthropics_format_is_tested_with_its_own_fields(
     make_provider: MakeProvider, fake: fakes.Upstream
 ) -> None:
     """Two fields it does not know, so no call is made for them."""
@@ -126,10 +126,10 @@ def address(provider: Provider) -> str:
     return reverse("providers:test-model", args=[provider.slug, model.pk])
 
 
-def test_what_it_sends_and_costs_is_said_before(
+def test_the_page_announces_calls_and_cost(
     owner_client: Client, make_provider: MakeProvider, fake: fakes.Upstream
 ) -> None:
-    """Looking at the page asks nobody."""
+    """Opening the page makes no call."""
     provider = make_provider(base_url=fake.url)
     provider.language_models.update(input_price=3, output_price=15)
     html = owner_client.get(address(provider)).content.decode()

@@ -1,4 +1,4 @@
-"""The test a person watches: each stage on both routes, told as it ends, and counted at the end."""
+"""The connection test: stages of both methods as they happen, results recorded at the end."""
 
 import asyncio
 from collections.abc import Callable
@@ -31,8 +31,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 GOOD = dict.fromkeys(STAGES, "ok") | {"dns": "skipped", "tls": "skipped"}
 
 
-async def test_the_test_walks_both_roads_stage_by_stage(fake: fakes.Upstream) -> None:
-    """A number needs no name looked up and plain http no TLS, which is said."""
+async def test_both_methods_pass_all_stages(fake: fakes.Upstream) -> None:
+    """Without name lookup for a number and without TLS for plain http, with a reason."""
     stages = await checked(draft(fake.url))
     for method in Method:
         assert ended(stages, method) == GOOD
@@ -44,15 +44,15 @@ async def test_the_test_walks_both_roads_stage_by_stage(fake: fakes.Upstream) ->
     assert len(fake.requests) == 2 * len(Method)
 
 
-async def test_a_stage_is_told_while_the_next_one_runs(fake: fakes.Upstream) -> None:
+async def test_stages_are_yielded_as_they_happen(fake: fakes.Upstream) -> None:
     """The list is there before the chat is answered."""
-    told: list[str] = []
+    shown: list[str] = []
     async for stage in runner.run(ProviderTest(draft=draft(fake.url, model_id="stall-headers"))):
         if stage.method == Method.DIRECT:
-            told.append(f"{stage.name} {stage.state}")
-        if told and told[-1] == "chat running":
+            shown.append(f"{stage.name} {stage.state}")
+        if shown and shown[-1] == "chat running":
             break
-    assert told[-3:] == ["models running", "models ok", "chat running"]
+    assert shown[-3:] == ["models running", "models ok", "chat running"]
 
 
 async def test_localhost_is_looked_up(fake: fakes.Upstream) -> None:
@@ -62,7 +62,7 @@ async def test_localhost_is_looked_up(fake: fakes.Upstream) -> None:
     assert last(stages, "tcp").detail == f"127.0.0.1, port {fake.port}"
 
 
-async def test_two_who_test_the_same_at_once_watch_one_test(fake: fakes.Upstream) -> None:
+async def test_equal_tests_at_once_share_one_run(fake: fakes.Upstream) -> None:
     """Both see every stage with its error and what came back; a test of something else is its
     own."""
     same, other = draft(fake.url, model_id="401"), draft(fake.url, key="sk-wrong")
@@ -76,7 +76,7 @@ async def test_two_who_test_the_same_at_once_watch_one_test(fake: fakes.Upstream
 
 
 async def test_a_wrong_key_fails_where_it_is_shown(fake: fakes.Upstream) -> None:
-    """The host answered, so connecting is fine; the list and the chat are told as left out."""
+    """The host answered, so the connection works; list and chat are skipped."""
     stages = await checked(draft(fake.url, key="sk-wrong"))
     refused = {"auth": "failed"} | dict.fromkeys(
         ("models", "chat", "streaming", "usage"), "skipped"
@@ -97,7 +97,7 @@ async def test_a_key_that_may_not_list_may_chat(fake: fakes.Upstream) -> None:
     assert ended(stages) == GOOD | {"models": "failed"}
 
 
-async def test_a_list_for_everybody_tells_nothing_of_the_key(fake: fakes.Upstream) -> None:
+async def test_a_public_list_shows_nothing_about_the_key(fake: fakes.Upstream) -> None:
     """OpenRouter's is public: the key is not called good before a chat is answered."""
     stages = await checked(draft(fake.url, model_id="401"))
     states = [stage.state for stage in stages if stage.name == "auth"]
@@ -106,7 +106,7 @@ async def test_a_list_for_everybody_tells_nothing_of_the_key(fake: fakes.Upstrea
     assert ended(stages)["auth"] == "failed"
 
 
-async def test_without_a_model_to_ask_the_list_tells_of_the_key(fake: fakes.Upstream) -> None:
+async def test_without_a_model_the_list_shows_the_key(fake: fakes.Upstream) -> None:
     """And the chat says why it was left out."""
     fake.script("echo", models="nothing-listed")
     stages = await checked(draft(fake.url, model_id=""))
@@ -148,7 +148,7 @@ async def test_tls_is_a_stage_of_its_own() -> None:
     assert last(stages, "tls").detail == "The server's certificate is self-signed."
 
 
-async def test_private_addresses_are_refused_where_the_settings_say_so(
+async def test_private_addresses_are_refused_by_settings(
     settings: Settings, fake: fakes.Upstream
 ) -> None:
     """Also behind a name; the instance's own gateway is reached all the same."""
@@ -205,7 +205,7 @@ async def test_an_answer_that_breaks_off_fails_as_streaming(fake: fakes.Upstream
 async def test_a_test_of_a_stored_provider_counts_for_its_routes(
     make_provider: MakeProvider, fake: fakes.Upstream
 ) -> None:
-    """A person's success closes what was set aside; one truth about health."""
+    """A success closes a breaker that was disabled until edited."""
     provider = await sync_to_async(make_provider)(
         base_url=fake.url, api_key=fakes.KEY, gateway_endpoint=fake.url, gateway_api_key=fakes.KEY
     )
@@ -268,7 +268,7 @@ async def test_an_abandoned_test_leaves_nothing_behind(
     assert await Attempt.objects.acount() == 0
 
 
-async def test_a_test_of_both_roads_shows_what_sort_a_provider_is(
+async def test_a_test_of_both_methods_classifies_a_provider(
     make_provider: MakeProvider, fake: fakes.Upstream
 ) -> None:
     """A web page where an API should be is no API tomorrow either."""

@@ -13,7 +13,7 @@ from django.test import Client
 from django.utils import timezone
 
 from providers.catalog import discovery
-from providers.domain.types import FoundModel
+from providers.domain.types import DiscoveredModel
 from providers.models import AuditEvent, LanguageModel, Provider
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -226,12 +226,12 @@ def test_a_file_twice_changes_nothing_though_discovery_ran_between(
     owner_client.post("/settings/import/preview/", {"fill-env-RELAY_KEY": "typed-0123456789"})
     relay = Provider.objects.get(slug="relay")
     now = timezone.now() + timedelta(seconds=1)
-    known = discovery.Known.of("")
+    known = discovery.OfflineFacts.load("")
     listed = [
-        FoundModel(model_id=row.model_id, name="Another name", context=77)
+        DiscoveredModel(model_id=row.model_id, name="Another name", context=77)
         for row in relay.language_models.all()
     ]
-    discovery.store(relay, discovery.Listing(models=listed), known, now)
+    discovery.store_models(relay, discovery.Listing(models=listed), known, now)
     assert "3 unchanged, 2 skipped" in upload(owner_client)
     relay.language_models.update(enabled=True)
     assert "Changes 1 model." in upload(owner_client)
@@ -270,9 +270,9 @@ def test_how_far_a_whitelist_reaches_is_said(owner_client: Client) -> None:
     assert "Its whitelist holds for the models named here" in page
     owner_client.post("/settings/import/preview/")
     acme = Provider.objects.get()
-    listed = [FoundModel(model_id=name) for name in ("one", "two", "three")]
+    listed = [DiscoveredModel(model_id=name) for name in ("one", "two", "three")]
     found = discovery.Listing(models=listed)
-    discovery.store(acme, found, discovery.Known.of(""), timezone.now())
+    discovery.store_models(acme, found, discovery.OfflineFacts.load(""), timezone.now())
     served = acme.language_models.filter(enabled=True).order_by("model_id")
     assert list(served.values_list("model_id", flat=True)) == ["one", "three"]
 

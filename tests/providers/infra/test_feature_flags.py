@@ -119,7 +119,7 @@ def test_without_chat_probes_no_check_chats(
 
     def chatting() -> bool:
         now = datetime.now(UTC)
-        return bool(probe_plan._chats(snapshot.load_some([provider.pk]), now))
+        return bool(probe_plan._chat_candidates(snapshot.load_some([provider.pk]), now))
 
     assert chatting()
     switched(owner_client, "chat_probes", "off")

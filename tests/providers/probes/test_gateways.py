@@ -34,7 +34,7 @@ OURS = Endpoint(key="process", name="Ours", url="")
 
 async def checked(endpoint: Endpoint) -> GatewayCheck:
     try:
-        return await gateways.check(endpoint)
+        return await gateways.check_endpoint(endpoint)
     finally:
         await http.close()
 
@@ -64,7 +64,7 @@ def _answer(server: socket.socket, body: bytes) -> None:
         connection.sendall(head.encode() + body)
 
 
-def test_an_empty_page_says_what_a_gateway_is_for(owner_client: Client, settings: Settings) -> None:
+def test_an_empty_page_explains_gateways(owner_client: Client, settings: Settings) -> None:
     """And how to add one."""
     settings.GATEWAY_TOKEN = ""
     html = owner_client.get(INDEX).content.decode()
@@ -128,7 +128,7 @@ def test_one_is_added_changed_and_removed(
 
 
 @pytest.mark.parametrize(
-    ("typed", "said"),
+    ("typed", "message"),
     [
         ({"address": "ftp://litellm"}, "http"),
         ({"address": "http://litellm:4000"}, "There is a gateway with this address."),
@@ -137,8 +137,8 @@ def test_one_is_added_changed_and_removed(
         ({"new_key": "with a space"}, "no spaces"),
     ],
 )
-def test_a_wrong_one_is_told_at_its_field(
-    owner_client: Client, settings: Settings, typed: dict[str, str], said: str
+def test_a_wrong_address_is_an_error_of_its_field(
+    owner_client: Client, settings: Settings, typed: dict[str, str], message: str
 ) -> None:
     """And nothing typed is lost, but the key."""
     settings.LITELLM_ENDPOINT = "http://instance:4000"
@@ -146,7 +146,7 @@ def test_a_wrong_one_is_told_at_its_field(
     answer = owner_client.post(reverse("gateways:new"), NEW | {"name": "Mine"} | typed)
     html = answer.content.decode()
     assert answer.status_code == 422
-    assert said in html
+    assert message in html
     assert SECRET not in html
     assert Gateway.objects.count() == 1
 
@@ -172,26 +172,26 @@ def test_only_operators_change_and_ask(stranger_client: Client) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_a_proxy_tells_its_version_and_its_models(litellm_proxy: Proxy) -> None:
+async def test_a_proxy_reports_version_and_models(litellm_proxy: Proxy) -> None:
     """A real one."""
-    said = await checked(
+    status = await checked(
         Endpoint(key="1", name="Spare", url=litellm_proxy.url, api_key=litellm_proxy.key)
     )
-    assert (said.state, said.problem) == ("up", "")
-    assert said.serves == len(said.listed) > 0
-    assert said.version[:1].isdigit()
+    assert (status.state, status.problem) == ("up", "")
+    assert status.serves == len(status.listed) > 0
+    assert status.version[:1].isdigit()
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_our_process_tells_what_litellm_offers(
+async def test_our_process_reports_what_litellm_offers(
     gateway_process: GatewayProcess, settings: Settings
 ) -> None:
     """With its version."""
     settings.GATEWAY_URL = gateway_process.url
-    said = await checked(OURS)
-    assert (said.state, said.problem) == ("up", "")
-    assert said.version[:1].isdigit()
-    assert "bedrock" in said.vendors
+    status = await checked(OURS)
+    assert (status.state, status.problem) == ("up", "")
+    assert status.version[:1].isdigit()
+    assert "bedrock" in status.vendors
 
 
 @pytest.mark.parametrize(
@@ -207,27 +207,27 @@ async def test_a_process_without_litellm_is_starting_or_down(
 ) -> None:
     """As it says itself."""
     settings.GATEWAY_URL = aside(json.dumps(answer).encode())
-    said = await checked(OURS)
-    assert said.state == state
-    assert problem in said.problem
+    status = await checked(OURS)
+    assert status.state == state
+    assert problem in status.problem
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_a_process_that_hangs_or_is_away_says_so(
+async def test_a_process_that_hangs_or_is_away_has_a_problem(
     aside: Aside, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Within the patience."""
-    monkeypatch.setattr(gateways, "_TIMES", replace(gateways._TIMES, first_token=0.2))
+    monkeypatch.setattr(gateways, "_TIMEOUTS", replace(gateways._TIMEOUTS, first_token=0.2))
     settings.GATEWAY_URL = aside(None)
-    said = await checked(OURS)
-    assert said.state == "down"
-    assert said.problem.startswith("The process does not answer: No answer began")
+    status = await checked(OURS)
+    assert status.state == "down"
+    assert status.problem.startswith("The process does not answer: No answer began")
     settings.GATEWAY_URL = f"http://127.0.0.1:{fakes.refusing_port()}"
     assert "refused" in (await checked(OURS)).problem
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_a_gateway_that_is_away_says_so_in_words(fake: fakes.Upstream) -> None:
+async def test_an_unreachable_gateway_has_a_problem(fake: fakes.Upstream) -> None:
     """And one that refuses its key."""
     away = await checked(
         Endpoint(key="1", name="x", url=f"http://127.0.0.1:{fakes.refusing_port()}")
@@ -241,7 +241,7 @@ async def test_a_gateway_that_is_away_says_so_in_words(fake: fakes.Upstream) -> 
 async def test_the_worker_asks_all_in_use_and_forgets_what_is_gone(
     fake: fakes.Upstream, settings: Settings
 ) -> None:
-    """Each minute; the page shows what they said, to everybody, and asks nobody."""
+    """Each minute; the page shows the stored status to everybody, without a call."""
     settings.GATEWAY_TOKEN = ""
     await Gateway.objects.acreate(name="Spare", url=fake.url, api_key=fakes.KEY)
     await Gateway.objects.acreate(name="Off", url="http://127.0.0.1:9", enabled=False)
@@ -249,11 +249,11 @@ async def test_the_worker_asks_all_in_use_and_forgets_what_is_gone(
         endpoint="http://gone:1", checked_at=timezone.now(), ms=1, state="up"
     )
     try:
-        await gateways.check_all()
+        await gateways.check_endpoints()
     finally:
         await http.close()
-    said = await GatewayCheck.objects.aget()
-    assert (said.endpoint, said.state, said.serves) == (fake.url, "up", len(fake.models))
+    status = await GatewayCheck.objects.aget()
+    assert (status.endpoint, status.state, status.serves) == (fake.url, "up", len(fake.models))
 
 
 @pytest.mark.django_db(transaction=True)
@@ -278,7 +278,7 @@ async def test_a_test_answers_alone_for_htmx_and_leads_back_without(
     assert "submit, load" not in html.partition(">Spare<")[2].partition("</section>")[0]
 
 
-def test_what_was_said_and_what_calls_show_are_one_truth(
+def test_checks_and_calls_give_one_health(
     owner_client: Client, make_provider: MakeProvider, settings: Settings
 ) -> None:
     """One that did not answer is failing, until a call through it does well; old words are none."""
@@ -328,7 +328,7 @@ def test_a_provider_s_own_gateway_is_shown_once_where_it_was_set(
 
 
 def test_a_new_key_is_tried_at_once(owner_client: Client, make_provider: MakeProvider) -> None:
-    """The routes that rest for the old one are due; what it said is forgotten."""
+    """Open routes of the old address are due; its status is deleted."""
     gateway = Gateway.objects.create(name="Spare", url=URL, api_key="old-key-000000")
     route = make_provider().routes.get(endpoint=URL)
     later = timezone.now() + timedelta(minutes=5)

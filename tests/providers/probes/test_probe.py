@@ -28,7 +28,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 async def probed(provider: Provider) -> Provider:
     await Provider.objects.filter(pk=provider.pk).aupdate(next_check_at=timezone.now())
     try:
-        await probing.probe(provider.pk)
+        await probing.check_provider(provider.pk)
     finally:
         await http.close()
     return await Provider.objects.aget(pk=provider.pk)
@@ -103,7 +103,7 @@ CHATTY = {"routing_method": "direct", "fallback_enabled": False, "chat_probe": T
 async def test_a_short_chat_follows_where_it_is_paid_for(
     make_provider: MakeProvider, fake: fakes.Upstream
 ) -> None:
-    """Of the cheapest model that chats; the attempt tells time, tokens and cost."""
+    """Of the cheapest model that chats; the attempt has time, tokens and cost."""
     make = sync_to_async(make_provider)
     provider = await make(base_url=fake.url, api_key=fakes.KEY, model_id="echo", **CHATTY)
     models = provider.language_models
@@ -121,7 +121,7 @@ async def test_a_short_chat_follows_where_it_is_paid_for(
 
 
 @pytest.mark.parametrize("model_id", ["wants-16", "wants-64"])
-async def test_a_chat_that_a_model_does_not_take_says_nothing_of_its_route(
+async def test_a_chat_that_a_model_refuses_shows_nothing_about_its_route(
     make_provider: MakeProvider, fake: fakes.Upstream, model_id: str
 ) -> None:
     """Some refuse a small limit with 400: the list was given, so the provider is healthy."""
@@ -152,7 +152,7 @@ async def test_the_days_cap_ends_chats_and_not_probes(
     assert [request.path for request in fake.requests[2:]] == ["/v1/models"]
 
 
-async def test_terms_that_forbid_synthetic_chats_are_kept(
+async def test_terms_that_forbid_synthetic_chats_are_respected(
     make_provider: MakeProvider, fake: fakes.Upstream
 ) -> None:
     """Whatever the operator has switched on."""
@@ -163,7 +163,7 @@ async def test_terms_that_forbid_synthetic_chats_are_kept(
     assert {request.path for request in fake.requests} == {"/v1/models"}
 
 
-async def test_a_chat_tells_where_models_are_not_listed(
+async def test_a_chat_decides_where_models_are_not_listed(
     make_provider: MakeProvider, fake: fakes.Upstream
 ) -> None:
     """404 for the list and an answer to the chat: it works."""
@@ -220,7 +220,7 @@ AT_WORK = RouteState(
 
 
 @pytest.mark.parametrize(
-    ("route", "told"),
+    ("route", "expected"),
     [
         (AT_WORK, False),
         (replace(AT_WORK, last_success_at=NOW - timedelta(seconds=31)), True),
@@ -234,7 +234,7 @@ AT_WORK = RouteState(
             True,
         ),
         (replace(AT_WORK, breaker=BreakerState(state=State.OPEN, retry_at=NOW)), True),
-        (replace(AT_WORK, breaker=BreakerState(state=State.OPEN)), False),  # set aside
+        (replace(AT_WORK, breaker=BreakerState(state=State.OPEN)), False),  # disabled until edited
         (
             replace(
                 AT_WORK,
@@ -244,12 +244,12 @@ AT_WORK = RouteState(
         ),
     ],
 )
-def test_a_route_is_probed_where_that_tells_something(route: RouteState, told: bool) -> None:
-    """Not while traffic flows, not at rest, and no stand-in that is not down."""
-    assert probe_plan.tells(route, NOW, timedelta(minutes=1)) is told
+def test_a_route_is_probed_where_it_needs_a_probe(route: RouteState, expected: bool) -> None:
+    """Not with recent successes, not in a cooldown, and no healthy fallback."""
+    assert probe_plan.needs_probe(route, NOW, timedelta(minutes=1)) is expected
 
 
-async def test_only_roads_that_may_be_used_are_probed(
+async def test_only_routes_of_the_policy_are_probed(
     make_provider: MakeProvider, fake: fakes.Upstream
 ) -> None:
     """A forced method without fallback; while with the automatic one both have to prove it."""
@@ -262,8 +262,8 @@ async def test_only_roads_that_may_be_used_are_probed(
         url = f"{fake.origin}/{name}/v1"
         await make(name, base_url=url, gateway_endpoint=f"{url}/gate", **fields)
     due = await database.run(Provider.objects.all().claim_due, timezone.now())
-    asked = {
+    routes = {
         probe.candidate.name: {route.method.value for route in probe.routes}
-        for probe in await database.run(probe_plan.load, due)
+        for probe in await database.run(probe_plan.plan_probes, due)
     }
-    assert asked == {"Forced": {"gateway"}, "Auto": {"direct", "gateway"}, "Legacy": {"direct"}}
+    assert routes == {"Forced": {"gateway"}, "Auto": {"direct", "gateway"}, "Legacy": {"direct"}}

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from providers.domain.errors import CallError
-from providers.domain.types import FoundModel
+from providers.domain.types import DiscoveredModel
 from providers.protocols import model_list
 
 JSON = st.recursive(
@@ -80,7 +80,7 @@ def test_openrouter_tells_abilities_prices_and_parameters() -> None:
         "supported_parameters": ["tools", "temperature", "reasoning"],
     }
     assert model_list.found_models({"data": [row]}) == [
-        FoundModel(
+        DiscoveredModel(
             model_id="z-ai/glm-4.7",
             name="GLM 4.7",
             context=202752,
