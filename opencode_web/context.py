@@ -1,14 +1,17 @@
-"""What every page's template may read: the parts of the site that are degraded right now."""
+"""What every page's template may read: the version, and the parts that are degraded right now."""
 
 from typing import Any
 
 from django.http import HttpRequest
 
 from health import liveness
+from opencode_web import __version__
 
 
 class Site:
-    """Asked only by the templates that show it, so that a partial pays nothing."""
+    """Evaluated only by the templates that show it, so that a partial pays nothing."""
+
+    version = __version__
 
     @property
     def degraded(self) -> list[str]:

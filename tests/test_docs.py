@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from opencode_web import __version__
 from opencode_web.env import Environment
 from providers.domain.errors import ErrorKind
 from providers.domain.tuning import Rules
@@ -41,6 +42,15 @@ def test_nothing_outside_env_reads_the_environment() -> None:
             text = path.read_text()
             assert "os.environ[" not in text, path
             assert "getenv" not in text, path
+
+
+def test_the_changelog_is_cut_at_the_version() -> None:
+    """The version is in `opencode_web/__init__.py`, and nowhere else."""
+    headings = re.findall(r"^## \[(.+?)\](.*)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert headings[0] == ("Unreleased", "")
+    assert headings[1][0] == __version__
+    assert re.fullmatch(r" - \d{4}-\d\d-\d\d", headings[1][1])
+    assert "\nversion = " not in (ROOT / "pyproject.toml").read_text().partition("[tool.")[0]
 
 
 def test_every_dependency_has_its_reason() -> None:

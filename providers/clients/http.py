@@ -31,7 +31,7 @@ from providers.domain.frozen import frozen
 from providers.event_loop.per_loop import PerLoop
 from providers.protocols.openai_chat import encoded
 
-_HEADERS = {"User-Agent": "opencode-web/0.1", "Accept-Encoding": "identity"}
+_HEADERS = {"User-Agent": "opencode-web", "Accept-Encoding": "identity"}
 MAX_CONNECTIONS = 2000  # of one process, all providers together: one for each open stream
 KEEPALIVE_SECONDS = 30.0
 

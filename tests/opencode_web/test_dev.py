@@ -16,6 +16,7 @@ from urllib.parse import quote
 import pytest
 from django.conf import settings
 
+from opencode_web import __version__
 from opencode_web.launcher.databases import throw_away_home
 from opencode_web.launcher.preflight import static_stamp
 from tests.programs import PYTHON
@@ -282,6 +283,20 @@ def test_without_a_verb_the_verbs_are_listed() -> None:
     )
     for verb in ("up", "test", "down", "logs", "shell", "manage", "run", "lock"):
         assert f"./dev {verb}" in listed.stdout
+
+
+def test_the_version_needs_no_python() -> None:
+    """It is what the program itself reports."""
+    bare = {"PATH": os.environ["PATH"], "HOME": "/nowhere", "PYTHON": "/nowhere"}
+    printed = subprocess.run(
+        ["/bin/sh", "dev", "--version"],
+        capture_output=True,
+        text=True,
+        env=bare,
+        cwd=ROOT,
+        check=True,
+    )
+    assert printed.stdout == f"OpenCode Web {__version__}\n"
 
 
 def test_an_unknown_verb_lists_the_verbs_and_fails() -> None:
