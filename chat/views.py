@@ -8,17 +8,16 @@ from collections.abc import Callable
 from typing import Any
 
 from django.contrib import messages
-from django.contrib.auth.models import User
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from django_htmx.http import HttpResponseClientRedirect
-from django_htmx.middleware import HtmxDetails
 
 from chat import fragments, history, turns
 from chat.forms import MessageForm, TitleForm, find_models
 from chat.models import Conversation, Message, Role, Status
 from chat.picker import Pick, pick_for, pick_named
+from providers.infra.page_request import PageRequest
 from providers.models import LanguageModel, Provider
 
 BUSY = "The last answer is not finished. Wait for it, or stop it."
@@ -26,15 +25,8 @@ HAS_FOLLOW_UP = "Messages follow this answer. Reload the page to see the whole c
 UNUSABLE = "The model of this answer is no longer offered. Pick another model below."
 
 
-class Request(HttpRequest):
-    """Every request here is a signed-in user's: the middleware sees to it."""
-
-    user: User
-    htmx: HtmxDetails
-
-
 @require_GET
-def index(request: Request) -> HttpResponse:
+def index(request: PageRequest) -> HttpResponse:
     latest = Conversation.objects.of(request.user).first()
     if latest is None:
         return new(request)
@@ -42,17 +34,17 @@ def index(request: Request) -> HttpResponse:
 
 
 @require_GET
-def new(request: Request) -> HttpResponse:
+def new(request: PageRequest) -> HttpResponse:
     return _render_page(request, None)
 
 
 @require_GET
-def conversation(request: Request, conversation_id: int) -> HttpResponse:
+def conversation(request: PageRequest, conversation_id: int) -> HttpResponse:
     return _render_page(request, _get_conversation(request, conversation_id))
 
 
 @require_GET
-def listing(request: Request) -> HttpResponse:
+def listing(request: PageRequest) -> HttpResponse:
     """The list as far as the page shows it; or, with `before`, the page of older ones."""
     if key := request.GET.get("before"):
         ctx = {"older": history.page_before(request.user, key), "current": _current(request)}
@@ -62,27 +54,27 @@ def listing(request: Request) -> HttpResponse:
 
 
 @require_GET
-def find(request: Request) -> HttpResponse:
+def find(request: PageRequest) -> HttpResponse:
     """Search all conversations, for the palette."""
     ctx = {"conversations": history.find(request.user, request.GET.get("q", ""))}
     return render(request, "chat/changes.html#found", ctx)
 
 
 @require_GET
-def models(request: Request) -> HttpResponse:
+def models(request: PageRequest) -> HttpResponse:
     """Search the models in use, as items of the picker's menu."""
     ctx = {"models": find_models(request.GET.get("q", ""))}
     return render(request, "chat/changes.html#models", ctx)
 
 
 @require_GET
-def message(request: Request, message_id: int) -> HttpResponse:
+def message(request: PageRequest, message_id: int) -> HttpResponse:
     shown = fragments.with_attempts([_get_message(request, message_id)])[0]
     return render(request, "chat/message.html#message", {"message": shown})
 
 
 @require_POST
-def send(request: Request, conversation_id: int | None = None) -> HttpResponse:
+def send(request: PageRequest, conversation_id: int | None = None) -> HttpResponse:
     """Send a message; without `conversation_id`, in a new conversation."""
     held = _get_conversation(request, conversation_id) if conversation_id else None
     form = MessageForm(request.POST, user=request.user)
@@ -101,7 +93,7 @@ def send(request: Request, conversation_id: int | None = None) -> HttpResponse:
 
 
 @require_POST
-def stop(request: Request, turn_id: int) -> HttpResponse:
+def stop(request: PageRequest, turn_id: int) -> HttpResponse:
     turn = _get_message(request, turn_id)
     turns.stop(turn)
     if not request.htmx:
@@ -116,7 +108,7 @@ def stop(request: Request, turn_id: int) -> HttpResponse:
 
 
 @require_POST
-def retry(request: Request, message_id: int) -> HttpResponse:
+def retry(request: PageRequest, message_id: int) -> HttpResponse:
     """Answer again with the model picked in the composer, else with the same one."""
     reply = _get_message(request, message_id)
     picked = request.POST.get("model", "")
@@ -127,7 +119,7 @@ def retry(request: Request, message_id: int) -> HttpResponse:
 
 
 @require_POST
-def resume(request: Request, message_id: int) -> HttpResponse:
+def resume(request: PageRequest, message_id: int) -> HttpResponse:
     """Continue the answer with the model that wrote it."""
     reply = _get_message(request, message_id)
     length = request.POST.get("length", "")
@@ -142,7 +134,7 @@ def _usable(pk: int | str | None) -> LanguageModel | None:
 
 
 def _answer_again(
-    request: Request, reply: Message, create_reply: Callable[[], Message]
+    request: PageRequest, reply: Message, create_reply: Callable[[], Message]
 ) -> HttpResponse:
     """Show the new answer in place of the old one, or why there is none."""
     try:
@@ -158,7 +150,7 @@ def _answer_again(
     return redirect(reply.conversation)
 
 
-def _refuse_reply(request: Request, reply: Message, problem: str) -> HttpResponse:
+def _refuse_reply(request: PageRequest, reply: Message, problem: str) -> HttpResponse:
     if request.htmx:
         ctx = {"problems": [problem]}
         return render(request, "chat/changes.html#refused", ctx, status=422)
@@ -167,7 +159,7 @@ def _refuse_reply(request: Request, reply: Message, problem: str) -> HttpRespons
 
 
 @require_http_methods(["GET", "POST"])
-def rename(request: Request, conversation_id: int) -> HttpResponse:
+def rename(request: PageRequest, conversation_id: int) -> HttpResponse:
     held = _get_conversation(request, conversation_id)
     form = TitleForm(request.POST or None, instance=held)
     if request.method == "POST" and form.is_valid():
@@ -178,7 +170,7 @@ def rename(request: Request, conversation_id: int) -> HttpResponse:
 
 
 @require_http_methods(["GET", "POST"])
-def delete(request: Request, conversation_id: int) -> HttpResponse:
+def delete(request: PageRequest, conversation_id: int) -> HttpResponse:
     held = _get_conversation(request, conversation_id)
     if request.method == "POST":
         for turn in held.messages.active():
@@ -190,18 +182,18 @@ def delete(request: Request, conversation_id: int) -> HttpResponse:
     return render(request, "chat/delete.html", ctx)
 
 
-def _get_conversation(request: Request, pk: int) -> Conversation:
+def _get_conversation(request: PageRequest, pk: int) -> Conversation:
     return get_object_or_404(Conversation.objects.of(request.user).with_model(), pk=pk)
 
 
-def _get_message(request: Request, pk: int) -> Message:
+def _get_message(request: PageRequest, pk: int) -> Message:
     """A reply of the user's own."""
     replies = Message.objects.of(request.user).filter(role=Role.ASSISTANT)
     return get_object_or_404(replies.select_related("conversation", "language_model"), pk=pk)
 
 
 def _render_page(
-    request: Request, held: Conversation | None, form: MessageForm | None = None
+    request: PageRequest, held: Conversation | None, form: MessageForm | None = None
 ) -> HttpResponse:
     thread = fragments.with_attempts(turns.thread(held)) if held else []
     pick = _initial_pick(request, held)
@@ -222,7 +214,7 @@ def _render_page(
     return render(request, "chat/conversation.html", ctx, status=status)
 
 
-def _initial_pick(request: Request, held: Conversation | None) -> Pick:
+def _initial_pick(request: PageRequest, held: Conversation | None) -> Pick:
     """As a link from the Models page names it, else as the conversation goes on."""
     named = request.GET.get("model", "")
     return pick_named(int(named)) if named.isdecimal() else pick_for(request.user, held)
@@ -233,7 +225,7 @@ def _new_token() -> str:
     return secrets.token_urlsafe(16)
 
 
-def _go_to(request: Request, held: Conversation) -> HttpResponse:
+def _go_to(request: PageRequest, held: Conversation) -> HttpResponse:
     """Send the browser to the conversation's page."""
     if request.htmx:
         return HttpResponseClientRedirect(held.get_absolute_url())
@@ -246,14 +238,14 @@ def _unanswered_text(thread: list[Message]) -> str:
     return thread[-2].text if failed else ""
 
 
-def _current(request: Request) -> int | None:
+def _current(request: PageRequest) -> int | None:
     """The conversation that the list's page shows."""
     at = request.GET.get("at", "")
     return int(at) if at.isdecimal() else None
 
 
 def _list_context(
-    request: Request, current: int | None, *, through: str = "", before: str = ""
+    request: PageRequest, current: int | None, *, through: str = "", before: str = ""
 ) -> dict[str, Any]:
     """The list's context; the list refreshes while a turn runs that this page does not follow."""
     user = request.user
@@ -274,7 +266,9 @@ def _missing_setup() -> str:
     return "" if LanguageModel.objects.usable().exists() else "model"
 
 
-def _refuse_message(request: Request, held: Conversation | None, form: MessageForm) -> HttpResponse:
+def _refuse_message(
+    request: PageRequest, held: Conversation | None, form: MessageForm
+) -> HttpResponse:
     """Show the problems and keep what was typed: on the page with htmx, else in the form."""
     if not request.htmx:
         return _render_page(request, held, form)
@@ -282,7 +276,11 @@ def _refuse_message(request: Request, held: Conversation | None, form: MessageFo
 
 
 def _render_reply(
-    request: Request, reply: Message, *, with_question: bool = False, replaces: int | None = None
+    request: PageRequest,
+    reply: Message,
+    *,
+    with_question: bool = False,
+    replaces: int | None = None,
 ) -> HttpResponse:
     thread = turns.mark_switches(fragments.with_attempts(turns.thread(reply.conversation)))
     ctx = {

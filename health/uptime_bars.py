@@ -3,7 +3,7 @@
 from health import status_page
 from health.status_page import NOTHING, Spend
 from providers.domain.frozen import frozen
-from providers.views.cards import Card
+from providers.operations.cards import Card
 
 BAR, GAP = 8, 2  # in the drawing's units; the drawing is as wide as the page lets it be
 HEIGHTS = {"healthy": 24, "degraded": 17, "failing": 10, "unknown": 3}

@@ -15,9 +15,9 @@ from health.models import Incident
 from health.uptime_bars import Row
 from providers.domain.frozen import frozen
 from providers.models import HealthStatus, Provider
+from providers.operations.cards import build_card
 from providers.policy import reasons
 from providers.router import snapshot
-from providers.views.cards import card
 
 MOST_INCIDENTS = 50
 
@@ -76,7 +76,7 @@ def _row(
     failures: snapshot.Failures | None = None,
 ) -> Row:
     return Row(
-        card=card(provider, failures=failures),
+        card=build_card(provider, failures=failures),
         shown=shown,
         buckets=status_page.fill(known, shown, now),
     )

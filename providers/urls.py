@@ -2,11 +2,11 @@
 
 from django.urls import path
 
-from providers.views import cards, catalogue, lifecycle, model_testing, pages, testing
+from providers.views import catalogue, lifecycle, model_testing, pages, provider_list, testing
 
 app_name = "providers"
 urlpatterns = [
-    path("", cards.index, name="index"),
+    path("", provider_list.index, name="index"),
     path("new/", pages.new, name="new"),
     path("test/", testing.run, name="test-new"),
     path("fix/", pages.fix, name="fix-new"),

@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from health import status_page, uptime_history
 from health.uptime_bars import Row
-from providers.views.cards import Card
+from providers.operations.cards import Card
 
 register = template.Library()
 

@@ -1,4 +1,4 @@
-"""PostgreSQL, Redis, metrics and encryption, as the rest of the program uses them.
+"""PostgreSQL, Redis, metrics, encryption and the type of a page request, for the whole program.
 
 Nothing here knows what a provider or a route is.
 """

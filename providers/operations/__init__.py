@@ -1,4 +1,4 @@
-"""What operators do with whole providers, and the record of it: order, pause, removal, audit.
+"""What operators do with whole providers and see of them: order, pause, removal, cards, audit.
 
 Each change writes its audit event.
 """

@@ -70,7 +70,7 @@ class Mark:
 
 
 @frozen
-class Page:
+class RequestPage:
     """One page, newest first; a mark is where the next page begins, None where there is none."""
 
     requests: list[RequestTrace]
@@ -87,7 +87,7 @@ def visible(viewer: User) -> QuerySet[Attempt]:
 
 def page(
     viewer: User, filters: Filters, *, before: Mark | None = None, after: Mark | None = None
-) -> Page:
+) -> RequestPage:
     """The page next to a mark, the newest one without. Two queries, whatever the log's length."""
     found = _matching(visible(viewer), filters)
     if after:
@@ -101,7 +101,7 @@ def page(
         rows = _marks(found.order_by("-started_at", "-pk"))
         shown = rows[:PAGE]
         newer, older = bool(before and shown), len(rows) > PAGE
-    return Page(
+    return RequestPage(
         requests=_gathered(viewer, [request_id for request_id, _ in shown]),
         newer=shown[0][1] if newer else None,
         older=shown[-1][1] if older else None,

@@ -9,20 +9,12 @@ from celery import current_app
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, QueryDict
-from django_htmx.middleware import HtmxDetails
 from kombu.exceptions import OperationalError
 
 log = logging.getLogger(__name__)
 
 
 _IMPATIENT = {"max_retries": 0, "socket_connect_timeout": 1, "socket_timeout": 2}
-
-
-class Request(HttpRequest):
-    """A signed-in request, as the middlewares leave it."""
-
-    htmx: HtmxDetails
-    user: User
 
 
 def require_staff(request: HttpRequest) -> User:
@@ -56,6 +48,6 @@ def in_background(task: str, provider_id: int) -> bool:
     return True
 
 
-def searched_text(given: QueryDict) -> str:
+def search_text(given: QueryDict) -> str:
     """What is searched for, without a NUL: the database has no text with one."""
     return given.get("q", "").replace("\0", "").strip()

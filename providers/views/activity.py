@@ -17,9 +17,9 @@ from django_htmx.http import push_url
 
 from providers.diagnosis import trace
 from providers.forms.filters import FilterForm
+from providers.infra.page_request import PageRequest
 from providers.operations import activity
 from providers.operations.activity import Mark
-from providers.views.access import Request
 from providers.views.test_panel import in_container
 
 SETTLING = timedelta(seconds=8)  # after which no further attempt is expected to be written
@@ -27,7 +27,7 @@ LOOKS = 5  # how often a trace looks again, a second or more apart
 
 
 @require_safe
-def index(request: Request) -> HttpResponse:
+def index(request: PageRequest) -> HttpResponse:
     """The log's newest page, or the one beside a mark; for htmx the list alone."""
     form = FilterForm(request.GET, request.user)
     marks = {name: _mark(request.GET.get(name, "")) for name in ("before", "after")}
@@ -49,7 +49,7 @@ def _mark(text: str) -> Mark | None:
 
 
 @require_safe
-def show(request: Request, request_id: UUID) -> HttpResponse:
+def show(request: PageRequest, request_id: UUID) -> HttpResponse:
     """One request's trace; 404 where there is none for this person, or none yet."""
     found = activity.request(request.user, request_id)
     again = _again(request.GET.get("look", ""), found)

@@ -15,10 +15,11 @@ from django.views.decorators.http import require_GET, require_POST
 
 from providers.forms import AddModelForm
 from providers.infra import replicas
+from providers.infra.page_request import PageRequest
 from providers.models import LanguageModel, Provider
 from providers.operations import audit
 from providers.router import snapshot
-from providers.views.access import Request, in_background, searched_text, staff_only
+from providers.views.access import in_background, search_text, staff_only
 
 PAGE = 50
 REFRESH_PATIENCE = timedelta(seconds=45)  # the section asks again for this long
@@ -35,7 +36,7 @@ def section(request: HttpRequest, provider: Provider, added: str = "") -> dict[s
 
     A model that was just `added` is searched for, so that it is seen.
     """
-    query = added or searched_text(request.GET)
+    query = added or search_text(request.GET)
     shown = "" if added else request.GET.get("show", "")
     found = _matching(provider, query, shown)
     page = Paginator(found, PAGE).get_page(request.GET.get("page"))
@@ -91,7 +92,7 @@ def models(request: HttpRequest, slug: str) -> HttpResponse:
     return render(request, "providers/models.html", section(request, provider))
 
 
-def _answer(request: Request, provider: Provider, added: str = "", **more: Any) -> HttpResponse:
+def _answer(request: PageRequest, provider: Provider, added: str = "", **more: Any) -> HttpResponse:
     """The section for htmx, else the page it stands on."""
     if request.htmx:
         context = section(request, provider, added) | more
@@ -102,7 +103,7 @@ def _answer(request: Request, provider: Provider, added: str = "", **more: Any) 
 
 @require_POST
 @staff_only
-def refresh(request: Request, slug: str) -> HttpResponse:
+def refresh(request: PageRequest, slug: str) -> HttpResponse:
     """Has the worker fetch the list; the section looks again until it is there."""
     provider = get_object_or_404(Provider, slug=slug)
     if in_background("providers.tasks.refresh", provider.pk):
@@ -112,7 +113,7 @@ def refresh(request: Request, slug: str) -> HttpResponse:
 
 @require_POST
 @staff_only
-def toggle(request: Request, slug: str, pk: int) -> HttpResponse:
+def toggle(request: PageRequest, slug: str, pk: int) -> HttpResponse:
     model = get_object_or_404(LanguageModel.objects.present(), pk=pk, provider__slug=slug)
     before = audit.values(model)
     model.enabled = request.POST.get("enabled") == "on"
@@ -126,10 +127,10 @@ def toggle(request: Request, slug: str, pk: int) -> HttpResponse:
 
 @require_POST
 @staff_only
-def toggle_all(request: Request, slug: str) -> HttpResponse:
+def toggle_all(request: PageRequest, slug: str) -> HttpResponse:
     """Switches everything that the search shows."""
     provider = get_object_or_404(Provider, slug=slug)
-    found = _matching(provider, searched_text(request.GET), request.GET.get("show", ""))
+    found = _matching(provider, search_text(request.GET), request.GET.get("show", ""))
     verb = "enabled" if request.POST.get("enabled") == "on" else "disabled"
     count = found.update(enabled=verb == "enabled")
     audit.note(request.user, verb, provider, {"models": ["", f"{count} that were found"]})
@@ -139,7 +140,7 @@ def toggle_all(request: Request, slug: str) -> HttpResponse:
 
 @require_POST
 @staff_only
-def add(request: Request, slug: str) -> HttpResponse:
+def add(request: PageRequest, slug: str) -> HttpResponse:
     provider = get_object_or_404(Provider, slug=slug)
     form = AddModelForm(request.POST, provider=provider)
     if form.is_valid():
@@ -152,7 +153,7 @@ def add(request: Request, slug: str) -> HttpResponse:
 
 @require_POST
 @staff_only
-def remove(request: Request, slug: str, pk: int) -> HttpResponse:
+def remove(request: PageRequest, slug: str, pk: int) -> HttpResponse:
     """Only what was added by hand or is missing: the rest would come back by itself."""
     model = get_object_or_404(LanguageModel.objects.present(), pk=pk, provider__slug=slug)
     if model.source == "manual" or model.missing_since:

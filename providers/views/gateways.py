@@ -18,17 +18,18 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from providers.domain.frozen import frozen
 from providers.forms import GatewayForm
+from providers.infra.page_request import PageRequest
 from providers.models import Gateway, GatewayCheck, Route
 from providers.operations import audit
 from providers.policy import health
 from providers.probes import gateways
 from providers.probes.gateways import CHECK_FRESH, Endpoint
 from providers.router import snapshot
-from providers.views.access import Request, require_staff, staff_only
+from providers.views.access import require_staff, staff_only
 
 
 @frozen
-class Shown:
+class GatewayLine:
     """A gateway, what it said last, and the routes through it."""
 
     endpoint: Endpoint
@@ -62,14 +63,14 @@ def index(request: HttpRequest) -> HttpResponse:
     """All of them, from storage."""
     through, said = gateways.routes_by_endpoint(), gateways.last_checks()
     shown = [
-        Shown(endpoint=each, routes=through.get(each.url, []), check=said.get(each.url))
+        GatewayLine(endpoint=each, routes=through.get(each.url, []), check=said.get(each.url))
         for each in gateways.list_endpoints()
     ]
     return render(request, "gateways/index.html", {"gateways": shown})
 
 
 @require_POST
-async def check(request: Request, key: str) -> HttpResponse:
+async def check(request: PageRequest, key: str) -> HttpResponse:
     """Asks one gateway now and keeps what it says; without htmx the page shows it."""
     endpoint = await sync_to_async(_endpoint)(request, key)
     said = await gateways.check_endpoint(endpoint)
@@ -92,13 +93,13 @@ def _endpoint(request: HttpRequest, key: str) -> Endpoint:
 
 def _answer(request: HttpRequest, endpoint: Endpoint, said: GatewayCheck) -> HttpResponse:
     routes = gateways.routes_by_endpoint().get(endpoint.url, [])
-    shown = Shown(endpoint=endpoint, routes=routes, check=said)
+    shown = GatewayLine(endpoint=endpoint, routes=routes, check=said)
     return render(request, "gateways/index.html#answer", {"gateway": shown})
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @staff_only
-def edit(request: Request, pk: int | None = None) -> HttpResponse:
+def edit(request: PageRequest, pk: int | None = None) -> HttpResponse:
     """A new gateway, or one that is there."""
     row = get_object_or_404(Gateway, pk=pk) if pk else None
     before = audit.values(row) if row else {}
@@ -122,7 +123,7 @@ def edit(request: Request, pk: int | None = None) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @staff_only
-def delete(request: Request, pk: int) -> HttpResponse:
+def delete(request: PageRequest, pk: int) -> HttpResponse:
     """Asks, saying what goes through it, then removes it and the routes over it."""
     row = get_object_or_404(Gateway, pk=pk)
     through = gateways.routes_by_endpoint().get(row.url, [])

@@ -12,15 +12,16 @@ from django.urls import reverse
 from django.utils.http import urlencode
 from django.views.decorators.http import require_http_methods, require_POST
 
+from providers.infra.page_request import PageRequest
 from providers.models import Provider
 from providers.operations import audit, lifecycle
-from providers.views import cards
-from providers.views.access import Request, in_background, staff_only
+from providers.views import provider_list
+from providers.views.access import in_background, staff_only
 
 
 @require_POST
 @staff_only
-def move(request: Request, slug: str) -> HttpResponse:
+def move(request: PageRequest, slug: str) -> HttpResponse:
     provider = get_object_or_404(Provider, slug=slug)
     _do(request, "moved", provider, partial(lifecycle.move, up=request.POST.get("to") == "up"))
     return _answer(request, provider)
@@ -28,7 +29,7 @@ def move(request: Request, slug: str) -> HttpResponse:
 
 @require_POST
 @staff_only
-def pause(request: Request, slug: str) -> HttpResponse:
+def pause(request: PageRequest, slug: str) -> HttpResponse:
     provider = get_object_or_404(Provider, slug=slug)
     _do(request, "paused", provider, lifecycle.pause)
     return _answer(request, provider)
@@ -36,13 +37,15 @@ def pause(request: Request, slug: str) -> HttpResponse:
 
 @require_POST
 @staff_only
-def resume(request: Request, slug: str) -> HttpResponse:
+def resume(request: PageRequest, slug: str) -> HttpResponse:
     provider = get_object_or_404(Provider, slug=slug)
     _do(request, "resumed", provider, lifecycle.resume)
     return _answer(request, provider)
 
 
-def _do(request: Request, verb: str, provider: Provider, act: Callable[[Provider], None]) -> None:
+def _do(
+    request: PageRequest, verb: str, provider: Provider, act: Callable[[Provider], None]
+) -> None:
     """Does it and notes who did; nothing is noted where nothing changed."""
     with transaction.atomic():
         before = audit.values(provider)
@@ -50,17 +53,17 @@ def _do(request: Request, verb: str, provider: Provider, act: Callable[[Provider
         audit.noted(request.user, verb, provider, before)
 
 
-def _answer(request: Request, provider: Provider) -> HttpResponse:
+def _answer(request: PageRequest, provider: Provider) -> HttpResponse:
     """The page's cards for htmx, else the list at this card; filtered as it was."""
     asked = QueryDict(request.POST.get("list", ""))
     if request.htmx:
-        return cards.cards_alone(request, asked)
+        return provider_list.render_cards(request, asked)
     return redirect(f"{reverse('providers:index')}?{asked.urlencode()}#card-{provider.slug}")
 
 
 @require_POST
 @staff_only
-def duplicate(request: Request, slug: str) -> HttpResponse:
+def duplicate(request: PageRequest, slug: str) -> HttpResponse:
     """The copy is paused, and its page is where to change what should differ."""
     original = get_object_or_404(Provider, slug=slug)
     with transaction.atomic():
@@ -73,7 +76,7 @@ def duplicate(request: Request, slug: str) -> HttpResponse:
 
 @require_http_methods(["GET", "POST"])
 @staff_only
-def delete(request: Request, slug: str) -> HttpResponse:
+def delete(request: PageRequest, slug: str) -> HttpResponse:
     """Says what it would affect; then it is gone everywhere at once, and can be brought back."""
     provider = get_object_or_404(Provider, slug=slug)
     if request.method == "GET":
@@ -95,7 +98,7 @@ def _affected(provider: Provider) -> dict[str, object]:
 
 @require_POST
 @staff_only
-def restore(request: Request, slug: str) -> HttpResponse:
+def restore(request: PageRequest, slug: str) -> HttpResponse:
     """Brings a removed one back, as it was."""
     provider = get_object_or_404(Provider.with_removed.exclude(removed_at=None), slug=slug)
     _do(request, "restored", provider, lifecycle.restore)

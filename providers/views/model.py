@@ -13,11 +13,12 @@ from django.views.decorators.http import require_http_methods, require_POST
 from providers.diagnosis import wording
 from providers.forms import model_forms
 from providers.forms.model_forms import ModelSettingsForm, PresetForm
+from providers.infra.page_request import PageRequest
 from providers.models import LanguageModel, ParameterPreset
 from providers.operations import audit
 from providers.router import snapshot
 from providers.views import models
-from providers.views.access import Request, require_staff, staff_only
+from providers.views.access import require_staff, staff_only
 
 TELLERS = {
     "hand": "an operator",
@@ -42,7 +43,7 @@ _FACTS = (
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-def show(request: Request, pk: int) -> HttpResponse:
+def show(request: PageRequest, pk: int) -> HttpResponse:
     """What is known of it and who said so; operators set its alias and its parameters."""
     model = get_object_or_404(LanguageModel.objects.present().select_related("provider"), pk=pk)
     form = ModelSettingsForm(request.POST or None, model=model)
@@ -96,7 +97,7 @@ def _worded(name: str, value: Any) -> str:
 
 @require_POST
 @staff_only
-def apply(request: Request, pk: int) -> HttpResponse:
+def apply(request: PageRequest, pk: int) -> HttpResponse:
     """Gives one model what it takes of a preset."""
     model = get_object_or_404(LanguageModel.objects.present().select_related("provider"), pk=pk)
     chosen = request.POST.get("preset", "")
@@ -131,7 +132,7 @@ def remove_preset(request: HttpRequest, pk: int) -> HttpResponse:
 
 @require_POST
 @staff_only
-def remove_alias(request: Request, pk: int, alias_pk: int) -> HttpResponse:
+def remove_alias(request: PageRequest, pk: int, alias_pk: int) -> HttpResponse:
     """Takes a further name away; the model's own alias is a field of its form."""
     model = get_object_or_404(LanguageModel.objects.present(), pk=pk)
     alias = get_object_or_404(model.aliases, pk=alias_pk)

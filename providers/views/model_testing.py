@@ -20,11 +20,12 @@ from providers.connection_test.model_test import ModelTest, tested_parameters
 from providers.connection_test.stages import MODEL_STAGES
 from providers.domain.prices import Prices
 from providers.domain.types import Method, Usage
+from providers.infra.page_request import PageRequest
 from providers.models import LanguageModel
 from providers.router import snapshot
 from providers.router.snapshot import Candidate
 from providers.views import test_panel
-from providers.views.access import Request, require_staff
+from providers.views.access import require_staff
 from providers.views.test_panel import TestPanel
 
 # Of one chat, generously: its tools count as words too.
@@ -32,7 +33,7 @@ _LARGEST = Usage(input_tokens=100, output_tokens=16)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-async def run(request: Request, slug: str, pk: int) -> HttpResponse | StreamingHttpResponse:
+async def run(request: PageRequest, slug: str, pk: int) -> HttpResponse | StreamingHttpResponse:
     """The page that says what a test does; then the test, streamed to htmx."""
     found, page = await sync_to_async(_open)(request, slug, pk)
     if request.method != "POST" or found is None or found.draft is None:

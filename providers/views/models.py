@@ -22,6 +22,7 @@ from providers.catalog.search import CHOICES, ORDERS, PAGE, ModelQuery
 from providers.domain.frozen import frozen
 from providers.forms import model_forms
 from providers.infra import replicas
+from providers.infra.page_request import PageRequest
 from providers.models import (
     BulkChange,
     CatalogueVisit,
@@ -31,7 +32,7 @@ from providers.models import (
     Provider,
 )
 from providers.operations import audit
-from providers.views.access import Request, staff_only
+from providers.views.access import staff_only
 
 UNDONE_WITHIN = timedelta(minutes=30)
 LONGEST_SEARCH = 200
@@ -74,7 +75,7 @@ class Option:
 
 
 @require_safe
-def index(request: Request) -> HttpResponse:
+def index(request: PageRequest) -> HttpResponse:
     """One page of what matches; for htmx the list and the counts alone."""
     since = CatalogueVisit.note(request.user, timezone.now())
     ctx = _found(request, since) | _state(request)
@@ -85,7 +86,7 @@ def index(request: Request) -> HttpResponse:
     return push_url(response, f"{reverse('models:index')}{'?' if query else ''}{query}")
 
 
-def _found(request: Request, since: Any) -> dict[str, Any]:
+def _found(request: PageRequest, since: Any) -> dict[str, Any]:
     wanted = _wanted(request, since)
     counted = search.facets(wanted)
     pages = max(1, -(-counted.total // PAGE))
@@ -109,7 +110,7 @@ def _found(request: Request, since: Any) -> dict[str, Any]:
     }
 
 
-def _wanted(request: Request, since: Any = None) -> ModelQuery:
+def _wanted(request: PageRequest, since: Any = None) -> ModelQuery:
     """What the address asks for; what it says that is not known is not looked for."""
     given = request.GET
     slug = given.get("provider", "")
@@ -130,7 +131,7 @@ def _number(text: str) -> int:
     return int(text) if text.isdecimal() and len(text) < 7 else 1
 
 
-def _query(request: Request, *, page: bool = False) -> str:
+def _query(request: PageRequest, *, page: bool = False) -> str:
     """The filters as an address says them, without those that are empty."""
     names = ("q", "provider", *CHOICES, *MARKS, "order", *(("page",) if page else ()))
     query = QueryDict(mutable=True)
@@ -168,7 +169,7 @@ def _choices(wanted: ModelQuery, counted: search.Facets) -> list[tuple[str, str,
     ]
 
 
-def _state(request: Request) -> dict[str, Any]:
+def _state(request: PageRequest) -> dict[str, Any]:
     """How old the lists are, which could not be had, and what may be taken back."""
     usable = Provider.objects.usable()
     late = timezone.now() - UNDONE_WITHIN
@@ -182,7 +183,7 @@ def _state(request: Request) -> dict[str, Any]:
 
 @require_POST
 @staff_only
-def bulk(request: Request) -> HttpResponse:
+def bulk(request: PageRequest) -> HttpResponse:
     """Changes exactly what the address's filters find, and keeps what was there before."""
     visit = CatalogueVisit.objects.filter(user=request.user).first()
     found = search.filter_models(_wanted(request, visit and visit.before))
@@ -199,7 +200,7 @@ def bulk(request: Request) -> HttpResponse:
     return redirect(f"{reverse('models:index')}?{_query(request)}")
 
 
-def _switch(request: Request, found: Any, *, enabled: bool) -> str:
+def _switch(request: PageRequest, found: Any, *, enabled: bool) -> str:
     ids = list(found.exclude(enabled=enabled).values_list("pk", flat=True))
     said = f"{_models(len(ids))} {'now in use' if enabled else 'no longer used'}."
     replaced = [(ids, not enabled, enabled)] if ids else []
@@ -208,7 +209,7 @@ def _switch(request: Request, found: Any, *, enabled: bool) -> str:
     return said if ids else ""
 
 
-def _give(request: Request, preset: ParameterPreset, found: Any) -> str:
+def _give(request: PageRequest, preset: ParameterPreset, found: Any) -> str:
     replaced = model_forms.give(preset, found.select_related("provider").order_by())
     count = sum(len(ids) for ids, *_ in replaced)
     said = f"{_models(count)} given the parameters of {preset.name}."
@@ -222,7 +223,7 @@ def _models(count: int) -> str:
 
 @require_POST
 @staff_only
-def undo(request: Request) -> HttpResponse:
+def undo(request: PageRequest) -> HttpResponse:
     """Takes back the last change of many models that this person made, and nobody else's since."""
     change = BulkChange.objects.filter(user=request.user).first()
     if change is not None:
@@ -238,7 +239,7 @@ def undo(request: Request) -> HttpResponse:
 
 
 @require_POST
-def favourite(request: Request, pk: int) -> HttpResponse:
+def favourite(request: PageRequest, pk: int) -> HttpResponse:
     """Puts a model among one's favourites, or takes it out of them."""
     model = get_object_or_404(LanguageModel.objects.present().select_related("provider"), pk=pk)
     if request.POST.get("favourite") == "on":
@@ -250,7 +251,7 @@ def favourite(request: Request, pk: int) -> HttpResponse:
 
 @require_POST
 @staff_only
-def use(request: Request, pk: int) -> HttpResponse:
+def use(request: PageRequest, pk: int) -> HttpResponse:
     """Takes a model into use, or out of it."""
     model = get_object_or_404(LanguageModel.objects.present().select_related("provider"), pk=pk)
     before = audit.values(model)
@@ -260,7 +261,7 @@ def use(request: Request, pk: int) -> HttpResponse:
     return _row(request, model)
 
 
-def _row(request: Request, model: LanguageModel) -> HttpResponse:
+def _row(request: PageRequest, model: LanguageModel) -> HttpResponse:
     """The row as it is now, for htmx; else the page it stands on."""
     if not request.htmx:
         here = request.POST.get("from", "")

@@ -14,14 +14,15 @@ from django_htmx.http import HttpResponseClientRedirect
 
 from providers.diagnosis import forecast
 from providers.forms import ProviderForm, edit_conflict
+from providers.infra.page_request import PageRequest
 from providers.models import AuditEvent, LanguageModel, Provider
 from providers.operations import activity, audit
+from providers.operations.cards import build_card
 from providers.policy import plan
 from providers.router import snapshot
 from providers.vendors import presets
 from providers.views import catalogue
-from providers.views.access import Request, in_background, require_staff, staff_only
-from providers.views.cards import card
+from providers.views.access import in_background, require_staff, staff_only
 
 RECENT_ATTEMPTS = 20
 FAILING_SHOWN = 20  # models; the others are counted
@@ -30,7 +31,7 @@ FIXABLE = frozenset({"base_url", "gateway_endpoint"})
 
 @require_http_methods(["GET", "POST"])
 @staff_only
-def new(request: Request) -> HttpResponse:
+def new(request: PageRequest) -> HttpResponse:
     """Tiles of the known vendors, then the form of the one that was picked."""
     if request.method == "POST":
         return _saved(request, ProviderForm(request.POST))
@@ -40,7 +41,7 @@ def new(request: Request) -> HttpResponse:
     return render(request, "providers/new.html", form_context(_for_preset(slug)))
 
 
-def _choice(request: Request) -> HttpResponse:
+def _choice(request: PageRequest) -> HttpResponse:
     """The vendors to choose from: the usual ones, or all that match the words; for htmx, these
     alone."""
     words = request.GET.get("q", "").strip()[:100]
@@ -58,7 +59,7 @@ def _for_preset(slug: str) -> ProviderForm:
 
 
 @require_http_methods(["GET", "POST"])
-def detail(request: Request, slug: str) -> HttpResponse:
+def detail(request: PageRequest, slug: str) -> HttpResponse:
     provider = get_object_or_404(Provider, slug=slug)
     if request.method == "POST":
         require_staff(request)
@@ -98,7 +99,7 @@ def _health(request: HttpRequest, provider: Provider) -> dict[str, Any]:
     return {
         "provider": provider,
         "chat_model": usable.values_list("pk", flat=True).first(),
-        "card": card(provider),
+        "card": build_card(provider),
         "failing_shown": FAILING_SHOWN,
         "prospects": _prospects(provider),
         "attempts": activity.redact(cast(User, request.user), recent),
@@ -129,7 +130,7 @@ def health(request: HttpRequest, slug: str) -> HttpResponse:
     return render(request, "providers/health.html", _health(request, provider))
 
 
-def _saved(request: Request, form: ProviderForm) -> HttpResponse:
+def _saved(request: PageRequest, form: ProviderForm) -> HttpResponse:
     """Stores a good form and looks at the provider in the background; shows a bad one again, and
     one that was opened before somebody else saved."""
     if not form.is_valid():
@@ -148,7 +149,10 @@ def _saved(request: Request, form: ProviderForm) -> HttpResponse:
 
 
 def _both_versions(
-    request: Request, form: ProviderForm, stored: Provider, found: list[edit_conflict.Difference]
+    request: PageRequest,
+    form: ProviderForm,
+    stored: Provider,
+    found: list[edit_conflict.Difference],
 ) -> HttpResponse:
     """Nothing is saved; the next save chooses, against what is stored now."""
     last = AuditEvent.objects.filter(kind="provider", subject_id=str(stored.pk)).first()
@@ -171,7 +175,7 @@ def _saved_words(form: ProviderForm, provider: Provider) -> str:
     return f"{words} It is checked and its models are fetched as soon as Redis is back."
 
 
-def form_again(request: Request, form: ProviderForm, status: int, **more: Any) -> HttpResponse:
+def form_again(request: PageRequest, form: ProviderForm, status: int, **more: Any) -> HttpResponse:
     """The form as it was typed, on its page, or alone where htmx asks."""
     if request.htmx:
         return render(request, "providers/form.html", form_context(form) | more, status=status)
@@ -185,7 +189,7 @@ def form_again(request: Request, form: ProviderForm, status: int, **more: Any) -
 
 @require_POST
 @staff_only
-def fix(request: Request, slug: str = "") -> HttpResponse:
+def fix(request: PageRequest, slug: str = "") -> HttpResponse:
     """Puts a fix into the form, unsaved: one field for htmx, else the whole page again."""
     field, _, value = request.POST.get("fix", "").partition("=")
     if field not in FIXABLE:
@@ -203,7 +207,7 @@ def fix(request: Request, slug: str = "") -> HttpResponse:
 
 @require_POST
 @staff_only
-def apply_fix(request: Request, slug: str) -> HttpResponse:
+def apply_fix(request: PageRequest, slug: str) -> HttpResponse:
     """A fix for the stored provider, saved at once."""
     provider = get_object_or_404(Provider, slug=slug)
     field, _, value = request.POST.get("fix", "").partition("=")

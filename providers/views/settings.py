@@ -16,10 +16,11 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from providers.forms.password import PasswordForm
 from providers.infra import feature_flags
 from providers.infra.feature_flags import Flag
+from providers.infra.page_request import PageRequest
 from providers.models import FlagSetting, Provider, ProviderType, read_flags
 from providers.operations import audit
 from providers.views import transfer
-from providers.views.access import Request, staff_only
+from providers.views.access import staff_only
 
 # What is kept, the setting that says how long, in days.
 KEPT = (
@@ -55,7 +56,7 @@ def index(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 @staff_only
-def switch(request: Request, name: str) -> HttpResponse:
+def switch(request: PageRequest, name: str) -> HttpResponse:
     """Sets one flag for the instance; one that the environment pins stays as it is."""
     if name not in feature_flags.FLAGS:
         raise Http404
@@ -78,7 +79,7 @@ def switch(request: Request, name: str) -> HttpResponse:
 
 @sensitive_post_parameters()
 @require_http_methods(["GET", "HEAD", "POST"])
-def password(request: Request) -> HttpResponse:
+def password(request: PageRequest) -> HttpResponse:
     """The reader's own: they stay signed in here and are signed out everywhere else."""
     form = PasswordForm(request.user, request.POST or None)
     if request.method == "POST" and form.is_valid():

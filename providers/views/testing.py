@@ -19,10 +19,11 @@ from providers.connection_test import runner
 from providers.connection_test.draft import Draft
 from providers.connection_test.provider_test import ProviderTest, pick_chat_model
 from providers.forms import ProviderForm
+from providers.infra.page_request import PageRequest
 from providers.models import Provider
 from providers.router import snapshot
 from providers.views import pages, test_panel
-from providers.views.access import Request, require_staff
+from providers.views.access import require_staff
 from providers.views.test_panel import TestPanel
 
 _ADDRESSES = ("base_url", "gateway_endpoint")
@@ -31,7 +32,7 @@ _TESTED = ("kind", "api_key", "extra_headers", "gateway_api_key", "environment_k
 
 
 @require_POST
-async def run(request: Request, slug: str = "") -> HttpResponse | StreamingHttpResponse:
+async def run(request: PageRequest, slug: str = "") -> HttpResponse | StreamingHttpResponse:
     """Streams to htmx; without it, the page comes when all is done."""
     found = await sync_to_async(_open)(request, slug)
     stages = partial(runner.run, ProviderTest(draft=found.draft)) if found.draft else None
@@ -103,7 +104,7 @@ def _model_to_ask(provider: Provider) -> str:
     return answered or pick_chat_model(ids)
 
 
-def _whole_page(request: Request, found: TestPanel, slug: str) -> HttpResponse:
+def _whole_page(request: PageRequest, found: TestPanel, slug: str) -> HttpResponse:
     shown = {**test_panel.context(found), "verdict": found.verdict()}
     if found.form:
         return pages.form_again(request, found.form, 200, **shown)

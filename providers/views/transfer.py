@@ -20,10 +20,11 @@ from providers.forms.transfer import ExportForm, ImportForm
 from providers.importing import apply, exporting, native_format, plan, read, upload_cache
 from providers.importing.schema import Malformed, Missing, Parsed, Resolve, nobody
 from providers.infra import feature_flags
+from providers.infra.page_request import PageRequest
 from providers.infra.redis_client import RedisUnavailable
 from providers.models import Provider, ProviderType, Route
 from providers.operations import audit
-from providers.views.access import Request, in_background, staff_only
+from providers.views.access import in_background, staff_only
 
 _AWAY = "Redis, which keeps the file for the preview, is away. Try again in a moment."
 _LONGEST = 20_000  # characters of one value: a service account's credentials are a few thousand
@@ -33,7 +34,7 @@ _GONE = "The preview is older than half an hour, or was used: upload the file ag
 @never_cache
 @require_http_methods(["GET", "POST"])
 @staff_only
-def upload(request: Request) -> HttpResponse:
+def upload(request: PageRequest) -> HttpResponse:
     """The file; what is wrong with it is said at its field."""
     form = ImportForm(request.POST or None, request.FILES or None)
     if request.method == "POST" and form.is_valid():
@@ -54,7 +55,7 @@ def upload(request: Request) -> HttpResponse:
 @never_cache
 @require_http_methods(["GET", "POST"])
 @staff_only
-def preview(request: Request) -> HttpResponse:
+def preview(request: PageRequest) -> HttpResponse:
     """What would happen, with a field for each key that the file only names; then the doing."""
     try:
         kept = upload_cache.kept(request.user.pk)
@@ -82,7 +83,7 @@ class _Field:
     is_secret: bool = True
 
 
-def _previewed(request: Request, parsed: Parsed, errors: dict[str, str]) -> HttpResponse:
+def _previewed(request: PageRequest, parsed: Parsed, errors: dict[str, str]) -> HttpResponse:
     found = apply.plan_changes(parsed)
     fields = _fields(found, request, errors)
     context = {
@@ -97,7 +98,7 @@ def _previewed(request: Request, parsed: Parsed, errors: dict[str, str]) -> Http
 
 
 def _fields(
-    steps: tuple[plan.ProviderChange, ...], request: Request, errors: dict[str, str]
+    steps: tuple[plan.ProviderChange, ...], request: PageRequest, errors: dict[str, str]
 ) -> list[list[_Field]]:
     """What is to be filled in for each step: what is named twice, once."""
     shown: set[str] = set()
@@ -135,7 +136,7 @@ def _counts(steps: tuple[plan.ProviderChange, ...]) -> str:
     return ", ".join(f"{verbs.count(verb)} {verb}" for verb in every if verb in verbs)
 
 
-def _done(request: Request, reads: Callable[[Resolve], Parsed]) -> HttpResponse:
+def _done(request: PageRequest, reads: Callable[[Resolve], Parsed]) -> HttpResponse:
     """`reads` gives what the file says, with what is typed here for what it only names."""
     named = reads(nobody)
     filled: dict[tuple[str, str], str] = {}
@@ -167,7 +168,9 @@ def _done(request: Request, reads: Callable[[Resolve], Parsed]) -> HttpResponse:
     return redirect("settings:legacy" if created else "providers:index")
 
 
-def _typed(request: Request, name: str, clean: Callable[[str], str], errors: dict[str, str]) -> str:
+def _typed(
+    request: PageRequest, name: str, clean: Callable[[str], str], errors: dict[str, str]
+) -> str:
     """What stands in a field; what is wrong with it is noted under the field's name."""
     try:
         return clean(request.POST.get(name, "")[:_LONGEST])
@@ -179,7 +182,7 @@ def _typed(request: Request, name: str, clean: Callable[[str], str], errors: dic
 @never_cache
 @require_http_methods(["GET", "POST"])
 @staff_only
-def export(request: Request) -> HttpResponse:
+def export(request: PageRequest) -> HttpResponse:
     form = ExportForm(request.user, request.POST or None)
     if request.method == "POST" and form.is_valid():
         way = form.cleaned_data["way"]
@@ -206,7 +209,7 @@ def _file(document: dict[str, Any], way: str) -> HttpResponse:
 
 @require_safe
 @staff_only
-def legacy(request: Request) -> HttpResponse:
+def legacy(request: PageRequest) -> HttpResponse:
     """The providers that go direct as before, each with what opting in would bring."""
     rows = Provider.objects.filter(provider_type=ProviderType.LEGACY).in_order()
     failing = Route.objects.filter(
@@ -222,7 +225,7 @@ def legacy(request: Request) -> HttpResponse:
 
 @require_POST
 @staff_only
-def opt_in(request: Request, slug: str = "") -> HttpResponse:
+def opt_in(request: PageRequest, slug: str = "") -> HttpResponse:
     """One, or all."""
     rows = Provider.objects.filter(provider_type=ProviderType.LEGACY)
     found = apply.opt_in(rows.filter(slug=slug) if slug else rows, request.user)
@@ -234,7 +237,7 @@ def opt_in(request: Request, slug: str = "") -> HttpResponse:
 
 @require_POST
 @staff_only
-def opt_out(request: Request, slug: str) -> HttpResponse:
+def opt_out(request: PageRequest, slug: str) -> HttpResponse:
     provider = get_object_or_404(Provider, slug=slug)
     apply.opt_out(provider, request.user)
     messages.success(request, f"{provider.name} is legacy again: directly, as before.")
