@@ -33,7 +33,7 @@ from providers.models import (
 )
 from providers.models.route import RouteQuerySet
 from providers.operations import audit, lifecycle
-from providers.views.access import in_background
+from providers.views.access import enqueue_task
 
 if TYPE_CHECKING:
     _AnyAdmin = admin.ModelAdmin[Any]
@@ -220,7 +220,7 @@ class ProviderAdmin(Audited, _ProviderAdmin):
         self._send(request, providers, "providers.tasks.refresh")
 
     def _send(self, request: HttpRequest, providers: "_Providers", task: str) -> None:
-        sent = [in_background(task, provider.pk) for provider in providers]
+        sent = [enqueue_task(task, provider.pk) for provider in providers]
         words = f"{sum(sent)} of {len(sent)} handed to the worker; the results show in a moment."
         self.message_user(request, words, messages.SUCCESS if all(sent) else messages.ERROR)
 

@@ -1,4 +1,4 @@
-"""Addresses below /providers/. What is here in words is reserved and no provider's slug."""
+"""URLs below /providers/. The fixed words here are reserved: no provider can have them as slug."""
 
 from django.urls import path
 

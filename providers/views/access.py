@@ -1,4 +1,7 @@
-"""What every view needs of a request: who may do what (everybody reads, staff change), a search."""
+"""Shared by all views: the permission check, the hand-off to the worker, the search text.
+
+Everybody signed in may read; only staff may change.
+"""
 
 import logging
 from collections.abc import Callable
@@ -14,11 +17,11 @@ from kombu.exceptions import OperationalError
 log = logging.getLogger(__name__)
 
 
-_IMPATIENT = {"max_retries": 0, "socket_connect_timeout": 1, "socket_timeout": 2}
+_NO_RETRIES = {"max_retries": 0, "socket_connect_timeout": 1, "socket_timeout": 2}
 
 
 def require_staff(request: HttpRequest) -> User:
-    """The operator; anybody else gets a 403."""
+    """Return the operator; answer 403 to anybody else."""
     user = cast(User, request.user)
     if not user.is_staff:
         raise PermissionDenied("Only operators may change providers.")
@@ -26,19 +29,21 @@ def require_staff(request: HttpRequest) -> User:
 
 
 def staff_only(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """Restrict a view to operators."""
+
     @wraps(view)
-    def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+    def restricted_view(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         require_staff(request)
         return view(request, *args, **kwargs)
 
-    return checked
+    return restricted_view
 
 
-def in_background(task: str, provider_id: int) -> bool:
-    """Hands work to the worker, by name; False where the broker is away: beat makes up for it."""
+def enqueue_task(task: str, provider_id: int) -> bool:
+    """Send a task to the worker; return False if the broker is down (beat runs the work later)."""
     try:
-        # A connection of its own: the pool's would try again for seconds while the page waits.
-        with current_app.connection_for_write(transport_options=_IMPATIENT) as connection:
+        # A separate connection: the pooled one retries for seconds while the page waits.
+        with current_app.connection_for_write(transport_options=_NO_RETRIES) as connection:
             current_app.send_task(
                 task, args=[provider_id], retry=False, ignore_result=True, connection=connection
             )
@@ -48,6 +53,6 @@ def in_background(task: str, provider_id: int) -> bool:
     return True
 
 
-def search_text(given: QueryDict) -> str:
-    """What is searched for, without a NUL: the database has no text with one."""
-    return given.get("q", "").replace("\0", "").strip()
+def read_search_text(query: QueryDict) -> str:
+    """The `q` parameter without NUL characters, which PostgreSQL text cannot hold."""
+    return query.get("q", "").replace("\0", "").strip()

@@ -1,6 +1,6 @@
 """The activity log and the trace of one request, from storage alone.
 
-Attempts are written a moment after they ended: a trace opened at once looks again by itself.
+Attempts are written a moment after they end, so a fresh trace reloads itself a few times.
 """
 
 from datetime import timedelta
@@ -22,15 +22,15 @@ from providers.operations import activity
 from providers.operations.activity import Mark
 from providers.views.test_panel import in_container
 
-SETTLING = timedelta(seconds=8)  # after which no further attempt is expected to be written
-LOOKS = 5  # how often a trace looks again, a second or more apart
+FRESH_FOR = timedelta(seconds=8)  # later, no further attempt is expected
+MAX_RELOADS = 5  # of a fresh trace, each more than a second apart
 
 
 @require_safe
 def index(request: PageRequest) -> HttpResponse:
-    """The log's newest page, or the one beside a mark; for htmx the list alone."""
+    """Show the newest page, or the page before or after a mark; for htmx, the list alone."""
     form = FilterForm(request.GET, request.user)
-    marks = {name: _mark(request.GET.get(name, "")) for name in ("before", "after")}
+    marks = {name: _parse_mark(request.GET.get(name, "")) for name in ("before", "after")}
     page = activity.page(request.user, form.filters(), **marks)
     query = urlencode(form.given())
     ctx = {"form": form, "page": page, "query": query, "at_mark": any(marks.values())}
@@ -40,8 +40,8 @@ def index(request: PageRequest) -> HttpResponse:
     return push_url(response, f"{reverse('activity:index')}{'?' if query else ''}{query}")
 
 
-def _mark(text: str) -> Mark | None:
-    """None for a mark that nobody gave out: the newest page is shown."""
+def _parse_mark(text: str) -> Mark | None:
+    """Return None for an invalid mark: the newest page is shown."""
     try:
         return Mark.parse(text) if text else None
     except ValueError:
@@ -50,23 +50,27 @@ def _mark(text: str) -> Mark | None:
 
 @require_safe
 def show(request: PageRequest, request_id: UUID) -> HttpResponse:
-    """One request's trace; 404 where there is none for this person, or none yet."""
-    found = activity.request(request.user, request_id)
-    again = _again(request.GET.get("look", ""), found)
-    ctx: dict[str, Any] = {"request_id": request_id, "found": found, "again": again}
-    if found:
-        ctx["steps"] = trace.build_timeline(found, in_container=in_container())
-        if found.first.purpose in activity.OWN and found.first.model_id:
-            ctx["curl"] = trace.build_curl_command(request.build_absolute_uri("/v1"), found.first)
+    """Show one request's trace; 404 if it does not exist, yet or for this user."""
+    traced = activity.request(request.user, request_id)
+    reload_number = _next_reload(request.GET.get("reload", ""), traced)
+    ctx: dict[str, Any] = {
+        "request_id": request_id,
+        "traced": traced,
+        "reload_number": reload_number,
+    }
+    if traced:
+        ctx["steps"] = trace.build_timeline(traced, in_container=in_container())
+        if traced.first.purpose in activity.OWN and traced.first.model_id:
+            ctx["curl"] = trace.build_curl_command(request.build_absolute_uri("/v1"), traced.first)
     template = "activity/trace.html#body" if request.htmx else "activity/trace.html"
-    return render(request, template, ctx, status=200 if found else 404)
+    return render(request, template, ctx, status=200 if traced else 404)
 
 
-def _again(look: str, found: trace.RequestTrace | None) -> int:
-    """The number of the next look; 0 where all there is to see is seen."""
-    done = int(look) if look.isdecimal() and len(look) < 3 else 0
-    fresh = found is None or timezone.now() - found.ended_at < SETTLING
-    return done + 1 if fresh and done < LOOKS else 0
+def _next_reload(number: str, traced: trace.RequestTrace | None) -> int:
+    """The number of the next reload; 0 if the trace is complete or was reloaded often enough."""
+    done = int(number) if number.isdecimal() and len(number) < 3 else 0
+    is_fresh = traced is None or timezone.now() - traced.ended_at < FRESH_FOR
+    return done + 1 if is_fresh and done < MAX_RELOADS else 0
 
 
 urlpatterns = [

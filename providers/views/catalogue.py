@@ -1,4 +1,4 @@
-"""A provider's language models: search, switch on and off, refresh, add by hand."""
+"""A provider's language models: search, enable, disable, refresh, add manually."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -19,11 +19,11 @@ from providers.infra.page_request import PageRequest
 from providers.models import LanguageModel, Provider
 from providers.operations import audit
 from providers.router import snapshot
-from providers.views.access import in_background, search_text, staff_only
+from providers.views.access import enqueue_task, read_search_text, staff_only
 
-PAGE = 50
-REFRESH_PATIENCE = timedelta(seconds=45)  # the section asks again for this long
-SHOWN = {
+PAGE_SIZE = 50
+REFRESH_TIMEOUT = timedelta(seconds=45)  # how long the section polls for a fresh list
+FILTERS = {
     "": Q(),
     "on": Q(enabled=True, missing_since=None),
     "off": Q(enabled=False),
@@ -32,32 +32,34 @@ SHOWN = {
 
 
 def section(request: HttpRequest, provider: Provider, added: str = "") -> dict[str, Any]:
-    """What models.html needs: one page of what matches, and the counts of all.
+    """The context of models.html: one page of the matching models, and all counts.
 
-    A model that was just `added` is searched for, so that it is seen.
+    Searches for a model that was just `added`, so that it is on the page.
     """
-    query = added or search_text(request.GET)
+    query = added or read_search_text(request.GET)
     shown = "" if added else request.GET.get("show", "")
-    found = _matching(provider, query, shown)
-    page = Paginator(found, PAGE).get_page(request.GET.get("page"))
+    matching = _filter(provider, query, shown)
+    page = Paginator(matching, PAGE_SIZE).get_page(request.GET.get("page"))
     _mark_failing(provider, page)
-    asked = parse_datetime(request.GET.get("since", ""))
-    if asked is None and provider.models_refreshed_at is None:
-        asked = timezone.now()
+    requested_at = parse_datetime(request.GET.get("since", ""))
+    if requested_at is None and provider.models_refreshed_at is None:
+        requested_at = timezone.now()
     return {
         "provider": provider,
         "page": page,
         "q": query,
-        "show": shown if shown in SHOWN else "",
+        "show": shown if shown in FILTERS else "",
         "counts": _counts(provider),
         "filters": urlencode({"q": query, "show": shown}),
-        "since": asked.isoformat() if asked and _is_pending(provider, asked) else "",
+        "since": requested_at.isoformat()
+        if requested_at and _is_pending(provider, requested_at)
+        else "",
         "add_form": AddModelForm(provider=provider),
     }
 
 
 def _mark_failing(provider: Provider, page: Page[LanguageModel]) -> None:
-    """Marks the models of a page that nothing is sent for at present."""
+    """Set `is_failing` on the models whose breaker is open."""
     failures = snapshot.failures([provider])
     failing = {
         each.domain.model_id for each in failures.domains.open_models(failures.routes(provider))
@@ -66,8 +68,8 @@ def _mark_failing(provider: Provider, page: Page[LanguageModel]) -> None:
         model.is_failing = model.model_id in failing
 
 
-def _matching(provider: Provider, query: str, shown: str) -> QuerySet[LanguageModel]:
-    models = provider.language_models.filter(SHOWN.get(shown, Q())).order_by(
+def _filter(provider: Provider, query: str, shown: str) -> QuerySet[LanguageModel]:
+    models = provider.language_models.filter(FILTERS.get(shown, Q())).order_by(
         F("missing_since").asc(nulls_first=True), "name", "pk"
     )
     for word in query.split():
@@ -76,14 +78,14 @@ def _matching(provider: Provider, query: str, shown: str) -> QuerySet[LanguageMo
 
 
 def _counts(provider: Provider) -> dict[str, int]:
-    columns = {name or "all": Count("pk", filter=q) for name, q in SHOWN.items()}
+    columns = {name or "all": Count("pk", filter=q) for name, q in FILTERS.items()}
     return provider.language_models.aggregate(**columns)
 
 
-def _is_pending(provider: Provider, asked: datetime) -> bool:
-    done = provider.models_refreshed_at
-    late = timezone.now() - asked > REFRESH_PATIENCE
-    return not late and (done is None or done < asked)
+def _is_pending(provider: Provider, requested_at: datetime) -> bool:
+    refreshed_at = provider.models_refreshed_at
+    is_late = timezone.now() - requested_at > REFRESH_TIMEOUT
+    return not is_late and (refreshed_at is None or refreshed_at < requested_at)
 
 
 @require_GET
@@ -92,8 +94,10 @@ def models(request: HttpRequest, slug: str) -> HttpResponse:
     return render(request, "providers/models.html", section(request, provider))
 
 
-def _answer(request: PageRequest, provider: Provider, added: str = "", **more: Any) -> HttpResponse:
-    """The section for htmx, else the page it stands on."""
+def _respond(
+    request: PageRequest, provider: Provider, added: str = "", **more: Any
+) -> HttpResponse:
+    """Render the section for htmx; else redirect to its page."""
     if request.htmx:
         context = section(request, provider, added) | more
         return render(request, "providers/models.html", context)
@@ -104,11 +108,11 @@ def _answer(request: PageRequest, provider: Provider, added: str = "", **more: A
 @require_POST
 @staff_only
 def refresh(request: PageRequest, slug: str) -> HttpResponse:
-    """Has the worker fetch the list; the section looks again until it is there."""
+    """Have the worker fetch the list; the section polls until it is there."""
     provider = get_object_or_404(Provider, slug=slug)
-    if in_background("providers.tasks.refresh", provider.pk):
-        return _answer(request, provider, since=timezone.now().isoformat())
-    return _answer(request, provider, problem="Redis cannot be reached; try again in a moment.")
+    if enqueue_task("providers.tasks.refresh", provider.pk):
+        return _respond(request, provider, since=timezone.now().isoformat())
+    return _respond(request, provider, problem="Redis cannot be reached; try again in a moment.")
 
 
 @require_POST
@@ -122,20 +126,20 @@ def toggle(request: PageRequest, slug: str, pk: int) -> HttpResponse:
     if request.htmx:
         context = {"model": model, "provider": model.provider}
         return render(request, "providers/models.html#row", context)
-    return _answer(request, model.provider)
+    return _respond(request, model.provider)
 
 
 @require_POST
 @staff_only
 def toggle_all(request: PageRequest, slug: str) -> HttpResponse:
-    """Switches everything that the search shows."""
+    """Enable or disable all models that match the search."""
     provider = get_object_or_404(Provider, slug=slug)
-    found = _matching(provider, search_text(request.GET), request.GET.get("show", ""))
+    matching = _filter(provider, read_search_text(request.GET), request.GET.get("show", ""))
     verb = "enabled" if request.POST.get("enabled") == "on" else "disabled"
-    count = found.update(enabled=verb == "enabled")
+    count = matching.update(enabled=verb == "enabled")
     audit.note(request.user, verb, provider, {"models": ["", f"{count} that were found"]})
     replicas.publish("providers")
-    return _answer(request, provider)
+    return _respond(request, provider)
 
 
 @require_POST
@@ -146,7 +150,7 @@ def add(request: PageRequest, slug: str) -> HttpResponse:
     if form.is_valid():
         added = form.store()
         audit.note(request.user, "created", added)
-        return _answer(request, provider, added.model_id)
+        return _respond(request, provider, added.model_id)
     context = section(request, provider) | {"add_form": form}
     return render(request, "providers/models.html", context, status=422)
 
@@ -154,9 +158,9 @@ def add(request: PageRequest, slug: str) -> HttpResponse:
 @require_POST
 @staff_only
 def remove(request: PageRequest, slug: str, pk: int) -> HttpResponse:
-    """Only what was added by hand or is missing: the rest would come back by itself."""
+    """Remove a manual or a missing model: any other would return with the next refresh."""
     model = get_object_or_404(LanguageModel.objects.present(), pk=pk, provider__slug=slug)
     if model.source == "manual" or model.missing_since:
         audit.note(request.user, "deleted", model)
         model.delete()
-    return _answer(request, model.provider)
+    return _respond(request, model.provider)

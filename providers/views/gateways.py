@@ -1,7 +1,7 @@
-"""The gateways page: LiteLLM endpoints, what goes through them, and our own gateway process.
+"""The gateways page: LiteLLM endpoints, our own gateway process, and the routes through them.
 
-The page is made from storage alone: what a gateway said when it was asked last, and how the routes
-through it do. A part that loads by itself asks those of which nothing fresh is known.
+The page renders from storage alone. Gateways without a recent check are checked by requests that
+the page sends when it has loaded.
 """
 
 from http import HTTPStatus
@@ -30,14 +30,14 @@ from providers.views.access import require_staff, staff_only
 
 @frozen
 class GatewayLine:
-    """A gateway, what it said last, and the routes through it."""
+    """A gateway with its last check and its routes."""
 
     endpoint: Endpoint
     routes: list[Route]
     check: GatewayCheck | None = None
 
     @property
-    def resting(self) -> list[Route]:
+    def cooling_down(self) -> list[Route]:
         return [route for route in self.routes if route.state != "closed"]
 
     @property
@@ -45,7 +45,7 @@ class GatewayLine:
         return bool(self.check and timezone.now() - self.check.checked_at < CHECK_FRESH)
 
     @property
-    def starts(self) -> bool:
+    def is_starting(self) -> bool:
         return bool(self.is_fresh and self.check and self.check.state == "starting")
 
     @property
@@ -53,54 +53,54 @@ class GatewayLine:
         if not self.endpoint.enabled:
             return "paused"
         states = [route.as_state() for route in self.routes]
-        if self.check is None or not self.is_fresh or self.starts:
+        if self.check is None or not self.is_fresh or self.is_starting:
             return health.gateway_health(None, None, states)
         return health.gateway_health(self.check.state == "up", self.check.checked_at, states)
 
 
 @require_safe
 def index(request: HttpRequest) -> HttpResponse:
-    """All of them, from storage."""
-    through, said = gateways.routes_by_endpoint(), gateways.last_checks()
-    shown = [
-        GatewayLine(endpoint=each, routes=through.get(each.url, []), check=said.get(each.url))
+    """List all gateways, from storage."""
+    routes, checks = gateways.routes_by_endpoint(), gateways.last_checks()
+    lines = [
+        GatewayLine(endpoint=each, routes=routes.get(each.url, []), check=checks.get(each.url))
         for each in gateways.list_endpoints()
     ]
-    return render(request, "gateways/index.html", {"gateways": shown})
+    return render(request, "gateways/index.html", {"gateways": lines})
 
 
 @require_POST
 async def check(request: PageRequest, key: str) -> HttpResponse:
-    """Asks one gateway now and keeps what it says; without htmx the page shows it."""
-    endpoint = await sync_to_async(_endpoint)(request, key)
-    said = await gateways.check_endpoint(endpoint)
+    """Check one gateway now and store the result."""
+    endpoint = await sync_to_async(_get_endpoint)(request, key)
+    result = await gateways.check_endpoint(endpoint)
     if not request.htmx:
         return redirect("gateways:index")
-    return await sync_to_async(_answer)(request, endpoint, said)
+    return await sync_to_async(_render_check)(request, endpoint, result)
 
 
-def _endpoint(request: HttpRequest, key: str) -> Endpoint:
-    """Read at once, so that no connection is held while the gateway is asked."""
+def _get_endpoint(request: HttpRequest, key: str) -> Endpoint:
+    """Read first, so that no database connection is held during the check."""
     try:
         require_staff(request)
-        found = next((each for each in gateways.list_endpoints() if each.key == key), None)
+        endpoint = next((each for each in gateways.list_endpoints() if each.key == key), None)
     finally:
         connections.close_all()
-    if found is None:
+    if endpoint is None:
         raise Http404
-    return found
+    return endpoint
 
 
-def _answer(request: HttpRequest, endpoint: Endpoint, said: GatewayCheck) -> HttpResponse:
+def _render_check(request: HttpRequest, endpoint: Endpoint, result: GatewayCheck) -> HttpResponse:
     routes = gateways.routes_by_endpoint().get(endpoint.url, [])
-    shown = GatewayLine(endpoint=endpoint, routes=routes, check=said)
-    return render(request, "gateways/index.html#answer", {"gateway": shown})
+    line = GatewayLine(endpoint=endpoint, routes=routes, check=result)
+    return render(request, "gateways/index.html#answer", {"gateway": line})
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @staff_only
 def edit(request: PageRequest, pk: int | None = None) -> HttpResponse:
-    """A new gateway, or one that is there."""
+    """Create or edit a gateway."""
     row = get_object_or_404(Gateway, pk=pk) if pk else None
     before = audit.values(row) if row else {}
     form = GatewayForm(request.POST or None, instance=row)
@@ -108,7 +108,7 @@ def edit(request: PageRequest, pk: int | None = None) -> HttpResponse:
         with transaction.atomic():
             saved = form.save()
             audit.noted(request.user, "changed" if row else "created", saved, before)
-        snapshot.load_routes()  # makes its routes now, so that the page shows them
+        snapshot.load_routes()  # creates its routes now, so that the page lists them
         follows = (
             "It is used as a fallback from the next request on."
             if saved.enabled
@@ -124,11 +124,11 @@ def edit(request: PageRequest, pk: int | None = None) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @staff_only
 def delete(request: PageRequest, pk: int) -> HttpResponse:
-    """Asks, saying what goes through it, then removes it and the routes over it."""
+    """Confirm, then delete the gateway and the routes through it."""
     row = get_object_or_404(Gateway, pk=pk)
-    through = gateways.routes_by_endpoint().get(row.url, [])
+    routes = gateways.routes_by_endpoint().get(row.url, [])
     if request.method != "POST":
-        return render(request, "gateways/delete.html", {"gateway": row, "routes": through})
+        return render(request, "gateways/delete.html", {"gateway": row, "routes": routes})
     with transaction.atomic():
         audit.note(request.user, "deleted", row)
         row.delete()

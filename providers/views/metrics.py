@@ -1,4 +1,4 @@
-"""`/metrics`: what Prometheus scrapes, for who shows the token or, without one, this machine."""
+"""`/metrics` for Prometheus: with the token where one is set, else from this machine only."""
 
 import ipaddress
 import secrets
@@ -21,23 +21,23 @@ LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 @never_cache
 @require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
-    """401 without the token where one is set; where none is, nothing is here for others."""
+    """Answer 401 without the required token; 404 to other machines where no token is set."""
     if settings.METRICS_TOKEN:
-        if not _shows_token(request):
+        if not _has_token(request):
             return HttpResponse(status=401, headers={"WWW-Authenticate": "Bearer"})
     elif not _is_local(request):
         raise Http404
     return HttpResponse(exposition(settings.METRICS_FOLDER), content_type=CONTENT_TYPE_LATEST)
 
 
-def _shows_token(request: HttpRequest) -> bool:
-    scheme, _, shown = request.headers.get("Authorization", "").partition(" ")
+def _has_token(request: HttpRequest) -> bool:
+    scheme, _, presented = request.headers.get("Authorization", "").partition(" ")
     token = settings.METRICS_TOKEN.encode()
-    return scheme.lower() == "bearer" and secrets.compare_digest(shown.strip().encode(), token)
+    return scheme.lower() == "bearer" and secrets.compare_digest(presented.strip().encode(), token)
 
 
 def _is_local(request: HttpRequest) -> bool:
-    """Whether this machine asks for itself: what a proxy on it hands on comes from loopback too."""
+    """Whether the request is from this machine, not forwarded by a proxy on it."""
     if settings.SECURE_PROXY_SSL_HEADER or any(name in request.headers for name in FORWARDED):
         return False
     if split_domain_port(request.get_host())[0] not in LOCAL_NAMES:

@@ -1,4 +1,4 @@
-"""One language model in detail, and the presets of parameters that models may be given."""
+"""One language model in detail, and the parameter presets."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ from providers.router import snapshot
 from providers.views import models
 from providers.views.access import require_staff, staff_only
 
-TELLERS = {
+SOURCES = {
     "hand": "an operator",
     "provider": "the provider",
     "gateway": "the gateway",
@@ -44,7 +44,7 @@ _FACTS = (
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def show(request: PageRequest, pk: int) -> HttpResponse:
-    """What is known of it and who said so; operators set its alias and its parameters."""
+    """Show a model's facts with their sources; operators set its alias and parameters."""
     model = get_object_or_404(LanguageModel.objects.present().select_related("provider"), pk=pk)
     form = ModelSettingsForm(request.POST or None, model=model)
     if request.method == "POST":
@@ -68,7 +68,7 @@ def show(request: PageRequest, pk: int) -> HttpResponse:
 
 
 def failing(model: LanguageModel) -> tuple[wording.ModelLine, ...]:
-    """Over which routes, or with which key, nothing is sent for it at present."""
+    """The routes and keys that are paused for this model."""
     failures = snapshot.failures([model.provider])
     routes = failures.routes(model.provider)
     states = failures.domains.open_models(routes)
@@ -77,15 +77,15 @@ def failing(model: LanguageModel) -> tuple[wording.ModelLine, ...]:
 
 
 def facts(model: LanguageModel) -> list[tuple[str, str, str]]:
-    """Label, value in words and who told it; a dash where nobody did."""
+    """Label, value in words and source of each fact."""
     sources = model.sources if isinstance(model.sources, dict) else {}
     return [
-        (label, _worded(name, getattr(model, name)), TELLERS.get(sources.get(name, ""), ""))
+        (label, _describe(name, getattr(model, name)), SOURCES.get(sources.get(name, ""), ""))
         for name, label in _FACTS
     ]
 
 
-def _worded(name: str, value: Any) -> str:
+def _describe(name: str, value: Any) -> str:
     if value is None:
         return "not known"
     if isinstance(value, bool):
@@ -98,7 +98,7 @@ def _worded(name: str, value: Any) -> str:
 @require_POST
 @staff_only
 def apply(request: PageRequest, pk: int) -> HttpResponse:
-    """Gives one model what it takes of a preset."""
+    """Apply a preset to one model, as far as the model takes its parameters."""
     model = get_object_or_404(LanguageModel.objects.present().select_related("provider"), pk=pk)
     chosen = request.POST.get("preset", "")
     preset = get_object_or_404(ParameterPreset, pk=int(chosen) if chosen.isdecimal() else 0)
@@ -112,7 +112,7 @@ def apply(request: PageRequest, pk: int) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @staff_only
 def presets(request: HttpRequest, pk: int | None = None) -> HttpResponse:
-    """All presets, and a form for a new one or the one that was picked."""
+    """List all presets, with a form for a new one or the one in the URL."""
     picked = get_object_or_404(ParameterPreset, pk=pk) if pk else None
     form = PresetForm(request.POST or None, instance=picked)
     if request.method == "POST" and form.is_valid():
@@ -125,7 +125,7 @@ def presets(request: HttpRequest, pk: int | None = None) -> HttpResponse:
 @require_POST
 @staff_only
 def remove_preset(request: HttpRequest, pk: int) -> HttpResponse:
-    """Models that were given it keep its values."""
+    """Delete a preset; models keep the values that it set."""
     ParameterPreset.objects.filter(pk=pk).delete()
     return redirect(reverse("models:presets"))
 
@@ -133,7 +133,7 @@ def remove_preset(request: HttpRequest, pk: int) -> HttpResponse:
 @require_POST
 @staff_only
 def remove_alias(request: PageRequest, pk: int, alias_pk: int) -> HttpResponse:
-    """Takes a further name away; the model's own alias is a field of its form."""
+    """Remove an additional alias; the model's own alias is a field of its form."""
     model = get_object_or_404(LanguageModel.objects.present(), pk=pk)
     alias = get_object_or_404(model.aliases, pk=alias_pk)
     with transaction.atomic():

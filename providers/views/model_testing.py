@@ -1,6 +1,6 @@
-"""The test of one model: what it answers and what it takes, with its cost said before.
+"""The test of one model: whether it answers and which parameters it takes.
 
-A page of its own: it costs a handful of short chats, so it is asked for, never run by itself.
+It sends a handful of paid requests, so it runs only on request, with the cost shown before.
 """
 
 from decimal import Decimal
@@ -28,51 +28,53 @@ from providers.views import test_panel
 from providers.views.access import require_staff
 from providers.views.test_panel import TestPanel
 
-# Of one chat, generously: its tools count as words too.
-_LARGEST = Usage(input_tokens=100, output_tokens=16)
+# Of one request, rounded up: tool definitions count as input.
+_LARGEST_USAGE = Usage(input_tokens=100, output_tokens=16)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 async def run(request: PageRequest, slug: str, pk: int) -> HttpResponse | StreamingHttpResponse:
-    """The page that says what a test does; then the test, streamed to htmx."""
-    found, page = await sync_to_async(_open)(request, slug, pk)
-    if request.method != "POST" or found is None or found.draft is None:
+    """Describe the test; on POST run it, streamed to htmx."""
+    panel, page = await sync_to_async(_open)(request, slug, pk)
+    if request.method != "POST" or panel is None or panel.draft is None:
         return await sync_to_async(render)(request, "providers/model_test.html", page)
-    stages = partial(runner.run, ModelTest(draft=found.draft, method=found.methods[0]))
+    stages = partial(runner.run, ModelTest(draft=panel.draft, method=panel.methods[0]))
     if request.htmx:
-        return test_panel.streamed(found, stages)
-    await test_panel.finished(found, stages)
-    page |= {**test_panel.context(found), "verdict": found.verdict()}
+        return test_panel.stream_test(panel, stages)
+    await test_panel.run_test(panel, stages)
+    page |= {**test_panel.context(panel), "verdict": panel.verdict()}
     return await sync_to_async(render)(request, "providers/model_test.html", page)
 
 
 def _open(request: HttpRequest, slug: str, pk: int) -> tuple[TestPanel | None, dict[str, object]]:
-    """Checks who asks and reads what is stored; afterwards no connection is held."""
+    """Check permission and read storage first: the test holds no database connection."""
     try:
         require_staff(request)
         models = LanguageModel.objects.present().select_related("provider")
         model = get_object_or_404(models, pk=pk, provider__slug=slug)
         candidate = snapshot.load_one(model.provider_id, model.model_id)
-        method = _method(request.POST.get("method", ""), candidate)
-        return _sheet(model, candidate, method), _page(model, candidate, method)
+        method = _pick_method(request.POST.get("method", ""), candidate)
+        return _build_panel(model, candidate, method), _page_context(model, candidate, method)
     finally:
         connections.close_all()
 
 
-def _method(asked: str, candidate: Candidate | None) -> Method:
-    """The route that was picked, else the one that requests take now."""
-    if asked in set(Method):
-        return Method(asked)
+def _pick_method(requested: str, candidate: Candidate | None) -> Method:
+    """The method of the form, else the one that requests use now."""
+    if requested in set(Method):
+        return Method(requested)
     plan = candidate.plan(timezone.now()) if candidate else None
     return plan.routes[0].route.method if plan and plan.routes else Method.DIRECT
 
 
-def _sheet(model: LanguageModel, candidate: Candidate | None, method: Method) -> TestPanel | None:
+def _build_panel(
+    model: LanguageModel, candidate: Candidate | None, method: Method
+) -> TestPanel | None:
     if candidate is None:
         return None
     return TestPanel(
         draft=Draft(connection=candidate.connection, model_id=model.model_id, stored=candidate),
-        panel="test",
+        element_id="test",
         fix_url=reverse("providers:apply-fix", args=[model.provider.slug]),
         methods=(method,),
         names=MODEL_STAGES,
@@ -80,17 +82,19 @@ def _sheet(model: LanguageModel, candidate: Candidate | None, method: Method) ->
     )
 
 
-def _page(model: LanguageModel, candidate: Candidate | None, method: Method) -> dict[str, object]:
+def _page_context(
+    model: LanguageModel, candidate: Candidate | None, method: Method
+) -> dict[str, object]:
     connection = snapshot.connection(model.provider)
-    asked = tested_parameters(connection.preset, connection.kind)
-    price = Prices.of(vars(model)).cost(_LARGEST)
+    parameters = tested_parameters(connection.preset, connection.kind)
+    price = Prices.of(vars(model)).cost(_LARGEST_USAGE)
     return {
         "model": model,
         "provider": model.provider,
-        "parameters": asked,
-        "calls": 1 + len(asked),
-        "most": price * (1 + len(asked)) if isinstance(price, Decimal) else None,
+        "parameters": parameters,
+        "calls": 1 + len(parameters),
+        "max_cost": price * (1 + len(parameters)) if isinstance(price, Decimal) else None,
         "methods": [(each.value, test_panel.TITLES[each]) for each in Method],
         "method": method.value,
-        "askable": candidate is not None,
+        "is_usable": candidate is not None,
     }

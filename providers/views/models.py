@@ -1,7 +1,7 @@
 """The Models page: the catalogue of all providers, searched, filtered and changed in bulk.
 
-What is looked for is in the address, so that a look can be kept and shared. Everybody reads and has
-favourites; operators change.
+The query is in the URL, so that it can be bookmarked and shared. Everybody reads the list and has
+favourites; only operators change models.
 """
 
 from datetime import timedelta
@@ -34,9 +34,9 @@ from providers.models import (
 from providers.operations import audit
 from providers.views.access import staff_only
 
-UNDONE_WITHIN = timedelta(minutes=30)
-LONGEST_SEARCH = 200
-USUAL = ("order", "name")
+UNDO_WINDOW = timedelta(minutes=30)
+LONGEST_SEARCH = 200  # characters
+DEFAULT_ORDER = ("order", "name")
 LABELS = {
     "state": ("State", {"": "Any", "on": "In use", "off": "Not used", "missing": "Missing"}),
     "context": (
@@ -48,7 +48,7 @@ LABELS = {
         {"": "Any", "free": "Free", "1": "Up to $1", "5": "Up to $5"},
     ),
 }
-MARKS = {
+FLAGS = {
     "favourite": "Favourites",
     "new": "New since your last visit",
     "vision": "Vision",
@@ -66,7 +66,7 @@ SORTS = {
 
 @frozen
 class Option:
-    """One thing to pick beside the list, and how many models it would leave."""
+    """A filter option with the number of models it would leave."""
 
     value: str
     label: str
@@ -76,81 +76,83 @@ class Option:
 
 @require_safe
 def index(request: PageRequest) -> HttpResponse:
-    """One page of what matches; for htmx the list and the counts alone."""
+    """Show one page of the matching models; for htmx, the list and the counts alone."""
     since = CatalogueVisit.note(request.user, timezone.now())
-    ctx = _found(request, since) | _state(request)
+    ctx = _list_context(request, since) | _state(request)
     if not request.htmx or request.htmx.history_restore_request:
         return render(request, "models/index.html", ctx)
     response = render(request, "models/index.html#found", ctx)
-    query = _query(request, page=ctx["number"] > 1)
+    query = _encode_query(request, page=ctx["number"] > 1)
     return push_url(response, f"{reverse('models:index')}{'?' if query else ''}{query}")
 
 
-def _found(request: PageRequest, since: Any) -> dict[str, Any]:
-    wanted = _wanted(request, since)
-    counted = search.facets(wanted)
-    pages = max(1, -(-counted.total // PAGE))
-    number = min(max(1, _number(request.GET.get("page", ""))), pages)
+def _list_context(request: PageRequest, since: Any) -> dict[str, Any]:
+    query = _read_query(request, since)
+    facets = search.facets(query)
+    pages = max(1, -(-facets.total // PAGE))
+    number = min(max(1, _parse_number(request.GET.get("page", ""))), pages)
     return {
-        "wanted": wanted,
-        "q": " ".join(wanted.words),
-        "total": counted.total,
-        "rows": search.page(wanted, number),
+        "since": since,
+        "q": " ".join(query.words),
+        "total": facets.total,
+        "rows": search.page(query, number),
         "number": number,
         "pages": pages,
-        "query": _query(request),
-        "here": _query(request, page=number > 1),
-        "providers": _providers(wanted, counted),
-        "choices": _choices(wanted, counted),
-        "marks": [
-            Option(value=name, label=label, count=counted.flags[name], picked=name in wanted.flags)
-            for name, label in MARKS.items()
+        "query": _encode_query(request),
+        "here": _encode_query(request, page=number > 1),
+        "providers": _provider_options(query, facets),
+        "choices": _choice_options(query, facets),
+        "flags": [
+            Option(value=name, label=label, count=facets.flags[name], picked=name in query.flags)
+            for name, label in FLAGS.items()
         ],
-        "sorts": [(name, label, name == wanted.order) for name, label in SORTS.items()],
+        "sorts": [(name, label, name == query.order) for name, label in SORTS.items()],
     }
 
 
-def _wanted(request: PageRequest, since: Any = None) -> ModelQuery:
-    """What the address asks for; what it says that is not known is not looked for."""
+def _read_query(request: PageRequest, since: Any = None) -> ModelQuery:
+    """Read the query from the URL; unknown values are ignored."""
     given = request.GET
     slug = given.get("provider", "")
-    found = Provider.objects.filter(slug=slug).values_list("pk", flat=True).first()
+    provider_id = Provider.objects.filter(slug=slug).values_list("pk", flat=True).first()
     words = given.get("q", "").replace("\0", "")[:LONGEST_SEARCH].split()
     return ModelQuery(
         user_id=request.user.pk,
         words=tuple(words),
-        provider=(found or 0) if slug else None,
+        provider=(provider_id or 0) if slug else None,
         choices={name: given.get(name, "") for name in CHOICES},
-        flags=frozenset(name for name in MARKS if given.get(name)),
+        flags=frozenset(name for name in FLAGS if given.get(name)),
         order=given.get("order", "") if given.get("order", "") in ORDERS else "name",
         since=since,
     )
 
 
-def _number(text: str) -> int:
+def _parse_number(text: str) -> int:
     return int(text) if text.isdecimal() and len(text) < 7 else 1
 
 
-def _query(request: PageRequest, *, page: bool = False) -> str:
-    """The filters as an address says them, without those that are empty."""
-    names = ("q", "provider", *CHOICES, *MARKS, "order", *(("page",) if page else ()))
+def _encode_query(request: PageRequest, *, page: bool = False) -> str:
+    """The query as URL parameters, without defaults."""
+    names = ("q", "provider", *CHOICES, *FLAGS, "order", *(("page",) if page else ()))
     query = QueryDict(mutable=True)
     given = {name: value for name in names if (value := request.GET.get(name, ""))}
-    query.update({name: value for name, value in given.items() if (name, value) != USUAL})
+    query.update({name: value for name, value in given.items() if (name, value) != DEFAULT_ORDER})
     return query.urlencode()
 
 
-def _providers(wanted: ModelQuery, counted: search.Facets) -> list[Option]:
+def _provider_options(query: ModelQuery, facets: search.Facets) -> list[Option]:
     rows = Provider.objects.order_by("name").values_list("pk", "slug", "name")
     return [
         Option(
-            value=slug, label=name, count=counted.providers.get(pk, 0), picked=pk == wanted.provider
+            value=slug, label=name, count=facets.providers.get(pk, 0), picked=pk == query.provider
         )
         for pk, slug, name in rows
     ]
 
 
-def _choices(wanted: ModelQuery, counted: search.Facets) -> list[tuple[str, str, list[Option]]]:
+def _choice_options(
+    query: ModelQuery, facets: search.Facets
+) -> list[tuple[str, str, list[Option]]]:
     return [
         (
             name,
@@ -159,8 +161,8 @@ def _choices(wanted: ModelQuery, counted: search.Facets) -> list[tuple[str, str,
                 Option(
                     value=value,
                     label=word,
-                    count=counted.choices[name][value],
-                    picked=value == wanted.choices.get(name, ""),
+                    count=facets.choices[name][value],
+                    picked=value == query.choices.get(name, ""),
                 )
                 for value, word in words.items()
             ],
@@ -170,13 +172,13 @@ def _choices(wanted: ModelQuery, counted: search.Facets) -> list[tuple[str, str,
 
 
 def _state(request: PageRequest) -> dict[str, Any]:
-    """How old the lists are, which could not be had, and what may be taken back."""
+    """The age of the lists, failed refreshes, and the change that can be undone."""
     usable = Provider.objects.usable()
-    late = timezone.now() - UNDONE_WITHIN
+    earliest = timezone.now() - UNDO_WINDOW
     return {
         "oldest": usable.aggregate(oldest=Min("models_refreshed_at"))["oldest"],
         "failed": usable.exclude(models_error="").order_by("name")[:5],
-        "change": BulkChange.objects.filter(user=request.user, made_at__gt=late).first(),
+        "change": BulkChange.objects.filter(user=request.user, made_at__gt=earliest).first(),
         "presets": ParameterPreset.objects.all() if request.user.is_staff else (),
     }
 
@@ -184,93 +186,94 @@ def _state(request: PageRequest) -> dict[str, Any]:
 @require_POST
 @staff_only
 def bulk(request: PageRequest) -> HttpResponse:
-    """Changes exactly what the address's filters find, and keeps what was there before."""
+    """Change all models that match the URL's query; the old values are kept for undo."""
     visit = CatalogueVisit.objects.filter(user=request.user).first()
-    found = search.filter_models(_wanted(request, visit and visit.before))
+    matching = search.filter_models(_read_query(request, visit and visit.before))
     with transaction.atomic():
-        if preset_id := _number(request.POST.get("preset", "")) * bool(request.POST.get("preset")):
-            said = _give(request, get_object_or_404(ParameterPreset, pk=preset_id), found)
+        if pk := request.POST.get("preset", ""):
+            preset = get_object_or_404(ParameterPreset, pk=int(pk) if pk.isdecimal() else 0)
+            summary = _apply_preset(request, preset, matching)
         else:
-            said = _switch(request, found, enabled=request.POST.get("enabled") == "on")
-    if said:
-        audit.note(request.user, "changed", said, kind="language models")
+            summary = _set_enabled(request, matching, enabled=request.POST.get("enabled") == "on")
+    if summary:
+        audit.note(request.user, "changed", summary, kind="language models")
     else:
         messages.info(request, "Nothing to change: these models are so already.")
     replicas.publish("providers")
-    return redirect(f"{reverse('models:index')}?{_query(request)}")
+    return redirect(f"{reverse('models:index')}?{_encode_query(request)}")
 
 
-def _switch(request: PageRequest, found: Any, *, enabled: bool) -> str:
-    ids = list(found.exclude(enabled=enabled).values_list("pk", flat=True))
-    said = f"{_models(len(ids))} {'now in use' if enabled else 'no longer used'}."
+def _set_enabled(request: PageRequest, matching: Any, *, enabled: bool) -> str:
+    ids = list(matching.exclude(enabled=enabled).values_list("pk", flat=True))
+    summary = f"{_count_models(len(ids))} {'now in use' if enabled else 'no longer used'}."
     replaced = [(ids, not enabled, enabled)] if ids else []
-    model_forms.noted(request.user.pk, said, "enabled", replaced)
+    model_forms.noted(request.user.pk, summary, "enabled", replaced)
     LanguageModel.objects.filter(pk__in=ids).update(enabled=enabled)
-    return said if ids else ""
+    return summary if ids else ""
 
 
-def _give(request: PageRequest, preset: ParameterPreset, found: Any) -> str:
-    replaced = model_forms.give(preset, found.select_related("provider").order_by())
+def _apply_preset(request: PageRequest, preset: ParameterPreset, matching: Any) -> str:
+    replaced = model_forms.give(preset, matching.select_related("provider").order_by())
     count = sum(len(ids) for ids, *_ in replaced)
-    said = f"{_models(count)} given the parameters of {preset.name}."
-    model_forms.noted(request.user.pk, said, "parameters", replaced)
-    return said if count else ""
+    summary = f"{_count_models(count)} given the parameters of {preset.name}."
+    model_forms.noted(request.user.pk, summary, "parameters", replaced)
+    return summary if count else ""
 
 
-def _models(count: int) -> str:
+def _count_models(count: int) -> str:
     return f"{count:,} model" if count == 1 else f"{count:,} models"
 
 
 @require_POST
 @staff_only
 def undo(request: PageRequest) -> HttpResponse:
-    """Takes back the last change of many models that this person made, and nobody else's since."""
+    """Undo this user's last bulk change, except for values that were changed since."""
     change = BulkChange.objects.filter(user=request.user).first()
     if change is not None:
         with transaction.atomic():
             done, left = change.undo()
-            told = f"{_models(done)} as before" + (f", {left:,} changed since" if left else "")
-            note = {"models": ["", told]}
+            skipped = f", {left:,} changed since" if left else ""
+            note = {"models": ["", f"{_count_models(done)} as before{skipped}"]}
             audit.note(request.user, "undone", change.said, note, kind="language models")
-        kept = f" {_models(left)} changed since then stay as they are." if left else ""
-        words = f"Taken back: {_models(done)} as before.{kept}"
+        unchanged = f" {_count_models(left)} changed since then stay as they are." if left else ""
+        words = f"Taken back: {_count_models(done)} as before.{unchanged}"
         messages.success(request, words)
-    return redirect(f"{reverse('models:index')}?{_query(request)}")
+    return redirect(f"{reverse('models:index')}?{_encode_query(request)}")
 
 
 @require_POST
 def favourite(request: PageRequest, pk: int) -> HttpResponse:
-    """Puts a model among one's favourites, or takes it out of them."""
+    """Add a model to the user's favourites, or remove it."""
     model = get_object_or_404(LanguageModel.objects.present().select_related("provider"), pk=pk)
     if request.POST.get("favourite") == "on":
         Favourite.objects.get_or_create(user=request.user, model=model)
     else:
         Favourite.objects.filter(user=request.user, model=model).delete()
-    return _row(request, model)
+    return _render_row(request, model)
 
 
 @require_POST
 @staff_only
 def use(request: PageRequest, pk: int) -> HttpResponse:
-    """Takes a model into use, or out of it."""
+    """Enable or disable a model."""
     model = get_object_or_404(LanguageModel.objects.present().select_related("provider"), pk=pk)
     before = audit.values(model)
     model.enabled = request.POST.get("enabled") == "on"
     model.save(update_fields=["enabled"])
     audit.noted(request.user, "changed", model, before)
-    return _row(request, model)
+    return _render_row(request, model)
 
 
-def _row(request: PageRequest, model: LanguageModel) -> HttpResponse:
-    """The row as it is now, for htmx; else the page it stands on."""
+def _render_row(request: PageRequest, model: LanguageModel) -> HttpResponse:
+    """Render the updated row for htmx; else redirect to its page."""
     if not request.htmx:
         here = request.POST.get("from", "")
-        back = reverse("models:show", args=[model.pk]) if here == "model" else _back(request)
+        back = reverse("models:show", args=[model.pk]) if here == "model" else _list_url(request)
         return redirect(back)
     model.starred = model.favourites.filter(user=request.user).exists()  # type: ignore[attr-defined]
     part = "models/index.html#row"
-    return render(request, part, {"model": model, "here": _query(request, page=True)})
+    return render(request, part, {"model": model, "here": _encode_query(request, page=True)})
 
 
-def _back(request: HttpRequest) -> str:
+def _list_url(request: HttpRequest) -> str:
     return f"{reverse('models:index')}?{request.GET.urlencode()}"

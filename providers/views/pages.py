@@ -1,4 +1,4 @@
-"""The providers' pages: a new one, one in detail. Each renders from storage alone."""
+"""The pages that add a provider and show one in detail, from storage alone."""
 
 from typing import Any, cast
 
@@ -22,7 +22,7 @@ from providers.policy import plan
 from providers.router import snapshot
 from providers.vendors import presets
 from providers.views import catalogue
-from providers.views.access import in_background, require_staff, staff_only
+from providers.views.access import enqueue_task, require_staff, staff_only
 
 RECENT_ATTEMPTS = 20
 FAILING_SHOWN = 20  # models; the others are counted
@@ -32,18 +32,18 @@ FIXABLE = frozenset({"base_url", "gateway_endpoint"})
 @require_http_methods(["GET", "POST"])
 @staff_only
 def new(request: PageRequest) -> HttpResponse:
-    """Tiles of the known vendors, then the form of the one that was picked."""
+    """Offer the known vendors, then the form for the one that was picked."""
     if request.method == "POST":
-        return _saved(request, ProviderForm(request.POST))
+        return _save(request, ProviderForm(request.POST))
     slug = request.GET.get("preset", "")
     if not slug or not presets.known(slug):
-        return _choice(request)
-    return render(request, "providers/new.html", form_context(_for_preset(slug)))
+        return _render_vendors(request)
+    form = ProviderForm.for_preset(presets.get(slug))
+    return render(request, "providers/new.html", form_context(form))
 
 
-def _choice(request: PageRequest) -> HttpResponse:
-    """The vendors to choose from: the usual ones, or all that match the words; for htmx, these
-    alone."""
+def _render_vendors(request: PageRequest) -> HttpResponse:
+    """List the common vendors, or all that match the search; for htmx, the list alone."""
     words = request.GET.get("q", "").strip()[:100]
     context = {
         "q": words,
@@ -54,31 +54,27 @@ def _choice(request: PageRequest) -> HttpResponse:
     return render(request, f"{template}#found" if request.htmx else template, context)
 
 
-def _for_preset(slug: str) -> ProviderForm:
-    return ProviderForm.for_preset(presets.get(slug))
-
-
 @require_http_methods(["GET", "POST"])
 def detail(request: PageRequest, slug: str) -> HttpResponse:
     provider = get_object_or_404(Provider, slug=slug)
     if request.method == "POST":
         require_staff(request)
         typed = edit_conflict.with_choices(request.POST, provider)
-        return _saved(request, ProviderForm(typed, instance=provider))
+        return _save(request, ProviderForm(typed, instance=provider))
     form = ProviderForm(instance=provider) if request.user.is_staff else None
     return render(request, "providers/detail.html", detail_context(request, provider, form))
 
 
 def form_context(form: ProviderForm) -> dict[str, Any]:
-    """What form.html needs, on whichever page it stands."""
+    """The context of form.html."""
     slug = form.instance.slug if form.instance.pk else ""
     args = [slug] if slug else []
-    stored = edit_conflict.version(form.instance) if slug and not form.is_bound else ""
+    version = edit_conflict.version(form.instance) if slug and not form.is_bound else ""
     return {
         "form": form,
-        "version": form.data.get("version", "") if form.is_bound else stored,
-        # As it is stored: a form that was refused has changed its own copy.
-        "prospects": _prospects(Provider.objects.get(slug=slug)) if slug else (),
+        "version": form.data.get("version", "") if form.is_bound else version,
+        # From storage: an invalid form has already changed its own instance.
+        "previews": _preview_routes(Provider.objects.get(slug=slug)) if slug else (),
         "preset": form.preset,
         "save_url": reverse("providers:detail", args=args) if slug else reverse("providers:new"),
         "test_url": reverse("providers:test" if slug else "providers:test-new", args=args),
@@ -89,11 +85,11 @@ def form_context(form: ProviderForm) -> dict[str, Any]:
 def detail_context(
     request: HttpRequest, provider: Provider, form: ProviderForm | None
 ) -> dict[str, Any]:
-    context = catalogue.section(request, provider) | _health(request, provider)
+    context = catalogue.section(request, provider) | _health_context(request, provider)
     return context | form_context(form) if form else context
 
 
-def _health(request: HttpRequest, provider: Provider) -> dict[str, Any]:
+def _health_context(request: HttpRequest, provider: Provider) -> dict[str, Any]:
     recent = provider.attempts.order_by("-started_at")[:RECENT_ATTEMPTS]
     usable = LanguageModel.objects.usable().filter(provider=provider).order_by("name")
     return {
@@ -101,12 +97,12 @@ def _health(request: HttpRequest, provider: Provider) -> dict[str, Any]:
         "chat_model": usable.values_list("pk", flat=True).first(),
         "card": build_card(provider),
         "failing_shown": FAILING_SHOWN,
-        "prospects": _prospects(provider),
+        "previews": _preview_routes(provider),
         "attempts": activity.redact(cast(User, request.user), recent),
     }
 
 
-def _prospects(provider: Provider) -> tuple[forecast.RoutePreview, ...]:
+def _preview_routes(provider: Provider) -> tuple[forecast.RoutePreview, ...]:
     others = list(provider.alternatives.usable().prefetch_related("routes"))
     failures = snapshot.failures([provider, *others])
     return forecast.preview_routes(
@@ -125,58 +121,60 @@ def _prospects(provider: Provider) -> tuple[forecast.RoutePreview, ...]:
 
 @require_GET
 def health(request: HttpRequest, slug: str) -> HttpResponse:
-    """The health section of the detail page, which asks for it again by itself."""
+    """Render the health section of the detail page, which polls it."""
     provider = get_object_or_404(Provider, slug=slug)
-    return render(request, "providers/health.html", _health(request, provider))
+    return render(request, "providers/health.html", _health_context(request, provider))
 
 
-def _saved(request: PageRequest, form: ProviderForm) -> HttpResponse:
-    """Stores a good form and looks at the provider in the background; shows a bad one again, and
-    one that was opened before somebody else saved."""
+def _save(request: PageRequest, form: ProviderForm) -> HttpResponse:
+    """Save a valid form and have the provider checked in the background.
+
+    An invalid form, and one that somebody else's save has overtaken, is shown again.
+    """
     if not form.is_valid():
-        return form_again(request, form, status=422)
+        return render_form(request, form, status=422)
     with transaction.atomic():
         stored = Provider.objects.select_for_update().filter(pk=form.instance.pk).first()
         opened = form.data.get("version", "")
-        if stored and opened and (found := edit_conflict.differences(form, opened, stored)):
-            return _both_versions(request, form, stored, found)
+        if stored and opened and (conflicts := edit_conflict.differences(form, opened, stored)):
+            return _render_conflict(request, form, stored, conflicts)
         before = audit.values(stored) if stored else {}
         provider = form.store(request.user)
         audit.noted(request.user, "changed" if stored else "created", provider, before)
-    messages.success(request, _saved_words(form, provider))
+    messages.success(request, _describe_save(form, provider))
     address = reverse("providers:detail", args=[provider.slug])
     return HttpResponseClientRedirect(address) if request.htmx else redirect(address)
 
 
-def _both_versions(
+def _render_conflict(
     request: PageRequest,
     form: ProviderForm,
     stored: Provider,
-    found: list[edit_conflict.Difference],
+    conflicts: list[edit_conflict.Difference],
 ) -> HttpResponse:
-    """Nothing is saved; the next save chooses, against what is stored now."""
+    """Save nothing; offer both versions of each field."""
     last = AuditEvent.objects.filter(kind="provider", subject_id=str(stored.pk)).first()
     more = {
-        "conflicts": found,
+        "conflicts": conflicts,
         "version": edit_conflict.version(stored),
         "provider": stored,
         "changed_by": last.username if last else "",
     }
-    return form_again(request, form, 409, **more)
+    return render_form(request, form, 409, **more)
 
 
-def _saved_words(form: ProviderForm, provider: Provider) -> str:
-    tidied = " ".join(sentence for said in form.changes.values() for sentence in said)
-    words = f"{provider.name} is saved. {tidied}".strip()
+def _describe_save(form: ProviderForm, provider: Provider) -> str:
+    corrections = " ".join(note for notes in form.changes.values() for note in notes)
+    words = f"{provider.name} is saved. {corrections}".strip()
     if not form.has_new_connection or not provider.enabled:
         return words
-    if in_background("providers.tasks.look_over", provider.pk):
+    if enqueue_task("providers.tasks.look_over", provider.pk):
         return f"{words} It is checked, and its models are fetched, in the background."
     return f"{words} It is checked and its models are fetched as soon as Redis is back."
 
 
-def form_again(request: PageRequest, form: ProviderForm, status: int, **more: Any) -> HttpResponse:
-    """The form as it was typed, on its page, or alone where htmx asks."""
+def render_form(request: PageRequest, form: ProviderForm, status: int, **more: Any) -> HttpResponse:
+    """Render the form as typed: alone for htmx, else on its page."""
     if request.htmx:
         return render(request, "providers/form.html", form_context(form) | more, status=status)
     if not form.instance.pk:
@@ -190,7 +188,7 @@ def form_again(request: PageRequest, form: ProviderForm, status: int, **more: An
 @require_POST
 @staff_only
 def fix(request: PageRequest, slug: str = "") -> HttpResponse:
-    """Puts a fix into the form, unsaved: one field for htmx, else the whole page again."""
+    """Put a fix into the form without saving: one field for htmx, else the page."""
     field, _, value = request.POST.get("fix", "").partition("=")
     if field not in FIXABLE:
         return HttpResponseBadRequest("This field has no fix.")
@@ -202,28 +200,28 @@ def fix(request: PageRequest, slug: str = "") -> HttpResponse:
     context = form_context(form) | {"fixed": field}
     if request.htmx:
         return render(request, "providers/fixed.html", context | {"field": form[field]})
-    return form_again(request, form, 200, fixed=field)
+    return render_form(request, form, 200, fixed=field)
 
 
 @require_POST
 @staff_only
 def apply_fix(request: PageRequest, slug: str) -> HttpResponse:
-    """A fix for the stored provider, saved at once."""
+    """Apply a fix to the stored provider and save it."""
     provider = get_object_or_404(Provider, slug=slug)
     field, _, value = request.POST.get("fix", "").partition("=")
     if field not in FIXABLE:
         return HttpResponseBadRequest("This field has no fix.")
     form = ProviderForm(_stored_values(provider) | {field: value}, instance=provider)
     if form.is_valid() or not request.htmx:
-        return _saved(request, form)
-    # A card has no place for the form, and a key goes to no server that it was not typed for.
-    messages.error(request, f"Not applied: {_problems(form)} The address would be {value}")
+        return _save(request, form)
+    # A card has no room for the form, and a stored key is not sent to a new host.
+    messages.error(request, f"Not applied: {_list_errors(form)} The address would be {value}")
     address = reverse("providers:detail", args=[slug])
     return HttpResponseClientRedirect(f"{address}#connection")
 
 
-def _problems(form: ProviderForm) -> str:
-    return " ".join(str(words) for listed in form.errors.values() for words in listed)
+def _list_errors(form: ProviderForm) -> str:
+    return " ".join(str(error) for errors in form.errors.values() for error in errors)
 
 
 def _stored_values(provider: Provider) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from providers.models.provider import ProviderQuerySet
 from providers.operations import cards
 from providers.operations.cards import PAUSED
 from providers.vendors import presets
-from providers.views.access import search_text
+from providers.views.access import read_search_text
 
 PAGE_SIZE = 24
 LONGEST_SEARCH = 100  # characters
@@ -48,7 +48,7 @@ def render_cards(request: PageRequest, query: QueryDict) -> HttpResponse:
 
 def _list_context(query: QueryDict) -> dict[str, Any]:
     """One page of the providers that match."""
-    text, status = search_text(query)[:LONGEST_SEARCH], query.get("status", "")
+    text, status = read_search_text(query)[:LONGEST_SEARCH], query.get("status", "")
     matching = _filter(text, status).prefetch_related("routes")
     page = Paginator(matching, PAGE_SIZE).get_page(query.get("page"))
     filters = urlencode({"q": text, "status": status}) if text or status else ""

@@ -1,4 +1,4 @@
-"""The settings page: feature flags, appearance, how long things are kept, the reader's password."""
+"""The settings page: feature flags, data retention, appearance, and the user's own password."""
 
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -22,8 +22,8 @@ from providers.operations import audit
 from providers.views import transfer
 from providers.views.access import staff_only
 
-# What is kept, the setting that says how long, in days.
-KEPT = (
+# What is kept, and the setting that holds the number of days.
+RETENTION = (
     ("Attempts of chats and of /v1", "KEEP_ATTEMPTS"),
     ("Attempts of checks and tests", "KEEP_PROBES"),
     ("Hourly figures", "KEEP_ROLLUPS"),
@@ -31,10 +31,12 @@ KEPT = (
     ("Removed providers", "KEEP_REMOVED"),
 )
 
+_ON_OFF = {True: "on", False: "off"}
+
 
 @dataclass(frozen=True, slots=True)
 class Switch:
-    """A flag as the page shows it."""
+    """A feature flag with its state and where that is set."""
 
     flag: Flag
     on: bool
@@ -43,44 +45,44 @@ class Switch:
 
 @require_safe
 def index(request: HttpRequest) -> HttpResponse:
-    """Everybody may look; operators change."""
+    """Show the settings; only operators can change them."""
     read_flags()
     switches = [
         Switch(flag, *feature_flags.state(name)) for name, flag in feature_flags.FLAGS.items()
     ]
-    kept = [(words, name, getattr(settings, name)) for words, name in KEPT]
+    retention = [(words, name, getattr(settings, name)) for words, name in RETENTION]
     legacy = Provider.objects.filter(provider_type=ProviderType.LEGACY).count()
-    context = {"switches": switches, "kept": kept, "legacy": legacy}
+    context = {"switches": switches, "retention": retention, "legacy": legacy}
     return render(request, "settings/index.html", context)
 
 
 @require_POST
 @staff_only
 def switch(request: PageRequest, name: str) -> HttpResponse:
-    """Sets one flag for the instance; one that the environment pins stays as it is."""
+    """Set one flag for the instance, unless the environment pins it."""
     if name not in feature_flags.FLAGS:
         raise Http404
     read_flags()
-    was, source = feature_flags.state(name)
-    wanted = request.POST.get("on") == "on"
+    was_on, source = feature_flags.state(name)
+    turn_on = request.POST.get("on") == "on"
     if source == "environment":
         messages.error(
             request, f"{feature_flags.FLAGS[name].variable} pins this flag: change it there."
         )
-    elif wanted != was:
+    elif turn_on != was_on:
         with transaction.atomic():
-            row, _ = FlagSetting.objects.update_or_create(name=name, defaults={"enabled": wanted})
-            told = {True: "on", False: "off"}
-            audit.note(request.user, "changed", row, {"enabled": [told[was], told[wanted]]})
+            row, _ = FlagSetting.objects.update_or_create(name=name, defaults={"enabled": turn_on})
+            change = [_ON_OFF[was_on], _ON_OFF[turn_on]]
+            audit.note(request.user, "changed", row, {"enabled": change})
         read_flags()
-        messages.success(request, f"{row} is {told[wanted]}. It holds everywhere within 2 s.")
+        messages.success(request, f"{row} is {_ON_OFF[turn_on]}. It holds everywhere within 2 s.")
     return redirect("settings:index")
 
 
 @sensitive_post_parameters()
 @require_http_methods(["GET", "HEAD", "POST"])
 def password(request: PageRequest) -> HttpResponse:
-    """The reader's own: they stay signed in here and are signed out everywhere else."""
+    """Change the user's own password; other sessions are signed out."""
     form = PasswordForm(request.user, request.POST or None)
     if request.method == "POST" and form.is_valid():
         form.user.save()

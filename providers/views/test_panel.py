@@ -1,4 +1,4 @@
-"""A test as it is shown: its checklist so far, what it amounts to, what was sent and came back."""
+"""A test as the page shows it: stages as they finish, the verdict, requests and responses."""
 
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
@@ -20,7 +20,7 @@ from providers.domain.types import Method
 from providers.forms import ProviderForm
 from providers.protocols import sse
 
-_WORDS: Mapping[StageName, str] = {
+_LABELS: Mapping[StageName, str] = {
     "address": "Address",
     "dns": "Name",
     "tcp": "Connection",
@@ -42,11 +42,11 @@ TITLES = {Method.DIRECT: "Direct", Method.GATEWAY: "Through the gateway"}
 
 @frozen
 class Line:
-    """One line of the checklist as it is shown."""
+    """One stage as the checklist shows it."""
 
     method: str
     name: str
-    words: str
+    label: str
     state: str = "pending"
     detail: str = ""
     ms: int | None = None
@@ -54,11 +54,11 @@ class Line:
 
 @dataclass(slots=True, kw_only=True)
 class TestPanel:
-    """A test as far as it has come. `problems` are why it came no further; `compact` is one in a
-    card, where the lines are seen when they are asked for."""
+    """A test in progress. `problems` are why it could not run; `compact` folds the stages, as in a
+    card."""
 
     draft: Draft | None
-    panel: str
+    element_id: str
     fix_url: str
     form: ProviderForm | None = None
     problems: list[str] = field(default_factory=list)
@@ -69,51 +69,53 @@ class TestPanel:
     ended: dict[tuple[Method, StageName], Stage] = field(default_factory=dict)
 
     @property
-    def roads(self) -> list[tuple[str, list[Line]]]:
-        return [(TITLES[m], [self._line(m, name) for name in self.names]) for m in self.methods]
+    def columns(self) -> list[tuple[str, list[Line]]]:
+        return [
+            (TITLES[m], [self._stage_line(m, name) for name in self.names]) for m in self.methods
+        ]
 
-    def _line(self, method: Method, name: StageName) -> Line:
+    def _stage_line(self, method: Method, name: StageName) -> Line:
         stage = self.ended.get((method, name))
-        return _line(stage) if stage else Line(method=method, name=name, words=_WORDS[name])
+        return _line(stage) if stage else Line(method=method, name=name, label=_LABELS[name])
 
-    def take(self, stage: Stage) -> Line:
+    def add(self, stage: Stage) -> Line:
         self.ended[stage.method, stage.name] = stage
         return _line(stage)
 
     @property
     def exchanges(self) -> list[tuple[str, Exchange]]:
-        """What was sent and what came back, each call once."""
-        seen = {
+        """The requests with their responses, each once."""
+        exchanges = {
             f"{TITLES[method]}: {stage.exchange.asked}": stage.exchange
-            for (method, _), stage in sorted(self.ended.items(), key=_in_order)
+            for (method, _), stage in sorted(self.ended.items(), key=_stage_order)
             if stage.exchange
         }
-        return list(seen.items())
+        return list(exchanges.items())
 
     def verdict(self) -> diagnose.Verdict:
         if self.draft is None or self.problems:
             return diagnose.Verdict(tone="error", title="Not tested: " + " ".join(self.problems))
-        roads = tuple(self._road(method) for method in self.methods)
-        return diagnose.summarize(roads, partial(self._evidence, self.draft), self.good)
+        results = tuple(self._result(method) for method in self.methods)
+        return diagnose.summarize(results, partial(self._failure, self.draft), self.good)
 
-    def _road(self, method: Method) -> diagnose.MethodReport:
-        stages = [stage for (road, _), stage in self.ended.items() if road == method]
-        told = [(stage.state, stage.name, stage.error) for stage in stages]
+    def _result(self, method: Method) -> diagnose.MethodReport:
+        stages = [stage for (each, _), stage in self.ended.items() if each == method]
+        states = [(stage.state, stage.name, stage.error) for stage in stages]
         return diagnose.MethodReport(
             method=method,
-            succeeded=frozenset(name for state, name, _ in told if state in ("ok", "warn")),
-            failed=tuple((n, error) for state, n, error in told if error and state == "failed"),
-            remarks=tuple((n, error) for state, n, error in told if error and state == "warn"),
+            succeeded=frozenset(name for state, name, _ in states if state in ("ok", "warn")),
+            failed=tuple((n, error) for state, n, error in states if error and state == "failed"),
+            remarks=tuple((n, error) for state, n, error in states if error and state == "warn"),
         )
 
-    def _evidence(
-        self, draft: Draft, road: diagnose.MethodReport, step: str, error: CallError
+    def _failure(
+        self, draft: Draft, result: diagnose.MethodReport, step: str, error: CallError
     ) -> FailureContext:
         connection = draft.connection
-        stages = (stage for stage in self.ended.values() if stage.method == road.method)
+        stages = (stage for stage in self.ended.values() if stage.method == result.method)
         exchange = next((stage.exchange for stage in stages if stage.name == step), None)
         return FailureContext(
-            method=road.method,
+            method=result.method,
             stage=step,
             error=error,
             base_url=connection.base_url,
@@ -122,7 +124,7 @@ class TestPanel:
             kind=connection.kind,
             has_key=bool(connection.api_key),
             model_id=draft.model_id,
-            succeeded=road.succeeded,
+            succeeded=result.succeeded,
             location=exchange.header("location") if exchange else "",
             in_container=in_container(),
         )
@@ -132,7 +134,7 @@ def _line(stage: Stage) -> Line:
     return Line(
         method=stage.method,
         name=stage.name,
-        words=_WORDS[stage.name],
+        label=_LABELS[stage.name],
         state=stage.state,
         detail=stage.detail,
         ms=stage.ms,
@@ -142,55 +144,55 @@ def _line(stage: Stage) -> Line:
 type Stages = Callable[[], AsyncGenerator[Stage]] | None
 
 
-def streamed(sheet: TestPanel, stages: Stages) -> StreamingHttpResponse:
-    """The test as it goes on, for htmx. It must hold no connection to the database any more."""
+def stream_test(panel: TestPanel, stages: Stages) -> StreamingHttpResponse:
+    """Stream the test to htmx. The caller must have released its database connection."""
     return StreamingHttpResponse(
-        _events(sheet, stages), content_type="text/event-stream", headers=sse.HEADERS
+        _events(panel, stages), content_type="text/event-stream", headers=sse.HEADERS
     )
 
 
-async def finished(sheet: TestPanel, stages: Stages) -> None:
-    """The test to its end; the sheet keeps what it told."""
-    async with aclosing(_lines(sheet, stages)) as lines:
+async def run_test(panel: TestPanel, stages: Stages) -> None:
+    """Run the test to its end; the panel holds the results."""
+    async with aclosing(_lines(panel, stages)) as lines:
         async for _ in lines:
             pass
 
 
-async def _lines(sheet: TestPanel, stages: Stages) -> AsyncGenerator[Line]:
-    """Runs the test and gives each line as it changes."""
+async def _lines(panel: TestPanel, stages: Stages) -> AsyncGenerator[Line]:
+    """Run the test and yield each line that changes."""
     if stages:
         try:
-            async with aclosing(stages()) as told:
-                async for stage in told:
-                    yield sheet.take(stage)
+            async with aclosing(stages()) as results:
+                async for stage in results:
+                    yield panel.add(stage)
         except FlightBroken:
-            sheet.problems.append("The process that ran this test ended. Test again.")
+            panel.problems.append("The process that ran this test ended. Test again.")
 
 
-async def _events(sheet: TestPanel, stages: Stages) -> AsyncGenerator[bytes]:
-    yield _event("panel", sheet, {})
-    async with aclosing(_lines(sheet, stages)) as lines:
+async def _events(panel: TestPanel, stages: Stages) -> AsyncGenerator[bytes]:
+    yield _event("panel", panel, {})
+    async with aclosing(_lines(panel, stages)) as lines:
         async for line in lines:
-            yield _event("step", sheet, {"line": line})
-    yield _event("verdict", sheet, {"verdict": sheet.verdict()})
+            yield _event("step", panel, {"line": line})
+    yield _event("verdict", panel, {"verdict": panel.verdict()})
     yield sse.encode("", event="done")
 
 
-def _event(partial_name: str, sheet: TestPanel, more: dict[str, object]) -> bytes:
-    html = render_to_string(f"providers/test.html#{partial_name}_event", context(sheet) | more)
+def _event(partial_name: str, panel: TestPanel, more: dict[str, object]) -> bytes:
+    html = render_to_string(f"providers/test.html#{partial_name}_event", context(panel) | more)
     return sse.encode(html.strip())
 
 
-def context(sheet: TestPanel) -> dict[str, object]:
-    """What test.html needs, beside the verdict at the end."""
-    return {"sheet": sheet, "roads": sheet.roads}
+def context(panel: TestPanel) -> dict[str, object]:
+    """The context of test.html, except the verdict at the end."""
+    return {"panel": panel, "columns": panel.columns}
 
 
-def _in_order(found: tuple[tuple[Method, StageName], Stage]) -> tuple[int, int]:
-    (method, name), _ = found
-    return list(Method).index(method), list(_WORDS).index(name)
+def _stage_order(entry: tuple[tuple[Method, StageName], Stage]) -> tuple[int, int]:
+    (method, name), _ = entry
+    return list(Method).index(method), list(_LABELS).index(name)
 
 
 def in_container() -> bool:
-    """Whether this program runs in one, where localhost means something else."""
+    """Whether this program runs in a container, where localhost is the container itself."""
     return Path("/.dockerenv").exists() or Path("/run/.containerenv").exists()

@@ -1,7 +1,7 @@
-"""The test that diagnoses: a checklist streamed as it happens, then the cause and the fix.
+"""The test of a provider: stages streamed as they finish, then the cause and the fix.
 
-It runs on the form as typed, with the stored key where none was typed, or on the stored provider.
-All storage is read in one function before the stream begins, and its connection given back.
+It runs on the form as typed, with the stored key if none is typed, or on the stored provider. All
+storage is read before the stream begins: the test holds no database connection.
 """
 
 from dataclasses import replace
@@ -26,51 +26,51 @@ from providers.views import pages, test_panel
 from providers.views.access import require_staff
 from providers.views.test_panel import TestPanel
 
-_ADDRESSES = ("base_url", "gateway_endpoint")
-MOST_LOOKED_FOR = 500  # models whose last answer is looked for; the first of the list
-_TESTED = ("kind", "api_key", "extra_headers", "gateway_api_key", "environment_key")
+_ADDRESS_FIELDS = ("base_url", "gateway_endpoint")
+MAX_MODELS_SEARCHED = 500  # for the one that answered last
+_TESTED_FIELDS = ("kind", "api_key", "extra_headers", "gateway_api_key", "environment_key")
 
 
 @require_POST
 async def run(request: PageRequest, slug: str = "") -> HttpResponse | StreamingHttpResponse:
-    """Streams to htmx; without it, the page comes when all is done."""
-    found = await sync_to_async(_open)(request, slug)
-    stages = partial(runner.run, ProviderTest(draft=found.draft)) if found.draft else None
+    """Stream the test to htmx; without it, render the page when the test has finished."""
+    panel = await sync_to_async(_open)(request, slug)
+    stages = partial(runner.run, ProviderTest(draft=panel.draft)) if panel.draft else None
     if request.htmx:
-        return test_panel.streamed(found, stages)
-    await test_panel.finished(found, stages)
-    return await sync_to_async(_whole_page)(request, found, slug)
+        return test_panel.stream_test(panel, stages)
+    await test_panel.run_test(panel, stages)
+    return await sync_to_async(_render_page)(request, panel, slug)
 
 
 def _open(request: HttpRequest, slug: str) -> TestPanel:
-    """Checks who asks and reads what is stored; afterwards no connection is held."""
+    """Check permission and read storage first: the test holds no database connection."""
     try:
         require_staff(request)
-        return _sheet(request, slug)
+        return _build_panel(request, slug)
     finally:
         connections.close_all()
 
 
-def _sheet(request: HttpRequest, slug: str) -> TestPanel:
+def _build_panel(request: HttpRequest, slug: str) -> TestPanel:
     provider = Provider.objects.filter(slug=slug).first()
     if slug and provider is None:
         raise Http404
     if provider and "base_url" not in request.POST:
         return TestPanel(
-            draft=_stored(provider),
-            panel=f"test-{slug}",
+            draft=_stored_draft(provider),
+            element_id=f"test-{slug}",
             fix_url=reverse("providers:apply-fix", args=[slug]),
             compact=True,
         )
     form = ProviderForm(request.POST, instance=provider)
     url = reverse("providers:fix" if slug else "providers:fix-new", args=[slug] if slug else [])
-    problems = [str(e) for name in _TESTED for e in form.errors.get(name, [])]
-    draft = None if problems else _typed(form, provider)
-    return TestPanel(draft=draft, panel="test", fix_url=url, form=form, problems=problems)
+    problems = [str(e) for name in _TESTED_FIELDS for e in form.errors.get(name, [])]
+    draft = None if problems else _typed_draft(form, provider)
+    return TestPanel(draft=draft, element_id="test", fix_url=url, form=form, problems=problems)
 
 
-def _stored(provider: Provider) -> Draft:
-    model_id = _model_to_ask(provider)
+def _stored_draft(provider: Provider) -> Draft:
+    model_id = _pick_model(provider)
     return Draft(
         connection=snapshot.connection(provider),
         model_id=model_id,
@@ -78,10 +78,10 @@ def _stored(provider: Provider) -> Draft:
     )
 
 
-def _typed(form: ProviderForm, provider: Provider | None) -> Draft:
-    """What stands in the form. A bad address is kept as typed: it is the test's first finding, and
-    with it nobody is called."""
-    for name in _ADDRESSES:
+def _typed_draft(form: ProviderForm, provider: Provider | None) -> Draft:
+    """The values of the form. An invalid address is kept as typed: the test reports it and sends
+    nothing."""
+    for name in _ADDRESS_FIELDS:
         form.cleaned_data.setdefault(name, str(form[name].value() or "").strip())
     typed = form.connection()
     changes = (*form.changes.get("base_url", ()), *form.changes.get("extra_headers", ()))
@@ -89,26 +89,25 @@ def _typed(form: ProviderForm, provider: Provider | None) -> Draft:
         return Draft(connection=typed, changes=changes)
     stored = Provider.objects.get(pk=provider.pk)
     if snapshot.connection(stored) == typed:
-        return replace(_stored(stored), changes=changes)
-    return Draft(connection=typed, model_id=_model_to_ask(stored), changes=changes)
+        return replace(_stored_draft(stored), changes=changes)
+    return Draft(connection=typed, model_id=_pick_model(stored), changes=changes)
 
 
-def _model_to_ask(provider: Provider) -> str:
-    """The model that answered last; else one that looks as if it chats: it takes tools, or is
-    cheap, or comes first."""
+def _pick_model(provider: Provider) -> str:
+    """The model that answered last; else a likely chat model: with tools, or cheap, or first."""
     models = provider.language_models.filter(enabled=True, missing_since=None)
     ordered = models.order_by("-tools", F("input_price").asc(nulls_last=True), "name")
     ids = list(ordered.values_list("model_id", flat=True))
-    good = provider.attempts.filter(outcome="ok", model_id__in=ids[:MOST_LOOKED_FOR])
-    answered = good.order_by("-started_at").values_list("model_id", flat=True).first()
+    successes = provider.attempts.filter(outcome="ok", model_id__in=ids[:MAX_MODELS_SEARCHED])
+    answered = successes.order_by("-started_at").values_list("model_id", flat=True).first()
     return answered or pick_chat_model(ids)
 
 
-def _whole_page(request: PageRequest, found: TestPanel, slug: str) -> HttpResponse:
-    shown = {**test_panel.context(found), "verdict": found.verdict()}
-    if found.form:
-        return pages.form_again(request, found.form, 200, **shown)
+def _render_page(request: PageRequest, panel: TestPanel, slug: str) -> HttpResponse:
+    results = {**test_panel.context(panel), "verdict": panel.verdict()}
+    if panel.form:
+        return pages.render_form(request, panel.form, 200, **results)
     provider = Provider.objects.get(slug=slug)
     form = ProviderForm(instance=provider)
-    context = pages.detail_context(request, provider, form) | shown
+    context = pages.detail_context(request, provider, form) | results
     return render(request, "providers/detail.html", context)

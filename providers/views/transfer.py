@@ -1,4 +1,4 @@
-"""Import, export and legacy providers: an upload, what it would do, and only then the doing."""
+"""Import (upload, preview, apply), export, and legacy providers."""
 
 from collections.abc import Callable
 from functools import partial
@@ -24,18 +24,18 @@ from providers.infra.page_request import PageRequest
 from providers.infra.redis_client import RedisUnavailable
 from providers.models import Provider, ProviderType, Route
 from providers.operations import audit
-from providers.views.access import in_background, staff_only
+from providers.views.access import enqueue_task, staff_only
 
-_AWAY = "Redis, which keeps the file for the preview, is away. Try again in a moment."
-_LONGEST = 20_000  # characters of one value: a service account's credentials are a few thousand
-_GONE = "The preview is older than half an hour, or was used: upload the file again."
+_REDIS_DOWN = "Redis, which keeps the file for the preview, is away. Try again in a moment."
+_MAX_LENGTH = 20_000  # characters of one value: a service account's credentials are a few thousand
+_PREVIEW_EXPIRED = "The preview is older than half an hour, or was used: upload the file again."
 
 
 @never_cache
 @require_http_methods(["GET", "POST"])
 @staff_only
 def upload(request: PageRequest) -> HttpResponse:
-    """The file; what is wrong with it is said at its field."""
+    """Take the file; errors appear at its field."""
     form = ImportForm(request.POST or None, request.FILES or None)
     if request.method == "POST" and form.is_valid():
         try:
@@ -45,7 +45,7 @@ def upload(request: PageRequest) -> HttpResponse:
         except Malformed as exc:
             form.add_error("passphrase" if "passphrase" in str(exc) else "source_file", str(exc))
         except RedisUnavailable:
-            form.add_error(None, _AWAY)
+            form.add_error(None, _REDIS_DOWN)
         else:
             return redirect("settings:import-preview")
     status = 422 if form.errors else 200
@@ -56,25 +56,25 @@ def upload(request: PageRequest) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 @staff_only
 def preview(request: PageRequest) -> HttpResponse:
-    """What would happen, with a field for each key that the file only names; then the doing."""
+    """Show what would change, with a field for each missing key; on POST, apply it."""
     try:
-        kept = upload_cache.kept(request.user.pk)
+        cached = upload_cache.kept(request.user.pk)
     except RedisUnavailable:
-        messages.error(request, _AWAY)
+        messages.error(request, _REDIS_DOWN)
         return redirect("settings:import")
-    if kept is None:
-        messages.error(request, _GONE)
+    if cached is None:
+        messages.error(request, _PREVIEW_EXPIRED)
         return redirect("settings:import")
-    document, auth = kept
-    reads = partial(read.parsed, document, auth=auth)
+    document, auth = cached
+    parse = partial(read.parsed, document, auth=auth)
     if request.method == "POST":
-        return _done(request, reads)
-    return _previewed(request, reads(nobody), {})
+        return _apply(request, parse)
+    return _render_preview(request, parse(nobody), {})
 
 
 @frozen
 class _Field:
-    """One thing to be filled in. An address is shown as it was typed, a secret never again."""
+    """A value to fill in. An address is shown again as typed, a secret never."""
 
     name: str
     label: str
@@ -83,16 +83,16 @@ class _Field:
     is_secret: bool = True
 
 
-def _previewed(request: PageRequest, parsed: Parsed, errors: dict[str, str]) -> HttpResponse:
-    found = apply.plan_changes(parsed)
-    fields = _fields(found, request, errors)
+def _render_preview(request: PageRequest, parsed: Parsed, errors: dict[str, str]) -> HttpResponse:
+    steps = apply.plan_changes(parsed)
+    fields = _fields(steps, request, errors)
     context = {
         "source": parsed.source,
-        "rows": list(zip(found, fields, strict=True)),
+        "rows": list(zip(steps, fields, strict=True)),
         "ignored": parsed.ignored,
-        "any": any(step.entry or step.missing for step in found),
+        "any": any(step.entry or step.missing for step in steps),
         "problem": errors.get("", ""),
-        "counts": _counts(found),
+        "counts": _count_verbs(steps),
     }
     return render(request, "settings/preview.html", context, status=422 if errors else 200)
 
@@ -100,14 +100,14 @@ def _previewed(request: PageRequest, parsed: Parsed, errors: dict[str, str]) -> 
 def _fields(
     steps: tuple[plan.ProviderChange, ...], request: PageRequest, errors: dict[str, str]
 ) -> list[list[_Field]]:
-    """What is to be filled in for each step: what is named twice, once."""
+    """The values to fill in for each step; one that is named twice appears once."""
     shown: set[str] = set()
-    found: list[list[_Field]] = []
+    fields_by_step: list[list[_Field]] = []
     for step in steps:
         labels: dict[str, tuple[str, bool]] = {}
         for each in reversed(step.missing):
             label = f"{each.what.capitalize()} for {step.name}, {each.placeholder}"
-            labels[_field(each)] = (label, each.what != "address")
+            labels[_field_name(each)] = (label, each.what != "address")
         if step.needs_key and step.entry:
             labels[f"key-{step.entry.slug}"] = (f"Key for {step.name}", True)
         fields = [
@@ -121,59 +121,59 @@ def _fields(
             for name, (label, is_secret) in labels.items()
             if name not in shown
         ]
-        found.append(fields)
+        fields_by_step.append(fields)
         shown |= set(labels)
-    return found
+    return fields_by_step
 
 
-def _field(missing: Missing) -> str:
+def _field_name(missing: Missing) -> str:
     return f"fill-{missing.kind}-{missing.name}"
 
 
-def _counts(steps: tuple[plan.ProviderChange, ...]) -> str:
+def _count_verbs(steps: tuple[plan.ProviderChange, ...]) -> str:
     verbs = [step.verb for step in steps]
     every = ("created", "changed", "unchanged", "skipped")
     return ", ".join(f"{verbs.count(verb)} {verb}" for verb in every if verb in verbs)
 
 
-def _done(request: PageRequest, reads: Callable[[Resolve], Parsed]) -> HttpResponse:
-    """`reads` gives what the file says, with what is typed here for what it only names."""
-    named = reads(nobody)
+def _apply(request: PageRequest, parse: Callable[[Resolve], Parsed]) -> HttpResponse:
+    """Import the file with the values that were filled in; on an error show the preview again."""
+    unfilled = parse(nobody)
     filled: dict[tuple[str, str], str] = {}
-    typed: dict[str, str] = {}
+    keys: dict[str, str] = {}
     errors: dict[str, str] = {}
-    for entry in named.entries:
+    for entry in unfilled.entries:
         for each in entry.missing:
             check = clean_key if each.what.endswith("key") else clean_value
-            filled[each.kind, each.name] = _typed(request, _field(each), check, errors)
-        typed[entry.slug] = _typed(request, f"key-{entry.slug}", clean_key, errors)
+            filled[each.kind, each.name] = _clean_field(request, _field_name(each), check, errors)
+        keys[entry.slug] = _clean_field(request, f"key-{entry.slug}", clean_key, errors)
     try:
-        found = reads(lambda kind, name: filled.get((kind, name)))
+        parsed = parse(lambda kind, name: filled.get((kind, name)))
     except Malformed as exc:
-        return _previewed(request, named, errors | {"": str(exc)})
-    if refused := [each for each in found.skipped if each not in named.skipped]:
-        # What was typed made it so: an address that is none, a key with a space in it.
-        problem = " ".join(f"{each.name}: {each.reason}" for each in refused)
-        return _previewed(request, named, errors | {"": problem})
+        return _render_preview(request, unfilled, errors | {"": str(exc)})
+    if rejected := [each for each in parsed.skipped if each not in unfilled.skipped]:
+        # The filled-in values are the reason: an invalid address, a key with a space in it.
+        problem = " ".join(f"{each.name}: {each.reason}" for each in rejected)
+        return _render_preview(request, unfilled, errors | {"": problem})
     if errors:
-        return _previewed(request, named, errors)
-    steps = apply.apply_import(plan.with_keys(found, typed), request.user)
+        return _render_preview(request, unfilled, errors)
+    steps = apply.apply_import(plan.with_keys(parsed, keys), request.user)
     upload_cache.forget(request.user.pk)
     slugs = [step.entry.slug for step in steps if step.entry]
     for pk in Provider.objects.filter(slug__in=slugs, enabled=True).values_list("pk", flat=True):
-        if not in_background("providers.tasks.look_over", pk):
+        if not enqueue_task("providers.tasks.look_over", pk):
             break
-    messages.success(request, f"Imported: {_counts(steps)}.")
+    messages.success(request, f"Imported: {_count_verbs(steps)}.")
     created = any(step.verb == "created" for step in steps)
     return redirect("settings:legacy" if created else "providers:index")
 
 
-def _typed(
+def _clean_field(
     request: PageRequest, name: str, clean: Callable[[str], str], errors: dict[str, str]
 ) -> str:
-    """What stands in a field; what is wrong with it is noted under the field's name."""
+    """Return the field's cleaned value; store an error under the field's name."""
     try:
-        return clean(request.POST.get(name, "")[:_LONGEST])
+        return clean(request.POST.get(name, "")[:_MAX_LENGTH])
     except ValidationError as exc:
         errors[name] = exc.messages[0]
         return ""
@@ -187,20 +187,20 @@ def export(request: PageRequest) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         way = form.cleaned_data["way"]
         audit.note(request.user, "exported", f"all providers ({way})", kind="provider")
-        return _file(_exported(way, form.cleaned_data["passphrase"]), way)
+        return _download(_build_export(way, form.cleaned_data["passphrase"]), way)
     context = {"form": form, "count": Provider.objects.count()}
     return render(request, "settings/export.html", context, status=422 if form.errors else 200)
 
 
-def _exported(way: str, passphrase: str) -> dict[str, Any]:
-    found = exporting.entries()
+def _build_export(way: str, passphrase: str) -> dict[str, Any]:
+    entries = exporting.entries()
     if way == "opencode":
-        return exporting.opencode(found)
-    written = native_format.document(found, secrets=way == "sealed")
-    return native_format.seal(written, passphrase) if way == "sealed" else written
+        return exporting.opencode(entries)
+    document = native_format.document(entries, secrets=way == "sealed")
+    return native_format.seal(document, passphrase) if way == "sealed" else document
 
 
-def _file(document: dict[str, Any], way: str) -> HttpResponse:
+def _download(document: dict[str, Any], way: str) -> HttpResponse:
     response = JsonResponse(document, json_dumps_params={"indent": 2})
     name = "opencode" if way == "opencode" else f"providers-{timezone.now():%Y-%m-%d}-{way}"
     response["Content-Disposition"] = f'attachment; filename="{name}.json"'
@@ -210,7 +210,7 @@ def _file(document: dict[str, Any], way: str) -> HttpResponse:
 @require_safe
 @staff_only
 def legacy(request: PageRequest) -> HttpResponse:
-    """The providers that go direct as before, each with what opting in would bring."""
+    """List the legacy providers and whether they fail now."""
     rows = Provider.objects.filter(provider_type=ProviderType.LEGACY).in_order()
     failing = Route.objects.filter(
         provider__in=rows, method=Method.DIRECT.value, consecutive_failures__gt=0
@@ -226,11 +226,11 @@ def legacy(request: PageRequest) -> HttpResponse:
 @require_POST
 @staff_only
 def opt_in(request: PageRequest, slug: str = "") -> HttpResponse:
-    """One, or all."""
+    """Opt in one legacy provider, or all."""
     rows = Provider.objects.filter(provider_type=ProviderType.LEGACY)
-    found = apply.opt_in(rows.filter(slug=slug) if slug else rows, request.user)
-    if found:
-        names = found[0].name if len(found) == 1 else f"{len(found)} providers"
+    changed = apply.opt_in(rows.filter(slug=slug) if slug else rows, request.user)
+    if changed:
+        names = changed[0].name if len(changed) == 1 else f"{len(changed)} providers"
         messages.success(request, f"Opted in: {names}. What works is learned from now on.")
     return redirect("providers:detail", slug) if slug else redirect("settings:legacy")
 

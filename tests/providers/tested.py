@@ -48,10 +48,10 @@ def last(stages: list[Stage], name: str, method: Method = Method.DIRECT) -> Stag
 
 async def verdict(draft: Draft) -> Verdict:
     """What the whole test amounts to."""
-    sheet = TestPanel(draft=draft, panel="test", fix_url="")
+    panel = TestPanel(draft=draft, element_id="test", fix_url="")
     for stage in await checked(draft):
-        sheet.take(stage)
-    return sheet.verdict()
+        panel.add(stage)
+    return panel.verdict()
 
 
 async def diagnosed(draft: Draft) -> Diagnosis:
