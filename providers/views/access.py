@@ -24,7 +24,7 @@ def require_staff(request: HttpRequest) -> User:
     """Return the operator; answer 403 to anybody else."""
     user = cast(User, request.user)
     if not user.is_staff:
-        raise PermissionDenied("Only operators may change providers.")
+        raise PermissionDenied("Only operators can change providers.")
     return user
 
 

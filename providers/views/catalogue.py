@@ -112,7 +112,7 @@ def refresh(request: PageRequest, slug: str) -> HttpResponse:
     provider = get_object_or_404(Provider, slug=slug)
     if enqueue_task("providers.tasks.refresh", provider.pk):
         return _respond(request, provider, since=timezone.now().isoformat())
-    return _respond(request, provider, problem="Redis cannot be reached; try again in a moment.")
+    return _respond(request, provider, problem="Redis is unavailable. Try again in a moment.")
 
 
 @require_POST
@@ -137,7 +137,7 @@ def toggle_all(request: PageRequest, slug: str) -> HttpResponse:
     matching = _filter(provider, read_search_text(request.GET), request.GET.get("show", ""))
     verb = "enabled" if request.POST.get("enabled") == "on" else "disabled"
     count = matching.update(enabled=verb == "enabled")
-    audit.note(request.user, verb, provider, {"models": ["", f"{count} that were found"]})
+    audit.note(request.user, verb, provider, {"models": ["", f"{count} that matched"]})
     replicas.publish("providers")
     return _respond(request, provider)
 

@@ -110,9 +110,9 @@ def edit(request: PageRequest, pk: int | None = None) -> HttpResponse:
             audit.noted(request.user, "changed" if row else "created", saved, before)
         snapshot.load_routes()  # creates its routes now, so that the page lists them
         follows = (
-            "It is used as a fallback from the next request on."
+            "It is used as a fallback from the next request."
             if saved.enabled
-            else "It is not in use."
+            else "It is turned off."
         )
         messages.success(request, f"{saved.name} is saved. {follows}")
         return redirect("gateways:index")
@@ -132,7 +132,7 @@ def delete(request: PageRequest, pk: int) -> HttpResponse:
     with transaction.atomic():
         audit.note(request.user, "deleted", row)
         row.delete()
-    messages.success(request, f"{row.name} is removed: nothing goes through it any more.")
+    messages.success(request, f"{row.name} is removed.")
     return redirect("gateways:index")
 
 

@@ -106,5 +106,5 @@ def restore(request: PageRequest, slug: str) -> HttpResponse:
     _apply(request, "restored", provider, lifecycle.restore)
     if provider.enabled:
         enqueue_task("providers.tasks.look_over", provider.pk)
-    messages.success(request, f"{provider.name} is back, as it was.")
+    messages.success(request, f"{provider.name} is restored.")
     return redirect(f"{reverse('providers:index')}#card-{provider.slug}")

@@ -21,20 +21,20 @@ from providers.views import models
 from providers.views.access import require_staff, staff_only
 
 SOURCES = {
-    "hand": "an operator",
-    "provider": "the provider",
-    "gateway": "the gateway",
-    "import": "an imported file",
-    "models.dev": "models.dev, offline",
-    "litellm": "LiteLLM's list of prices",
+    "hand": "Entered manually",
+    "provider": "Provider",
+    "gateway": "Gateway",
+    "import": "Imported file",
+    "models.dev": "models.dev (offline copy)",
+    "litellm": "LiteLLM price list",
 }
 _FACTS = (
     ("context", "Context"),
-    ("output_limit", "Longest answer"),
-    ("input_price", "Price in, per 1M tokens"),
-    ("output_price", "Price out, per 1M tokens"),
-    ("cache_read_price", "Price of cached input, per 1M tokens"),
-    ("cache_write_price", "Price of writing to the cache, per 1M tokens"),
+    ("output_limit", "Maximum output"),
+    ("input_price", "Input price per 1M tokens"),
+    ("output_price", "Output price per 1M tokens"),
+    ("cache_read_price", "Cached input price per 1M tokens"),
+    ("cache_write_price", "Cache write price per 1M tokens"),
     ("vision", "Vision"),
     ("tools", "Tools"),
     ("reasoning", "Reasoning"),
@@ -52,7 +52,7 @@ def show(request: PageRequest, pk: int) -> HttpResponse:
         before = audit.values(model)
         if form.is_valid() and form.store():
             audit.noted(request.user, "changed", model, before)
-            messages.success(request, "Saved.")
+            messages.success(request, f"{model.name} is saved.")
             return redirect("models:show", pk)
     ctx = {
         "model": model,
@@ -87,9 +87,9 @@ def facts(model: LanguageModel) -> list[tuple[str, str, str]]:
 
 def _describe(name: str, value: Any) -> str:
     if value is None:
-        return "not known"
+        return "Unknown"
     if isinstance(value, bool):
-        return "yes" if value else "no"
+        return "Yes" if value else "No"
     if name.endswith("price"):
         return f"${value.normalize():f}"
     return f"{wording.format_tokens(value)} tokens"
@@ -103,9 +103,11 @@ def apply(request: PageRequest, pk: int) -> HttpResponse:
     chosen = request.POST.get("preset", "")
     preset = get_object_or_404(ParameterPreset, pk=int(chosen) if chosen.isdecimal() else 0)
     if model_forms.give(preset, [model]):
-        messages.success(request, f"Parameters of {preset.name} given.")
+        messages.success(request, f"Preset {preset.name} applied.")
     else:
-        messages.info(request, f"It takes nothing of {preset.name} that it did not have.")
+        messages.info(
+            request, f"No changes: {model.name} already has or does not support these parameters."
+        )
     return redirect("models:show", pk)
 
 
@@ -116,7 +118,7 @@ def presets(request: HttpRequest, pk: int | None = None) -> HttpResponse:
     picked = get_object_or_404(ParameterPreset, pk=pk) if pk else None
     form = PresetForm(request.POST or None, instance=picked)
     if request.method == "POST" and form.is_valid():
-        messages.success(request, f"{form.store().name} saved.")
+        messages.success(request, f"Preset {form.store().name} is saved.")
         return redirect("models:presets")
     ctx = {"presets": ParameterPreset.objects.all(), "picked": picked, "form": form}
     return render(request, "models/presets.html", ctx, status=422 if form.errors else 200)
@@ -139,7 +141,7 @@ def remove_alias(request: PageRequest, pk: int, alias_pk: int) -> HttpResponse:
     with transaction.atomic():
         alias.delete()
         audit.note(request.user, "changed", model, {"further alias": [alias.name, ""]})
-    messages.success(request, f"{alias.name} no longer means this model.")
+    messages.success(request, f"Alias {alias.name} is removed.")
     return redirect("models:show", pk)
 
 

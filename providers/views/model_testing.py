@@ -78,7 +78,7 @@ def _build_panel(
         fix_url=reverse("providers:apply-fix", args=[model.provider.slug]),
         methods=(method,),
         names=MODEL_STAGES,
-        good="It answers",
+        good="The model answers",
     )
 
 

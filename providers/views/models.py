@@ -38,13 +38,16 @@ UNDO_WINDOW = timedelta(minutes=30)
 LONGEST_SEARCH = 200  # characters
 DEFAULT_ORDER = ("order", "name")
 LABELS = {
-    "state": ("State", {"": "Any", "on": "In use", "off": "Not used", "missing": "Missing"}),
+    "state": (
+        "Status",
+        {"": "Any", "on": "Enabled", "off": "Disabled", "missing": "Missing"},
+    ),
     "context": (
         "Context",
         {"": "Any"} | {f"{n}000": f"{n}k or more" for n in (32, 128, 200)} | {"1000000": "1M"},
     ),
     "price": (
-        "Price in, per 1M",
+        "Input price per 1M tokens",
         {"": "Any", "free": "Free", "1": "Up to $1", "5": "Up to $5"},
     ),
 }
@@ -198,14 +201,14 @@ def bulk(request: PageRequest) -> HttpResponse:
     if summary:
         audit.note(request.user, "changed", summary, kind="language models")
     else:
-        messages.info(request, "Nothing to change: these models are so already.")
+        messages.info(request, "No changes: these models already have these settings.")
     replicas.publish("providers")
     return redirect(f"{reverse('models:index')}?{_encode_query(request)}")
 
 
 def _set_enabled(request: PageRequest, matching: Any, *, enabled: bool) -> str:
     ids = list(matching.exclude(enabled=enabled).values_list("pk", flat=True))
-    summary = f"{_count_models(len(ids))} {'now in use' if enabled else 'no longer used'}."
+    summary = f"{_count_models(len(ids))} {'enabled' if enabled else 'disabled'}."
     replaced = [(ids, not enabled, enabled)] if ids else []
     model_forms.noted(request.user.pk, summary, "enabled", replaced)
     LanguageModel.objects.filter(pk__in=ids).update(enabled=enabled)
@@ -215,7 +218,7 @@ def _set_enabled(request: PageRequest, matching: Any, *, enabled: bool) -> str:
 def _apply_preset(request: PageRequest, preset: ParameterPreset, matching: Any) -> str:
     replaced = model_forms.give(preset, matching.select_related("provider").order_by())
     count = sum(len(ids) for ids, *_ in replaced)
-    summary = f"{_count_models(count)} given the parameters of {preset.name}."
+    summary = f"Preset {preset.name} applied to {_count_models(count)}."
     model_forms.noted(request.user.pk, summary, "parameters", replaced)
     return summary if count else ""
 
@@ -232,11 +235,11 @@ def undo(request: PageRequest) -> HttpResponse:
     if change is not None:
         with transaction.atomic():
             done, left = change.undo()
-            skipped = f", {left:,} changed since" if left else ""
-            note = {"models": ["", f"{_count_models(done)} as before{skipped}"]}
+            skipped = f"; {left:,} changed since" if left else ""
+            note = {"models": ["", f"{_count_models(done)} restored{skipped}"]}
             audit.note(request.user, "undone", change.said, note, kind="language models")
-        unchanged = f" {_count_models(left)} changed since then stay as they are." if left else ""
-        words = f"Taken back: {_count_models(done)} as before.{unchanged}"
+        unchanged = f" {_count_models(left)} changed since then and stay unchanged." if left else ""
+        words = f"Undone: {_count_models(done)} restored.{unchanged}"
         messages.success(request, words)
     return redirect(f"{reverse('models:index')}?{_encode_query(request)}")
 

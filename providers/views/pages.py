@@ -169,8 +169,8 @@ def _describe_save(form: ProviderForm, provider: Provider) -> str:
     if not form.has_new_connection or not provider.enabled:
         return words
     if enqueue_task("providers.tasks.look_over", provider.pk):
-        return f"{words} It is checked, and its models are fetched, in the background."
-    return f"{words} It is checked and its models are fetched as soon as Redis is back."
+        return f"{words} A health check and a model refresh run in the background."
+    return f"{words} Redis is unavailable: the health check and model refresh run when it is back."
 
 
 def render_form(request: PageRequest, form: ProviderForm, status: int, **more: Any) -> HttpResponse:
@@ -215,7 +215,7 @@ def apply_fix(request: PageRequest, slug: str) -> HttpResponse:
     if form.is_valid() or not request.htmx:
         return _save(request, form)
     # A card has no room for the form, and a stored key is not sent to a new host.
-    messages.error(request, f"Not applied: {_list_errors(form)} The address would be {value}")
+    messages.error(request, f"Fix not applied: {_list_errors(form)} The new value would be {value}")
     address = reverse("providers:detail", args=[slug])
     return HttpResponseClientRedirect(f"{address}#connection")
 

@@ -24,9 +24,9 @@ from providers.views.access import staff_only
 
 # What is kept, and the setting that holds the number of days.
 RETENTION = (
-    ("Attempts of chats and of /v1", "KEEP_ATTEMPTS"),
-    ("Attempts of checks and tests", "KEEP_PROBES"),
-    ("Hourly figures", "KEEP_ROLLUPS"),
+    ("Chat and API attempts", "KEEP_ATTEMPTS"),
+    ("Health check and test attempts", "KEEP_PROBES"),
+    ("Hourly statistics", "KEEP_ROLLUPS"),
     ("Closed incidents", "KEEP_INCIDENTS"),
     ("Removed providers", "KEEP_REMOVED"),
 )
@@ -67,7 +67,7 @@ def switch(request: PageRequest, name: str) -> HttpResponse:
     turn_on = request.POST.get("on") == "on"
     if source == "environment":
         messages.error(
-            request, f"{feature_flags.FLAGS[name].variable} pins this flag: change it there."
+            request, f"{feature_flags.FLAGS[name].variable} sets this flag: change it there."
         )
     elif turn_on != was_on:
         with transaction.atomic():
@@ -75,7 +75,7 @@ def switch(request: PageRequest, name: str) -> HttpResponse:
             change = [_ON_OFF[was_on], _ON_OFF[turn_on]]
             audit.note(request.user, "changed", row, {"enabled": change})
         read_flags()
-        messages.success(request, f"{row} is {_ON_OFF[turn_on]}. It holds everywhere within 2 s.")
+        messages.success(request, f"{row} is {_ON_OFF[turn_on]}. It applies within 2 s.")
     return redirect("settings:index")
 
 

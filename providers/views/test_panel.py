@@ -22,12 +22,12 @@ from providers.protocols import sse
 
 _LABELS: Mapping[StageName, str] = {
     "address": "Address",
-    "dns": "Name",
-    "tcp": "Connection",
-    "tls": "Encryption",
-    "auth": "Key",
-    "models": "List of models",
-    "chat": "One short chat",
+    "dns": "DNS lookup",
+    "tcp": "TCP connection",
+    "tls": "TLS",
+    "auth": "API key",
+    "models": "Model list",
+    "chat": "Test chat",
     "streaming": "Streaming",
     "usage": "Token counts",
     "limits": "Rate limits",
@@ -37,7 +37,7 @@ _LABELS: Mapping[StageName, str] = {
     "response_format": "response_format",
     "reasoning_effort": "reasoning_effort",
 }
-TITLES = {Method.DIRECT: "Direct", Method.GATEWAY: "Through the gateway"}
+TITLES = {Method.DIRECT: "Direct", Method.GATEWAY: "Gateway"}
 
 
 @frozen
@@ -166,7 +166,7 @@ async def _lines(panel: TestPanel, stages: Stages) -> AsyncGenerator[Line]:
                 async for stage in results:
                     yield panel.add(stage)
         except FlightBroken:
-            panel.problems.append("The process that ran this test ended. Test again.")
+            panel.problems.append("The process that ran this test stopped. Test again.")
 
 
 async def _events(panel: TestPanel, stages: Stages) -> AsyncGenerator[bytes]:

@@ -26,9 +26,9 @@ from providers.models import Provider, ProviderType, Route
 from providers.operations import audit
 from providers.views.access import enqueue_task, staff_only
 
-_REDIS_DOWN = "Redis, which keeps the file for the preview, is away. Try again in a moment."
+_REDIS_DOWN = "Redis is unavailable, and the preview needs it. Try again in a moment."
 _MAX_LENGTH = 20_000  # characters of one value: a service account's credentials are a few thousand
-_PREVIEW_EXPIRED = "The preview is older than half an hour, or was used: upload the file again."
+_PREVIEW_EXPIRED = "This preview has expired or was already imported. Upload the file again."
 
 
 @never_cache
@@ -231,7 +231,7 @@ def opt_in(request: PageRequest, slug: str = "") -> HttpResponse:
     changed = apply.opt_in(rows.filter(slug=slug) if slug else rows, request.user)
     if changed:
         names = changed[0].name if len(changed) == 1 else f"{len(changed)} providers"
-        messages.success(request, f"Opted in: {names}. What works is learned from now on.")
+        messages.success(request, f"Opted in to routing: {names}.")
     return redirect("providers:detail", slug) if slug else redirect("settings:legacy")
 
 
@@ -240,7 +240,7 @@ def opt_in(request: PageRequest, slug: str = "") -> HttpResponse:
 def opt_out(request: PageRequest, slug: str) -> HttpResponse:
     provider = get_object_or_404(Provider, slug=slug)
     apply.opt_out(provider, request.user)
-    messages.success(request, f"{provider.name} is legacy again: directly, as before.")
+    messages.success(request, f"{provider.name} is legacy again: direct connection only.")
     return redirect("providers:detail", slug)
 
 

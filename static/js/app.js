@@ -81,7 +81,7 @@ async function copy(button) {
   label.dataset.was ??= label.textContent;
   const text = source.value ?? source.textContent;
   const done = await navigator.clipboard?.writeText(text).then(() => true, () => false);
-  label.textContent = done || copyPlainly(text) ? "Copied" : "Not copied";
+  label.textContent = done || copyPlainly(text) ? "Copied" : "Copy failed";
   setTimeout(() => { label.textContent = label.dataset.was; }, 1600);
 }
 
@@ -165,7 +165,7 @@ document.addEventListener("htmx:after:swap", settle);
 document.addEventListener("htmx:after:swap", () => { if ($("#palette[open]")) filter($("#palette input")); });
 document.addEventListener("htmx:after:request", () => $("#no-connection")?.remove());
 document.addEventListener("htmx:error", ({ detail }) => {
-  if (detail.ctx && !detail.ctx.response) say("no-connection", "This site cannot be reached. Nothing on the page is lost; try again.");
+  if (detail.ctx && !detail.ctx.response) say("no-connection", "The site cannot be reached. Your text is still here; try again.");
 });
 
 function showTheme() {

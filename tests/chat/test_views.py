@@ -33,7 +33,7 @@ def url(name: str, *args: object) -> str:
 def test_without_a_provider_the_page_says_what_to_do_next(owner_client: Client) -> None:
     """And offers no composer that could not work."""
     html = owner_client.get(url("index")).content.decode()
-    assert "No provider yet" in html
+    assert "No providers yet" in html
     assert reverse("providers:new") in html
     assert 'id="composer"' not in html
 
@@ -43,7 +43,7 @@ def test_a_provider_without_models_is_reported_apart(
 ) -> None:
     """The next step is another one then."""
     LanguageModel.objects.all().delete()
-    assert "No model found yet" in owner_client.get(url("index")).content.decode()
+    assert "No models yet" in owner_client.get(url("index")).content.decode()
 
 
 def test_the_index_opens_the_latest_conversation(owner_client: Client, make_turn: Make) -> None:

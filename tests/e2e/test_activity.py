@@ -18,12 +18,14 @@ def test_a_rescued_answer_leads_to_its_trace(site: Site, page: Page, fake: fakes
     ask(page, "Hello?")
     wait_status(page, "done")
     page.locator("summary.chip").click()
-    page.get_by_role("link", name="Trace of this request").click()
+    page.get_by_role("link", name="View trace").click()
     steps = page.locator(".steps > li")
     expect(steps).to_have_count(2)
     expect(steps.first).to_contain_text("Network error")
     expect(steps.last).to_contain_text("Answered")
-    expect(page.get_by_role("heading", name="Decision").locator("..")).to_contain_text("fallback")
+    expect(page.get_by_role("heading", name="Routing decision").locator("..")).to_contain_text(
+        "fallback"
+    )
 
 
 def test_a_trace_completes_itself(site: Site, page: Page) -> None:
@@ -31,7 +33,7 @@ def test_a_trace_completes_itself(site: Site, page: Page) -> None:
     acme = connect("http://127.0.0.1:9/v1")
     request_id = uuid4()
     page.goto(f"/activity/{request_id}/")
-    expect(page.locator("#trace")).to_contain_text("looking again")
+    expect(page.locator("#trace")).to_contain_text("Checking again")
     page.evaluate("window.kept = true")
     tried = {"request_id": request_id, "purpose": "chat", "model_id": "echo", "duration_ms": 5}
     acme.attempts.create(method="direct", outcome="network", **tried)

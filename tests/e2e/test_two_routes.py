@@ -49,9 +49,7 @@ def test_gateway_down_direct_answers(site: Site, page: Page, fake: fakes.Upstrea
     assert page.locator(".chip").get_attribute("data-tone") == "amber"
 
 
-def test_both_down_says_what_failed_on_each_route_and_keeps_the_text(
-    site: Site, page: Page
-) -> None:
+def test_shows_each_failed_route_and_keeps_the_text(site: Site, page: Page) -> None:
     """In under twelve seconds, with what to do, and a way to try again."""
     connect(nowhere(), nowhere())
     began = time.monotonic()

@@ -52,7 +52,7 @@ def test_the_second_gets_both_versions_to_choose_from(
     answer = owner_client.post("/providers/acme/", mine | {"name": "Mine", "enabled": "on"})
     page = answer.content.decode()
     assert answer.status_code == 409
-    assert "was changed meanwhile by carol" in page
+    assert "was changed by carol" in page
     for each in ("Theirs", "Mine", "Concurrent requests", "keep_name", "keep_concurrency"):
         assert each in page
     assert 'value="Mine"' in page

@@ -42,7 +42,7 @@ def test_the_providers_page_names_the_model_that_fails(
     provider = make_provider(model_id="m1")
     open_breaker(provider)
     page = owner_client.get(f"/providers/{provider.slug}/health/").content.decode()
-    assert "Models that fail" in page
+    assert "Failing models" in page
     assert "Failed 5 times, last provider error; m1 is tried again at" in page
     assert "direct only" in page
     assert "Cooling down" in page
@@ -91,7 +91,7 @@ def test_a_long_list_of_failing_models_is_cut_and_counted(
     page = owner_client.get(f"/providers/{provider.slug}/health/").content.decode()
     assert "model-19" in page
     assert "model-20" not in page
-    assert "Only the first 20 of 25 are shown." in page
+    assert "Showing the first 20 of 25." in page
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,7 @@ def test_exactly_what_is_filtered_is_switched_and_taken_back(
     """All pages of it and nothing else; it says how many, and undo restores each one."""
     LanguageModel.objects.filter(model_id="glm-07").update(enabled=False)
     response = owner_client.post(url("bulk", query="?q=glm"), {"enabled": "off"}, follow=True)
-    assert "59 models no longer used." in response.content.decode()
+    assert "59 models disabled." in response.content.decode()
     served = {model.model_id for model in snapshot.load().models}
     assert served == {"gpt-4o"}
     owner_client.post(url("undo"))
@@ -103,15 +103,15 @@ def test_an_undo_overrules_nobody(owner_client: Client, provider: Provider) -> N
     owner_client.post(url("bulk", query="?q=glm"), {"preset": preset.pk})
     LanguageModel.objects.filter(model_id="glm-01").update(parameters={"temperature": 0.9})
     page = owner_client.post(url("undo"), follow=True).content.decode()
-    assert "59 models as before. 1 model changed since then" in page
+    assert "59 models restored. 1 model changed since then" in page
     given = dict(LanguageModel.objects.values_list("model_id", "parameters"))
     assert (given["glm-00"], given["glm-01"]) == ({}, {"temperature": 0.9})
     event = AuditEvent.objects.get(verb="undone")
     assert (event.username, event.subject) == (
         "alice",
-        "60 models given the parameters of Sober.",
+        "Preset Sober applied to 60 models.",
     )
-    assert event.changes == {"models": ["", "59 models as before, 1 changed since"]}
+    assert event.changes == {"models": ["", "59 models restored; 1 changed since"]}
 
 
 @pytest.mark.parametrize("name", ["show", "use", "favourite", "toggle-model", "remove-model"])
@@ -133,7 +133,7 @@ def test_readers_read_and_have_favourites(
 ) -> None:
     """What changes it for everybody is the operators'."""
     model = provider.language_models.get(model_id="gpt-4o")
-    assert "Use none" not in stranger_client.get(url("index")).content.decode()
+    assert "Disable all" not in stranger_client.get(url("index")).content.decode()
     for name, args in (("bulk", ()), ("undo", ()), ("use", (model.pk,)), ("show", (model.pk,))):
         assert stranger_client.post(url(name, *args), {"alias": "x"}).status_code == 403
     assert stranger_client.get(url("presets")).status_code == 403
@@ -153,7 +153,7 @@ def test_a_model_says_who_told_what(owner_client: Client, provider: Provider) ->
     model.save()
     html = owner_client.get(url("show", model.pk)).content.decode()
     assert "128k tokens" in html
-    assert "LiteLLM&#x27;s list of prices" in html
+    assert "LiteLLM price list" in html
 
 
 @pytest.mark.parametrize(

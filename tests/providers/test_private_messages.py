@@ -91,7 +91,7 @@ def test_nobody_else_reads_the_message(
     assert CODE in seen[f"/providers/{provider.slug}/"]
     trace = seen[f"/activity/{attempt.request_id}/"]
     assert CODE in trace
-    assert "only to the person who sent the request" in trace
+    assert "only to the user who sent the request" in trace
 
 
 def test_who_sent_the_request_reads_it(

@@ -133,15 +133,15 @@ def test_the_page_announces_calls_and_cost(
     provider = make_provider(base_url=fake.url)
     provider.language_models.update(input_price=3, output_price=15)
     html = owner_client.get(address(provider)).content.decode()
-    assert "It sends 5 short chats" in html
+    assert "The test sends 5 short requests" in html
     assert "at most about $0.0027" in html
     assert 'value="direct" checked' in html
     provider.language_models.update(input_price=None)
-    assert "not known" in owner_client.get(address(provider)).content.decode()
+    assert "the cost is unknown" in owner_client.get(address(provider)).content.decode()
     Provider.objects.update(preset="zai-coding")
-    assert "It sends one short chat" in owner_client.get(address(provider)).content.decode()
+    assert "sends one short request" in owner_client.get(address(provider)).content.decode()
     Provider.objects.update(enabled=False)
-    assert "nothing is asked of it" in owner_client.get(address(provider)).content.decode()
+    assert "cannot be tested" in owner_client.get(address(provider)).content.decode()
     assert fake.requests == []
 
 
@@ -165,7 +165,7 @@ async def test_it_is_streamed_or_comes_as_a_page(
     finally:
         await http.close()
     for shown in (text, page):
-        assert "It answers" in shown
+        assert "The model answers" in shown
         assert "x-ratelimit-limit-tokens: 150000" in shown
         assert "Not accepted: Unsupported parameter" in shown
         assert fakes.KEY not in shown

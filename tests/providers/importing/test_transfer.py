@@ -56,7 +56,7 @@ def test_the_yes_stores_all_as_legacy_and_a_second_time_changes_nothing(
     assert AuditEvent.objects.filter(verb="imported").count() == 3
     assert SECRET not in str(list(AuditEvent.objects.values()))
     assert "3 unchanged, 2 skipped" in upload(owner_client)
-    assert "Import</button>" not in upload(owner_client)
+    assert "Import providers</button>" not in upload(owner_client)
 
 
 def test_all_that_a_file_only_names_can_be_filled_in(owner_client: Client) -> None:
@@ -112,7 +112,7 @@ def test_a_bad_key_is_said_at_its_field_and_nothing_is_stored(owner_client: Clie
 def test_a_preview_that_is_gone_asks_for_the_file_again(owner_client: Client) -> None:
     owner_client.post("/settings/import/preview/")
     answer = owner_client.get("/settings/import/preview/", follow=True)
-    assert "upload the file again" in answer.content.decode()
+    assert "Upload the file again" in answer.content.decode()
 
 
 def test_a_bad_file_is_refused_at_its_field(owner_client: Client) -> None:
@@ -140,9 +140,9 @@ def test_legacy_providers_are_opted_in_and_go_back(
     """One by one, or all; each page says so."""
     for name in ("Acme", "Beta", "Gamma"):
         make_provider(name, provider_type="legacy")
-    assert "Opt all in" in owner_client.get("/settings/legacy/").content.decode()
+    assert "Opt in all" in owner_client.get("/settings/legacy/").content.decode()
     page = owner_client.post("/settings/legacy/acme/opt-in/", follow=True).content.decode()
-    assert "Back to direct only" in page
+    assert "Switch back to legacy" in page
     assert Provider.objects.get(slug="beta").provider_type == "legacy"
     owner_client.post("/settings/legacy/opt-in/")
     assert not Provider.objects.filter(provider_type="legacy").exists()

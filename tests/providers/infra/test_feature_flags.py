@@ -73,7 +73,7 @@ def test_a_pinned_flag_cannot_be_switched(owner_client: Client, settings: Settin
     """The page names the variable."""
     settings.CHAT_PROBES = True
     assert "Pinned by <code>CHAT_PROBES</code>" in owner_client.get(PAGE).content.decode()
-    assert "CHAT_PROBES pins this flag" in switched(owner_client, "chat_probes", "off")
+    assert "CHAT_PROBES sets this flag" in switched(owner_client, "chat_probes", "off")
     assert not FlagSetting.objects.exists()
 
 

@@ -84,7 +84,7 @@ def trace_url(request_id: UUID) -> str:
 
 def test_an_empty_log_says_what_comes_here(owner_client: Client) -> None:
     """And what to do next."""
-    assert "Nothing asked yet" in page_of(owner_client)
+    assert "No requests yet" in page_of(owner_client)
 
 
 def test_a_request_is_one_row_however_many_attempts(owner_client: Client, acme: Provider) -> None:
@@ -228,7 +228,7 @@ def test_a_bad_value_is_told_and_nothing_is_lost(
     kept, other = attempt(acme), attempt(acme, outcome="stopped")
     html = page_of(owner_client, **({"outcome": "ok"} | query))
     assert words in html
-    assert "Not filtered by" in html
+    assert "Filter ignored:" in html
     assert str(kept.request_id) in shown(html)
     assert (str(other.request_id) in shown(html)) == ("outcome" in query)
     if "request" in query:
@@ -375,7 +375,7 @@ def test_a_probe_is_no_call_to_repeat(owner_client: Client, acme: Provider) -> N
     """It has no prompt of anybody's."""
     row = attempt(acme, purpose="probe", model_id="", ttft_ms=None)
     html = owner_client.get(trace_url(row.request_id)).content.decode()
-    assert "Ask again" not in html
+    assert "Repeat this request" not in html
 
 
 def looks(html: str) -> str:

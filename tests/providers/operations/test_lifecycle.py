@@ -61,7 +61,7 @@ def test_the_rest_of_a_card(owner_client: Client, make_provider: MakeProvider) -
     rollups.roll_up(now)
     page = " ".join(html(owner_client).split())
     assert '1 <span class="muted">of 2</span>' in page
-    assert "Acme, 24 hours: 1 of 2 went well" in page
+    assert "Acme: 1 of 2 requests succeeded in the last 24 hours" in page
     assert page.count("<rect") == 24
     assert '<dt>Spent today</dt><dd class="num">$0.25</dd>' in page
     assert "$1.75 <small" in page
@@ -82,7 +82,7 @@ def test_a_list_is_searched_and_filtered(owner_client: Client, make_provider: Ma
     assert found(status="failing") == ["Alpha"]
     assert found(status="paused") == ["Beta"]
     assert found(status="nonsense") == ["Alpha", "Beta"]
-    assert "No provider matches" in html(owner_client, q="nobody")
+    assert "No providers match" in html(owner_client, q="nobody")
 
 
 def test_a_thousand_are_pages(owner_client: Client, db: None) -> None:
@@ -183,10 +183,10 @@ def test_before_a_removal_it_is_said_what_goes(
     model = provider.language_models.get()
     Conversation.objects.create(owner=owner, language_model=model)
     page = " ".join(html(owner_client, reverse("providers:delete", args=["acme"])).split())
-    assert "1 model that is switched on" in page
+    assert "1 enabled model" in page
     assert "the record of 0 attempts" in page
     assert "1 conversation used its models. It stays readable" in page
-    assert "It is a fallback provider of" in page
+    assert "It is a fallback provider for" in page
     assert "Other</a>" in page
     assert Provider.objects.count() == 2
 
@@ -224,12 +224,12 @@ def test_a_removal_is_undone(owner_client: Client, make_provider: MakeProvider) 
     provider = make_provider(api_key=SECRET)
     page = do(owner_client, "delete", provider)
     assert "<strong>Acme is removed.</strong>" in page
-    assert "No provider yet" in page
-    assert "Bring back" in html(owner_client)
-    assert "Acme is back, as it was." in do(owner_client, "restore", provider)
+    assert "No providers yet" in page
+    assert "Restore" in html(owner_client)
+    assert "Acme is restored." in do(owner_client, "restore", provider)
     found = Provider.objects.get()
     assert (found.pk, found.api_key, found.enabled) == (provider.pk, SECRET, True)
-    assert "Bring back" not in html(owner_client)
+    assert "Restore" not in html(owner_client)
     url = reverse("providers:restore", args=["acme"])
     assert owner_client.post(url).status_code == 404
 
