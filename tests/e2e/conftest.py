@@ -12,6 +12,7 @@ from django.test import Client
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
 from pytest_django import DjangoDbBlocker
 
+from tests.e2e.overflow import record_overflow
 from tests.e2e.site import Site
 
 # By default five seconds, which a busy machine may take for a page.
@@ -90,6 +91,7 @@ def new_context(
 
     def make(**options: object) -> BrowserContext:
         context = chromium.new_context(base_url=site.url, **options)  # type: ignore[arg-type]
+        record_overflow(context)
         client = Client()
         client.force_login(transactional_owner)
         session = client.cookies[settings.SESSION_COOKIE_NAME].value
