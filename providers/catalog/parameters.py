@@ -131,9 +131,9 @@ def _adjust_range(parameter: Parameter, kind: Kind, output_limit: int | None) ->
     return parameter
 
 
-def fit_values(values: Mapping[str, Value], takes: Collection[Parameter]) -> dict[str, Value]:
+def fit_values(values: Mapping[str, Value], supported: Collection[Parameter]) -> dict[str, Value]:
     """The values of a preset that a model accepts, with numbers clamped to its range."""
-    by_name = {each.name: each for each in takes}
+    by_name = {each.name: each for each in supported}
     return {name: _clamp(value, by_name[name]) for name, value in values.items() if name in by_name}
 
 

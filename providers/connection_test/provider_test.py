@@ -47,7 +47,7 @@ class ProviderTest:
 
 
 @frozen
-class Listing:
+class ModelsResult:
     """The result of `GET /models`."""
 
     models: list[DiscoveredModel]
@@ -129,13 +129,13 @@ class MethodTest:
             return "Our own gateway process"
         return " ".join((target.base_url, *self._draft.changes))
 
-    async def _list_models(self) -> Listing:
+    async def _list_models(self) -> ModelsResult:
         self._report.start("auth")
         self._report.start("models")
         stopwatch = Stopwatch()
         with Recorder(secrets_of(self._target)).listening() as recorder:
             models, error = await probe.try_list_models(self._target)
-        listing = Listing(
+        listing = ModelsResult(
             models=models,
             error=error,
             exchange=recorder.exchange,
@@ -148,7 +148,7 @@ class MethodTest:
             self._report.fail("models", error, listing.ms, listing.exchange)
         return listing
 
-    def _report_models(self, listing: Listing) -> None:
+    def _report_models(self, listing: ModelsResult) -> None:
         count = len(listing.models)
         detail = f"{count} model{'' if count == 1 else 's'}"
         if listing.exchange and (shape := model_list.shape(listing.exchange.received)):
@@ -156,7 +156,7 @@ class MethodTest:
         empty = None if count else remark("The list of models is empty.", "empty_list")
         self._report.succeed("models", detail, listing.ms, exchange=listing.exchange, remark=empty)
 
-    def _end_without_chat(self, listing: Listing) -> MethodResult | None:
+    def _end_without_chat(self, listing: ModelsResult) -> MethodResult | None:
         """No model to chat with: only the list shows whether the key is accepted."""
         if listing.error and listing.is_key_refused:
             self._report.fail("auth", listing.error, listing.ms, listing.exchange)
@@ -170,7 +170,7 @@ class MethodTest:
             return None  # a list that anyone may read shows nothing about the key
         return self._result(listing.stopwatch, listing.error)
 
-    async def _chat(self, model_id: str, listing: Listing) -> MethodResult:
+    async def _chat(self, model_id: str, listing: ModelsResult) -> MethodResult:
         """Send a chat, which decides whether the key is accepted."""
         self._report.start("chat", model_id)
         async with self._chat_slots:
@@ -198,13 +198,13 @@ class MethodTest:
             needs_none = is_direct and not self._draft.connection.api_key
             self._report.succeed("auth", "No key is needed" if needs_none else "Key accepted")
 
-    def _report_refused_list(self, listing: Listing) -> None:
+    def _report_refused_list(self, listing: ModelsResult) -> None:
         """A refused list was kept back until the chat showed whether the key is at fault."""
         if listing.error and listing.is_key_refused:
             self._report.fail("models", listing.error, listing.ms, listing.exchange)
 
     def _report_failed_chat(
-        self, model_id: str, reply: ChatReply, error: CallError, listing: Listing
+        self, model_id: str, reply: ChatReply, error: CallError, listing: ModelsResult
     ) -> str:
         """Report a chat without an answer; return the model it is about, empty for the key."""
         is_forbidden_model = error.kind == ErrorKind.PERMISSION and not listing.is_key_refused

@@ -1,6 +1,6 @@
 """Stages of a test, and the reporter that emits them.
 
-A test reports each stage when it starts and when it ends; a stage that is left out says why. Tests
+A test reports each stage when it starts and when it ends; a skipped stage has a reason. Tests
 are handed a StageReporter instead of inheriting from a base class: what they do reads from top to
 bottom in one module, what they return is a value, and where stages go is for the runner to decide.
 """
