@@ -376,7 +376,7 @@ def test_a_failed_reply_says_what_failed_and_what_to_do(
     }
     turn = make_turn(status=Status.FAILED, error=error)
     html = owner_client.get(url("conversation", turn.conversation_id)).content.decode()
-    for words in ("No answer came", "Refused.", "HTTP 502", "Try it later.", "Try again"):
+    for words in ("No answer received", "Refused.", "HTTP 502", "Try it later.", "Try again"):
         assert words in html
     assert "Hello?</textarea>" in html
 

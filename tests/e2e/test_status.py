@@ -18,7 +18,7 @@ def test_bars_by_keyboard(site: Site, new_context: Callable[..., BrowserContext]
     remember()
     page = new_context().new_page()
     page.goto("/status/?range=30d")
-    slider = page.get_by_role("slider", name="Acme, bar by bar")
+    slider = page.get_by_role("slider", name="History of Acme")
     words = page.locator(".strip output")
     expect(words).to_be_hidden()
     slider.focus()

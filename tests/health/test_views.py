@@ -111,7 +111,7 @@ def test_incidents_explain_themselves(owner_client: Client, make_provider: MakeP
     shown, _, ended = html.partition("Past incidents")
     assert "network error" in shown
     assert "The connection was refused." in shown
-    assert "For 12 min now" in shown
+    assert "Ongoing for 12 min" in shown
     assert "Affected models: glm-4.7." in shown
     assert "37 requests rescued" in shown
     assert ended.count("lasted 25 min") == 1

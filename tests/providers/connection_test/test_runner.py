@@ -235,7 +235,7 @@ async def test_a_card_shows_a_test_of_a_minute_ago(
         page = (await client.get(reverse("providers:index"))).content.decode()
         return page.partition(f'id="card-{provider.slug}"')[2].partition("</article>")[0]
 
-    assert "Not used in 24 hours. Not checked yet." in await card()
+    assert "Not used in the last 24 hours. Not checked yet." in await card()
     stored = await database.run(snapshot.load_one, provider.pk)
     await checked(Draft(connection=snapshot.connection(provider), model_id="echo", stored=stored))
     minute_ago = timezone.now() - timedelta(minutes=1)

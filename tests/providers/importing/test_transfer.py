@@ -281,7 +281,7 @@ def test_a_litellm_config_through_the_page(owner_client: Client) -> None:
     """What it loses is said; blanks and variables are fields; what is typed wrong is kept."""
     source = (GOLDEN / "litellm" / "placeholders.yaml").read_text() + "router_settings: {x: 1}\n"
     page = owner_client.post("/settings/import/", {"source": source}, follow=True).content.decode()
-    assert "Ignored: 1 setting of the file" in page
+    assert "Ignored: 1 setting in the file" in page
     assert "router_settings" in page
     for name in (
         "blank-&lt;HOST&gt;",

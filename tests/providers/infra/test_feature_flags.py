@@ -72,7 +72,10 @@ def test_an_operator_switches_one_and_it_is_noted(owner_client: Client) -> None:
 def test_a_pinned_flag_cannot_be_switched(owner_client: Client, settings: Settings) -> None:
     """The page names the variable."""
     settings.CHAT_PROBES = True
-    assert "Pinned by <code>CHAT_PROBES</code>" in owner_client.get(PAGE).content.decode()
+    assert (
+        "Set by the environment variable <code>CHAT_PROBES</code>"
+        in owner_client.get(PAGE).content.decode()
+    )
     assert "CHAT_PROBES sets this flag" in switched(owner_client, "chat_probes", "off")
     assert not FlagSetting.objects.exists()
 

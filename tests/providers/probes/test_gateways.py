@@ -83,7 +83,7 @@ def test_each_sort_is_shown_as_what_it_is(
     provider.ensure_routes()
     html = owner_client.get(INDEX).content.decode()
     assert html.index("LITELLM_ENDPOINT") < html.index("Spare") < html.index("Our own gateway")
-    assert "1 provider can be reached through it" in html
+    assert "1 provider can use this gateway" in html
     assert SECRET not in html
 
 
@@ -99,7 +99,7 @@ def test_a_gateway_is_as_its_routes_are(owner_client: Client, make_provider: Mak
     through.filter(provider__name="A").update(state=State.OPEN)
     html = owner_client.get(INDEX).content.decode()
     assert 'data-status="degraded"' in html
-    assert "1 route in a cooldown" in html
+    assert "1 route cooling down" in html
     through.update(state=State.OPEN)
     assert 'data-status="failing"' in owner_client.get(INDEX).content.decode()
 
@@ -323,7 +323,7 @@ def test_a_provider_s_own_gateway_is_shown_once_where_it_was_set(
     html = owner_client.get(INDEX).content.decode()
     assert html.count(URL) == 1
     assert "Gateway of Acme" in html
-    assert "2 providers can be reached through it" in html
+    assert "2 providers can use this gateway" in html
     assert SECRET not in html
 
 
