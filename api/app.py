@@ -25,7 +25,7 @@ from api.errors import ApiError, bad_request, unavailable
 from api.keys import Caller
 from api.request_parser import asked
 from providers.domain.errors import CallError
-from providers.protocols.openai_chat import encoded
+from providers.protocols.openai_chat import encode_json
 from providers.router import route_table
 
 log = logging.getLogger(__name__)
@@ -129,7 +129,7 @@ class _Visit:
         await self._json(found)
 
     async def _json(self, payload: Any) -> None:
-        await self._reply.json(200, encoded(payload), {})
+        await self._reply.json(200, encode_json(payload), {})
 
     # Completions
 

@@ -21,7 +21,7 @@ from providers.domain.frozen import frozen
 from providers.domain.types import AttemptRecord, AttemptStarted, Completed, RouteTaken
 from providers.infra import single_flight
 from providers.models import Purpose
-from providers.protocols.openai_chat import encoded
+from providers.protocols.openai_chat import encode_json
 from providers.router import answer_cache, route_table, router
 from providers.router.call import Call
 from providers.router.snapshot import Served, Snapshot
@@ -91,7 +91,7 @@ async def _shared(
     async def run() -> AsyncGenerator[bytes]:
         async with aclosing(_made(question, telling)) as pieces:
             async for piece in pieces:
-                yield piece if isinstance(piece, bytes) else encoded(piece.headers)
+                yield piece if isinstance(piece, bytes) else encode_json(piece.headers)
 
     head = None
     flight = single_flight.completion(caller, question.key, question.body, run)

@@ -41,16 +41,18 @@ def read_answer(target: Target, request: ChatRequest) -> AsyncGenerator[list[Cli
         return methods.stream(target, replace(request, whole=True))
     if not request.whole or not can_gather(request.options):
         return methods.stream(target, request)
-    return _gathered(target, request)
+    return _stream_or_resend(target, request)
 
 
-async def _gathered(target: Target, request: ChatRequest) -> AsyncGenerator[list[ClientEvent]]:
+async def _stream_or_resend(
+    target: Target, request: ChatRequest
+) -> AsyncGenerator[list[ClientEvent]]:
     """The answer as a stream; where the upstream refuses to stream, a second attempt without."""
     try:
         async with aclosing(methods.stream(target, replace(request, whole=False))) as reads:
             async for events in reads:
                 if _is_one_piece(events[-1]):
-                    _remember(target)
+                    _remember_without_streams(target)
                 yield events
         return
     except CallError as error:
@@ -60,7 +62,7 @@ async def _gathered(target: Target, request: ChatRequest) -> AsyncGenerator[list
     yield [_resent_without_streaming(refusal)]
     async with aclosing(methods.stream(target, request)) as reads:
         async for events in reads:
-            _remember(target)  # only now: the refusal was about the form
+            _remember_without_streams(target)  # only now: the refusal was about the form
             yield events
 
 
@@ -102,7 +104,7 @@ def _is_one_piece(event: ClientEvent) -> bool:
     return isinstance(first, Mapping) and "message" in first
 
 
-def _remember(target: Target) -> None:
+def _remember_without_streams(target: Target) -> None:
     if len(_without_streams) >= MAX_REMEMBERED:
         _without_streams.clear()
     _without_streams[_key(target)] = time.monotonic() + FORGET_AFTER

@@ -12,14 +12,14 @@ from providers.domain.types import ClientEvent, Finish, Json, LateError, Passed,
 from providers.protocols import finish, openai_chat
 from providers.protocols.framing import Framing, not_json
 
-type Reader = Callable[[Json, str], Iterable[ClientEvent]]
+type ReadPayload = Callable[[Json, str], Iterable[ClientEvent]]
 
 
 class AnswerReader:
     """Takes an answer's bytes. `error` is why it ends badly: what came before it is given first."""
 
-    def __init__(self, reader: Reader, deadlines: Deadlines, target: Target) -> None:
-        self._reader = reader
+    def __init__(self, reader: ReadPayload, deadlines: Deadlines, target: Target) -> None:
+        self._read_payload = reader
         self._deadlines = deadlines
         self._target = target
         self._framing = Framing()
@@ -29,27 +29,27 @@ class AnswerReader:
 
     def feed(self, chunk: bytes) -> list[ClientEvent]:
         """The events that these bytes complete."""
-        found = self._read_all(self._framing.feed(chunk))
+        events = self._read_all(self._framing.feed(chunk))
         if not self.done:
             try:
                 self._framing.check()
             except CallError as error:
                 self.fail(error)
-        return found
+        return events
 
     def end(self) -> list[ClientEvent]:
         """What is left once the bytes have ended; without a finish reason it was cut."""
         if self.error:
             return []
-        found: list[ClientEvent] = []
+        events: list[ClientEvent] = []
         if not self.done:
-            found = self._read_all(self._framing.end())
+            events = self._read_all(self._framing.end())
             # What came at the end without an empty line after it may have been cut.
             if self.error and self.error.code == "json" and self._framing.is_stream:
                 self.error = TruncatedError()
         if not self._deadlines.ending and not self.error:
             self.error = TruncatedError()
-        return found + self._notes
+        return events + self._notes
 
     def fail(self, error: CallError) -> None:
         """Ends the answer: badly, or with a note where it had ended well already."""
@@ -62,17 +62,17 @@ class AnswerReader:
             self.error = error
 
     def _read_all(self, texts: Iterable[str]) -> list[ClientEvent]:
-        found: list[ClientEvent] = []
+        events: list[ClientEvent] = []
         try:
             for text in texts:
-                self._read(text, found)
+                self._read(text, events)
                 if self.done:
                     break
         except CallError as error:
             self.fail(error)
-        return found
+        return events
 
-    def _read(self, text: str, found: list[ClientEvent]) -> None:
+    def _read(self, text: str, events: list[ClientEvent]) -> None:
         if text == "[DONE]":
             self.done = True
             return
@@ -81,27 +81,27 @@ class AnswerReader:
         for value in values:
             if not isinstance(value, dict):
                 raise not_json()
-            for event in self._reader(value, line):
+            for event in self._read_payload(value, line):
                 if isinstance(event, Finish):
-                    self._finish(event, found)
+                    self._finish(event, events)
                 elif is_content(event):
                     self._deadlines.begun = self._deadlines.heard = True
-                found.append(event)
+                events.append(event)
 
-    def _finish(self, event: Finish, found: list[ClientEvent]) -> None:
+    def _finish(self, event: Finish, events: list[ClientEvent]) -> None:
         """The provider ended it. Raises CallError where its reason is a failure, and where nothing
         was said: only to be cut off at the token limit is an answer then, an honest one."""
         if error := finish.failure(event.native):
             raise error
         if not self._deadlines.begun:
             if event.reason != "length":
-                raise _empty(event.reason)
+                raise _empty_answer_error(event.reason)
             self._deadlines.begun = True
-            found.append(Passed(content=True))
+            events.append(Passed(content=True))
         self._deadlines.ending = True
 
 
-def _empty(reason: str) -> CallError:
+def _empty_answer_error(reason: str) -> CallError:
     if reason == "content_filter":
         message = "The provider's content filter stopped the answer."
         return CallError(ErrorKind.REQUEST, message, code="content_filter")
@@ -111,14 +111,14 @@ def _empty(reason: str) -> CallError:
 def json_values(text: str) -> list[object]:
     """The JSON values of a text. Raises CallError."""
     try:
-        return openai_chat.payloads(text)
+        return openai_chat.parse_json_values(text)
     except (ValueError, RecursionError) as exc:
         if is_html(text):
-            raise CallError(ErrorKind.PROVIDER, HTML_SENTENCE, status=200, code="html") from exc
+            raise CallError(ErrorKind.PROVIDER, HTML_MESSAGE, status=200, code="html") from exc
         raise not_json() from exc
 
 
-HTML_SENTENCE = "A web page came back instead of an API's answer."
+HTML_MESSAGE = "A web page came back instead of an API's answer."
 
 
 def is_html(text: str) -> bool:

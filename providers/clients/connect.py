@@ -1,7 +1,7 @@
 """Reach a server in steps - its name, a connection, TLS - where a call does it in one go.
 
-It is the same way: the resolver, the address guard and the trusted certificates of `http`, and the
-same errors. Nothing is sent over a connection that was made here.
+It uses the resolver, the address guard, the trusted certificates and the error mapping of `http`.
+Nothing is sent over a connection that was made here.
 """
 
 import asyncio
@@ -22,50 +22,50 @@ from providers.clients.http_errors import map_error, mapped_errors
 from providers.domain import base_url
 from providers.domain.errors import AddressRefused, CallError, ErrorKind
 
-NEXT_AFTER = (
-    0.25  # seconds until another address is tried beside one that is silent, as aiohttp does
-)
+NEXT_ADDRESS_SECONDS = 0.25  # until another address is tried beside a silent one, as in aiohttp
 
 
-async def resolved(url: str, seconds: float) -> list[AddrInfoType]:
-    """The addresses of a host. Raises CallError where it has none."""
+async def resolve_host(url: str, seconds: float) -> list[AddrInfoType]:
+    """Look up a host's addresses. Raises CallError where it has none."""
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or {"https": 443}.get(parts.scheme, 80)
     if base_url.literal(host):
-        return [_info(host, port)]
+        return [_address_info(host, port)]
     resolver = aiohttp.DefaultResolver()
     try:
         async with asyncio.timeout(seconds):
-            found = await resolver.resolve(host, port, socket.AF_UNSPEC)
+            addresses = await resolver.resolve(host, port, socket.AF_UNSPEC)
     except TimeoutError as exc:
-        raise _not_found(f"No name server answered within {seconds:g} s.") from exc
+        raise _dns_error(f"No name server answered within {seconds:g} s.") from exc
     except UnicodeError as exc:
         raise map_error(exc) from exc
     except OSError as exc:
-        raise _not_found("The host name could not be found.") from exc
+        raise _dns_error("The host name could not be found.") from exc
     finally:
         await resolver.close()
-    return [_info(each["host"], each["port"]) for each in found]
+    return [_address_info(each["host"], each["port"]) for each in addresses]
 
 
-def _not_found(message: str) -> CallError:
+def _dns_error(message: str) -> CallError:
     return CallError(ErrorKind.NETWORK, message, code="dns", sent=False)
 
 
-def _info(host: str, port: int) -> AddrInfoType:
+def _address_info(host: str, port: int) -> AddrInfoType:
     if ipaddress.ip_address(host.partition("%")[0]).version == 6:
         return socket.AF_INET6, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (host, port, 0, 0)
     return socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (host, port)
 
 
-async def connected(url: str, found: Sequence[AddrInfoType], seconds: float) -> socket.socket:
-    """A connection to the first of these addresses that takes one. Raises CallError."""
+async def open_connection(
+    url: str, addresses: Sequence[AddrInfoType], seconds: float
+) -> socket.socket:
+    """Connect to the first of these addresses that accepts. Raises CallError."""
     make = partial(guarded_socket, url=url)
     try:
         with mapped_errors():
             async with asyncio.timeout(seconds):
                 return await start_connection(
-                    list(found), happy_eyeballs_delay=NEXT_AFTER, socket_factory=make
+                    list(addresses), happy_eyeballs_delay=NEXT_ADDRESS_SECONDS, socket_factory=make
                 )
     except AddressRefused as exc:
         raise AddressRefused(urlsplit(url).hostname or "") from exc
@@ -76,8 +76,8 @@ async def connected(url: str, found: Sequence[AddrInfoType], seconds: float) -> 
         raise CallError(ErrorKind.NETWORK, words, code="unreachable", sent=False) from exc
 
 
-async def secured(url: str, connection: socket.socket, seconds: float) -> str:
-    """Speaks TLS over a connection, closes it, and says what was agreed. Raises CallError."""
+async def negotiate_tls(url: str, connection: socket.socket, seconds: float) -> str:
+    """Negotiate TLS over a connection, close it, and describe the result. Raises CallError."""
     loop, host = asyncio.get_running_loop(), urlsplit(url).hostname
     try:
         with mapped_errors():
@@ -89,14 +89,14 @@ async def secured(url: str, connection: socket.socket, seconds: float) -> str:
         connection.close()
         raise
     try:
-        return _agreed(transport.get_extra_info("ssl_object"))
+        return _describe_tls(transport.get_extra_info("ssl_object"))
     finally:
         transport.abort()
 
 
-def _agreed(agreed: ssl.SSLObject) -> str:
-    ends = dict(agreed.getpeercert() or {}).get("notAfter")
-    version = agreed.version() or "TLS"
+def _describe_tls(tls: ssl.SSLObject) -> str:
+    ends = dict(tls.getpeercert() or {}).get("notAfter")
+    version = tls.version() or "TLS"
     if not isinstance(ends, str):
         return version
     until = datetime.fromtimestamp(ssl.cert_time_to_seconds(ends), UTC)

@@ -3,8 +3,8 @@
 `Timer` relies on three things. A call is read by one task at a time, so one timer can serve all its
 waits. Most waits end long before they are due, so a wait that is due later than the timer rings
 moves nothing: the timer rings early, finds that it is too early, and is set again. And a task that
-the timer cancelled raises CancelledError out of the wait: `Task.uncancel` tells this cancellation
-from one that somebody else asked for meanwhile, as in `asyncio.timeout`.
+the timer cancelled raises CancelledError out of the wait: `Task.uncancel` distinguishes this
+cancellation from one that was requested meanwhile, as in `asyncio.timeout`.
 """
 
 import asyncio

@@ -11,9 +11,9 @@ from typing import Any
 
 from providers.clients import http
 from providers.clients.answer_reader import (
-    HTML_SENTENCE,
+    HTML_MESSAGE,
     AnswerReader,
-    Reader,
+    ReadPayload,
     is_html,
     json_values,
 )
@@ -39,7 +39,7 @@ ERROR_BODY_LIMIT = 64 * 1024  # bytes of an error answer that are read
 TRAILER_SECONDS = 2.0  # how long usage may come after the finish reason
 ANTHROPIC_VERSION = "2023-06-01"  # https://docs.anthropic.com/en/api/versioning
 
-_AS_IT_IS = nullcontext()
+_UNCHANGED = nullcontext()
 
 
 def stream(target: Target, request: ChatRequest) -> AsyncGenerator[list[ClientEvent]]:
@@ -50,10 +50,12 @@ def stream(target: Target, request: ChatRequest) -> AsyncGenerator[list[ClientEv
     base = target.base_url.rstrip("/")
     if target.kind == Kind.ANTHROPIC:
         body = anthropic_messages.body(request, target.model)
-        return exchange(target, f"{base}/messages", body, anthropic_messages.Reader().events)
+        return stream_request(
+            target, f"{base}/messages", body, anthropic_messages.MessageReader().events
+        )
     body = openai_chat.body(request, target.model)
-    reader = openai_chat.Reader(splits=target.splits_reasoning)
-    return exchange(target, f"{base}/chat/completions", body, reader.events)
+    reader = openai_chat.ChunkReader(splits=target.splits_reasoning)
+    return stream_request(target, f"{base}/chat/completions", body, reader.events)
 
 
 async def list_models(target: Target) -> model_list.ModelList:
@@ -68,13 +70,13 @@ async def fetch_models(target: Target, url: str) -> model_list.ModelList:
         url += "?limit=1000"
     with redacted_errors(target):
         async with http.HttpCall(
-            "GET", url, headers=headers(target), deadlines=deadlines
+            "GET", url, headers=request_headers(target), deadlines=deadlines
         ) as response:
-            await refuse_failure(response, deadlines)
-            return model_list.found_models(await read_json(response, deadlines))
+            await raise_for_status(response, deadlines)
+            return model_list.read_model_list(await read_json(response, deadlines))
 
 
-def headers(target: Target) -> dict[str, str]:
+def request_headers(target: Target) -> dict[str, str]:
     """The call's headers: the protocol's key header, then the provider's extra ones, which win
     however they are spelled. Raises CallError where a secret of the call cannot be read.
 
@@ -104,33 +106,35 @@ def require_readable(target: Target) -> None:
         )
 
 
-async def exchange(
+async def stream_request(
     target: Target,
     url: str,
     body: dict[str, Any],
-    reader: Reader,
-    within: AbstractContextManager[None] = _AS_IT_IS,
+    read_payload: ReadPayload,
+    error_context: AbstractContextManager[None] = _UNCHANGED,
 ) -> AsyncGenerator[list[ClientEvent]]:
-    """Posts a body and reads the answer's events, under the target's deadlines.
+    """Post a body and read the answer's events, under the target's deadlines.
 
-    `within`: what is to be made of its errors.
+    `error_context` is entered around the call, to change its errors.
     """
     deadlines = Deadlines(target.timeouts, whole=not body.get("stream"))
-    answer = AnswerReader(reader, deadlines, target)
-    call = http.HttpCall("POST", url, headers=headers(target), body=body, deadlines=deadlines)
+    answer = AnswerReader(read_payload, deadlines, target)
+    call = http.HttpCall(
+        "POST", url, headers=request_headers(target), body=body, deadlines=deadlines
+    )
     reported = False
-    with within, redacted_errors(target):
+    with error_context, redacted_errors(target):
         try:
             async with call as response:
                 if call.died_at:
                     reported = True
                     yield [_resent(call)]
-                await refuse_failure(response, deadlines)
-                while not answer.done and (chunk := await _next(response, deadlines, answer)):
-                    if found := answer.feed(chunk):
-                        yield found
-                if found := answer.end():
-                    yield found
+                await raise_for_status(response, deadlines)
+                while not answer.done and (chunk := await _read_next(response, deadlines, answer)):
+                    if events := answer.feed(chunk):
+                        yield events
+                if events := answer.end():
+                    yield events
                 if answer.error:
                     raise answer.error
         except CallError:
@@ -151,83 +155,83 @@ def resent_on_new_connection(seconds_ago: float = 0.0) -> Resent:
     return Resent(error=error, reason=reason, seconds_ago=seconds_ago)
 
 
-async def _next(response: http.Response, deadlines: Deadlines, answer: AnswerReader) -> bytes:
+async def _read_next(response: http.Response, deadlines: Deadlines, answer: AnswerReader) -> bytes:
     """The next bytes; none at the end, where they break off, and where nothing more comes after a
     finish reason."""
     at_most = TRAILER_SECONDS if deadlines.ending else None
     try:
         if response.content.is_eof():  # all of it is here: nothing to wait for
-            return await _read(response)
-        return await deadlines.wait(_read(response), at_most)
+            return await _read_chunk(response)
+        return await deadlines.wait(_read_chunk(response), at_most)
     except CallError as error:
         if not deadlines.ending or error.kind != ErrorKind.TIMEOUT:
             answer.fail(error)
         return b""
 
 
-async def _read(response: http.Response) -> bytes:
+async def _read_chunk(response: http.Response) -> bytes:
     with mapped_errors():
         return await response.content.readany()
 
 
 async def read_json(response: http.Response, deadlines: Deadlines) -> Any:
     """The whole body as JSON. Raises CallError where it is none."""
-    return json_values(await deadlines.wait(_rest(b"", response)))[0]
+    return json_values(await deadlines.wait(_read_body(b"", response)))[0]
 
 
-async def _rest(begun: bytes, response: http.Response) -> str:
-    whole = bytearray(begun)
-    while chunk := await _read(response):
-        whole += chunk
-        if len(whole) > LARGEST_BODY:
+async def _read_body(begun: bytes, response: http.Response) -> str:
+    body = bytearray(begun)
+    while chunk := await _read_chunk(response):
+        body += chunk
+        if len(body) > LARGEST_BODY:
             raise not_json()
-    return whole.decode("utf-8", "replace")
+    return body.decode("utf-8", "replace")
 
 
 # Statuses that a proxy in between sends as a page and means; any other page is a wrong address.
 _PAGES = frozenset({401, 402, 429, 503, 529})
 
 
-async def refuse_failure(response: http.Response, deadlines: Deadlines) -> None:
+async def raise_for_status(response: http.Response, deadlines: Deadlines) -> None:
     """Raises the CallError of an answer that is not a success; a redirect is none either."""
     if 200 <= response.status < 300:
         return
-    text = await deadlines.wait(_limited(response))
-    raise failure(response.status, response.headers, text)
+    text = await deadlines.wait(_read_error_body(response))
+    raise error_of_response(response.status, response.headers, text)
 
 
-def failure(status: int, headers: Mapping[str, str], text: str) -> CallError:
+def error_of_response(status: int, headers: Mapping[str, str], text: str) -> CallError:
     """The CallError of a refused request, by its status, its body's code and its shape."""
     if is_html(text):
         kind = classify(status) if status in _PAGES else ErrorKind.PROVIDER
         wait = stated_wait(headers, kind, "", datetime.now(UTC))
-        return CallError(kind, HTML_SENTENCE, status=status, code="html", retry_after=wait)
+        return CallError(kind, HTML_MESSAGE, status=status, code="html", retry_after=wait)
     if 300 <= status < 400:
         message = "The address sends elsewhere (a redirect), which is not followed."
         return CallError(ErrorKind.REQUEST, message, status=status, code="redirect")
-    return refusal(status, headers, read_error(text))
+    return error_of_body(status, headers, read_error(text))
 
 
-def refusal(status: int, headers: Mapping[str, str], said: ErrorBody) -> CallError:
+def error_of_body(status: int, headers: Mapping[str, str], error: ErrorBody) -> CallError:
     """The CallError of what an error body says."""
-    code = "" if said.code == str(status) else said.code
+    code = "" if error.code == str(status) else error.code
     kind = classify(status, code)
     return CallError(
         kind,
-        openai_chat.sentence(kind, said.message),
+        openai_chat.error_message(kind, error.message),
         status=status,
         code=code,
-        param=said.param,
-        per_model=said.per_model,
-        retry_after=stated_wait(headers, kind, said.message, datetime.now(UTC)),
+        param=error.param,
+        per_model=error.per_model,
+        retry_after=stated_wait(headers, kind, error.message, datetime.now(UTC)),
     )
 
 
-async def _limited(response: http.Response) -> str:
+async def _read_error_body(response: http.Response) -> str:
     """The beginning of an error's body; what breaks off while it is read is left out."""
     read = b""
     try:
-        while len(read) < ERROR_BODY_LIMIT and (chunk := await _read(response)):
+        while len(read) < ERROR_BODY_LIMIT and (chunk := await _read_chunk(response)):
             read += chunk
     except CallError:
         pass

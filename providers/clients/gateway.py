@@ -1,7 +1,7 @@
 """Speak to a LiteLLM endpoint: a proxy somewhere, or our own gateway process beside us.
 
-What is the gateway's own failure is a GatewayError, so that it counts against the gateway's route
-alone; what the provider behind it said keeps its kind.
+The gateway's own failures are GatewayErrors, so that they count against the gateway's route alone;
+those of the provider behind it keep their kind.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from providers.clients import direct, http
-from providers.clients.answer_reader import Reader
+from providers.clients.answer_reader import ReadPayload
 from providers.clients.deadlines import Deadlines
 from providers.domain import errors
 from providers.domain.errors import CallError, ErrorKind, GatewayError
@@ -21,8 +21,8 @@ from providers.domain.redaction import redacted_errors
 from providers.domain.types import ChatRequest, ClientEvent, Json, Kind, Target, Upstream
 from providers.protocols import anthropic_messages, model_list, openai_chat
 
-# Failures of the connection to the gateway itself: before it said a word, and in the middle.
-_NOT_REACHED = frozenset(
+# Failures of the connection to the gateway itself: before its first byte, and in the middle.
+_NOT_CONNECTED = frozenset(
     {
         *("connect_refused", "connect_timeout", "dns", "tls", "tls_certificate", "unreachable"),
         *("reset", "network"),
@@ -30,22 +30,22 @@ _NOT_REACHED = frozenset(
 )
 _BROKE_OFF = frozenset({"cut", "headers_timeout"})
 # Seconds in which our own process sends its headers, for it does so before it calls the provider:
-# one that is stopped or stuck is left for the other route long before the first token is due.
+# where it is stopped or stuck, the other route is tried long before the first token is due.
 OWN_HEADERS = 2.0
 # Seconds in which our own process begins to listen after its start, and the pause between two
 # calls meanwhile. Where no other route can answer, a call waits so long.
 START_SECONDS = 10.0
 START_PAUSE = 0.2
-# A proxy marks what it passes on from a provider with this; what lacks it is the proxy's own word.
-_PASSED_ON = "litellm."
+# A proxy puts this before the errors that it passes on from a provider.
+_PASSED_ON_PREFIX = "litellm."
 # LiteLLM's class names before a provider's sentence, and its remark on its own fallbacks after it.
-_WRAPPING = re.compile(
+_LITELLM_WORDS = re.compile(
     r"^(?:(?:litellm\.)?\w+: )+(?:\w+Exception - )?| ?LiteLLM: model group .*$", re.S
 )
-# A class that says what the provider's code did, which the proxy leaves out.
+# Classes that imply the provider's code, which the proxy omits.
 _BY_CLASS = {"litellm.ContextWindowExceededError": "context_length_exceeded"}
-# Statuses by which a proxy speaks of its own key, address or state. Without a database a wrong key
-# is a 400 of the type no_db_connection.
+# Statuses that concern the proxy's own key, address or state. Without a database a wrong key is a
+# 400 of the type no_db_connection.
 _OWN_STATUSES = frozenset({401, 403, 404, 405, 407})
 _OWN_CODES = frozenset({"no_db_connection", "token_not_found_in_db", "auth_error"})
 
@@ -59,19 +59,21 @@ def stream(target: Target, request: ChatRequest) -> AsyncGenerator[list[ClientEv
     if target.upstream is not None:
         body |= {"model": target.upstream.litellm_model, "upstream": asdict(target.upstream)}
         body |= {"load_wait": target.timeouts.start}
-        target = _watched(target)
+        target = _with_header_deadline(target)
     url = f"{base_url(target)}/chat/completions"
 
     def call() -> AsyncGenerator[list[ClientEvent]]:
-        openai = openai_chat.Reader(splits=target.splits_reasoning)
-        reader = openai.events if target.upstream is None else _reader(openai)
-        return direct.exchange(target, url, body, reader, sorted_errors(target))
+        openai = openai_chat.ChunkReader(splits=target.splits_reasoning)
+        reader = openai.events if target.upstream is None else _make_reader(openai)
+        return direct.stream_request(target, url, body, reader, attributed_errors(target))
 
     waits = target.upstream is not None and target.timeouts.start > 0
-    return _when_listening(call, min(START_SECONDS, target.timeouts.start)) if waits else call()
+    return (
+        _call_when_listening(call, min(START_SECONDS, target.timeouts.start)) if waits else call()
+    )
 
 
-async def _when_listening(
+async def _call_when_listening(
     call: Callable[[], AsyncGenerator[list[ClientEvent]]], seconds: float
 ) -> AsyncGenerator[list[ClientEvent]]:
     """Calls again while the connection is refused, for so long."""
@@ -91,13 +93,15 @@ async def _when_listening(
 async def list_models(target: Target) -> model_list.ModelList:
     """What the gateway serves; our own process asks the provider behind it."""
     url = f"{base_url(target)}/models"
-    with sorted_errors(target):
+    with attributed_errors(target):
         if target.upstream is None:
             return await direct.fetch_models(target, url)
-        return await _upstream_models(_watched(target), target.upstream, url)
+        return await _list_upstream_models(_with_header_deadline(target), target.upstream, url)
 
 
-async def _upstream_models(target: Target, upstream: Upstream, url: str) -> model_list.ModelList:
+async def _list_upstream_models(
+    target: Target, upstream: Upstream, url: str
+) -> model_list.ModelList:
     if not upstream.has_list:
         raise CallError(
             ErrorKind.REQUEST, "LiteLLM lists no models of this vendor.", code="no_list", sent=False
@@ -106,16 +110,16 @@ async def _upstream_models(target: Target, upstream: Upstream, url: str) -> mode
     body = {"upstream": asdict(upstream)}
     with redacted_errors(target):
         async with http.HttpCall(
-            "POST", url, headers=direct.headers(target), body=body, deadlines=deadlines
+            "POST", url, headers=direct.request_headers(target), body=body, deadlines=deadlines
         ) as response:
-            await direct.refuse_failure(response, deadlines)
+            await direct.raise_for_status(response, deadlines)
             payload = await direct.read_json(response, deadlines)
         if isinstance(payload, dict) and payload.get("error"):
-            raise restored(payload["error"])
-        return model_list.found_models(payload)
+            raise restore_error(payload["error"])
+        return model_list.read_model_list(payload)
 
 
-def _watched(target: Target) -> Target:
+def _with_header_deadline(target: Target) -> Target:
     limit = START_SECONDS if target.timeouts.start else OWN_HEADERS
     return replace(target, timeouts=replace(target.timeouts, headers=limit))
 
@@ -142,34 +146,34 @@ def upstream_target(target: Target, fields: Json) -> Target:
 _REPORTED = frozenset({"kind", "message", "status", "code", "retry_after"})
 
 
-# What our process says of a request that it sent twice: its only field.
+# The only field of the event by which our process reports that it sent the request twice.
 RESENT = "resent_on_a_new_connection"
 
 
-class _Told(CallError):
-    """What our gateway process told of the provider behind it: its kind is already right."""
+class _ReportedError(CallError):
+    """An error that our gateway process reported of its provider: its kind is already right."""
 
 
-def told(error: CallError) -> dict[str, Any]:
-    """A CallError as our gateway process puts it into its answer."""
+def serialize_error(error: CallError) -> dict[str, Any]:
+    """The JSON of a CallError in an answer of our gateway process."""
     return {"type": error.kind.value, **errors.told(error)}
 
 
-def restored(fields: Json) -> CallError:
-    """The CallError that our gateway process told of."""
+def restore_error(fields: Json) -> CallError:
+    """The CallError that our gateway process reported."""
     if fields["kind"] == ErrorKind.GATEWAY:
         return GatewayError(fields["message"], status=fields["status"], code=fields["code"])
-    return errors.restored(fields, _Told)
+    return errors.restored(fields, _ReportedError)
 
 
-def _reader(openai: openai_chat.Reader) -> Reader:
+def _make_reader(openai: openai_chat.ChunkReader) -> ReadPayload:
     """Reads what our gateway process passes on as it received it, and the failures it reports."""
-    anthropic = anthropic_messages.Reader()
+    anthropic = anthropic_messages.MessageReader()
 
     def events(chunk: Json, line: str = "") -> Iterable[ClientEvent]:
         error = chunk.get("error")
         if isinstance(error, dict) and error.keys() >= _REPORTED:
-            raise restored(error)
+            raise restore_error(error)
         if chunk.get(RESENT) is True:
             return [direct.resent_on_new_connection()]
         reader = openai if "choices" in chunk or "type" not in chunk else anthropic
@@ -177,30 +181,32 @@ def _reader(openai: openai_chat.Reader) -> Reader:
             return list(reader.events(chunk, line))
         except CallError as exc:
             # Whatever its status, it is the provider's.
-            raise errors.restored(errors.told(exc), _Told) from exc
+            raise errors.restored(errors.told(exc), _ReportedError) from exc
 
     return events
 
 
 @contextmanager
-def sorted_errors(target: Target) -> Iterator[None]:
-    """Every failure as the gateway's own or the provider's behind it."""
+def attributed_errors(target: Target) -> Iterator[None]:
+    """Attributes each failure to the gateway itself or to the provider behind it."""
     try:
         yield
     except CallError as error:
-        told = _own(error, target) or _passed_on(error)
-        if told is None:
+        attributed = _as_gateway_error(error, target) or _as_provider_error(error)
+        if attributed is None:
             raise
-        raise told from error
+        raise attributed from error
 
 
-def _own(error: CallError, target: Target) -> GatewayError | None:
-    """The same failure as the gateway's own, where it is."""
-    if isinstance(error, GatewayError | _Told) or error.message.startswith(_PASSED_ON):
+def _as_gateway_error(error: CallError, target: Target) -> GatewayError | None:
+    """The failure as the gateway's own; None where it is the provider's."""
+    if isinstance(error, GatewayError | _ReportedError) or error.message.startswith(
+        _PASSED_ON_PREFIX
+    ):
         return None
-    if error.status is None and error.code in _NOT_REACHED | _BROKE_OFF:
+    if error.status is None and error.code in _NOT_CONNECTED | _BROKE_OFF:
         where = "The LiteLLM endpoint" if target.upstream is None else "The gateway process"
-        problem = "could not be reached" if error.code in _NOT_REACHED else "failed"
+        problem = "could not be reached" if error.code in _NOT_CONNECTED else "failed"
         return GatewayError(f"{where} {problem}: {error.message}", code=error.code)
     status = error.status or 0
     if error.code in _OWN_CODES or status in (401, 403, 407):
@@ -216,17 +222,17 @@ def _own(error: CallError, target: Target) -> GatewayError | None:
     return None
 
 
-def _passed_on(error: CallError) -> CallError | None:
-    """A provider's failure without LiteLLM's words around it."""
-    if not error.message.startswith(_PASSED_ON):
+def _as_provider_error(error: CallError) -> CallError | None:
+    """A provider's failure without LiteLLM's wording; None where there is none."""
+    if not error.message.startswith(_PASSED_ON_PREFIX):
         return None
-    plain = _WRAPPING.sub("", error.message)
+    plain = _LITELLM_WORDS.sub("", error.message)
     if error.status == 500 and plain == "Connection error.":
         message = "The gateway could not reach the provider."
         return CallError(ErrorKind.NETWORK, message, status=500, code="upstream_unreachable")
     return CallError(
         error.kind,
-        plain or openai_chat.sentence(error.kind, ""),
+        plain or openai_chat.error_message(error.kind, ""),
         status=error.status,
         code=_BY_CLASS.get(error.message.partition(":")[0], error.code),
         retry_after=error.retry_after,

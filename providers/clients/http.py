@@ -29,7 +29,7 @@ from providers.domain import http_headers
 from providers.domain.errors import AddressRefused, CallError, ErrorKind
 from providers.domain.frozen import frozen
 from providers.event_loop.per_loop import PerLoop
-from providers.protocols.openai_chat import encoded
+from providers.protocols.openai_chat import encode_json
 
 _HEADERS = {"User-Agent": "opencode-web", "Accept-Encoding": "identity"}
 MAX_CONNECTIONS = 2000  # of one process, all providers together: one for each open stream
@@ -151,7 +151,7 @@ class RequestContext:
                     self.method,
                     self.url,
                     headers=headers,
-                    data=None if self.body is None else encoded(self.body),
+                    data=None if self.body is None else encode_json(self.body),
                     timeout=self.timeout,
                     allow_redirects=False,
                 )

@@ -59,7 +59,7 @@ class mapped_errors:
 
 def map_error(exc: BaseException) -> CallError:
     """The CallError of a foreign exception, by the first row that any cause in its chain fits."""
-    causes = list(_chain(exc))
+    causes = list(_cause_chain(exc))
     # `type is`: the text of another class may need what it was made of.
     if any(
         type(cause) in (OSError, AddressForbidden) and FORBIDDEN in str(cause) for cause in causes
@@ -67,7 +67,7 @@ def map_error(exc: BaseException) -> CallError:
         return AddressRefused("The provider's address")
     for types, kind, code, words, sent in _TABLE:
         if any(isinstance(cause, types) for cause in causes):
-            words = _CERTIFICATES.get(_verdict(causes), words) if code == UNTRUSTED else words
+            words = _CERTIFICATES.get(_verify_code(causes), words) if code == UNTRUSTED else words
             return CallError(kind, words, code=code, sent=sent)
     return CallError(ErrorKind.NETWORK, "The connection failed.", code="network")
 
@@ -85,29 +85,29 @@ _CERTIFICATES = {
 }
 
 
-def _verdict(causes: list[BaseException]) -> int:
-    verdicts = (getattr(cause, "verify_code", None) for cause in causes)
-    return next((verdict for verdict in verdicts if verdict), 0)
+def _verify_code(causes: list[BaseException]) -> int:
+    codes = (getattr(cause, "verify_code", None) for cause in causes)
+    return next((code for code in codes if code), 0)
 
 
 def network_error(exc: BaseException) -> CallError | None:
     """The same for another library's exception; None where its chain shows no failed transport."""
     transport = (httpx.TransportError, aiohttp.ClientConnectionError, aiohttp.ClientPayloadError)
-    if any(isinstance(cause, (*transport, OSError)) for cause in _chain(exc)):
+    if any(isinstance(cause, (*transport, OSError)) for cause in _cause_chain(exc)):
         return map_error(exc)
     return None
 
 
-def _chain(exc: BaseException) -> Iterator[BaseException]:
+def _cause_chain(exc: BaseException) -> Iterator[BaseException]:
     """The exception and its causes. httpx's own class is left out where aiohttp's is known: its
     transport calls every failed connection a time-out."""
-    seen: list[BaseException] = []
+    chain: list[BaseException] = []
     link: BaseException | None = exc
-    while link is not None and link not in seen:
-        seen.append(link)
+    while link is not None and link not in chain:
+        chain.append(link)
         link = link.__cause__
-    known = [each for each in seen if isinstance(each, aiohttp.ClientError | OSError)]
-    yield from known or seen
+    aiohttp_errors = [each for each in chain if isinstance(each, aiohttp.ClientError | OSError)]
+    yield from aiohttp_errors or chain
 
 
 type _Row = tuple[tuple[type[BaseException], ...], ErrorKind, str, str, bool]

@@ -61,8 +61,8 @@ class Sdk:
     def __init__(self) -> None:
         self.module: Any = None
         self.session: aiohttp.ClientSession | None = None
-        self.kept: Any = None  # a _Door, once there is one
-        self.fresh: Any = None
+        self.shared_session: Any = None  # a _LitellmSession, once LiteLLM is loaded
+        self.fresh_session: Any = None
         self.problem = "LiteLLM is still loading."
         self.failed = False
         self.ended = asyncio.Event()
@@ -86,45 +86,44 @@ class Sdk:
 
     async def _load(self) -> None:
         try:
-            self.module = await asyncio.to_thread(_imported)
+            self.module = await asyncio.to_thread(_import_litellm)
         except Exception:
             self.failed = True
             self.problem = "LiteLLM could not be imported. The gateway process's log says why."
             log.exception("litellm_import_failed")
             return
         self.session = http.session(response_class=received.Response)
-        self.kept, self.fresh = (
-            self._door(self.session),
-            self._door(http.session(response_class=received.Response, force_close=True)),
-        )
+        fresh = http.session(response_class=received.Response, force_close=True)
+        self.shared_session = self._make_session(self.session)
+        self.fresh_session = self._make_session(fresh)
         self.version = metadata.version("litellm")
         self.vendors = sorted(str(getattr(v, "value", v)) for v in self.module.provider_list)
         self.problem = ""
         log.info("litellm_ready")
 
-    def _door(self, session: aiohttp.ClientSession) -> "_Door":
+    def _make_session(self, session: aiohttp.ClientSession) -> "_LitellmSession":
         handlers = self.module.llms.custom_httpx.http_handler
-        return _Door(session, handlers.AsyncHTTPHandler(shared_session=session))
+        return _LitellmSession(session, handlers.AsyncHTTPHandler(shared_session=session))
 
     async def close(self) -> None:
-        for door in filter(None, (self.kept, self.fresh)):
-            await door.session.close()
+        for each in filter(None, (self.shared_session, self.fresh_session)):
+            await each.session.close()
 
 
-class _Door(NamedTuple):
+class _LitellmSession(NamedTuple):
     """A session that LiteLLM calls with, and the same as its Anthropic code wants it."""
 
     session: aiohttp.ClientSession
     handler: Any
 
 
-def _imported() -> Any:
+def _import_litellm() -> Any:
     os.environ.update(_ENVIRONMENT)
     import litellm
 
     litellm.suppress_debug_info = True
     litellm.drop_params = True
-    # Its own lines hold prompts and upstream bodies.
+    # LiteLLM's log lines contain prompts and upstream bodies.
     logging.getLogger("LiteLLM").setLevel(logging.CRITICAL)
     return litellm
 
@@ -145,50 +144,50 @@ async def lifespan(app: Starlette) -> AsyncGenerator[None]:
 async def healthz(request: Request) -> Response:
     """Up at once; `status` is ready only when calls can be made, missing where they never can."""
     status = "ready" if sdk.session else "missing" if sdk.failed else "loading"
-    told = {"status": status, "problem": sdk.problem, "version": sdk.version}
-    return JSONResponse(told | {"vendors": sdk.vendors})
+    report = {"status": status, "problem": sdk.problem, "version": sdk.version}
+    return JSONResponse(report | {"vendors": sdk.vendors})
 
 
 async def chat_completions(request: Request) -> Response:
     """One answer, streamed or whole; the reader leaving cancels the call behind it."""
     if not _is_ours(request):
-        return _refused()
+        return _unauthorized_response()
     body = await request.json()
     if body.get("stream"):
         return StreamingResponse(_stream(body), media_type="text/event-stream", headers=sse.HEADERS)
-    return _json(_whole(body))
+    return _stream_json(_answer_in_full(body))
 
 
 async def models(request: Request) -> Response:
     """The catalogue of the provider behind: LiteLLM has no call for it, the route is the same."""
     if not _is_ours(request):
-        return _refused()
-    return _json(_catalogue((await request.json())["upstream"]))
+        return _unauthorized_response()
+    return _stream_json(_catalogue((await request.json())["upstream"]))
 
 
-def _json(making: Awaitable[bytes]) -> Response:
-    """A body that is still being made. Its headers go at once: they show that this process lives,
-    however slow the provider is. An error is reported in the body."""
+def _stream_json(making: Awaitable[bytes]) -> Response:
+    """A response whose body is still being made. Its headers are sent at once: they show that this
+    process is alive, however slow the provider is. An error is reported in the body."""
 
-    async def made() -> AsyncGenerator[bytes]:
+    async def send_body() -> AsyncGenerator[bytes]:
         yield b"\n"  # nothing yet, in JSON and in an event stream alike
         try:
-            found = await making
+            body = await making
         except CallError as error:
-            found = _dumped({"error": gateway.told(error)})
-        yield found
+            body = _encode({"error": gateway.serialize_error(error)})
+        yield body
 
-    return StreamingResponse(made(), media_type="application/json")
+    return StreamingResponse(send_body(), media_type="application/json")
 
 
-def _dumped(found: Json) -> bytes:
-    return json.dumps(found, separators=(",", ":"), default=str).encode()
+def _encode(payload: Json) -> bytes:
+    return json.dumps(payload, separators=(",", ":"), default=str).encode()
 
 
 async def _catalogue(upstream: Json) -> bytes:
-    found = await direct.list_models(gateway.upstream_target(_BLANK, upstream))
-    rows = [{"id": m.model_id, "name": m.name, "context_length": m.context} for m in found]
-    return _dumped({"object": "list", "data": rows, "unread": found.unread})
+    models = await direct.list_models(gateway.upstream_target(_BLANK, upstream))
+    rows = [{"id": m.model_id, "name": m.name, "context_length": m.context} for m in models]
+    return _encode({"object": "list", "data": rows, "unread": models.unread})
 
 
 # Filled in from the request; the caller's own patience ends the call before these do.
@@ -208,9 +207,9 @@ def _is_ours(request: Request) -> bool:
     return bool(token) and hmac.compare_digest(shown.encode(), token.encode())
 
 
-def _refused() -> Response:
+def _unauthorized_response() -> Response:
     problem = GatewayError("The gateway refused its own key.", status=401, code="gateway_key")
-    return JSONResponse({"error": gateway.told(problem)}, status_code=401)
+    return JSONResponse({"error": gateway.serialize_error(problem)}, status_code=401)
 
 
 async def _stream(body: dict[str, Any]) -> AsyncGenerator[bytes]:
@@ -220,88 +219,92 @@ async def _stream(body: dict[str, Any]) -> AsyncGenerator[bytes]:
             async for piece in pieces:
                 yield piece
     except CallError as error:
-        yield sse.encode(json.dumps({"error": gateway.told(error)}))
+        yield sse.encode(json.dumps({"error": gateway.serialize_error(error)}))
 
 
 async def _pieces(body: dict[str, Any]) -> AsyncGenerator[bytes]:
     """The answer as it was received, where it is in a format that we read; else LiteLLM's chunks,
     until one claims a finish reason that nobody sent."""
-    answer, kept = None, ReceivedAnswer(streams=True)
+    answer, received_answer = None, ReceivedAnswer(streams=True)
     try:
-        with _mapped_errors(), kept.listening():
-            answer = await _call(body, STREAMED, kept)
-        if kept.resent:
+        with _mapped_litellm_errors(), received_answer.listening():
+            answer = await _call(body, STREAMED, received_answer)
+        if received_answer.resent:
             yield _RESENT
-        made = kept.pieces() if kept.is_readable else _chunks(answer)
-        async with aclosing(made) as pieces:
+        source = received_answer.pieces() if received_answer.is_readable else _chunks(answer)
+        async with aclosing(source) as pieces:
             async for piece in pieces:
                 yield piece
     except CallError:
-        if kept.resent and answer is None:
+        if received_answer.resent and answer is None:
             yield _RESENT
         raise
     finally:
-        kept.close()
+        received_answer.close()
         if answer is not None:
             await litellm_answers.close(answer)
 
 
 async def _chunks(answer: Any) -> AsyncGenerator[bytes]:
-    with _mapped_errors():
+    with _mapped_litellm_errors():
         async for chunk in answer:
             fields = chunk.model_dump(exclude_none=True)
             if litellm_answers.claims_finish(fields) and not litellm_answers.was_received(answer):
                 raise TruncatedError
             if fields.get("usage") and not litellm_answers.has_usage(answer):
                 fields["usage"]["estimated"] = True
-            yield sse.encode(_dumped(fields).decode())
+            yield sse.encode(_encode(fields).decode())
     yield sse.encode("[DONE]")
 
 
-async def _whole(body: dict[str, Any]) -> bytes:
+async def _answer_in_full(body: dict[str, Any]) -> bytes:
     """The same of an answer in one piece; where it was received, LiteLLM's trouble with it is of no
     consequence."""
     details: list[str] = []
-    kept = ReceivedAnswer(streams=False)
+    received_answer = ReceivedAnswer(streams=False)
 
     def note(given: Json) -> None:
         if isinstance(raw := given.get("original_response"), str):
             details.append(raw)
 
     try:
-        with _mapped_errors(), kept.listening():
-            answer = await _call(body, {"logger_fn": note}, kept)
+        with _mapped_litellm_errors(), received_answer.listening():
+            answer = await _call(body, {"logger_fn": note}, received_answer)
     except CallError:
-        if kept.body is None:
+        if received_answer.body is None:
             raise
-    if kept.body is not None:
-        return _RESENT + b"".join(kept.events()) if kept.resent else kept.body
+    if received_answer.body is not None:
+        return (
+            _RESENT + b"".join(received_answer.events())
+            if received_answer.resent
+            else received_answer.body
+        )
     if details and litellm_answers.is_unfinished(details[-1]):
         raise TruncatedError
-    with _mapped_errors():
-        return _dumped(answer.model_dump(exclude_none=True))
+    with _mapped_litellm_errors():
+        return _encode(answer.model_dump(exclude_none=True))
 
 
 _RESENT = sse.encode(json.dumps({gateway.RESENT: True}))
 
 
-async def _call(body: dict[str, Any], more: dict[str, Any], kept: ReceivedAnswer) -> Any:
+async def _call(body: dict[str, Any], more: dict[str, Any], received_answer: ReceivedAnswer) -> Any:
     """LiteLLM's answer. A request that dies with a kept connection is sent once more, as over the
     direct route."""
     if sdk.session is None:
         await sdk.wait(float(body.get("load_wait") or 0))
     with http.watch_connection() as connection:
         try:
-            return await sdk.module.acompletion(**_arguments(body, sdk.kept), **more)
+            return await sdk.module.acompletion(**_arguments(body, sdk.shared_session), **more)
         except Exception as exc:
             if not connection.is_reused or call_error(exc).code != "reset":
                 raise
-    kept.resent = True
-    return await sdk.module.acompletion(**_arguments(body, sdk.fresh), **more)
+    received_answer.resent = True
+    return await sdk.module.acompletion(**_arguments(body, sdk.fresh_session), **more)
 
 
 @contextmanager
-def _mapped_errors() -> Iterator[None]:
+def _mapped_litellm_errors() -> Iterator[None]:
     try:
         yield
     except CallError:
@@ -310,7 +313,7 @@ def _mapped_errors() -> Iterator[None]:
         raise call_error(exc) from exc
 
 
-def _arguments(body: dict[str, Any], door: _Door) -> dict[str, Any]:
+def _arguments(body: dict[str, Any], session: _LitellmSession) -> dict[str, Any]:
     """acompletion's arguments: one attempt, always with this provider's own key and address."""
     upstream = body["upstream"]
     options = {name: value for name, value in body.items() if name in PARAMETERS}
@@ -327,10 +330,10 @@ def _arguments(body: dict[str, Any], door: _Door) -> dict[str, Any]:
         # Never empty: LiteLLM would take a key from the environment and send it there.
         "api_key": upstream["api_key"] or _no_key(upstream),
         "extra_headers": {"Accept-Encoding": "identity"} | (upstream.get("headers") or {}),
-        "shared_session": door.session,
+        "shared_session": session.session,
         # LiteLLM's own MCP gateway is no part of this, and needs a package that is not here.
         "_skip_mcp_handler": True,
-        **({"client": door.handler} if _is_anthropic(upstream) else {}),
+        **({"client": session.handler} if _is_anthropic(upstream) else {}),
         "max_retries": 0,
         "num_retries": 0,
         **({"allowed_openai_params": ["max_retries"]} if _is_openai_like(upstream) else {}),
@@ -362,7 +365,7 @@ def _litellm_base(upstream: Json) -> str | None:
 
 def _is_openai_like(upstream: Json) -> bool:
     """Whether LiteLLM calls it with OpenAI's package under another name: it then drops
-    `max_retries` unless it is told to let it through, and calls three times."""
+    `max_retries` unless it is listed as allowed, and calls three times."""
     return _prefix(upstream) in sdk.module.openai_compatible_providers
 
 

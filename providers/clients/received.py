@@ -55,8 +55,8 @@ class ReceivedAnswer:
                 chunk = await self._response.content.readany()
             if not chunk:
                 break
-            if found := framing.feed(chunk):
-                yield b"".join(map(sse.encode, found))
+            if texts := framing.feed(chunk):
+                yield b"".join(map(sse.encode, texts))
             framing.check()
         # What came without an empty line after it may have been cut: it gets none here either.
         for text in framing.end():
@@ -93,9 +93,9 @@ class Response(aiohttp.ClientResponse):
     async def start(self, connection: Connection) -> aiohttp.ClientResponse:
         await super().start(connection)
         if not self.ok or 300 <= self.status < 400:
-            raise direct.failure(self.status, self.headers, await self._error_body())
+            raise direct.error_of_response(self.status, self.headers, await self._error_body())
         if (call := _current.get()) and (body := await call.take(self)) is not None:
-            self.content = _reader_of(body)
+            self.content = _make_stream_reader(body)
         return self
 
     async def _error_body(self) -> str:
@@ -122,7 +122,7 @@ async def _read_body(response: aiohttp.ClientResponse) -> bytes:
     return bytes(body)
 
 
-def _reader_of(body: bytes) -> aiohttp.StreamReader:
+def _make_stream_reader(body: bytes) -> aiohttp.StreamReader:
     """A body that has been read, to be read once more."""
     reader = aiohttp.StreamReader(BaseProtocol(asyncio.get_running_loop()), len(body) + 1)
     reader.feed_data(body)

@@ -1,7 +1,6 @@
-"""What a call sent and what came back, as it may be shown: no secret in it, and no more than a page
-takes. No I/O.
+"""Record one call and its response for display: without secrets, and no longer than a page. No I/O.
 
-Only a test listens, by way of `recording`; traffic pays for nothing that nobody looks at.
+Only tests of a provider record, by way of `recording`; other traffic costs nothing more.
 """
 
 import json
@@ -16,7 +15,7 @@ from providers.domain import http_headers
 from providers.domain.frozen import frozen
 from providers.domain.redaction import HIDDEN, longest_spelling, redact
 
-MOST_BODY = 2048  # bytes of a body that are shown
+MAX_BODY = 2048  # bytes of a body that are shown
 
 recording: ContextVar["Recorder | None"] = ContextVar("recording", default=None)
 
@@ -25,7 +24,7 @@ recording: ContextVar["Recorder | None"] = ContextVar("recording", default=None)
 class Exchange:
     """One call as it may be shown. `status` is None where no answer came."""
 
-    asked: str
+    request_line: str
     sent: str
     status: int | None = None
     headers: tuple[tuple[str, str], ...] = ()
@@ -33,8 +32,8 @@ class Exchange:
     cut: bool = False
 
     @classmethod
-    def restored(cls, fields: Mapping[str, Any]) -> Self:
-        """From what JSON made of it."""
+    def restore(cls, fields: Mapping[str, Any]) -> Self:
+        """The Exchange of its JSON."""
         headers = tuple((str(name), str(value)) for name, value in fields["headers"])
         return cls(**{**fields, "headers": headers})
 
@@ -46,21 +45,21 @@ class Exchange:
 
     def header(self, name: str) -> str:
         """An answer's header; empty where there was none."""
-        return next((value for known, value in self.headers if known.lower() == name), "")
+        return next((text for field, text in self.headers if field.lower() == name), "")
 
     @property
     def limits(self) -> tuple[tuple[str, str], ...]:
-        """What the answer says of rate limits, in the provider's own names."""
+        """The response's rate limit headers, by the provider's own names."""
         return tuple((n, v) for n, v in self.headers if re.search("ratelimit|retry-after", n, re.I))
 
 
 class Recorder:
-    """Listens to the calls made while it is `recording`; the last one is kept."""
+    """Records the calls made while it is `recording`; the last one is kept."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
         self._secrets = frozenset(secrets)
         self._longest = longest_spelling(self._secrets)
-        self._asked = ""
+        self._request_line = ""
         self._sent = ""
         self._status: int | None = None
         self._headers: tuple[tuple[str, str], ...] = ()
@@ -78,51 +77,51 @@ class Recorder:
     def record_request(
         self, method: str, url: str, headers: Mapping[str, str], body: object
     ) -> None:
-        """A call is about to go out."""
-        self._asked = self._clean(f"{method} {url}")
-        head = "\n".join(f"{name}: {value}" for name, value in self._shown(headers.items()))
-        told = "" if body is None else json.dumps(_without_keys(body), ensure_ascii=False)
-        self._sent = f"{head}\n\n{self._clean(told)[:MOST_BODY]}".strip()
+        """Records a call that is about to go out."""
+        self._request_line = self._clean(f"{method} {url}")
+        head = "\n".join(f"{name}: {value}" for name, value in self._safe_headers(headers.items()))
+        payload = "" if body is None else json.dumps(_without_keys(body), ensure_ascii=False)
+        self._sent = f"{head}\n\n{self._clean(payload)[:MAX_BODY]}".strip()
         self._status, self._headers, self._cut = None, (), False
         self._received.clear()
 
     def record_response(self, response: Any) -> None:
-        """Its answer's head is here; its body is heard as it is read."""
+        """Records the response's head; its body is recorded as it is read."""
         self._status = response.status
-        self._headers = tuple(self._shown(response.headers.items()))
-        response.content = _Overheard(response.content, self._hear)
+        self._headers = tuple(self._safe_headers(response.headers.items()))
+        response.content = _RecordedContent(response.content, self._record_chunk)
 
     @property
     def exchange(self) -> Exchange | None:
         """The last call; None where none went out."""
-        if not self._asked:
+        if not self._request_line:
             return None
         received = self._clean(self._received.decode("utf-8", "replace"))
         if self._cut and self._longest:  # the end may be half of a secret
             received = received[: -self._longest]
         return Exchange(
-            asked=self._asked,
+            request_line=self._request_line,
             sent=self._sent,
             status=self._status,
             headers=self._headers,
-            received=received[:MOST_BODY],
-            cut=self._cut or len(received) > MOST_BODY,
+            received=received[:MAX_BODY],
+            cut=self._cut or len(received) > MAX_BODY,
         )
 
-    def _hear(self, chunk: bytes) -> None:
-        room = MOST_BODY + self._longest - len(self._received)
+    def _record_chunk(self, chunk: bytes) -> None:
+        room = MAX_BODY + self._longest - len(self._received)
         self._received += chunk[:room]
         self._cut = self._cut or len(chunk) > room
 
-    def _shown(self, headers: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-        for name, said in headers:
+    def _safe_headers(self, headers: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+        for name, value in headers:
             shown = self._clean(name)
             if http_headers.is_secret(name):
                 yield shown, HIDDEN
             elif name.lower() in ("location", "content-location"):
-                yield shown, self._clean(_plain(said))
+                yield shown, self._clean(_without_credentials(value))
             else:
-                yield shown, self._clean(said)[:500]
+                yield shown, self._clean(value)[:500]
 
     def _clean(self, text: str) -> str:
         return redact(text, self._secrets)
@@ -138,8 +137,8 @@ def _without_keys(body: object) -> object:
     }
 
 
-def _plain(address: str) -> str:
-    """Where a redirect leads, without what may be a ticket to it."""
+def _without_credentials(address: str) -> str:
+    """A redirect's target, without what may be a credential in it."""
     try:
         parts = urlsplit(address)
         return urlunsplit(
@@ -149,16 +148,16 @@ def _plain(address: str) -> str:
         return HIDDEN
 
 
-class _Overheard:
-    """A body whose bytes are also told to a listener as they are read."""
+class _RecordedContent:
+    """A body whose bytes are recorded as they are read."""
 
-    def __init__(self, content: Any, hear: Any) -> None:
+    def __init__(self, content: Any, record: Any) -> None:
         self._content = content
-        self._hear = hear
+        self._record_chunk = record
 
     async def readany(self) -> bytes:
         chunk: bytes = await self._content.readany()
-        self._hear(chunk)
+        self._record_chunk(chunk)
         return chunk
 
     def __getattr__(self, name: str) -> Any:

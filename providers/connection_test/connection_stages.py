@@ -34,7 +34,7 @@ async def check_connection(target: Target, report: StageReporter) -> CallError |
     stage: StageName = "dns"
     through_gateway = target.method == Method.GATEWAY
     try:
-        with gateway.sorted_errors(target) if through_gateway else nullcontext():
+        with gateway.attributed_errors(target) if through_gateway else nullcontext():
             addresses = await _resolve(target, report)
             stage = "tcp"
             connection = await _connect(target, addresses, report)
@@ -49,7 +49,7 @@ async def check_connection(target: Target, report: StageReporter) -> CallError |
 async def _resolve(target: Target, report: StageReporter) -> list[AddrInfoType]:
     began = time.monotonic()
     report.start("dns")
-    addresses = await connect.resolved(target.base_url, target.timeouts.connect)
+    addresses = await connect.resolve_host(target.base_url, target.timeouts.connect)
     if base_url.literal(base_url.name(target.base_url)):
         report.skip("dns", "The address is a number: there is no name to look up.")
     else:
@@ -64,7 +64,7 @@ async def _connect(
 ) -> socket.socket:
     began = time.monotonic()
     report.start("tcp")
-    connection = await connect.connected(target.base_url, addresses, target.timeouts.connect)
+    connection = await connect.open_connection(target.base_url, addresses, target.timeouts.connect)
     host, port, *_ = connection.getpeername()
     report.succeed("tcp", f"{host}, port {port}", ms_since(began))
     return connection
@@ -79,5 +79,5 @@ async def _secure(target: Target, connection: socket.socket, report: StageReport
         report.skip("tls", f"The address is plain http: {risk}")
         return
     report.start("tls")
-    protocol = await connect.secured(target.base_url, connection, target.timeouts.connect)
+    protocol = await connect.negotiate_tls(target.base_url, connection, target.timeouts.connect)
     report.succeed("tls", protocol, ms_since(began))

@@ -151,7 +151,7 @@ class MethodTest:
     def _report_models(self, listing: ModelsResult) -> None:
         count = len(listing.models)
         detail = f"{count} model{'' if count == 1 else 's'}"
-        if listing.exchange and (shape := model_list.shape(listing.exchange.received)):
+        if listing.exchange and (shape := model_list.describe_shape(listing.exchange.received)):
             detail += f", listed as {shape}"
         empty = None if count else remark("The list of models is empty.", "empty_list")
         self._report.succeed("models", detail, listing.ms, exchange=listing.exchange, remark=empty)

@@ -69,7 +69,7 @@ class Stage:
         if fields["error"]:
             fields["error"] = restored(fields["error"], CallError)
         if fields["exchange"]:
-            fields["exchange"] = Exchange.restored(fields["exchange"])
+            fields["exchange"] = Exchange.restore(fields["exchange"])
         return cls(**fields)
 
 

@@ -221,7 +221,7 @@ async def _fetch_version(target: Target) -> str:
     for path in ("/health/readiness/details", "/health/readiness"):
         with suppress(CallError):
             with redacted_errors(target):
-                payload = await _fetch_json(f"{base}{path}", direct.headers(target))
+                payload = await _fetch_json(f"{base}{path}", direct.request_headers(target))
             if version := payload.get("litellm_version"):
                 return redact_line(str(version), secrets_of(target), MAX_VERSION_LENGTH)
     return ""
@@ -258,7 +258,7 @@ async def wait_for_process() -> None:
 async def _fetch_json(url: str, headers: dict[str, str]) -> Json:
     deadlines = Deadlines(_TIMEOUTS)
     async with http.HttpCall("GET", url, headers=headers, deadlines=deadlines) as response:
-        await direct.refuse_failure(response, deadlines)
+        await direct.raise_for_status(response, deadlines)
         payload = await direct.read_json(response, deadlines)
     return payload if isinstance(payload, dict) else {}
 

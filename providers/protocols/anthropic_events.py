@@ -18,7 +18,7 @@ from providers.domain.types import (
     ToolCallDelta,
     Usage,
 )
-from providers.protocols.openai_chat import encoded, fields
+from providers.protocols.openai_chat import encode_json, fields
 
 type Payload = dict[str, Any]
 
@@ -167,7 +167,7 @@ def write_usage(usage: Usage) -> dict[str, int]:
 
 def encode_event(payload: Json) -> bytes:
     """One payload as a server-sent event, named as its type."""
-    return b"event: %b\ndata: %b\n\n" % (str(payload["type"]).encode(), encoded(payload))
+    return b"event: %b\ndata: %b\n\n" % (str(payload["type"]).encode(), encode_json(payload))
 
 
 def error_body(status: int, message: str, request_id: str) -> Payload:

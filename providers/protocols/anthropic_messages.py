@@ -108,7 +108,7 @@ def _plain(message: ChatMessage) -> str:
     return "".join(str(part.get("text") or "") for part in message.content or ())
 
 
-class Reader:
+class MessageReader:
     """Turns the stream's events into ours; remembers the tokens reported at its beginning."""
 
     def __init__(self) -> None:
@@ -123,55 +123,55 @@ class Reader:
             case "error":
                 raise openai_chat.in_band_error(payload)
             case "message_start":
-                self._keep(
+                self._merge_usage(
                     openai_chat.fields(openai_chat.fields(payload.get("message")).get("usage"))
                 )
             case "content_block_start":
-                yield from self._started(payload)
+                yield from self._read_block_start(payload)
             case "content_block_delta":
-                yield from self._delta(payload)
+                yield from self._read_block_delta(payload)
             case "content_block_stop":
-                yield from self._stopped(payload.get("index"))
+                yield from self._read_block_stop(payload.get("index"))
             case "message_delta":
-                yield from self._ended(payload)
+                yield from self._read_message_delta(payload)
             case "message":
-                yield from self._whole(payload)
+                yield from self._read_full_message(payload)
 
-    def _keep(self, reported: Json) -> None:
+    def _merge_usage(self, reported: Json) -> None:
         """Counts come at the beginning and at the end; the later ones lack some of the earlier."""
         self._reported = {**self._reported, **reported}
         self._usage = merge_usage(self._usage, read_usage(reported))
 
-    def _started(self, payload: Json) -> Iterable[ClientEvent]:
+    def _read_block_start(self, payload: Json) -> Iterable[ClientEvent]:
         """What a block begins with: usually nothing, but some servers send all of it at once."""
         block, index = openai_chat.fields(payload.get("content_block")), payload.get("index")
         if block.get("type") != "tool_use":
-            yield from self._texts(block)
+            yield from self._read_texts(block)
             return
-        yield from self._call(index, "", id=block.get("id"), name=block.get("name"))
+        yield from self._read_call(index, "", id=block.get("id"), name=block.get("name"))
         if given := block.get("input"):
             self._inputs[index] = json.dumps(given, ensure_ascii=False)
 
-    def _delta(self, payload: Json) -> Iterable[ClientEvent]:
+    def _read_block_delta(self, payload: Json) -> Iterable[ClientEvent]:
         delta = openai_chat.fields(payload.get("delta"))
-        yield from self._texts(delta)
+        yield from self._read_texts(delta)
         if isinstance(piece := delta.get("partial_json"), str):
             if piece:
                 self._inputs.pop(payload.get("index"), None)
-            yield from self._call(payload.get("index"), piece)
+            yield from self._read_call(payload.get("index"), piece)
 
     @staticmethod
-    def _texts(block: Json) -> Iterable[ClientEvent]:
+    def _read_texts(block: Json) -> Iterable[ClientEvent]:
         if isinstance(thinking := block.get("thinking"), str) and thinking:
             yield ReasoningDelta(text=thinking)
         if isinstance(text := block.get("text"), str) and text:
             yield TextDelta(text=text)
 
-    def _stopped(self, index: object) -> Iterable[ClientEvent]:
+    def _read_block_stop(self, index: object) -> Iterable[ClientEvent]:
         if given := self._inputs.pop(index, ""):
-            yield from self._call(index, given)
+            yield from self._read_call(index, given)
 
-    def _call(
+    def _read_call(
         self, index: object, arguments: str, id: object = None, name: object = None
     ) -> Iterable[ClientEvent]:
         """A piece of a tool call, in OpenAI's form; its first one has an id and a name."""
@@ -180,17 +180,17 @@ class Reader:
         for call in self._calls.number([{"index": index, **begins, "function": function}]):
             yield ToolCallDelta(call=call)
 
-    def _ended(self, payload: Json) -> Iterable[ClientEvent]:
+    def _read_message_delta(self, payload: Json) -> Iterable[ClientEvent]:
         for index in list(self._inputs):  # their blocks were never closed
-            yield from self._stopped(index)
-        self._keep(openai_chat.fields(payload.get("usage")))
+            yield from self._read_block_stop(index)
+        self._merge_usage(openai_chat.fields(payload.get("usage")))
         if self._usage and payload.get("usage"):
             yield UsageReport(usage=self._usage, reported=self._reported)
         if reason := str(openai_chat.fields(payload.get("delta")).get("stop_reason") or ""):
             yield Finish(reason=finish.standard(reason), native=reason)
 
-    def _whole(self, payload: Json) -> Iterable[ClientEvent]:
+    def _read_full_message(self, payload: Json) -> Iterable[ClientEvent]:
         for index, block in enumerate(openai_chat.dicts(payload.get("content"))):
-            yield from self._started({"index": index, "content_block": block})
-            yield from self._stopped(index)
-        yield from self._ended({"usage": payload.get("usage"), "delta": payload})
+            yield from self._read_block_start({"index": index, "content_block": block})
+            yield from self._read_block_stop(index)
+        yield from self._read_message_delta({"usage": payload.get("usage"), "delta": payload})

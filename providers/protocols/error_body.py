@@ -113,11 +113,11 @@ def _objects(items: object) -> list[Mapping[str, Any]]:
 
 def _read_nested(body: Mapping[str, Any], depth: int) -> ErrorBody:
     """What an object says in objects and lists within it: the first that has a message."""
-    found = [_read_passed_on(body.get("metadata"), depth)]
+    errors = [_read_passed_on(body.get("metadata"), depth)]
     inner = (body.get(name) for name in _NESTED)
-    found += [read_error(each, depth + 1) for each in inner if _is_nested(each)]
-    best = next((each for each in found if each.message), ErrorBody())
-    code = best.code or _first(each.code for each in found)
+    errors += [read_error(each, depth + 1) for each in inner if _is_nested(each)]
+    best = next((each for each in errors if each.message), ErrorBody())
+    code = best.code or _first(each.code for each in errors)
     return ErrorBody(code=code, message=best.message, param=best.param, per_model=best.per_model)
 
 
@@ -130,11 +130,11 @@ def _read_passed_on(metadata: object, depth: int) -> ErrorBody:
         return ErrorBody(code=MODERATED)
     if not metadata.get("raw"):
         return ErrorBody()
-    found = read_error(metadata["raw"], depth + 1)
+    error = read_error(metadata["raw"], depth + 1)
     vendor = metadata.get("provider_name")
-    if found.message and vendor and isinstance(vendor, str):
-        return ErrorBody(code=found.code, message=f"{vendor}: {found.message}", param=found.param)
-    return found
+    if error.message and vendor and isinstance(vendor, str):
+        return ErrorBody(code=error.code, message=f"{vendor}: {error.message}", param=error.param)
+    return error
 
 
 def _is_nested(each: object) -> bool:
@@ -142,12 +142,12 @@ def _is_nested(each: object) -> bool:
 
 
 def _read_list(items: list[Any], depth: int) -> ErrorBody:
-    found = [read_error(item, depth + 1) for item in items[:_MOST_ITEMS]]
-    said = list(dict.fromkeys(each.message for each in found if each.message))
+    errors = [read_error(item, depth + 1) for item in items[:_MOST_ITEMS]]
+    messages = list(dict.fromkeys(each.message for each in errors if each.message))
     return ErrorBody(
-        code=_first(each.code for each in found),
-        message="; ".join(said),
-        param=_first(each.param for each in found),
+        code=_first(each.code for each in errors),
+        message="; ".join(messages),
+        param=_first(each.param for each in errors),
     )
 
 
@@ -156,9 +156,13 @@ def _by_field(body: Mapping[str, Any]) -> str:
     fields = body.get("errors")
     if not isinstance(fields, Mapping):
         return ""
-    said = ((name, texts if isinstance(texts, list) else [texts]) for name, texts in fields.items())
-    found = [f"{name}: {text}" for name, texts in said for text in texts if isinstance(text, str)]
-    return "; ".join(found[:_MOST_ITEMS])
+    items = (
+        (name, texts if isinstance(texts, list) else [texts]) for name, texts in fields.items()
+    )
+    messages = [
+        f"{name}: {text}" for name, texts in items for text in texts if isinstance(text, str)
+    ]
+    return "; ".join(messages[:_MOST_ITEMS])
 
 
 # Texts
@@ -167,9 +171,9 @@ def _by_field(body: Mapping[str, Any]) -> str:
 def _read_text(text: str, depth: int) -> ErrorBody:
     """A message, which may hold another error as JSON, or as Python prints it."""
     if (nested := _literal(text)) is not None:
-        found = read_error(nested, depth + 1)
-        if found.message or found.code or not nested:
-            return found
+        error = read_error(nested, depth + 1)
+        if error.message or error.code or not nested:
+            return error
     return ErrorBody(message=_without_class(text))
 
 
@@ -224,8 +228,8 @@ def _is_specific(code: str) -> bool:
 
 
 def _token(body: Mapping[str, Any], names: Iterable[str]) -> str:
-    found = (body.get(name) for name in names)
-    given = (str(each) for each in found if isinstance(each, str | int) and each is not True)
+    values = (body.get(name) for name in names)
+    given = (str(each) for each in values if isinstance(each, str | int) and each is not True)
     return _first(_without_python(each) for each in given if each not in _NO_CODES)
 
 
@@ -234,8 +238,8 @@ _NO_CODES = frozenset({"", "0", "False", "error", "about:blank"})
 
 def _without_python(code: str) -> str:
     """A code that is an exception class's name in the form of a code; none for Python's own."""
-    known = getattr(builtins, code, None)
-    if isinstance(known, type) and issubclass(known, BaseException):
+    named_class = getattr(builtins, code, None)
+    if isinstance(named_class, type) and issubclass(named_class, BaseException):
         return ""
     if re.fullmatch(r"[A-Z][A-Za-z]*(Error|Exception)", code):
         return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", code).lower()
@@ -244,12 +248,12 @@ def _without_python(code: str) -> str:
 
 def _param(body: Mapping[str, Any]) -> str:
     """`["body", "messages", 0, "content"]` as `messages[0].content`."""
-    found = next((body[name] for name in _PARAMS if body.get(name)), "")
-    if isinstance(found, str):
-        return found
-    if not isinstance(found, list):
+    param = next((body[name] for name in _PARAMS if body.get(name)), "")
+    if isinstance(param, str):
+        return param
+    if not isinstance(param, list):
         return ""
-    path = found[1:] if found[:1] == ["body"] else found
+    path = param[1:] if param[:1] == ["body"] else param
     joined = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
     return joined.removeprefix(".")
 

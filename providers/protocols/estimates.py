@@ -13,12 +13,12 @@ CHARACTERS_PER_TOKEN = 4  # https://help.openai.com/en/articles/4936856
 PICTURE_TOKENS = 765  # 1024 x 1024 in high detail: https://platform.openai.com/docs/guides/vision
 
 
-def completed(known: Usage, request: ChatRequest, characters_out: int) -> Usage:
+def complete_usage(reported: Usage, request: ChatRequest, characters_out: int) -> Usage:
     """Usage with an estimate in the place of each count that is missing."""
     return replace(
-        known,
-        input_tokens=known.input_tokens or input_tokens(request),
-        output_tokens=known.output_tokens or tokens(characters_out),
+        reported,
+        input_tokens=reported.input_tokens or input_tokens(request),
+        output_tokens=reported.output_tokens or tokens(characters_out),
         estimated=True,
     )
 

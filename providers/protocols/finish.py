@@ -78,8 +78,8 @@ _NO_REASON = frozenset({"", "null", "none"})  # some servers write null as a str
 def ending(reason: str) -> Ending:
     """The meaning of a vendor's finish reason, however it is spelled."""
     name = re.sub(r"[\s.-]+", "_", reason.strip().lower())
-    if found := _ENDINGS.get(name):
-        return found
+    if meaning := _ENDINGS.get(name):
+        return meaning
     return Ending.FAILED if _ERROR_WORDS & set(name.split("_")) else Ending.UNKNOWN
 
 

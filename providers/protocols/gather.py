@@ -1,6 +1,6 @@
-"""One full answer out of a stream's events, as `POST /chat/completions` gives it. No I/O.
+"""Gather a stream's events into one full answer of `POST /chat/completions`. No I/O.
 
-What we do not name is kept: texts are joined, lists extended, of anything else the last one holds.
+Unknown fields are kept: texts are joined, lists extended, of anything else the last value counts.
 """
 
 from collections.abc import Mapping
@@ -16,8 +16,8 @@ from providers.domain.types import (
     ToolCallDelta,
 )
 
-# Texts of a delta that are said anew, not in pieces.
-_SAID_WHOLE = frozenset({"role", "id", "type", "format", "object", "model"})
+# Texts of a delta that are repeated, not continued.
+_NOT_JOINED = frozenset({"role", "id", "type", "format", "object", "model"})
 
 
 class Gatherer:
@@ -34,7 +34,7 @@ class Gatherer:
     def take(self, event: ClientEvent) -> None:
         """Adds one event; the events of one chunk share it, and it is added once."""
         if isinstance(event, TextWasReasoning):
-            _retract(self._choice(0)["message"])
+            _retract(self._get_choice(0)["message"])
         if event.raw is None:
             self._add_event(event)
         elif event.raw is not self._last:
@@ -43,7 +43,7 @@ class Gatherer:
 
     def answer(self) -> dict[str, Any]:
         """The answer's JSON. Usage is in it only where a chunk carried some."""
-        choices = [_closed(self._choices[number]) for number in sorted(self._choices)]
+        choices = [_finish_choice(self._choices[number]) for number in sorted(self._choices)]
         return {**self._head, "object": "chat.completion", "choices": choices}
 
     def _add_chunk(self, chunk: Json) -> None:
@@ -59,7 +59,7 @@ class Gatherer:
 
     def _add_choice(self, choice: dict[str, Any]) -> None:
         index = choice.get("index")
-        gathered = self._choice(index if type(index) is int else 0)
+        gathered = self._get_choice(index if type(index) is int else 0)
         for name, value in choice.items():
             if name in ("delta", "message"):
                 _merge(gathered["message"], value if isinstance(value, dict) else {})
@@ -69,7 +69,7 @@ class Gatherer:
                 gathered[name] = value
 
     def _add_event(self, event: ClientEvent) -> None:
-        choice = self._choice(0)
+        choice = self._get_choice(0)
         match event:
             case TextDelta():
                 _merge(choice["message"], {"content": event.text})
@@ -82,7 +82,7 @@ class Gatherer:
                 if event.native and event.native != event.reason:
                     choice["native_finish_reason"] = event.native
 
-    def _choice(self, index: int) -> dict[str, Any]:
+    def _get_choice(self, index: int) -> dict[str, Any]:
         if index not in self._choices:
             message = {"role": "assistant"}
             made = {"index": index, "message": message, "finish_reason": None}
@@ -121,23 +121,23 @@ def _merge_calls(message: dict[str, Any], pieces: object) -> None:
 
 def _join(into: dict[str, Any], name: str, value: Any) -> None:
     """Adds one field's value to what has been gathered of it."""
-    known = into.get(name)
+    gathered = into.get(name)
     match value:
-        case str() if name not in _SAID_WHOLE:
-            if type(known) is not _Text:
-                known = into[name] = _Text()
-            known.append(value)
+        case str() if name not in _NOT_JOINED:
+            if type(gathered) is not _Text:
+                gathered = into[name] = _Text()
+            gathered.append(value)
         case list():
-            if type(known) is not list:
-                known = into[name] = []
-            known.extend(value)
+            if type(gathered) is not list:
+                gathered = into[name] = []
+            gathered.extend(value)
         case dict():
-            if type(known) is not dict:
-                known = into[name] = {}
+            if type(gathered) is not dict:
+                gathered = into[name] = {}
             for inner, more in value.items():
-                _join(known, inner, more)
+                _join(gathered, inner, more)
         case _:
-            if known is None or value:
+            if gathered is None or value:
                 into[name] = value
 
 
@@ -145,14 +145,14 @@ class _Text(list[str]):
     """The pieces of one text: joined once, at the end."""
 
 
-def _joined(value: Any) -> Any:
+def _join_texts(value: Any) -> Any:
     match value:
         case _Text():
             return "".join(value)
         case list():
-            return [_joined(item) for item in value]
+            return [_join_texts(item) for item in value]
         case dict():
-            return {name: _joined(item) for name, item in value.items()}
+            return {name: _join_texts(item) for name, item in value.items()}
     return value
 
 
@@ -162,12 +162,12 @@ def _add_usage(head: dict[str, Any], usage: object) -> None:
         head["usage"] = usage
 
 
-def _closed(choice: dict[str, Any]) -> dict[str, Any]:
-    """A choice as a full answer has it: a content that is null only beside something else."""
-    closed: dict[str, Any] = _joined(choice)
+def _finish_choice(choice: dict[str, Any]) -> dict[str, Any]:
+    """The choice in the form of a full answer: its content is null only beside something else."""
+    closed: dict[str, Any] = _join_texts(choice)
     message = closed["message"]
     if not message.get("tool_calls"):
         message.pop("tool_calls", None)
-    said_otherwise = any(message.get(name) for name in ("tool_calls", "refusal", "audio"))
-    message["content"] = message.get("content") or (None if said_otherwise else "")
+    has_other_content = any(message.get(name) for name in ("tool_calls", "refusal", "audio"))
+    message["content"] = message.get("content") or (None if has_other_content else "")
     return closed

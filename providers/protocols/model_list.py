@@ -1,6 +1,6 @@
 """A provider's list of models, in any of the shapes seen, as DiscoveredModels. No I/O.
 
-What a list does not say stays None, so that others may say it; a price is USD per million tokens.
+What a list omits stays None, for other sources to fill in. Prices are in USD per million tokens.
 An entry that cannot be read is left out and counted: it never spoils the others.
 """
 
@@ -41,7 +41,7 @@ def kind_of(word: object) -> str:
     return _KIND_OF.get(word.lower(), "") if isinstance(word, str) else ""
 
 
-# Vendors list all they serve and do not say what each is for; these words in an id say so.
+# Vendors list all models without their kind; these words in an id show it.
 _BY_WORD: Mapping[str, tuple[str, ...]] = {
     "embedding": ("embed",),
     "transcription": ("whisper", "transcribe"),
@@ -55,10 +55,10 @@ _BY_WORD: Mapping[str, tuple[str, ...]] = {
 
 def guess_kind(model_id: str) -> str:
     """The kind of model that an id looks like; `chat` where nothing in it says otherwise."""
-    found = (
+    kinds = (
         kind for kind, words in _BY_WORD.items() if any(word in model_id.lower() for word in words)
     )
-    return next(found, "chat")
+    return next(kinds, "chat")
 
 
 class ModelList(list[DiscoveredModel]):
@@ -67,7 +67,7 @@ class ModelList(list[DiscoveredModel]):
     unread = 0
 
 
-def found_models(payload: object) -> ModelList:
+def read_model_list(payload: object) -> ModelList:
     """A catalogue in OpenAI's shape (`data[].id`) or one of those seen in its place.
 
     `models[].slug`, `.id`, `.key`, `.model` or `.name`, LiteLLM's `data[].model_name` with
@@ -84,14 +84,14 @@ def found_models(payload: object) -> ModelList:
             "The list of models has a shape we do not know.",
             code="catalogue_shape",
         )
-    models = [_found_model(row) for row in rows]
-    found = ModelList(model for model in models if is_storable(model.model_id))
-    found.unread = len(models) - len(found) + _earlier(payload)
-    return found
+    models = [_read_model(row) for row in rows]
+    listed = ModelList(model for model in models if is_storable(model.model_id))
+    listed.unread = len(models) - len(listed) + _count_unread(payload)
+    return listed
 
 
 def is_storable(model_id: str) -> bool:
-    """Whether an id can be kept and asked for: a surrogate alone or a NUL is no text anywhere."""
+    """Whether an id can be stored and requested: a lone surrogate or a NUL cannot."""
     return 0 < len(model_id) <= LONGEST_ID and text(model_id) == model_id
 
 
@@ -102,7 +102,7 @@ def text(value: object) -> str:
     return value.encode("utf-8", "ignore").decode().replace("\0", "")
 
 
-def _earlier(payload: object) -> int:
+def _count_unread(payload: object) -> int:
     """Entries that our own gateway process could not read of the same list."""
     count = payload.get("unread") if isinstance(payload, Mapping) else 0
     return _number(count) or 0
@@ -113,15 +113,15 @@ _OTHER_SHAPE = re.compile(
 )
 
 
-def shape(beginning: str) -> str:
+def describe_shape(beginning: str) -> str:
     """How a list's beginning differs from OpenAI's `data[].id`; empty where it does not."""
-    if not (found := _OTHER_SHAPE.match(beginning)):
+    if not (match := _OTHER_SHAPE.match(beginning)):
         return ""
-    name = f".{found['name']}" if found["name"] else ""
-    return f"a bare list{name and ' of objects'}" if found["bare"] else f"models[]{name}"
+    name = f".{match['name']}" if match["name"] else ""
+    return f"a bare list{name and ' of objects'}" if match["bare"] else f"models[]{name}"
 
 
-def _found_model(row: object) -> DiscoveredModel:
+def _read_model(row: object) -> DiscoveredModel:
     if isinstance(row, str):
         return DiscoveredModel(model_id=row)
     if not isinstance(row, Mapping):
@@ -132,18 +132,18 @@ def _found_model(row: object) -> DiscoveredModel:
     model_id = model_id.removeprefix("models/")
     info = _part(row, "model_info")
     if info:
-        return described(model_id, info)
+        return describe_litellm_model(model_id, info)
     into, out, read, written = _prices(_part(row, "pricing"))
     return DiscoveredModel(
         model_id=model_id,
         name=text(row.get("display_name") or row.get("displayName") or row.get("name")),
         kind=_kind(row),
-        context=_whole(row, (*_CONTEXTS, "inputTokenLimit"), "top_provider"),
-        output_limit=_whole(row, _OUTPUTS, "top_provider"),
-        vision=_sees(row),
-        tools=_can(row, _TOOLS, "tools"),
-        reasoning=_can(row, _REASONING, "reasoning"),
-        json_output=_can(row, ("structured_outputs",), "structured_outputs"),
+        context=_first_number(row, (*_CONTEXTS, "inputTokenLimit"), "top_provider"),
+        output_limit=_first_number(row, _OUTPUTS, "top_provider"),
+        vision=_has_vision(row),
+        tools=_has_ability(row, _TOOLS, "tools"),
+        reasoning=_has_ability(row, _REASONING, "reasoning"),
+        json_output=_has_ability(row, ("structured_outputs",), "structured_outputs"),
         input_price=into,
         output_price=out,
         cache_read_price=read,
@@ -152,17 +152,17 @@ def _found_model(row: object) -> DiscoveredModel:
     )
 
 
-def described(model_id: str, info: Json) -> DiscoveredModel:
+def describe_litellm_model(model_id: str, info: Json) -> DiscoveredModel:
     """A model as LiteLLM describes it: a proxy's `model_info`, or a row of its list of prices."""
     return DiscoveredModel(
         model_id=model_id,
         kind=kind_of(info.get("mode")),
         context=_number(info.get("max_input_tokens")),
         output_limit=_number(info.get("max_output_tokens")),
-        vision=_told(info, "supports_vision"),
-        tools=_told(info, "supports_function_calling"),
-        reasoning=_told(info, "supports_reasoning"),
-        json_output=_told(info, "supports_response_schema"),
+        vision=_flag(info, "supports_vision"),
+        tools=_flag(info, "supports_function_calling"),
+        reasoning=_flag(info, "supports_reasoning"),
+        json_output=_flag(info, "supports_response_schema"),
         input_price=_price(info.get("input_cost_per_token"), MILLION),
         output_price=_price(info.get("output_cost_per_token"), MILLION),
         cache_read_price=_price(info.get("cache_read_input_token_cost"), MILLION),
@@ -185,28 +185,28 @@ def _kind(row: Json) -> str:
     return kind_of(row.get("type"))
 
 
-def _sees(row: Json) -> bool | None:
+def _has_vision(row: Json) -> bool | None:
     inputs = _part(row, "architecture").get("input_modalities") or row.get("input_modalities")
     if isinstance(inputs, list):
         return "image" in inputs
     # LM Studio: a `vlm` sees, an `llm` does not.
     if row.get("type") in ("vlm", "llm") and not isinstance(row.get("capabilities"), Mapping):
         return bool(row["type"] == "vlm")
-    return _has(row, _VISION)
+    return _has_capability(row, _VISION)
 
 
-def _can(row: Json, capabilities: Iterable[str], parameter: str) -> bool | None:
-    """Said of its capabilities (Mistral, LM Studio), or by the parameters it takes (OpenRouter)."""
+def _has_ability(row: Json, capabilities: Iterable[str], parameter: str) -> bool | None:
+    """By its capabilities (Mistral, LM Studio), or by the parameters it accepts (OpenRouter)."""
     taken = _texts(row.get("supported_parameters"))
-    return _has(row, capabilities) if taken is None else parameter in taken
+    return _has_capability(row, capabilities) if taken is None else parameter in taken
 
 
-def _has(row: Json, capabilities: Iterable[str]) -> bool | None:
+def _has_capability(row: Json, capabilities: Iterable[str]) -> bool | None:
     """Whether a row's `capabilities` name one of these: an object of switches, or a list."""
-    said = row.get("capabilities")
-    if isinstance(said, list):
-        return any(each in said for each in capabilities)
-    switches = [_told(_part(row, "capabilities"), each) for each in capabilities]
+    listed = row.get("capabilities")
+    if isinstance(listed, list):
+        return any(each in listed for each in capabilities)
+    switches = [_flag(_part(row, "capabilities"), each) for each in capabilities]
     return next((each for each in switches if each is not None), None)
 
 
@@ -232,7 +232,7 @@ def _price(value: object, factor: int = 1) -> Decimal | None:
     return price.quantize(Decimal("0.000001"))
 
 
-def _whole(row: Json, keys: Iterable[str], nested: str) -> int | None:
+def _first_number(row: Json, keys: Iterable[str], nested: str) -> int | None:
     inner = _part(row, nested)
     values = (_number(each.get(key)) for each in (row, inner) for key in keys)
     return next((value for value in values if value), None)
@@ -247,7 +247,7 @@ def _number(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def _told(row: Json, key: str) -> bool | None:
+def _flag(row: Json, key: str) -> bool | None:
     value = row.get(key)
     return value if isinstance(value, bool) else None
 
@@ -261,5 +261,5 @@ def _texts(value: object) -> tuple[str, ...] | None:
     """Names and no more of them than any model has."""
     if not isinstance(value, list | tuple):
         return None
-    kept = (each for each in value if isinstance(each, str) and len(each) <= 60)
-    return tuple(each for each in kept if text(each) == each)[:60]
+    names = (each for each in value if isinstance(each, str) and len(each) <= 60)
+    return tuple(each for each in names if text(each) == each)[:60]

@@ -49,11 +49,11 @@ def body(request: ChatRequest, model: str) -> dict[str, Any]:
 def message(message: ChatMessage) -> dict[str, Any]:
     """One message with the fields it came with."""
     content = list(message.content) if isinstance(message.content, tuple) else message.content
-    said = {} if content is None else {"content": content}
-    return {**message.extra, "role": message.role, **said}
+    fields = {} if content is None else {"content": content}
+    return {**message.extra, "role": message.role, **fields}
 
 
-class Reader:
+class ChunkReader:
     """Reads one answer's chunks, or the one JSON that it is, and brings them into standard form.
 
     What is in it already is passed on as it came: the events carry the chunk and its text.
@@ -78,11 +78,11 @@ class Reader:
             choices = [self._standard(c) if type(c) is dict else c for c in received]
             if any(map(is_not, choices, received)):
                 chunk, line = {**chunk, "choices": choices}, ""
-        found = _events(chunk, choices, received, line)
+        events = _events(chunk, choices, received, line)
         if self._splits and (first := self._choices.get(0)) and first.retracts:
             first.retracts = False
-            return [TextWasReasoning(raw=chunk), *found]
-        return found
+            return [TextWasReasoning(raw=chunk), *events]
+        return events
 
     def _passes(self, text: str) -> bool:
         """Whether a piece of the first choice's text holds no reasoning."""
@@ -96,10 +96,10 @@ class Reader:
         if choice.get("delta") or type(choice.get("message")) is not dict:
             choice = self._standard_delta(choice, ends=reason is not None)
         else:
-            choice = _changed(choice, "message", full_message(choice["message"], self._splits))
+            choice = _with_value(choice, "message", full_message(choice["message"], self._splits))
         if reason is None or (type(reason) is str and reason in finish.STANDARD):
             return choice
-        return _renamed(choice, str(reason))
+        return _with_standard_reason(choice, str(reason))
 
     def _standard_delta(self, choice: dict[str, Any], *, ends: bool) -> dict[str, Any]:
         delta = choice.get("delta")
@@ -112,10 +112,10 @@ class Reader:
         state = self._choices.setdefault(index if type(index) is int else 0, _Choice())
         made = delta
         if calls:
-            made = _changed(made, "tool_calls", state.calls.number(calls))
+            made = _with_value(made, "tool_calls", state.calls.number(calls))
         if self._splits and (type(delta.get("content")) is list or not state.splitter.is_over):
             made = state.split(made, ends=ends)
-        return _changed(choice, "delta", made)
+        return _with_value(choice, "delta", made)
 
 
 # Fields that have to be read, of a chunk beside its choices and of a choice beside its delta.
@@ -149,50 +149,50 @@ class _Choice:
 
     def __init__(self) -> None:
         self.calls = Numbering()
-        self.splitter = reasoning.Splitter()
+        self.splitter = reasoning.ReasoningSplitter()
         self.retracts = False
 
     def split(self, delta: dict[str, Any], *, ends: bool) -> dict[str, Any]:
         """The delta with its reasoning apart; `ends`: nothing follows it."""
         content = delta.get("content")
-        found = reasoning.Split()
+        split = reasoning.Split()
         if type(content) is list:
-            found = reasoning.content_parts(content)
-            content = found.text
+            split = reasoning.content_parts(content)
+            content = split.text
         if type(content) is str and content:
             text = self.splitter.feed(content)
             self.retracts |= text.retracts
-            found = reasoning.Split(reasoning=found.reasoning + text.reasoning, text=text.text)
+            split = reasoning.Split(reasoning=split.reasoning + text.reasoning, text=text.text)
         if ends:
-            found = reasoning.joined(found, self.splitter.end())
-        return with_split(delta, found)
+            split = reasoning.join_splits(split, self.splitter.end())
+        return with_split(delta, split)
 
 
 def full_message(message: dict[str, Any], splits: bool) -> dict[str, Any]:
     """The message of a full answer in standard form."""
     if calls := dicts(message.get("tool_calls")):
-        message = _changed(message, "tool_calls", full_calls(calls))
+        message = _with_value(message, "tool_calls", full_calls(calls))
     return with_split(message, reasoning.split(message.get("content"))) if splits else message
 
 
-def with_split(said: dict[str, Any], found: "reasoning.Split") -> dict[str, Any]:
+def with_split(message: dict[str, Any], split: "reasoning.Split") -> dict[str, Any]:
     """A delta or message with its reasoning in the field for it, and the rest as a text."""
-    content = said.get("content")
-    if found.text == (content or "") and not found.reasoning:
-        return said
-    made = {**said, "content": found.text}
-    if found.reasoning:
-        made["reasoning_content"] = (said.get("reasoning_content") or "") + found.reasoning
-    return made
+    content = message.get("content")
+    if split.text == (content or "") and not split.reasoning:
+        return message
+    changed = {**message, "content": split.text}
+    if split.reasoning:
+        changed["reasoning_content"] = (message.get("reasoning_content") or "") + split.reasoning
+    return changed
 
 
-def _changed(fields: dict[str, Any], name: str, value: Any) -> dict[str, Any]:
+def _with_value(fields: dict[str, Any], name: str, value: Any) -> dict[str, Any]:
     """The fields with another value in one of them; themselves where it is the same."""
-    known = fields[name]
-    return fields if value is known or value == known else {**fields, name: value}
+    current = fields[name]
+    return fields if value is current or value == current else {**fields, name: value}
 
 
-def _renamed(choice: dict[str, Any], reason: str) -> dict[str, Any]:
+def _with_standard_reason(choice: dict[str, Any], reason: str) -> dict[str, Any]:
     """The choice with the standard name for its finish reason; the vendor's stays beside it."""
     if not finish.is_given(reason):
         return {**choice, "finish_reason": None}
@@ -201,22 +201,22 @@ def _renamed(choice: dict[str, Any], reason: str) -> dict[str, Any]:
 
 
 def _events(chunk: Json, choices: object, received: Any, line: str) -> list[ClientEvent]:
-    found: list[ClientEvent] = []
+    events: list[ClientEvent] = []
     if type(choices) is list:
         for choice, original in zip(choices, received, strict=True):
             # The answers beside the first one (`n`) are for callers who asked for them.
             if type(choice) is dict and choice.get("index") in (None, 0):
-                _add_delta(found, choice, chunk, line)
+                _add_delta(events, choice, chunk, line)
                 if finish.is_given(native := original.get("finish_reason")):
                     reason = str(choice.get("finish_reason") or "")
-                    found.append(Finish(reason=reason, native=str(native), raw=chunk, line=line))
+                    events.append(Finish(reason=reason, native=str(native), raw=chunk, line=line))
     if reported := find_usage(chunk):
         counted = read_usage(reported)
-        found.append(UsageReport(usage=counted, reported=reported, raw=chunk, line=line))
-    return found or [Passed(raw=chunk, line=line, content=_says_something(choices))]
+        events.append(UsageReport(usage=counted, reported=reported, raw=chunk, line=line))
+    return events or [Passed(raw=chunk, line=line, content=_any_content(choices))]
 
 
-def encoded(value: object) -> bytes:
+def encode_json(value: object) -> bytes:
     """A value as JSON. What UTF-8 or 64 bits cannot hold (a lone surrogate that somebody pasted, a
     huge number) goes out as Python writes it, in ASCII."""
     try:
@@ -225,7 +225,7 @@ def encoded(value: object) -> bytes:
         return json.dumps(value, separators=(",", ":")).encode("ascii")
 
 
-def payloads(text: str) -> list[object]:
+def parse_json_values(text: str) -> list[object]:
     """The JSON values of one event's text: some servers glue two together. Raises ValueError.
 
     Python's own reader takes what the quick one refuses, such as half a surrogate pair.
@@ -242,10 +242,10 @@ def _read_slowly(text: str) -> list[object]:
     except json.JSONDecodeError as exc:
         if exc.msg != "Extra data":
             raise
-    return list(_glued(text))
+    return list(_split_glued(text))
 
 
-def _glued(text: str) -> Iterable[object]:
+def _split_glued(text: str) -> Iterable[object]:
     at = 0
     while at < len(text):
         value, at = _decoder.raw_decode(text, at)
@@ -258,13 +258,13 @@ _decoder = json.JSONDecoder()
 _BETWEEN = re.compile(r"(?:\s|data:|\[DONE\])*")
 
 
-def _says_something(choices: object) -> bool:
+def _any_content(choices: object) -> bool:
     deltas = (fields(c.get("delta") or c.get("message")) for c in dicts(choices))
     return any(map(_has_content, deltas))
 
 
 def _has_content(delta: Json) -> bool:
-    """Whether anything is said: audio, pictures and annotations are an answer too."""
+    """Whether there is any content: audio, pictures and annotations count too."""
     return any(value for name, value in delta.items() if name not in _NO_CONTENT)
 
 
@@ -281,21 +281,21 @@ def fields(value: object) -> Json:
     return value if isinstance(value, Mapping) else {}
 
 
-def _add_delta(found: list[ClientEvent], choice: Json, chunk: Json, line: str) -> None:
+def _add_delta(events: list[ClientEvent], choice: Json, chunk: Json, line: str) -> None:
     delta = choice.get("delta") or choice.get("message")
     if type(delta) is dict:
         thought = delta.get("reasoning_content") or delta.get("reasoning")
         if thought and isinstance(thought, str):
-            found.append(ReasoningDelta(text=thought, raw=chunk, line=line))
-        # A refusal stands where the answer would.
+            events.append(ReasoningDelta(text=thought, raw=chunk, line=line))
+        # A refusal takes the place of the answer.
         if text := _text(delta.get("content") or delta.get("refusal")):
-            found.append(TextDelta(text=text, raw=chunk, line=line))
+            events.append(TextDelta(text=text, raw=chunk, line=line))
         if calls := delta.get("tool_calls"):
             for number, call in enumerate(dicts(calls)):
                 indexed = call if "index" in call else {**call, "index": number}
-                found.append(ToolCallDelta(call=indexed, raw=chunk, line=line))
-        if not found and _has_content(delta):
-            found.append(Passed(raw=chunk, line=line, content=True))
+                events.append(ToolCallDelta(call=indexed, raw=chunk, line=line))
+        if not events and _has_content(delta):
+            events.append(Passed(raw=chunk, line=line, content=True))
 
 
 def _text(content: object) -> str:
@@ -309,20 +309,20 @@ def _text(content: object) -> str:
 
 def in_band_error(payload: Json) -> CallError:
     """The error that a chunk or a 200 answer carries; a status in its code counts like one."""
-    said = read_error(payload)
+    error = read_error(payload)
     number = str(fields(payload.get("error")).get("code") or "")
     status = int(number) if re.fullmatch("[45][0-9][0-9]", number) else None
-    kind = classify(status, said.code)
+    kind = classify(status, error.code)
     return CallError(
         kind,
-        sentence(kind, said.message),
+        error_message(kind, error.message),
         status=status,
-        code=said.code or "in_band_error",
-        param=said.param,
-        retry_after=stated_wait({}, kind, said.message, datetime.now(UTC)),
+        code=error.code or "in_band_error",
+        param=error.param,
+        retry_after=stated_wait({}, kind, error.message, datetime.now(UTC)),
     )
 
 
-def sentence(kind: ErrorKind, text: str) -> str:
-    """A provider's own message on one line; ours where it sent none. `redaction` cuts it."""
+def error_message(kind: ErrorKind, text: str) -> str:
+    """A provider's own message on one line, or a general one. `redaction` shortens it."""
     return " ".join(text.split()) or f"The provider answered with an error ({kind})."

@@ -12,27 +12,27 @@ from providers.domain.types import DiscoveredModel
 
 def describe_model(facts: DiscoveredModel) -> dict[str, Any]:
     """The model's entry."""
-    described: dict[str, Any] = {"name": facts.name}
-    described |= _known(
+    entry: dict[str, Any] = {"name": facts.name}
+    entry |= _without_unknown(
         attachment=facts.vision,
         reasoning=facts.reasoning,
         temperature=None if facts.takes is None else "temperature" in facts.takes,
         tool_call=facts.tools,
     )
     if facts.vision is not None:
-        seen = ["text", "image"] if facts.vision else ["text"]
-        described["modalities"] = {"input": seen, "output": ["text"]}
+        inputs = ["text", "image"] if facts.vision else ["text"]
+        entry["modalities"] = {"input": inputs, "output": ["text"]}
     if facts.context or facts.output_limit:
-        described["limit"] = {"context": facts.context or 0, "output": facts.output_limit or 0}
+        entry["limit"] = {"context": facts.context or 0, "output": facts.output_limit or 0}
     if facts.input_price is not None and facts.output_price is not None:
         cached = {"cache_read": facts.cache_read_price, "cache_write": facts.cache_write_price}
-        described["cost"] = {
+        entry["cost"] = {
             "input": float(facts.input_price),
             "output": float(facts.output_price),
             **{name: float(price) for name, price in cached.items() if price is not None},
         }
-    return described
+    return entry
 
 
-def _known(**abilities: bool | None) -> dict[str, bool]:
-    return {name: known for name, known in abilities.items() if known is not None}
+def _without_unknown(**abilities: bool | None) -> dict[str, bool]:
+    return {name: value for name, value in abilities.items() if value is not None}

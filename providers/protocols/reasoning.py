@@ -15,7 +15,9 @@ from providers.domain.frozen import frozen
 
 _NAMES = ("think", "thinking", "thought")
 _OPENING = tuple(f"<{name}>" for name in _NAMES)
-_ALONE = "</think>"  # what the templates of DeepSeek-R1, QwQ and their kin leave to the model
+_CLOSING_ALONE = (
+    "</think>"  # what the templates of DeepSeek-R1, QwQ and their kin leave to the model
+)
 _FENCE = re.compile(r"^ {0,3}(?:```|~~~)", re.MULTILINE)
 
 
@@ -38,7 +40,7 @@ class _State(Enum):
     REST = auto()
 
 
-class Splitter:
+class ReasoningSplitter:
     """Takes a text in pieces, however it is cut."""
 
     def __init__(self) -> None:
@@ -66,10 +68,12 @@ class Splitter:
         text, self._held = self._held + piece, ""
         reasoning: list[str] = []
         while text and self._state in (_State.START, _State.REASONING):
-            step = self._start if self._state == _State.START else self._reason
-            found, text = step(text)
-            reasoning.append(found)
-        split = self._answered(text) if text and self._state == _State.ANSWER else Split(text=text)
+            step = self._read_start if self._state == _State.START else self._read_reasoning
+            piece_reasoning, text = step(text)
+            reasoning.append(piece_reasoning)
+        split = (
+            self._split_answer(text) if text and self._state == _State.ANSWER else Split(text=text)
+        )
         return replace(split, reasoning="".join([*reasoning, split.reasoning]))
 
     def end(self) -> Split:
@@ -80,7 +84,7 @@ class Splitter:
         self._state = _State.REST
         return Split(text=held)
 
-    def _start(self, text: str) -> tuple[str, str]:
+    def _read_start(self, text: str) -> tuple[str, str]:
         """At the beginning: a tag, what may become one, or the answer."""
         begun = text.lstrip()
         for tag in _OPENING:
@@ -93,27 +97,27 @@ class Splitter:
         self._state = _State.REST if self._closed else _State.ANSWER
         return "", begun if self._closed else text
 
-    def _reason(self, text: str) -> tuple[str, str]:
+    def _read_reasoning(self, text: str) -> tuple[str, str]:
         """Within reasoning, up to its closing tag; blanks at its edges are none of it."""
         text = text if self._begun else text.lstrip()
         at = text.find(self._closing)
         if at >= 0:
             self._state, self._closed = _State.START, True
             return text[:at].rstrip(), text[at + len(self._closing) :]
-        kept = len(_without_beginning(text, self._closing).rstrip())
-        self._held, self._begun = text[kept:], self._begun or kept > 0
-        return text[:kept], ""
+        end = len(_without_beginning(text, self._closing).rstrip())
+        self._held, self._begun = text[end:], self._begun or end > 0
+        return text[:end], ""
 
-    def _answered(self, text: str) -> Split:
+    def _split_answer(self, text: str) -> Split:
         """Within an answer that no tag began, where one tag alone closes reasoning."""
         at = -1
-        while (at := text.find(_ALONE, at + 1)) >= 0:
+        while (at := text.find(_CLOSING_ALONE, at + 1)) >= 0:
             if not _is_quoted("".join([*self._answer, text[:at]])):
-                return self._retract(text[:at], text[at + len(_ALONE) :])
-        kept = len(_without_beginning(text, _ALONE))
-        self._held = text[kept:]
-        self._answer.append(text[:kept])
-        return Split(text=text[:kept])
+                return self._retract(text[:at], text[at + len(_CLOSING_ALONE) :])
+        end = len(_without_beginning(text, _CLOSING_ALONE))
+        self._held = text[end:]
+        self._answer.append(text[:end])
+        return Split(text=text[:end])
 
     def _retract(self, before: str, after: str) -> Split:
         """All text up to here was reasoning."""
@@ -125,16 +129,16 @@ class Splitter:
 
 def split(content: object) -> Split:
     """A full content at once: a text, or a list of parts."""
-    found = Split()
+    parts = Split()
     if isinstance(content, list):
-        found = content_parts(content)
-        content = found.text
-    splitter = Splitter()
-    text = joined(splitter.feed(content if isinstance(content, str) else ""), splitter.end())
-    return replace(text, reasoning=(found.reasoning + text.reasoning).strip())
+        parts = content_parts(content)
+        content = parts.text
+    splitter = ReasoningSplitter()
+    text = join_splits(splitter.feed(content if isinstance(content, str) else ""), splitter.end())
+    return replace(text, reasoning=(parts.reasoning + text.reasoning).strip())
 
 
-def joined(one: Split, other: Split) -> Split:
+def join_splits(one: Split, other: Split) -> Split:
     """Two in a row."""
     return Split(reasoning=one.reasoning + other.reasoning, text=one.text + other.text)
 

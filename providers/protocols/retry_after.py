@@ -1,7 +1,7 @@
-"""How long a server asks to be left alone: in a header, or in the words of its error. No I/O.
+"""How long a server asks to be left alone: in a header, or in the text of its error. No I/O.
 
 A header with the exact wait comes first, then the words, then the time at which a limit that is
-used up begins anew. No wait is believed beyond a cap: a day for a limit, a month for a plan.
+used up is renewed. No wait is believed beyond a cap: a day for a limit, a month for a plan.
 """
 
 import math
@@ -13,7 +13,7 @@ from email.utils import parsedate_to_datetime
 from providers.domain.errors import ErrorKind
 
 LONGEST_LIMIT_SECONDS = 24 * 3600.0  # of a rate limit or an overload; an edit or a test ends it
-LONGEST_PLAN_SECONDS = 30 * 24 * 3600.0  # of a used-up plan: none begins anew later than monthly
+LONGEST_PLAN_SECONDS = 30 * 24 * 3600.0  # of a used-up plan: the longest are monthly
 
 
 def stated_wait(
@@ -21,13 +21,13 @@ def stated_wait(
 ) -> float | None:
     """The wait in seconds, capped; None where none is stated. Header names are taken as
     case-insensitive where `headers` is."""
-    found = _by_header(headers, now)
-    if found is None and kind in _LIMITED:
-        found = _by_words(words, now, dated=kind == ErrorKind.QUOTA)
-    if found is None and kind == ErrorKind.RATE_LIMIT:
-        found = _by_reset_header(headers, now)
+    seconds = _wait_in_header(headers, now)
+    if seconds is None and kind in _LIMITED:
+        seconds = _wait_in_words(words, now, dated=kind == ErrorKind.QUOTA)
+    if seconds is None and kind == ErrorKind.RATE_LIMIT:
+        seconds = _wait_until_reset(headers, now)
     longest = LONGEST_PLAN_SECONDS if kind == ErrorKind.QUOTA else LONGEST_LIMIT_SECONDS
-    return None if found is None else min(max(0.0, found), longest)
+    return None if seconds is None else min(max(0.0, seconds), longest)
 
 
 # Elsewhere the words are those of a fault, and say nothing that can be relied on.
@@ -37,14 +37,14 @@ _LIMITED = frozenset({ErrorKind.RATE_LIMIT, ErrorKind.OVERLOADED, ErrorKind.QUOT
 _PREFIXES = ("", "llm_provider-")
 
 
-def _by_header(headers: Mapping[str, str], now: datetime) -> float | None:
+def _wait_in_header(headers: Mapping[str, str], now: datetime) -> float | None:
     """Retry-After (RFC 9110, section 10.2.3), and OpenAI's in milliseconds."""
     for prefix in _PREFIXES:
         milliseconds = _number(headers.get(f"{prefix}retry-after-ms", ""))
         if milliseconds is not None:
             return milliseconds / 1000
-        if (found := _moment(headers.get(f"{prefix}retry-after", ""), now)) is not None:
-            return found
+        if (seconds := _moment(headers.get(f"{prefix}retry-after", ""), now)) is not None:
+            return seconds
     return None
 
 
@@ -107,10 +107,10 @@ _IN_WORDS = re.compile(
 )
 
 
-def _by_words(words: str, now: datetime, *, dated: bool) -> float | None:
+def _wait_in_words(words: str, now: datetime, *, dated: bool) -> float | None:
     """What the error's words say, in any of the usual forms; a bare number is seconds."""
-    if found := _IN_WORDS.search(words[:2000]):
-        return duration(found[1]) if found[1] else float(found[2])
+    if match := _IN_WORDS.search(words[:2000]):
+        return duration(match[1]) if match[1] else float(match[2])
     return plan_reset(words, now) if dated else None
 
 
@@ -119,20 +119,20 @@ _BEIJING = timezone(timedelta(hours=8))
 
 
 def plan_reset(text: str, now: datetime) -> float | None:
-    """Seconds until the time at which a used-up plan begins anew, where Z.ai's words name it.
+    """Seconds until the time at which a used-up plan is renewed, where Z.ai's words name it.
 
     "Your limit will reset at 2026-01-02 03:04:05" (codes 1308, 1310), in China's time.
     """
-    if not (found := _RESET.search(text)):
+    if not (match := _RESET.search(text)):
         return None
     try:
-        at = datetime.fromisoformat(found[1]).replace(tzinfo=_BEIJING)
+        at = datetime.fromisoformat(match[1]).replace(tzinfo=_BEIJING)
     except ValueError:
         return None
     return max(0.0, (at - now).total_seconds())
 
 
-# When a limit begins anew, and how much of it is left.
+# When a limit is renewed, and how much of it is left.
 # https://platform.openai.com/docs/guides/rate-limits#rate-limits-in-headers (durations),
 # https://docs.anthropic.com/en/api/rate-limits#response-headers (RFC 3339),
 # https://openrouter.ai/docs/api-reference/limits (milliseconds since 1970), and
@@ -148,7 +148,7 @@ _RESETS = (
 )
 
 
-def _by_reset_header(headers: Mapping[str, str], now: datetime) -> float | None:
+def _wait_until_reset(headers: Mapping[str, str], now: datetime) -> float | None:
     """The latest reset of the limits that are used up."""
     return max(_resets(headers, now), default=None)
 
@@ -170,8 +170,8 @@ def _reset(value: str, now: datetime) -> float | None:
     if (number := _number(value)) is not None:
         since = number / 1000 if number >= 1000 * _EPOCH_FROM else number
         return since - now.timestamp() if since >= _EPOCH_FROM else number
-    if (found := _moment(value, now)) is not None:
-        return found
+    if (seconds := _moment(value, now)) is not None:
+        return seconds
     try:
         date = datetime.fromisoformat(value)
     except ValueError:

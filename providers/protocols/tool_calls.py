@@ -42,58 +42,60 @@ class Numbering:
     def number(self, pieces: Iterable[Json]) -> list[Json]:
         """The pieces of one chunk in the standard form; one that has it already is returned as is.
 
-        Pieces without an index are told apart by their place in the chunk's list.
+        Pieces without an index are distinguished by their place in the chunk's list.
         """
         listed = list(pieces)
         return [
-            self._numbered(piece, self._place(piece, at, alone=len(listed) == 1))
+            self._number_piece(piece, self._place_of(piece, at, alone=len(listed) == 1))
             for at, piece in enumerate(listed)
         ]
 
     @staticmethod
-    def _place(piece: Json, at: int, *, alone: bool) -> int | None:
+    def _place_of(piece: Json, at: int, *, alone: bool) -> int | None:
         """The given index; else a place in the list, counted below zero; None for a lone piece."""
         index = piece.get("index")
         if type(index) is int and index >= 0:
             return index
         return None if alone else -1 - at
 
-    def _numbered(self, piece: Json, place: int | None) -> Json:
+    def _number_piece(self, piece: Json, place: int | None) -> Json:
         function = _function(piece)
-        call = self._known(piece, function, place)
+        call = self._find_call(piece, function, place)
         begins = call is None
         if call is None:
-            call = self._new(_id(piece), place)
+            call = self._add_call(_id(piece), place)
         if place is not None:
             self._by_place[place] = call
-        made = _first(piece, function, call) if begins else _later(piece, function, call)
+        made = (
+            _first_piece(piece, function, call) if begins else _later_piece(piece, function, call)
+        )
         call.arguments.append(_string(_function(made), "arguments"))
         return piece if piece == made else made
 
-    def _known(self, piece: Json, function: Json, place: int | None) -> _Call | None:
+    def _find_call(self, piece: Json, function: Json, place: int | None) -> _Call | None:
         """The call that a piece continues; None where it begins one."""
-        given = _id(piece)
-        if given in self._by_id:
-            return self._by_id[given]
+        piece_id = _id(piece)
+        if piece_id in self._by_id:
+            return self._by_id[piece_id]
         last = self._calls[-1] if self._calls else None
         call = last if place is None else self._by_place.get(place)
-        if given:
+        if piece_id:
             # An id may come later than the name of its call.
             if call is None or call.id or _begins_another(call, function):
                 return None
-            call.id = given
-            self._by_id[given] = call
+            call.id = piece_id
+            self._by_id[piece_id] = call
             return call
         if call is None:
             # Without an id and a name it can only continue.
             return None if function.get("name") else last
         return None if _begins_another(call, function) else call
 
-    def _new(self, given: str, place: int | None) -> _Call:
-        call = _Call(number=len(self._calls), id=given)
+    def _add_call(self, piece_id: str, place: int | None) -> _Call:
+        call = _Call(number=len(self._calls), id=piece_id)
         self._calls.append(call)
-        if given:
-            self._by_id[given] = call
+        if piece_id:
+            self._by_id[piece_id] = call
         if place is None or place < 0:
             self._by_place.setdefault(call.number, call)
         return call
@@ -101,13 +103,13 @@ class Numbering:
 
 def full_calls(calls: Iterable[Json]) -> list[Json]:
     """The tool calls of a full answer, each with what clients rely on: an id, a type, a text."""
-    made = []
+    calls_in_form = []
     for call in calls:
         function = _function(call)
-        given = {"id": _id(call) or _new_id(), "type": call.get("type") or "function"}
-        whole = {**call, **given} | ({"function": function} if function else {})
-        made.append(call if whole == call else whole)
-    return made
+        fields = {"id": _id(call) or _new_id(), "type": call.get("type") or "function"}
+        full = {**call, **fields} | ({"function": function} if function else {})
+        calls_in_form.append(call if full == call else full)
+    return calls_in_form
 
 
 def _begins_another(call: _Call, function: Json) -> bool:
@@ -121,7 +123,7 @@ def _begins_another(call: _Call, function: Json) -> bool:
     return bool(_string(function, "arguments").strip()) and call.is_full()
 
 
-def _first(piece: Json, function: Json, call: _Call) -> Json:
+def _first_piece(piece: Json, function: Json, call: _Call) -> Json:
     """A call's first piece; clients rely on an id and a type."""
     call.name = _string(function, "name")
     made = {
@@ -133,15 +135,15 @@ def _first(piece: Json, function: Json, call: _Call) -> Json:
     return made | ({"function": function} if function else {})
 
 
-def _later(piece: Json, function: Json, call: _Call) -> Json:
+def _later_piece(piece: Json, function: Json, call: _Call) -> Json:
     """A further piece: without what clients would append to what they already have."""
-    kept = dict(function)
-    name = kept.pop("name", None)
+    rest = dict(function)
+    name = rest.pop("name", None)
     if isinstance(name, str) and name and name != call.name:
-        kept["name"] = name  # the rest of it
+        rest["name"] = name  # the rest of it
         call.name += name
     made = {key: value for key, value in piece.items() if key not in ("id", "type")}
-    return {**made, "index": call.number} | ({"function": kept} if function else {})
+    return {**made, "index": call.number} | ({"function": rest} if function else {})
 
 
 def _function(piece: Json) -> Json:
@@ -157,8 +159,8 @@ def _function(piece: Json) -> Json:
 
 def _id(piece: Json) -> str:
     """The vendor's id as text; some count calls with numbers."""
-    given = piece.get("id")
-    return given if isinstance(given, str) else "" if given is None else str(given)
+    value = piece.get("id")
+    return value if isinstance(value, str) else "" if value is None else str(value)
 
 
 def _new_id() -> str:

@@ -37,35 +37,37 @@ _EXCLUDING = ("cache_read_input_tokens", "cache_creation_input_tokens", "cacheRe
 
 def find_usage(chunk: Json) -> Json | None:
     """The usage that a chunk or a full answer carries, wherever it is."""
-    found = chunk.get("usage") or chunk.get("usageMetadata")
-    for name in ("x_groq", "message", "response") if not found else ():
-        found = found or (_nested(chunk, name) if name in chunk else None)
-    if isinstance(found, Mapping):
-        return found
+    usage = chunk.get("usage") or chunk.get("usageMetadata")
+    for name in ("x_groq", "message", "response") if not usage else ():
+        usage = usage or (_usage_within(chunk, name) if name in chunk else None)
+    if isinstance(usage, Mapping):
+        return usage
     choices = chunk.get("choices")
     for choice in choices if isinstance(choices, list) else ():
-        if isinstance(choice, Mapping) and (found := choice.get("usage") or _of_delta(choice)):
-            return found if isinstance(found, Mapping) else None
+        if isinstance(choice, Mapping) and (
+            usage := choice.get("usage") or _usage_in_delta(choice)
+        ):
+            return usage if isinstance(usage, Mapping) else None
     return None
 
 
-def _nested(chunk: Json, name: str) -> Any:
+def _usage_within(chunk: Json, name: str) -> Any:
     inner = chunk.get(name)
     return inner.get("usage") if isinstance(inner, Mapping) else None
 
 
-def _of_delta(choice: Json) -> Any:
-    return _nested(choice, "delta") or _nested(choice, "message")
+def _usage_in_delta(choice: Json) -> Any:
+    return _usage_within(choice, "delta") or _usage_within(choice, "message")
 
 
 def read_usage(reported: Json) -> Usage:
     """Token counts of one report; what is missing, null or no number is zero."""
-    read, written = _of(reported, _READ, _INPUT_DETAILS), _written(reported)
-    reasoning = _of(reported, _REASONING, _OUTPUT_DETAILS)
-    total, given = _first(reported, _TOTAL), _first(reported, _INPUT)
-    output = _with_reasoning(reported, given, _first(reported, _OUTPUT), reasoning, total)
+    read, written = _find_count(reported, _READ, _INPUT_DETAILS), _cache_write_tokens(reported)
+    reasoning = _find_count(reported, _REASONING, _OUTPUT_DETAILS)
+    total, given = _first_count(reported, _TOTAL), _first_count(reported, _INPUT)
+    output = _add_reasoning(reported, given, _first_count(reported, _OUTPUT), reasoning, total)
     return Usage(
-        input_tokens=_with_cached(reported, given or max(0, total - output), read + written),
+        input_tokens=_add_cached(reported, given or max(0, total - output), read + written),
         output_tokens=output,
         cached_tokens=read,
         cache_write_tokens=written,
@@ -74,9 +76,9 @@ def read_usage(reported: Json) -> Usage:
     )
 
 
-def _with_cached(reported: Json, given: int, cached: int) -> int:
+def _add_cached(reported: Json, given: int, cached: int) -> int:
     """Input tokens with the cached ones, which cannot be more than all."""
-    excluding = not _first(reported, ("prompt_tokens",)) and not any(
+    excluding = not _first_count(reported, ("prompt_tokens",)) and not any(
         isinstance(reported.get(name), Mapping) for name in _INPUT_DETAILS
     )
     if cached > given or (excluding and any(name in reported for name in _EXCLUDING)):
@@ -84,7 +86,7 @@ def _with_cached(reported: Json, given: int, cached: int) -> int:
     return given
 
 
-def _with_reasoning(reported: Json, given: int, output: int, reasoning: int, total: int) -> int:
+def _add_reasoning(reported: Json, given: int, output: int, reasoning: int, total: int) -> int:
     """Output tokens with those of reasoning, which xAI and Gemini count beside them: the total, or
     that there is more reasoning than output, shows it."""
     if not output and total > given > 0:
@@ -93,15 +95,15 @@ def _with_reasoning(reported: Json, given: int, output: int, reasoning: int, tot
     return output + reasoning if beside else output
 
 
-def merge_usage(known: Usage | None, new: Usage) -> Usage | None:
+def merge_usage(merged: Usage | None, new: Usage) -> Usage | None:
     """What two reports of one answer amount to; None where nothing was counted yet."""
     if not any((new.input_tokens, new.output_tokens, new.cached_tokens, new.reasoning_tokens)):
-        return known
-    if known is None:
+        return merged
+    if merged is None:
         return new
     names = ("input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens")
-    highest = {n: max(getattr(known, n), getattr(new, n)) for n in (*names, "reasoning_tokens")}
-    return Usage(**highest, estimated=known.estimated and new.estimated)
+    highest = {n: max(getattr(merged, n), getattr(new, n)) for n in (*names, "reasoning_tokens")}
+    return Usage(**highest, estimated=merged.estimated and new.estimated)
 
 
 def openai_usage(usage: Usage, reported: Json | None = None) -> dict[str, Any]:
@@ -109,41 +111,41 @@ def openai_usage(usage: Usage, reported: Json | None = None) -> dict[str, Any]:
 
     `estimated` is there where the vendor sent none and they were counted here.
     """
-    kept = {name: value for name, value in (reported or {}).items() if value is not None}
+    reported_fields = {name: value for name, value in (reported or {}).items() if value is not None}
     written = {"cache_write_tokens": usage.cache_write_tokens} if usage.cache_write_tokens else {}
     fields = {
-        **kept,
+        **reported_fields,
         "prompt_tokens": usage.input_tokens,
         "completion_tokens": usage.output_tokens,
         "total_tokens": usage.input_tokens + usage.output_tokens,
         "prompt_tokens_details": {
-            **_mapping(kept.get("prompt_tokens_details")),
+            **_mapping(reported_fields.get("prompt_tokens_details")),
             "cached_tokens": usage.cached_tokens,
             **written,
         },
         "completion_tokens_details": {
-            **_mapping(kept.get("completion_tokens_details")),
+            **_mapping(reported_fields.get("completion_tokens_details")),
             "reasoning_tokens": usage.reasoning_tokens,
         },
     }
     return fields | ({"estimated": True} if usage.estimated else {})
 
 
-def _written(reported: Json) -> int:
-    found = _of(reported, _WRITTEN, _INPUT_DETAILS)
+def _cache_write_tokens(reported: Json) -> int:
+    count = _find_count(reported, _WRITTEN, _INPUT_DETAILS)
     lifetimes = _mapping(reported.get("cache_creation"))  # Anthropic's, by how long they are kept
-    return found or sum(map(_count, lifetimes.values()))
+    return count or sum(map(_count, lifetimes.values()))
 
 
-def _of(reported: Json, names: Iterable[str], details: Iterable[str]) -> int:
+def _find_count(reported: Json, names: Iterable[str], details: Iterable[str]) -> int:
     """A count in one of the details, or beside them."""
     for name in details:
-        if name in reported and (count := _first(_mapping(reported[name]), names)):
+        if name in reported and (count := _first_count(_mapping(reported[name]), names)):
             return count
-    return _first(reported, names)
+    return _first_count(reported, names)
 
 
-def _first(fields: Json, names: Iterable[str]) -> int:
+def _first_count(fields: Json, names: Iterable[str]) -> int:
     for name in names:
         if name in fields and (count := _count(fields[name])):
             return count

@@ -222,7 +222,7 @@ class AttemptTracker:
             return self.usage
         if self.usage and self.usage.input_tokens and self.usage.output_tokens:
             return self.usage
-        return estimates.completed(self.usage or Usage(), self.request, self.characters)
+        return estimates.complete_usage(self.usage or Usage(), self.request, self.characters)
 
     def _elapsed_ms(self) -> int:
         return round((time.monotonic() - self.began) * 1000)

@@ -132,7 +132,10 @@ def priced(vendor: str) -> dict[str, DiscoveredModel]:
         for name, row in rows.items()
         if _is_of(theirs, row) and row.get("mode") in ("chat", "responses")
     }
-    return {model_id: model_list.described(model_id, rows[name]) for name, model_id in ids.items()}
+    return {
+        model_id: model_list.describe_litellm_model(model_id, rows[name])
+        for name, model_id in ids.items()
+    }
 
 
 def _is_of(vendor: str, row: Mapping[str, Any]) -> bool:

@@ -86,7 +86,7 @@ class TestPanel:
     def exchanges(self) -> list[tuple[str, Exchange]]:
         """The requests with their responses, each once."""
         exchanges = {
-            f"{TITLES[method]}: {stage.exchange.asked}": stage.exchange
+            f"{TITLES[method]}: {stage.exchange.request_line}": stage.exchange
             for (method, _), stage in sorted(self.ended.items(), key=_stage_order)
             if stage.exchange
         }

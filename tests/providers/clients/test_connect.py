@@ -14,9 +14,9 @@ from tests import fakes
 async def test_a_name_is_looked_up_and_a_number_is_not() -> None:
     """Both end in addresses to connect to."""
     for host in ("localhost", "127.0.0.1"):
-        found = await connect.resolved(f"http://{host}:80/v1", 2)
+        found = await connect.resolve_host(f"http://{host}:80/v1", 2)
         assert "127.0.0.1" in {where[0] for *_, where in found}
-    (six,) = await connect.resolved("https://[::1]/v1", 2)
+    (six,) = await connect.resolve_host("https://[::1]/v1", 2)
     assert six == (socket.AF_INET6, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("::1", 443, 0, 0))
 
 
@@ -26,22 +26,22 @@ async def test_a_name_is_looked_up_and_a_number_is_not() -> None:
 async def test_a_name_that_is_not_found_says_so(url: str, code: str) -> None:
     """Nothing was sent."""
     with pytest.raises(CallError) as caught:
-        await connect.resolved(url, 2)
+        await connect.resolve_host(url, 2)
     assert (caught.value.code, caught.value.sent) == (code, False)
 
 
 async def test_a_silent_name_server_is_not_waited_for() -> None:
     """For longer than a connection may take."""
     with pytest.raises(CallError) as caught:
-        await connect.resolved("http://localhost", 0)
+        await connect.resolve_host("http://localhost", 0)
     assert caught.value.code == "dns"
 
 
 async def test_the_next_address_is_tried(fake: fakes.Upstream) -> None:
     """As a call does it."""
-    closed = await connect.resolved(f"http://127.0.0.1:{fakes.refusing_port()}", 2)
-    open_ = await connect.resolved(fake.url, 2)
-    connection = await connect.connected(fake.url, closed + open_, 2)
+    closed = await connect.resolve_host(f"http://127.0.0.1:{fakes.refusing_port()}", 2)
+    open_ = await connect.resolve_host(fake.url, 2)
+    connection = await connect.open_connection(fake.url, closed + open_, 2)
     assert connection.getpeername() == ("127.0.0.1", fake.port)
     connection.close()
 
@@ -49,9 +49,9 @@ async def test_the_next_address_is_tried(fake: fakes.Upstream) -> None:
 async def test_the_guard_looks_at_each_address(settings: Settings, fake: fakes.Upstream) -> None:
     """At the one that is connected to: what a name said before does not count."""
     settings.ALLOW_PRIVATE_ADDRESSES = False
-    found = await connect.resolved(f"http://localhost:{fake.port}", 2)
+    found = await connect.resolve_host(f"http://localhost:{fake.port}", 2)
     with pytest.raises(AddressRefused) as caught:
-        await connect.connected(f"http://localhost:{fake.port}", found, 2)
+        await connect.open_connection(f"http://localhost:{fake.port}", found, 2)
     assert "localhost" in caught.value.message
 
 
@@ -62,7 +62,7 @@ async def test_tls_that_is_trusted_says_what_was_agreed(monkeypatch: pytest.Monk
     with fakes.Upstream(tls=True) as fake:
         pem = ssl.get_server_certificate(("127.0.0.1", fake.port))
         context.load_verify_locations(cadata=pem)
-        found = await connect.resolved(fake.url, 2)
-        connection = await connect.connected(fake.url, found, 2)
-        agreed = await connect.secured(fake.url, connection, 2)
+        found = await connect.resolve_host(fake.url, 2)
+        connection = await connect.open_connection(fake.url, found, 2)
+        agreed = await connect.negotiate_tls(fake.url, connection, 2)
     assert agreed.startswith("TLSv1.3, certificate valid until ")

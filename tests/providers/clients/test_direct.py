@@ -180,7 +180,7 @@ async def test_signs_of_life_without_an_answer_have_an_end() -> None:
     head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n"
     word = b'data: {"choices": [{"index": 0, "delta": {"content": "One"}}]}\n\n'
 
-    async def pulse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def ping(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(head + word)
         with suppress(ConnectionError):
             for _ in range(200):
@@ -189,7 +189,7 @@ async def test_signs_of_life_without_an_answer_have_an_end() -> None:
                 await asyncio.sleep(0.02)
         writer.close()
 
-    async with await asyncio.start_server(pulse, "127.0.0.1", 0) as server:
+    async with await asyncio.start_server(ping, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         aim = Target(
             method=Method.DIRECT,
@@ -284,14 +284,14 @@ def test_a_key_that_an_upstream_repeats_is_hidden(fake: fakes.Upstream) -> None:
 )
 def test_retry_after_is_read_as_seconds(headers: dict[str, str], seconds: float | None) -> None:
     """Also under the name that a LiteLLM proxy gives it."""
-    assert direct.failure(429, httpx.Headers(headers), "").retry_after == seconds
+    assert direct.error_of_response(429, httpx.Headers(headers), "").retry_after == seconds
 
 
 @pytest.mark.parametrize(("away", "seconds"), [(60, 60), (-3600, 0)])
 def test_retry_after_is_read_as_a_date(away: float, seconds: float) -> None:
     """A date in the past means now."""
     date = format_datetime(datetime.now(UTC) + timedelta(seconds=away))
-    found = direct.failure(429, httpx.Headers({"Retry-After": date}), "").retry_after
+    found = direct.error_of_response(429, httpx.Headers({"Retry-After": date}), "").retry_after
     assert found == pytest.approx(seconds, abs=3)
 
 
@@ -313,7 +313,7 @@ def test_a_refusal_of_any_shape_has_a_sentence(
     status: int, body: str, kind: ErrorKind, code: str
 ) -> None:
     """Pages are never shown; what says nothing gets words of ours."""
-    error = direct.failure(status, httpx.Headers(), body)
+    error = direct.error_of_response(status, httpx.Headers(), body)
     assert (error.kind, error.code, error.status) == (kind, code, status)
     assert error.message
     assert "<" not in error.message

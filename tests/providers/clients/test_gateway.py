@@ -159,7 +159,7 @@ async def test_what_no_provider_said_is_the_gateways_failure(
     assert isinstance(error, GatewayError)
 
 
-async def road(
+async def route(
     method: str, server: ModelServer, proxy: Proxy, process: GatewayProcess
 ) -> list[ClientEvent]:
     """One question to the real model."""
@@ -180,11 +180,11 @@ async def road(
 @pytest.mark.model
 @pytest.mark.proxy
 @pytest.mark.parametrize("method", ["direct", "proxy", "process"])
-async def test_a_real_model_answers_over_every_road(
+async def test_a_real_model_answers_over_every_route(
     model_server: ModelServer, litellm_proxy: Proxy, gateway_process: GatewayProcess, method: str
 ) -> None:
     """Direct, through a real LiteLLM proxy, through our own gateway process."""
-    events = await road(method, model_server, litellm_proxy, gateway_process)
+    events = await route(method, model_server, litellm_proxy, gateway_process)
     assert "Paris" in text(events)
     assert [e.reason for e in events if isinstance(e, Finish)] == ["stop"]
     usage = [e.usage for e in events if isinstance(e, UsageReport)]

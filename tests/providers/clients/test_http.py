@@ -149,7 +149,7 @@ def self_signed(folder: Path) -> ssl.SSLContext:
 
 
 async def test_a_self_signed_certificate_is_not_believed(tmp_path: Path) -> None:
-    """And told apart from a server that speaks no TLS at all."""
+    """And distinguished from a server that speaks no TLS at all."""
 
     async def idle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
@@ -229,7 +229,7 @@ async def test_a_fresh_connection_that_dies_is_a_failure() -> None:
 
 
 async def test_connections_are_kept_and_cookies_are_not() -> None:
-    """One connection for two requests; what one provider sets is not told to the next."""
+    """One connection for two requests; what one provider sets is not sent to the next."""
     heads: list[bytes] = []
     connections = 0
 

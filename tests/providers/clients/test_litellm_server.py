@@ -166,7 +166,7 @@ async def whole(target: Target) -> Any:
         "messages": [{"role": "user", "content": "hello world"}],
         "upstream": asdict(target.upstream),
     }
-    url, headers = f"{target.base_url}/v1/chat/completions", direct.headers(target)
+    url, headers = f"{target.base_url}/v1/chat/completions", direct.request_headers(target)
     try:
         async with http.HttpCall(
             "POST", url, headers=headers, body=body, deadlines=deadlines
@@ -228,11 +228,11 @@ async def test_litellm_calls_once(target: Target, fake: fakes.Upstream, prefix: 
 async def test_headers_come_before_the_provider_says_a_word(
     target: Target, fake: fakes.Upstream, streamed: bool
 ) -> None:
-    """They tell that the process lives: one that is stopped is told from a provider that thinks."""
+    """They show that the process is alive, so that a stopped one is no slow provider."""
     thinking = asking(target, "stall-headers")
     assert thinking.upstream is not None
     body = {"messages": [], "stream": streamed, "upstream": asdict(thinking.upstream)}
-    url, headers = f"{target.base_url}/v1/chat/completions", direct.headers(target)
+    url, headers = f"{target.base_url}/v1/chat/completions", direct.request_headers(target)
     times = replace(target.timeouts, headers=gateway.OWN_HEADERS)
     async with http.HttpCall(
         "POST", url, headers=headers, body=body, deadlines=Deadlines(times)
@@ -244,7 +244,7 @@ async def test_headers_come_before_the_provider_says_a_word(
 
 
 async def test_a_zai_code_comes_through(target: Target, fake: fakes.Upstream) -> None:
-    """It alone tells a wrong address from a rate limit."""
+    """It alone distinguishes a wrong address from a rate limit."""
     with pytest.raises(CallError) as caught:
         await events(asking(target, "zai", base_url=f"{fake.origin}/api/paas/v4"))
     assert (caught.value.kind, caught.value.code) == (ErrorKind.QUOTA, "1113")
@@ -292,7 +292,9 @@ async def test_the_reader_leaving_closes_the_upstreams_connection(
     await http.close()
 
 
-async def test_the_catalogue_comes_over_the_same_road(target: Target, fake: fakes.Upstream) -> None:
+async def test_the_catalogue_comes_over_the_same_route(
+    target: Target, fake: fakes.Upstream
+) -> None:
     """LiteLLM has no call for it."""
     found = await gateway.list_models(target)
     await http.close()
@@ -328,7 +330,7 @@ socket.socket.connect = socket.socket.connect_ex = forbidden
 import django
 django.setup()
 from providers.clients import litellm_server
-litellm = litellm_server._imported()
+litellm = litellm_server._import_litellm()
 print(json.dumps({
     "threads": [each.name for each in threading.enumerate()],
     **{name: getattr(litellm, name) for name in dir(litellm) if "callback" in name
@@ -344,7 +346,7 @@ import importlib, inspect, json, pathlib, re
 import django, httpx
 django.setup()
 from providers.clients import litellm_errors, litellm_server
-litellm = litellm_server._imported()
+litellm = litellm_server._import_litellm()
 root = pathlib.Path(litellm.__file__).parent
 for path in sorted(root.rglob("*.py")):
     parts = path.relative_to(root.parent).with_suffix("").parts
@@ -454,7 +456,7 @@ def test_every_exception_class_of_litellm_is_sorted() -> None:
 
 def test_the_process_is_up_at_once_says_nothing_and_ends_at_once(tmp_path: Path) -> None:
     """Before LiteLLM is there it says so; an open answer does not hold it back. What goes wrong
-    with a call is told to the caller, and to nobody else."""
+    with a call is reported to the caller, and to nobody else."""
     log = tmp_path / "log"
     url = f"http://127.0.0.1:{free_port()}"
     token = "a-token-of-this-test"
@@ -578,8 +580,8 @@ async def test_what_litellm_fails_at_by_itself_names_no_exception(target: Target
     # In an encoding that is not read here LiteLLM has the answer to itself.
     answer = "HTTP/1.1 200 OK\r\nContent-Encoding: x\r\nContent-Length: 4\r\n\r\nnull"
     async with answering(answer) as url:
-        told = (await whole(asking(target, "m", base_url=url)))["error"]
-    assert not re.search("Error|Exception|NoneType", f"{told['message']} {told['code']}")
+        report = (await whole(asking(target, "m", base_url=url)))["error"]
+    assert not re.search("Error|Exception|NoneType", f"{report['message']} {report['code']}")
 
 
 @pytest.mark.parametrize("prefix", ["openai", "anthropic"])

@@ -7,7 +7,7 @@ import pytest
 
 from providers.clients import direct, http
 from providers.clients import recorder as recorder_module
-from providers.clients.recorder import MOST_BODY, Exchange, Recorder
+from providers.clients.recorder import MAX_BODY, Exchange, Recorder
 from providers.domain.redaction import HIDDEN, redact
 from providers.domain.types import Kind, Method, Target, Timeouts, Upstream
 from tests import fakes
@@ -47,19 +47,19 @@ def heard(*chunks: bytes, secrets: set[str] = frozenset()) -> Exchange:  # type:
     recorder = Recorder(secrets)
     recorder.record_request("GET", "https://a.example/v1/models", {}, None)
     for chunk in chunks:
-        recorder._hear(chunk)
+        recorder._record_chunk(chunk)
     assert recorder.exchange
     return recorder.exchange
 
 
 def test_a_long_body_is_cut() -> None:
     """And said to be."""
-    short, long = heard(b"a" * MOST_BODY), heard(b"a" * MOST_BODY, b"b")
+    short, long = heard(b"a" * MAX_BODY), heard(b"a" * MAX_BODY, b"b")
     assert (short.cut, long.cut) == (False, True)
-    assert short.received == long.received == "a" * MOST_BODY
+    assert short.received == long.received == "a" * MAX_BODY
 
 
-@pytest.mark.parametrize("before", range(MOST_BODY - 60, MOST_BODY + 60, 3))
+@pytest.mark.parametrize("before", range(MAX_BODY - 60, MAX_BODY + 60, 3))
 def test_half_a_secret_at_the_cut_is_not_shown(before: int) -> None:
     """Also where hiding others before it made room for it."""
     for repeated in (0, 30):
@@ -78,7 +78,7 @@ async def test_a_call_is_heard_from_its_first_header_to_its_body(fake: fakes.Ups
     await http.close()
     assert recorder_module.recording.get() is None
     assert seen is not None
-    assert (seen.asked, seen.status) == (f"GET {fake.url}/models", 200)
+    assert (seen.request_line, seen.status) == (f"GET {fake.url}/models", 200)
     assert seen.received.startswith('{"object": "list"')
     assert seen.header("content-type").startswith("application/json")
     assert "authorization: [hidden]" in seen.sent
@@ -99,11 +99,11 @@ async def test_what_our_gateway_process_is_handed_is_hidden(fake: fakes.Upstream
     assert '"api_key": "[hidden]", "headers": "[hidden]", "base_url": "b"' in recorder.exchange.sent
 
 
-def test_where_a_redirect_leads_is_told_without_its_ticket() -> None:
+def test_a_redirect_is_shown_without_its_credentials() -> None:
     """What stands after the question mark may be one."""
     recorder = Recorder(())
     shown = dict(
-        recorder._shown(
+        recorder._safe_headers(
             [
                 ("Location", "https://user:pw@b.example/v1/models?ticket=7#x"),
                 ("Set-Cookie", "session=1"),
@@ -118,9 +118,11 @@ def test_where_a_redirect_leads_is_told_without_its_ticket() -> None:
     }
 
 
-def test_another_process_reads_what_was_heard() -> None:
+def test_another_process_reads_a_recorded_exchange() -> None:
     """A test is watched by whoever asks for the same."""
-    seen = Exchange(asked="GET /", sent="a: b", status=200, headers=(("a", "b"),), received="c")
+    seen = Exchange(
+        request_line="GET /", sent="a: b", status=200, headers=(("a", "b"),), received="c"
+    )
     fields = asdict(seen)
-    assert Exchange.restored(json.loads(json.dumps(fields))) == seen
+    assert Exchange.restore(json.loads(json.dumps(fields))) == seen
     assert seen.answer == "HTTP 200\na: b\n\nc"

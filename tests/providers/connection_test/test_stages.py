@@ -37,7 +37,7 @@ def test_a_remark_makes_a_warning() -> None:
 
 def test_a_stage_survives_json() -> None:
     """With its error and what was sent and received."""
-    exchange = Exchange(asked="GET /models", sent="", status=401, headers=(("a", "b"),))
+    exchange = Exchange(request_line="GET /models", sent="", status=401, headers=(("a", "b"),))
     stage = Stage(
         method=Method.GATEWAY,
         name="auth",

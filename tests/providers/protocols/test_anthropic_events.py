@@ -204,7 +204,7 @@ def test_what_is_written_is_read_back(
         for number, given in enumerate(inputs)
     ]
     payloads = write(*events, *calls, Finish(reason="tool_calls" if calls else "stop"))
-    reader = anthropic_messages.Reader()
+    reader = anthropic_messages.MessageReader()
     read = [event for payload in payloads for event in reader.events(payload)]
     for kind in (TextDelta, ReasoningDelta):
         written = "".join(event.text for event in events if isinstance(event, kind))

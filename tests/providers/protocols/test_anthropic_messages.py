@@ -24,7 +24,7 @@ PIECES = st.lists(st.text(min_size=1, max_size=8), max_size=6)
 
 
 def read(*payloads: Json) -> list[ClientEvent]:
-    reader = anthropic_messages.Reader()
+    reader = anthropic_messages.MessageReader()
     return [event for payload in payloads for event in reader.events(payload)]
 
 
@@ -48,7 +48,7 @@ def delta(**fields: Any) -> dict[str, Any]:
         ("something_new", "something_new"),
     ],
 )
-def test_a_stop_reason_is_told_in_our_words(theirs: str, ours: str) -> None:
+def test_a_stop_reason_is_given_its_standard_name(theirs: str, ours: str) -> None:
     """Every reason has a word of ours, and one we do not know keeps its own."""
     assert read({"type": "message_delta", "delta": {"stop_reason": theirs}}) == [
         Finish(reason=ours)
@@ -163,7 +163,7 @@ def test_a_tool_call_that_broke_off_is_sent_without_arguments() -> None:
 
 def test_blocks_that_come_with_all_their_input_lose_none_of_it() -> None:
     """Some servers send no pieces; the calls stay two, whatever index they carry."""
-    reader = anthropic_messages.Reader()
+    reader = anthropic_messages.MessageReader()
     found: list[ClientEvent] = []
     for wanted in ({"p": 1}, {"p": 2}):
         block = {"type": "tool_use", "id": f"t{wanted['p']}", "name": "ls", "input": wanted}

@@ -51,6 +51,6 @@ def test_messages_tools_and_pictures_count(request_: ChatRequest, expected: int)
 def test_only_what_is_missing_is_estimated() -> None:
     """An answer that broke off has its input counted by the provider already."""
     request = ChatRequest(messages=(ChatMessage(role="user", content="a" * 40),))
-    assert estimates.completed(Usage(input_tokens=99, cached_tokens=9), request, 8) == Usage(
+    assert estimates.complete_usage(Usage(input_tokens=99, cached_tokens=9), request, 8) == Usage(
         input_tokens=99, output_tokens=2, cached_tokens=9, estimated=True
     )

@@ -13,7 +13,7 @@ from providers.protocols.gather import Gatherer
 
 
 def gathered(*chunks: dict[str, Any]) -> dict[str, Any]:
-    reader, gatherer = openai_chat.Reader(), Gatherer()
+    reader, gatherer = openai_chat.ChunkReader(), Gatherer()
     for chunk in chunks:
         for event in reader.events(chunk):
             gatherer.take(event)

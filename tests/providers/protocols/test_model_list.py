@@ -28,7 +28,7 @@ def test_no_payload_breaks_a_catalogue(payload: object) -> None:
     """Neither here."""
     for shape in (payload, {"data": payload}, {"models": [payload]}, {"error": payload}):
         with contextlib.suppress(CallError):
-            model_list.found_models(shape)
+            model_list.read_model_list(shape)
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_catalogues_of_every_shape_are_read(
     payload: object, found: list[tuple[str, str | None]]
 ) -> None:
     """OpenAI's, Ollama's, Gemini's, Anthropic's and a bare list."""
-    models = model_list.found_models(payload)
+    models = model_list.read_model_list(payload)
     assert [m.model_id for m in models] == [model_id for model_id, _ in found]
     assert all(name is None or m.name == name for m, (_, name) in zip(models, found, strict=True))
 
@@ -57,7 +57,7 @@ def test_catalogues_of_every_shape_are_read(
 def test_a_catalogue_of_no_known_shape_says_so(payload: object) -> None:
     """An unknown shape is the provider's failure, never an empty catalogue."""
     with pytest.raises(CallError, match="shape") as caught:
-        model_list.found_models(payload)
+        model_list.read_model_list(payload)
     assert caught.value.code == "catalogue_shape"
 
 
@@ -65,10 +65,10 @@ def test_a_catalogue_of_no_known_shape_says_so(payload: object) -> None:
 def test_no_fact_breaks_a_catalogue(key: str, value: object, inner: str) -> None:
     """What cannot be a price or a limit is left out; the model stays."""
     for row in ({"id": "a", key: value}, {"id": "a", key: {inner: value}}):
-        assert [model.model_id for model in model_list.found_models([row])] == ["a"]
+        assert [model.model_id for model in model_list.read_model_list([row])] == ["a"]
 
 
-def test_openrouter_tells_abilities_prices_and_parameters() -> None:
+def test_abilities_prices_and_parameters_are_read_from_openrouter() -> None:
     """A price there is for one token, as text; what it does not list it does not do."""
     row = {
         "id": "z-ai/glm-4.7",
@@ -79,7 +79,7 @@ def test_openrouter_tells_abilities_prices_and_parameters() -> None:
         "top_provider": {"max_completion_tokens": 65535},
         "supported_parameters": ["tools", "temperature", "reasoning"],
     }
-    assert model_list.found_models({"data": [row]}) == [
+    assert model_list.read_model_list({"data": [row]}) == [
         DiscoveredModel(
             model_id="z-ai/glm-4.7",
             name="GLM 4.7",
@@ -96,7 +96,7 @@ def test_openrouter_tells_abilities_prices_and_parameters() -> None:
     ]
 
 
-def test_a_litellm_proxy_tells_what_it_knows() -> None:
+def test_a_litellm_proxy_describes_its_models() -> None:
     """`/model/info`: the name it is asked for by, and LiteLLM's own words about it."""
     info = {
         "max_input_tokens": 128000,
@@ -107,7 +107,7 @@ def test_a_litellm_proxy_tells_what_it_knows() -> None:
         "output_cost_per_token": 1e-05,
     }
     row = {"model_name": "fast", "litellm_params": {"model": "gpt-4o"}, "model_info": info}
-    (model,) = model_list.found_models({"data": [row]})
+    (model,) = model_list.read_model_list({"data": [row]})
     assert (model.model_id, model.context, model.output_limit) == ("fast", 128000, 16384)
     assert (model.vision, model.tools) == (True, None)
     assert (model.input_price, model.output_price) == (Decimal("2.5"), Decimal(10))
@@ -116,7 +116,7 @@ def test_a_litellm_proxy_tells_what_it_knows() -> None:
 @pytest.mark.parametrize("price", ["-1", "free", "nan", True, None, "1e99", [1]])
 def test_what_is_no_price_is_not_known(price: object) -> None:
     """OpenRouter's -1 means that it depends."""
-    (model,) = model_list.found_models([{"id": "auto", "pricing": {"prompt": price}}])
+    (model,) = model_list.read_model_list([{"id": "auto", "pricing": {"prompt": price}}])
     assert model.input_price is None
 
 
@@ -134,7 +134,7 @@ def test_lm_studios_words_are_understood() -> None:
             {"id": "nomic", "type": "embeddings"},
         ]
     }
-    sees, reads, nomic = model_list.found_models(first)
+    sees, reads, nomic = model_list.read_model_list(first)
     assert (sees.vision, sees.tools, sees.kind, sees.context) == (True, True, "chat", 32768)
     assert (reads.vision, reads.tools, reads.kind) == (False, None, "chat")
     assert nomic.kind == "embedding"
@@ -149,7 +149,7 @@ def test_lm_studios_words_are_understood() -> None:
             }
         ]
     }
-    (model,) = model_list.found_models(native)
+    (model,) = model_list.read_model_list(native)
     assert (model.model_id, model.name, model.context) == (
         "google/gemma-3-4b",
         "Gemma 3 4B",
@@ -162,7 +162,7 @@ def test_lm_studios_words_are_understood() -> None:
 def test_an_odd_entry_is_left_out_and_counted(odd: object) -> None:
     """It never spoils the others."""
     for row in ({"id": odd}, odd):
-        models = model_list.found_models({"data": [{"id": "a"}, row, {"id": "b"}]})
+        models = model_list.read_model_list({"data": [{"id": "a"}, row, {"id": "b"}]})
         assert [model.model_id for model in models] == ["a", "b"]
         assert models.unread == 1
 
@@ -170,7 +170,7 @@ def test_an_odd_entry_is_left_out_and_counted(odd: object) -> None:
 @given(st.text(st.characters(), max_size=20), st.text(st.characters(), max_size=20))
 def test_what_is_found_can_be_stored(model_id: str, name: str) -> None:
     """Whatever characters a server sends."""
-    for model in model_list.found_models([{"id": model_id, "name": name, "display_name": name}]):
+    for model in model_list.read_model_list([{"id": model_id, "name": name, "display_name": name}]):
         for kept in (model.model_id, model.name):
             assert "\0" not in kept.encode().decode()
 
@@ -187,7 +187,7 @@ def test_what_is_found_can_be_stored(model_id: str, name: str) -> None:
     ],
 )
 def test_a_list_says_what_a_model_is_for(row: object, kind: str) -> None:
-    (model,) = model_list.found_models([row])
+    (model,) = model_list.read_model_list([row])
     assert model.kind == kind
 
 
@@ -205,7 +205,7 @@ def test_prices_of_cached_tokens_are_read() -> None:
         {"model_name": "b", "model_info": info},
         {"id": "c", "pricing": {"input": 1, "output": 2, "cached_input": 0.5}},
     ]
-    found = model_list.found_models({"data": rows})
+    found = model_list.read_model_list({"data": rows})
     assert [(m.cache_read_price, m.cache_write_price) for m in found] == [
         (Decimal("0.3"), None),
         (None, Decimal("3.75")),

@@ -40,7 +40,7 @@ def chunk(delta: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
 
 def read(payloads: list[dict[str, Any]], *, splits: bool) -> list[list[Any]] | str:
     """Each payload's events with all their fields, or the error's code."""
-    reader, found = openai_chat.Reader(splits=splits), []
+    reader, found = openai_chat.ChunkReader(splits=splits), []
     try:
         for payload in payloads:
             events = reader.events(payload, "line")
@@ -130,13 +130,13 @@ def test_a_whole_answer_is_asked_for_without_a_stream() -> None:
 )
 def test_json_values_that_are_glued_together_are_read_apart(text: str, values: object) -> None:
     """Some servers leave out the empty line between two events."""
-    assert openai_chat.payloads(text) == values
+    assert openai_chat.parse_json_values(text) == values
 
 
 @pytest.mark.parametrize("value", ["half \ud83d", {"seed": 2**80}, {"text": "Grüße"}, [1.5, None]])
 def test_anything_that_was_read_can_be_sent(value: object) -> None:
     """Half a surrogate pair and a number of any length too."""
-    sent = openai_chat.encoded(value)
+    sent = openai_chat.encode_json(value)
     assert json.loads(sent) == value
     assert sent.decode("utf-8")
 
@@ -144,7 +144,7 @@ def test_anything_that_was_read_can_be_sent(value: object) -> None:
 def test_what_is_cut_is_no_json() -> None:
     """Also behind a value that is whole."""
     with pytest.raises(ValueError, match="Expecting"):
-        openai_chat.payloads('{"a": 1}{"b":')
+        openai_chat.parse_json_values('{"a": 1}{"b":')
 
 
 @pytest.mark.parametrize(
@@ -195,13 +195,13 @@ def test_what_is_cut_is_no_json() -> None:
 )
 def test_a_chunk_becomes_events(payload: dict[str, Any], events: list[ClientEvent]) -> None:
     """Text as string or parts, reasoning under both names, tool calls, usage, a whole body."""
-    assert list(openai_chat.Reader().events(payload)) == events
+    assert list(openai_chat.ChunkReader().events(payload)) == events
 
 
 def test_an_event_keeps_its_chunk() -> None:
     """Whoever passes a stream on sends the provider's own fields."""
     payload = chunk({"content": "a"}) | {"system_fingerprint": "fp"}
-    (event,) = openai_chat.Reader().events(payload)
+    (event,) = openai_chat.ChunkReader().events(payload)
     assert event.raw == payload
 
 
@@ -220,7 +220,7 @@ def test_an_error_inside_a_good_envelope_is_sorted(
 ) -> None:
     """Its code decides, and a status in the code's place counts like one."""
     with pytest.raises(CallError) as caught:
-        list(openai_chat.Reader().events({"error": error}))
+        list(openai_chat.ChunkReader().events({"error": error}))
     assert (caught.value.kind, caught.value.status) == (kind, status)
     assert code is None or caught.value.code == code
 
@@ -228,7 +228,7 @@ def test_an_error_inside_a_good_envelope_is_sorted(
 @given(JSON, JSON)
 def test_no_payload_breaks_a_reader(one: object, two: object) -> None:
     """Whatever JSON an upstream sends, it becomes events or a CallError."""
-    reader = anthropic_messages.Reader()
+    reader = anthropic_messages.MessageReader()
     payloads: list[dict[str, Any]] = [
         {"choices": one, "usage": two},
         {"choices": [one, {"delta": two}, {"delta": {"content": one, "tool_calls": two}}]},
@@ -238,7 +238,7 @@ def test_no_payload_breaks_a_reader(one: object, two: object) -> None:
     shapes = ("message_start", "content_block_start", "content_block_delta", "message_delta")
     for payload in payloads:
         with contextlib.suppress(CallError):
-            list(openai_chat.Reader().events(payload))
+            list(openai_chat.ChunkReader().events(payload))
     for shape in (*shapes, "message", "error", "ping", one):
         for key in ("message", "content_block", "delta", "usage", "content", "error"):
             try:
@@ -283,7 +283,7 @@ def test_anthropic_gets_pictures_and_tools_as_blocks() -> None:
 
 def test_an_anthropic_stream_becomes_events() -> None:
     """Thinking, text, a tool call in pieces, usage from both ends, the reason in our words."""
-    reader = anthropic_messages.Reader()
+    reader = anthropic_messages.MessageReader()
     tool = {"type": "tool_use", "id": "t", "name": "f", "input": {}}
     payloads: list[dict[str, Any]] = [
         {"type": "message_start", "message": {"usage": {"input_tokens": 5}}},
@@ -315,5 +315,5 @@ def test_an_anthropic_error_event_is_sorted() -> None:
     """Its type is the code."""
     payload = {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}
     with pytest.raises(CallError, match="Overloaded") as caught:
-        list(anthropic_messages.Reader().events(payload))
+        list(anthropic_messages.MessageReader().events(payload))
     assert caught.value.kind == ErrorKind.OVERLOADED

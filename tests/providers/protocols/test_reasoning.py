@@ -1,4 +1,4 @@
-"""Reasoning and answer are told apart, however the text is cut into pieces."""
+"""Reasoning and answer are separated, however the text is cut into pieces."""
 
 from itertools import pairwise
 
@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers.protocols.reasoning import Splitter, content_parts, split
+from providers.protocols.reasoning import ReasoningSplitter, content_parts, split
 
 FENCED = "Use this:\n\n```xml\n<think>\nx\n</think>\n```\n\nThat is all."
 
 
 def in_pieces(pieces: list[str]) -> tuple[str, str]:
     """(reasoning, text) as a reader gathers them."""
-    splitter, reasoning, text = Splitter(), "", ""
+    splitter, reasoning, text = ReasoningSplitter(), "", ""
     for found in [*map(splitter.feed, pieces), splitter.end()]:
         if found.retracts:
             reasoning, text = reasoning + text, ""
@@ -84,11 +84,11 @@ def test_any_text_is_split_the_same_however_it_is_cut(bits: list[str], cuts: lis
 
 def test_an_answer_without_tags_is_not_held_back() -> None:
     """Each piece is given as it comes."""
-    splitter = Splitter()
+    splitter = ReasoningSplitter()
     assert [splitter.feed(piece).text for piece in ("Hel", "lo ", "you")] == ["Hel", "lo ", "you"]
 
 
-def test_parts_of_a_content_list_are_told_apart() -> None:
+def test_parts_of_a_content_list_are_separated() -> None:
     """Thinking parts hold parts, or a text."""
     nested = {"type": "thinking", "thinking": [{"type": "text", "text": "I muse."}]}
     plain = {"type": "thinking", "thinking": "More."}

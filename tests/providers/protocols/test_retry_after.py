@@ -100,7 +100,7 @@ def test_a_wait_in_words_is_read(words: str, seconds: float | None) -> None:
     ],
 )
 def test_a_wait_in_a_header_is_read(headers: dict[str, str], seconds: float | None) -> None:
-    """In seconds, milliseconds, as a date, or as the time at which a limit begins anew."""
+    """In seconds, milliseconds, as a date, or as the time at which a limit is renewed."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     assert stated_wait(named, ErrorKind.RATE_LIMIT, "", NOW) == (
         None if seconds is None else pytest.approx(seconds)

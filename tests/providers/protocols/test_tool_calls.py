@@ -60,7 +60,7 @@ ONE, TWO = '{"p":1}', '{"p":2}'
             *([piece("ls", '{"p"', index=0, id="a")], [piece("ls", ":1}", index=0, id="a")]),
             *([piece("cat", '{"p"', index=1, id="b")], [piece("cat", ":2}", index=1, id="b")]),
         ],
-        # Two calls whose pieces alternate, told apart by id, by index, by place.
+        # Two calls whose pieces alternate, distinguished by id, by index, by place.
         [
             *([piece("ls", '{"p"', id="a")], [piece("cat", '{"p"', id="b")]),
             *([piece("", ":1}", id="a")], [piece("", ":2}", id="b")]),

@@ -232,7 +232,7 @@ def test_an_anthropic_stream_and_a_full_answer_report_the_same() -> None:
     )
     whole = {"type": "message", "content": [], "usage": start | {"output_tokens": 100}}
     for payloads in (stream, (whole,)):
-        reader = anthropic_messages.Reader()
+        reader = anthropic_messages.MessageReader()
         found = [event for payload in payloads for event in reader.events(payload)]
         report = [event for event in found if isinstance(event, UsageReport)][-1]
         assert report.usage == Usage(
@@ -244,7 +244,7 @@ def test_an_anthropic_stream_and_a_full_answer_report_the_same() -> None:
 def test_callers_receive_openais_names_and_whatever_else_was_reported() -> None:
     """Also where the vendor has names of its own."""
     reported = {"prompt_tokens": 19, "cached_tokens": 5, "cost": 0.1, "x": None}
-    (event,) = openai_chat.Reader().events({"choices": [], "usage": reported})
+    (event,) = openai_chat.ChunkReader().events({"choices": [], "usage": reported})
     assert isinstance(event, UsageReport)
     assert openai_usage(event.usage, event.reported) == {
         "prompt_tokens": 19,
