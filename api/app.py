@@ -17,10 +17,10 @@ from typing import Any
 import django.db
 from django.conf import settings
 
-from api import completions, keys, model_list, model_resolver
+from api import keys, model_list, model_resolver
 from api.asgi_response import Message, Receive, Reply, Send, UntilLeft
 from api.bodies import Body, BodyRefused, Budget
-from api.completions import Completion, CompletionRequest, Head
+from api.completions import Completion, CompletionRequest, start_completion
 from api.errors import ApiError, bad_request, unavailable
 from api.keys import Caller
 from api.request_parser import asked
@@ -136,20 +136,22 @@ class _Visit:
     async def _complete(self, caller: Caller) -> None:
         body = await self._body(caller)
         self._arrived = time.monotonic()  # a slow upload is not our overhead
-        question = CompletionRequest(
-            asked=asked(body),
+        request = CompletionRequest(
+            parsed=asked(body),
             caller=caller,
             request_id=self._request_id,
             arrived=self._arrived,
             body=body,
-            key=self._idempotency_key(),
+            idempotency_key=self._idempotency_key(),
         )
         async with UntilLeft(self._receive):
-            telling = await completions.telling(question)
+            completion = await start_completion(request)
+            send = self._stream if request.parsed.stream else self._send_whole
             try:
-                await (self._stream if question.asked.stream else self._whole)(telling)
+                async with aclosing(completion.stream()):
+                    await send(completion)
             except CallError as error:
-                raise telling.refused(error) from error
+                raise completion.to_api_error(error) from error
 
     def _idempotency_key(self) -> str:
         """The key under which the same answer is wanted again; empty where there is none."""
@@ -171,27 +173,17 @@ class _Visit:
                 raise _body_refused(refused) from refused
         return b"".join(pieces)
 
-    async def _whole(self, telling: Completion) -> None:
-        headers, body = Head().headers, b""
-        async with aclosing(telling.pieces()) as pieces:
-            async for piece in pieces:
-                if isinstance(piece, Head):
-                    headers = piece.headers
-                else:
-                    body += piece
-        await self._reply.json(200, body, headers)
+    async def _send_whole(self, completion: Completion) -> None:
+        head = await completion.head()
+        body = b"".join([piece async for piece in completion.stream()])
+        await self._reply.json(head.status, body, head.headers)
 
-    async def _stream(self, telling: Completion) -> None:
-        """An error may follow a sign of life at any moment, or come in its place."""
-        async with (
-            self._reply.kept_alive(settings.API_KEEP_ALIVE),
-            aclosing(telling.pieces()) as pieces,
-        ):
-            async for piece in pieces:
-                if isinstance(piece, Head):
-                    await self._reply.events(piece.headers)
-                else:
-                    await self._reply.piece(piece)
+    async def _stream(self, completion: Completion) -> None:
+        """Send the pieces as they come. An error may follow a keep-alive, or come in its place."""
+        async with self._reply.kept_alive(settings.API_KEEP_ALIVE):
+            await self._reply.events((await completion.head()).headers)
+            async for piece in completion.stream():
+                await self._reply.piece(piece)
         await self._reply.end()
 
     async def _refuse(self, refused: ApiError) -> None:

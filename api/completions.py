@@ -1,14 +1,16 @@
-"""Chat completions over `router.reads`: a request in, the answer's head and its pieces out.
+"""Answer one chat completion: a request in, the head of the answer and its body out.
 
-`_made` is the one place where an answer's bytes are made. It says nothing before the first
-content, so that until then a route that fails is replaced unseen.
+`await completion.head()` waits for the first content, `completion.stream()` gives the body. They
+are two things because a door needs them at two moments: as long as the head is not there, every
+failure has a status of its own and the router may replace a route unseen; afterwards a failure can
+only break the answer off. Both read one generator, whose first piece is empty and marks the head:
+so a reader who leaves closes one thing, and with it the provider's connection.
 """
 
 import json
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass, field
 from uuid import UUID
 
 from api import model_resolver
@@ -21,147 +23,151 @@ from providers.domain.frozen import frozen
 from providers.domain.types import AttemptRecord, AttemptStarted, Completed, RouteTaken
 from providers.infra import single_flight
 from providers.models import Purpose
-from providers.protocols.openai_chat import encode_json
+from providers.protocols.openai_chat import encoded
 from providers.router import answer_cache, route_table, router
 from providers.router.call import Call
 from providers.router.snapshot import Served, Snapshot
 
 # Redis was away: other processes, and later requests, do not know of this answer.
 NOT_HONOURED = {"x-idempotency-key": "not-honoured"}
+_HEAD = b""  # the piece that marks the head; nothing of the body is ever empty
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Head:
-    """The headers that tell who answers; they come before the first piece."""
+    """What precedes the body. The headers name the route, the attempts and the overhead."""
 
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str]
+    status: int = 200
 
 
 @frozen
 class CompletionRequest:
-    """A request that was understood. `arrived` is when, on the monotonic clock.
+    """A valid request and its caller.
 
-    `key`: its Idempotency-Key, under which the same answer is given again.
+    `arrived`: when, on the monotonic clock. `idempotency_key`: empty where none was sent; a key
+    with the same `body` gets the same answer again.
     """
 
-    asked: ParsedRequest
+    parsed: ParsedRequest
     caller: Caller
     request_id: UUID
     arrived: float
-    body: bytes = field(repr=False)
-    key: str = ""
+    body: bytes
+    idempotency_key: str = ""
 
 
-async def telling(question: CompletionRequest) -> "Completion":
-    """How the question will be answered. Raises ApiError where no model of that name is known,
-    and django.db.Error where the providers were never read."""
-    known = await route_table.current().ready_for(question.asked.model)
-    return Completion(question, known, model_resolver.served(known, question.asked.model))
-
-
-async def _made(question: CompletionRequest, telling: "Completion") -> AsyncGenerator[Head | bytes]:
-    """One answer by whoever answers. Raises CallError: PlanFailed, with what was tried."""
-    whole, form = question.asked.request.whole, telling.form
-    async with aclosing(router.reads(telling.call, question.asked.request)) as reads:
-        async for events in reads:
-            said = b""
-            for event in events:
-                if isinstance(event, RouteTaken):
-                    telling.begin(event)
-                    if not whole:
-                        yield telling.head
-                elif isinstance(event, Completed):
-                    if event.error:
-                        raise PlanFailed(event.error, event.attempts)
-                    if whole:
-                        yield telling.head
-                    said += form.end(event)
-                elif not isinstance(event, AttemptStarted):
-                    said += form.take(event)
-            if said:
-                yield said
-
-
-async def _shared(
-    question: CompletionRequest, telling: "Completion"
-) -> AsyncGenerator[Head | bytes]:
-    """The one answer of all who ask the same with the same key; its head is its first piece."""
-    caller = answer_cache.caller(question.caller.user_id, question.caller.key_id)
-
-    async def run() -> AsyncGenerator[bytes]:
-        async with aclosing(_made(question, telling)) as pieces:
-            async for piece in pieces:
-                yield piece if isinstance(piece, bytes) else encode_json(piece.headers)
-
-    head = None
-    flight = single_flight.completion(caller, question.key, question.body, run)
-    async with aclosing(flight.pieces()) as pieces:
-        async for piece in pieces:
-            if head is None:
-                head = Head(json.loads(piece) | (NOT_HONOURED if flight.is_alone else {}))
-                yield head
-            else:
-                yield piece
+async def start_completion(request: CompletionRequest) -> "Completion":
+    """Resolve the model. Raises ApiError where no model has this name, and django.db.Error where
+    the providers were never read."""
+    snapshot = await route_table.current().ready_for(request.parsed.model)
+    return Completion(request, snapshot, model_resolver.served(snapshot, request.parsed.model))
 
 
 class Completion:
-    """One answer as it is told: in which form, by whom, or why there is none."""
+    """One answer. Close `stream()` to close the provider's connection."""
 
-    def __init__(self, question: CompletionRequest, known: Snapshot, served: Served) -> None:
-        self._question = question
-        self._known = known
-        self._served = served
-        self._before = (time.monotonic() - question.arrived) * 1000
-        self.call = Call(
-            provider_id=served.provider_id,
-            model_id=served.model_id,
-            purpose=Purpose.API,
-            request_id=question.request_id,
-            user_id=question.caller.user_id,
-            client_key=question.caller.key_id,
-            fallbacks=tuple(
-                (each.provider_id, each.model_id)
-                for each in known.names.fallbacks(question.asked.model)
-            ),
+    def __init__(self, request: CompletionRequest, snapshot: Snapshot, model: Served) -> None:
+        self._request = request
+        self._snapshot = snapshot
+        self._model = model
+        self._queued_ms = (time.monotonic() - request.arrived) * 1000
+        self._head: Head | None = None
+        answer_id, created = f"chatcmpl-{request.request_id.hex}", int(time.time())
+        self._serializer: Chunks | Whole = (
+            Chunks(answer_id, created, usage=request.parsed.include_usage)
+            if request.parsed.stream
+            else Whole(answer_id, created)
         )
-        answer_id, created = f"chatcmpl-{question.request_id.hex}", int(time.time())
-        self.head = Head()
-        self.form: Chunks | Whole = Whole(answer_id, created)
-        if question.asked.stream:
-            self.form = Chunks(answer_id, created, usage=question.asked.include_usage)
+        self._pieces = self._shared_pieces() if request.idempotency_key else self._own_pieces()
 
-    def pieces(self) -> AsyncGenerator[Head | bytes]:
-        """The head, then the body's pieces. Raises CallError, in mid-answer too.
+    async def head(self) -> Head:
+        """Wait until the answer begins. Raises CallError: PlanFailed with the attempts."""
+        while self._head is None:
+            await anext(self._pieces)
+        return self._head
 
-        Closing it closes the provider's connection.
-        """
-        if self._question.key:
-            return _shared(self._question, self)
-        return _made(self._question, self)
+    def stream(self) -> AsyncGenerator[bytes]:
+        """The body after the head, in pieces; one piece where it is not streamed. Raises CallError
+        where the answer breaks off."""
+        return self._pieces
 
-    def begin(self, taken: RouteTaken) -> None:
-        """Whoever answers is known now."""
-        self.form.begin(taken.model, taken.reason if taken.earlier else "")
-        road = "earlier" if taken.earlier else taken.method
+    def to_api_error(self, error: CallError) -> ApiError:
+        """The failure as the caller sees it, with the attempts."""
+        records = error.attempts if isinstance(error, PlanFailed) else ()
+        attempts = tuple(FailedAttempt(self._route_name(record), record) for record in records)
+        provider = "" if isinstance(error, KeyReused) else self._model.provider_name
+        return refusal(error, provider, attempts)
+
+    async def _own_pieces(self) -> AsyncGenerator[bytes]:
+        """The marker of the head, then the body, from the router's events."""
+        request, serializer = self._request.parsed.request, self._serializer
+        async with aclosing(router.reads(self._call(), request)) as reads:
+            async for events in reads:
+                piece = b""
+                for event in events:
+                    if isinstance(event, RouteTaken):
+                        self._begin(event)
+                        if not request.whole:
+                            yield _HEAD
+                    elif isinstance(event, Completed):
+                        if event.error:
+                            raise PlanFailed(event.error, event.attempts)
+                        if request.whole:
+                            yield _HEAD
+                        piece += serializer.end(event)
+                    elif not isinstance(event, AttemptStarted):
+                        piece += serializer.take(event)
+                if piece:
+                    yield piece
+
+    async def _shared_pieces(self) -> AsyncGenerator[bytes]:
+        """The same, from one run for all requests with this key; its head is its first piece."""
+        request = self._request
+        caller = answer_cache.caller(request.caller.user_id, request.caller.key_id)
+        flight = single_flight.completion(caller, request.idempotency_key, request.body, self._run)
+        async with aclosing(flight.pieces()) as pieces:
+            headers = json.loads(await anext(pieces))
+            self._head = Head(headers=headers | (NOT_HONOURED if flight.is_alone else {}))
+            yield _HEAD
+            async for piece in pieces:
+                yield piece
+
+    async def _run(self) -> AsyncGenerator[bytes]:
+        """One run: the head as JSON, then the body."""
+        async with aclosing(self._own_pieces()) as pieces:
+            async for piece in pieces:
+                yield piece or encoded(self._head.headers if self._head else {})
+
+    def _call(self) -> Call:
+        request = self._request
+        fallbacks = self._snapshot.names.fallbacks(request.parsed.model)
+        return Call(
+            provider_id=self._model.provider_id,
+            model_id=self._model.model_id,
+            purpose=Purpose.API,
+            request_id=request.request_id,
+            user_id=request.caller.user_id,
+            client_key=request.caller.key_id,
+            fallbacks=tuple((model.provider_id, model.model_id) for model in fallbacks),
+        )
+
+    def _begin(self, taken: RouteTaken) -> None:
+        """Fill in the head: the route is known now."""
+        self._serializer.begin(taken.model, taken.reason if taken.earlier else "")
+        source = "earlier" if taken.earlier else taken.method
         headers = {
-            "x-route": f"{taken.provider_slug}/{road}",
+            "x-route": f"{taken.provider_slug}/{source}",
             "x-attempts": str(taken.attempts),
-            "x-overhead-ms": f"{self._before + taken.overhead_ms:.2f}",
+            "x-overhead-ms": f"{self._queued_ms + taken.overhead_ms:.2f}",
         }
         if taken.fallback:
             headers["x-route-reason"] = " ".join(taken.reason.split())
-        self.head = Head(headers)
+        self._head = Head(headers=headers)
 
-    def refused(self, error: CallError) -> ApiError:
-        """The error as the caller is told it, with what was tried."""
-        records = error.attempts if isinstance(error, PlanFailed) else ()
-        tried = tuple(FailedAttempt(self._route(record), record) for record in records)
-        by_us = isinstance(error, KeyReused)
-        return refusal(error, "" if by_us else self._served.provider_name, tried)
-
-    def _route(self, record: AttemptRecord) -> str:
-        """`provider/method`; of an alternative provider it has that one's name."""
+    def _route_name(self, record: AttemptRecord) -> str:
+        """`provider/method`, with the name of a fallback provider where it made the attempt."""
         route = route_table.current().route(record.route_id)
-        provider = self._known.providers.get(route.provider_id) if route else None
-        slug = provider.slug if provider else self._served.provider_slug
+        provider = self._snapshot.providers.get(route.provider_id) if route else None
+        slug = provider.slug if provider else self._model.provider_slug
         return f"{slug}/{record.method}" if record.method else slug
