@@ -1,4 +1,4 @@
-"""Client keys in the admin: whose they are and when they were used, never what they are."""
+"""Client keys in the admin: their owners and last use, never the keys themselves."""
 
 from typing import TYPE_CHECKING, cast
 
@@ -7,7 +7,7 @@ from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from api import keys
+from api.keys.lifecycle import revoke_keys
 from api.models import ClientKey
 from providers.operations import audit
 
@@ -19,7 +19,7 @@ else:
 
 @admin.register(ClientKey)
 class ClientKeyAdmin(_ClientKeyAdmin):
-    """Keys are made by their owners, on their own page; operators may revoke any."""
+    """Owners create keys on the Connect page; operators may revoke any."""
 
     list_display = ("name", "user", "prefix", "created_at", "last_used_at", "revoked_at")
     list_filter = ("revoked_at", "last_used_at")
@@ -35,12 +35,12 @@ class ClientKeyAdmin(_ClientKeyAdmin):
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
-        """Only together with the person they belong to."""
-        here = request.resolver_match
-        return here is not None and (here.url_name or "").startswith("auth_user_")
+        """Keys are deleted only together with their owner."""
+        match = request.resolver_match
+        return match is not None and (match.url_name or "").startswith("auth_user_")
 
     @admin.action(description="Revoke")
-    def revoke(self, request: HttpRequest, chosen: QuerySet[ClientKey]) -> None:
-        for key in chosen.filter(revoked_at=None):
+    def revoke(self, request: HttpRequest, queryset: QuerySet[ClientKey]) -> None:
+        for key in queryset.filter(revoked_at=None):
             audit.note(cast(User, request.user), "revoked", key)
-        keys.revoke(chosen.values_list("pk", flat=True))
+        revoke_keys(queryset.values_list("pk", flat=True))

@@ -1,4 +1,4 @@
-"""The OpenAI-compatible door."""
+"""The `api` application."""
 
 from typing import Any
 
@@ -11,15 +11,15 @@ class ApiConfig(AppConfig):
     verbose_name = "API"
 
     def ready(self) -> None:
-        """The keys of people who may no longer come in stop working with them."""
+        """Keys of a deactivated or deleted user stop working at once."""
         from django.contrib.auth.models import User
 
-        post_save.connect(tell_keys, sender=User, dispatch_uid="api-user-saved")
-        post_delete.connect(tell_keys, sender=User, dispatch_uid="api-user-deleted")
+        post_save.connect(publish_keys, sender=User, dispatch_uid="api-user-saved")
+        post_delete.connect(publish_keys, sender=User, dispatch_uid="api-user-deleted")
 
 
-def tell_keys(**signal: Any) -> None:
-    """A sign-in alone changes nothing about keys."""
+def publish_keys(**signal: Any) -> None:
+    """Reload the keys in every process, unless the user only signed in."""
     from providers.infra import replicas
 
     if signal.get("update_fields") != frozenset({"last_login"}):

@@ -1,32 +1,29 @@
-"""One answer on its way to one reader: its headers, its pieces, and signs of life between them.
+"""Send one answer to one client: headers, pieces, and keep-alives between them.
 
-The headers go out with the first content, so that until then a failure can be told by a status;
-after a while without any they go out all the same, and what fails from then on is told in-band.
+The headers go out with the first content, so that until then a failure has a status of its own.
+After a while without content they go out with a keep-alive, and a later failure is an event.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import Any
+
+from starlette.types import Receive, Send
 
 from api.errors import ApiError
 from providers.protocols import sse
-
-type Message = MutableMapping[str, Any]
-type Receive = Callable[[], Awaitable[Message]]
-type Send = Callable[[Message], Awaitable[None]]
 
 JSON = "application/json"
 EVENTS = {
     "content-type": "text/event-stream; charset=utf-8",
     **{name.lower(): value for name, value in sse.HEADERS.items()},
 }
-_ALIVE = sse.comment("keep-alive")
+_KEEP_ALIVE = sse.comment("keep-alive")
 
 
 class Reply:
-    """What is sent of one answer. `headers` are on it whatever it will be; `bodiless`: to HEAD."""
+    """One answer. `headers` are always sent; `bodiless`: it answers a HEAD request."""
 
     def __init__(self, send: Send, headers: Mapping[str, str], *, bodiless: bool = False) -> None:
         self._send = send
@@ -34,22 +31,22 @@ class Reply:
         self._headers = dict(headers)
         self._sending = asyncio.Lock()
         self._sent_at = 0.0
-        self.begun = False
+        self.has_started = False
 
-    async def json(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
-        """The whole answer at once."""
+    async def send_json(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
+        """Send the full answer."""
         length = {"content-type": JSON, "content-length": str(len(body))}
         await self._start(status, {**length, **headers})
         await self._send({"type": "http.response.body", "body": b"" if self._bodiless else body})
 
-    async def events(self, headers: Mapping[str, str] | None = None) -> None:
-        """Begins a stream, unless a sign of life already did."""
+    async def start_events(self, headers: Mapping[str, str] | None = None) -> None:
+        """Start a stream, unless a keep-alive did."""
         async with self._sending:
-            if not self.begun:
+            if not self.has_started:
                 await self._start(200, {**EVENTS, **(headers or {})})
 
-    async def piece(self, body: bytes) -> None:
-        """Some more of a stream; waits for a reader who is slow."""
+    async def send_piece(self, body: bytes) -> None:
+        """Send a piece of the stream; waits while the client reads slowly."""
         async with self._sending:
             await self._send({"type": "http.response.body", "body": body, "more_body": True})
             self._sent_at = asyncio.get_running_loop().time()
@@ -57,91 +54,90 @@ class Reply:
     async def end(self) -> None:
         await self._send({"type": "http.response.body", "body": b""})
 
-    async def refuse(self, refusal: ApiError) -> None:
-        """An error: by its status, or in-band where the answer has begun. There it is the end:
-        no finish reason and no end mark, for this was none."""
-        body = refusal.body()
-        if not self.begun:
-            await self.json(refusal.status, body, refusal.headers)
+    async def send_error(self, error: ApiError) -> None:
+        """Send an error by its status, or as an event where the stream has started. The stream then
+        ends without a finish reason or an end mark, because the answer is incomplete."""
+        body = error.body()
+        if not self.has_started:
+            await self.send_json(error.status, body, error.headers)
             return
-        await self.piece(b"data: %b\n\n" % body)
+        await self.send_piece(b"data: %b\n\n" % body)
         await self.end()
 
     async def _start(self, status: int, headers: Mapping[str, str]) -> None:
-        self.begun = True
+        self.has_started = True
         fields = {**self._headers, **headers}.items()
         encoded = [(name.encode(), value.encode("ascii", "replace")) for name, value in fields]
         await self._send({"type": "http.response.start", "status": status, "headers": encoded})
 
     @asynccontextmanager
-    async def kept_alive(self, every: float) -> AsyncGenerator[None]:
-        """Sends a comment whenever nothing else was sent for so many seconds."""
-        pulse = _Pulse(self, every)
+    async def keep_alive(self, interval: float) -> AsyncGenerator[None]:
+        """Send a comment after each `interval` seconds in which nothing was sent."""
+        timer = _KeepAliveTimer(self, interval)
         try:
             yield
         finally:
-            await pulse.stop()
+            await timer.stop()
 
-    def quiet(self, since: float) -> float:
-        """Seconds since anything was sent; none while something is on its way."""
+    def idle_seconds(self, since: float) -> float:
+        """Seconds since something was sent; 0 while something is being sent."""
         last = max(self._sent_at, since)
         return 0.0 if self._sending.locked() else asyncio.get_running_loop().time() - last
 
-    async def beat(self) -> None:
-        """A sign of life."""
-        await self.events()
-        await self.piece(_ALIVE)
+    async def send_keep_alive(self) -> None:
+        await self.start_events()
+        await self.send_piece(_KEEP_ALIVE)
 
 
-class _Pulse:
-    """One timer a stream, whatever the number of its pieces."""
+class _KeepAliveTimer:
+    """One timer for a stream, however many pieces it has."""
 
-    def __init__(self, reply: Reply, every: float) -> None:
+    def __init__(self, reply: Reply, interval: float) -> None:
         self._reply = reply
-        self._every = every
+        self._interval = interval
         self._loop = asyncio.get_running_loop()
-        self._began = self._loop.time()
-        self._timer = self._loop.call_later(every, self._tick)
-        self._beating: asyncio.Task[None] | None = None
+        self._started_at = self._loop.time()
+        self._timer = self._loop.call_later(interval, self._tick)
+        self._sending: asyncio.Task[None] | None = None
 
     def _tick(self) -> None:
-        quiet = self._reply.quiet(self._began)
-        if quiet >= self._every:
-            self._beating = self._loop.create_task(self._reply.beat())
-            quiet = 0.0
-        self._timer = self._loop.call_later(self._every - quiet, self._tick)
+        idle = self._reply.idle_seconds(self._started_at)
+        if idle >= self._interval:
+            self._sending = self._loop.create_task(self._reply.send_keep_alive())
+            idle = 0.0
+        self._timer = self._loop.call_later(self._interval - idle, self._tick)
 
     async def stop(self) -> None:
         self._timer.cancel()
-        if self._beating:
-            await self._beating
+        if self._sending:
+            await self._sending
 
 
-WATCH_AFTER = 0.2  # seconds; most whole answers are there before it, and a watch costs a task
+WATCH_DELAY_SECONDS = 0.2  # most short answers end before it, and watching costs a task
 
 
-class UntilLeft:
-    """Breaks off what is done in it soon after the reader has left; that is no error."""
+class UntilDisconnect:
+    """Cancel the block when the client disconnects; leaving it that way is no error."""
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
-        self._left = False
+        self._disconnected = False
 
     async def __aenter__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._working = asyncio.current_task()
+        self._task = asyncio.current_task()
         self._watcher: asyncio.Task[None] | None = None
-        self._timer = self._loop.call_later(WATCH_AFTER, self._begin)
+        self._timer = self._loop.call_later(WATCH_DELAY_SECONDS, self._start_watching)
 
-    def _begin(self) -> None:
+    def _start_watching(self) -> None:
         self._watcher = self._loop.create_task(self._watch())
 
     async def _watch(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
-        self._left = True
-        if self._working:
-            self._working.cancel()
+        self._disconnected = True
+        if self._task:
+            self._task.cancel()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
@@ -149,5 +145,5 @@ class UntilLeft:
         self._timer.cancel()
         if self._watcher:
             self._watcher.cancel()
-        left = self._left and kind is not None and issubclass(kind, asyncio.CancelledError)
-        return left and not (self._working and self._working.uncancel())
+        is_cancelled = kind is not None and issubclass(kind, asyncio.CancelledError)
+        return self._disconnected and is_cancelled and not (self._task and self._task.uncancel())

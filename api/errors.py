@@ -1,8 +1,8 @@
-"""Errors in OpenAI's shape, and the table of what each kind of failed call answers. No I/O.
+"""Errors in OpenAI's format, and the status of each kind of failed call. No I/O.
 
-What a client does next follows from the status. OpenCode, the AI SDK and OpenAI's own packages try
-again after 408, 409, 429 and 5xx, honouring Retry-After, and stop at any other 4xx, showing our
-message. So a status below 500 says: trying again as it is helps nobody.
+The status decides what a client does next. OpenCode, the AI SDK and OpenAI's own packages retry
+after 408, 409, 429 and 5xx, honouring Retry-After; after any other 4xx they stop and show our
+message. So any other status below 500 is for failures that a retry cannot fix.
 """
 
 import math
@@ -12,48 +12,48 @@ from typing import Any
 
 from providers.domain.errors import CallError, ErrorKind, PlanFailed
 from providers.domain.types import AttemptRecord
-from providers.protocols.openai_chat import encode_json
+from providers.protocols.openai_chat import encoded
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What one kind of failure is told as."""
+    """The status and type of one kind of failure."""
 
     status: int
     type: str
 
 
 RULES: Mapping[ErrorKind, Rule] = {
-    # Nobody could be reached, or broke off: another moment or another route may do better.
+    # Not reached, or broken off: a retry or another route may succeed.
     ErrorKind.NETWORK: Rule(502, "upstream_error"),
     ErrorKind.TIMEOUT: Rule(504, "upstream_error"),
     ErrorKind.PROVIDER: Rule(502, "upstream_error"),
     ErrorKind.GATEWAY: Rule(502, "upstream_error"),
-    # Too many at once, there or here: wait as long as Retry-After says.
+    # Too many requests at once, there or here: retry after Retry-After.
     ErrorKind.OVERLOADED: Rule(503, "overloaded_error"),
     ErrorKind.RATE_LIMIT: Rule(429, "rate_limit_error"),
-    # The account is used up. OpenAI says 429 here, and clients then try again for nothing: 402.
+    # The account has no credit left. OpenAI sends 429, which clients retry in vain; so 402.
     ErrorKind.QUOTA: Rule(402, "insufficient_quota"),
-    # The provider refused the operator's key. Not 401: that is about the caller's own key, which
-    # is good. Not 502: only an operator can mend it, so nobody should try again.
+    # The provider refused the operator's key. Not 401: the caller's own key is valid. Not 502:
+    # only an operator can fix it, so a retry is useless.
     ErrorKind.AUTH: Rule(403, "provider_auth_error"),
-    # The stored key cannot be decrypted here, so nothing was sent: for an operator, as above.
+    # The stored key cannot be decrypted, so nothing was sent. For an operator to fix, as above.
     ErrorKind.UNREADABLE: Rule(403, "provider_key_unreadable"),
-    # The provider refused this one model or prompt; its key works for others.
+    # The provider refused this model or prompt; the key works for others.
     ErrorKind.PERMISSION: Rule(403, "permission_error"),
-    # The caller's doing: the provider's own 4xx where it is one that clients know, else 400.
+    # The request is wrong: the provider's own 4xx where clients know it, else 400.
     ErrorKind.REQUEST: Rule(400, "invalid_request_error"),
-    # Nobody reads this one: the reader has left.
+    # Never received: the client has disconnected.
     ErrorKind.STOPPED: Rule(499, "stopped"),
 }
 
-# What the provider said of the request itself, and clients tell apart.
-_OWN_STATUSES = frozenset({400, 404, 409, 413, 415, 422})
-LONGEST_WAIT = 24 * 3600  # seconds; a header beyond it helps nobody
+# Statuses of the provider about the request itself, which clients handle differently.
+_PASSED_STATUSES = frozenset({400, 404, 409, 413, 415, 422})
+MAX_RETRY_AFTER_SECONDS = 24 * 3600
 
 
 class ApiError(Exception):
-    """A request that is answered with an error. `attempts`: what was tried, where anything was."""
+    """A request answered with an error. `attempts`: the upstream calls that were made."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class ApiError(Exception):
         self.attempts = attempts
 
     def body(self) -> bytes:
-        """The JSON, for an answer's body and for an event alike."""
+        """The error as JSON, for a body and for an event alike."""
         error: dict[str, Any] = {
             "message": self.message,
             "type": self.type,
@@ -84,13 +84,13 @@ class ApiError(Exception):
             "code": self.code,
         }
         if self.attempts:
-            error["attempts"] = [tried.fields() for tried in self.attempts]
-        return encode_json({"error": error})
+            error["attempts"] = [attempt.fields() for attempt in self.attempts]
+        return encoded({"error": error})
 
 
 @dataclass(frozen=True, slots=True)
 class FailedAttempt:
-    """One attempt as callers are told of it. `route` is `provider/method`."""
+    """One attempt as clients see it. `route` is `provider/method`."""
 
     route: str
     record: AttemptRecord = field(repr=False)
@@ -106,17 +106,19 @@ class FailedAttempt:
             "ms": record.duration_ms,
         }
 
-    def words(self) -> str:
+    def summary(self) -> str:
         """`acme/direct: Connection refused`."""
-        what = self.record.error_message or self.record.outcome
-        return f"{self.route}: {what.rstrip('.')}"
+        reason = self.record.error_message or self.record.outcome
+        return f"{self.route}: {reason.rstrip('.')}"
 
 
-def refusal(error: CallError, provider: str, attempts: tuple[FailedAttempt, ...] = ()) -> ApiError:
-    """What a failed call is told as. `provider` names whom it was asked of, if anybody."""
+def to_api_error(
+    error: CallError, provider: str, attempts: tuple[FailedAttempt, ...] = ()
+) -> ApiError:
+    """The error that a failed call is answered with. `provider`: empty where none was called."""
     rule = RULES[error.kind]
-    own = error.kind == ErrorKind.REQUEST and error.status in _OWN_STATUSES
-    status = error.status if own and error.status else rule.status
+    passes = error.kind == ErrorKind.REQUEST and error.status in _PASSED_STATUSES
+    status = error.status if passes and error.status else rule.status
     return ApiError(
         status,
         _message(error, provider, attempts),
@@ -129,18 +131,18 @@ def refusal(error: CallError, provider: str, attempts: tuple[FailedAttempt, ...]
 
 
 def _message(error: CallError, provider: str, attempts: tuple[FailedAttempt, ...]) -> str:
-    """The most useful failure first; all of them where there were several."""
-    told = f"{provider}: {error.message}" if provider else error.message
+    """The most useful failure, then all of them where there were several."""
+    message = f"{provider}: {error.message}" if provider else error.message
     if isinstance(error, PlanFailed) and len(attempts) > 1:
-        told += f" (Tried: {'; '.join(tried.words() for tried in attempts)}.)"
-    return told
+        message += f" (Attempts: {'; '.join(attempt.summary() for attempt in attempts)}.)"
+    return message
 
 
 def retry_after(seconds: float | None) -> dict[str, str]:
-    """The header, in whole seconds and never too early; none where nothing is known."""
+    """The header in whole seconds, rounded up; none where the wait is unknown."""
     if seconds is None:
         return {}
-    return {"retry-after": str(math.ceil(min(max(seconds, 0), LONGEST_WAIT)))}
+    return {"retry-after": str(math.ceil(min(max(seconds, 0), MAX_RETRY_AFTER_SECONDS)))}
 
 
 def bad_request(message: str, param: str | None = None, code: str = "invalid_value") -> ApiError:
@@ -149,7 +151,7 @@ def bad_request(message: str, param: str | None = None, code: str = "invalid_val
 
 
 def unavailable(message: str) -> ApiError:
-    """A 503 of our own: this process lacks what it needs, for now."""
+    """A 503: this process cannot serve yet."""
     return ApiError(
         503, message, type="server_error", code="unavailable", headers={"retry-after": "1"}
     )

@@ -1,8 +1,8 @@
-"""Client keys: what a program shows at `/v1`. A key is shown once, and only its hash is stored.
+"""Client keys, which programs send to `/v1`. A key is shown once, and only its hash is stored.
 
-The hash is a plain SHA-256. Slow, salted hashes (argon2, PBKDF2) protect what people choose, for
-that can be guessed; a key is 256 random bits, which no number of guesses finds, and the hot path
-hashes one on every request: a slow hash would only cost, and a salt would forbid the look-up.
+The hash is a plain SHA-256. Slow, salted hashes (argon2, PBKDF2) protect passwords, which can be
+guessed. A key is 256 random bits, which cannot, and every request hashes one: a slow hash would
+only cost time, and a salt would rule out the look-up by hash.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from django.utils import timezone
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
-MARK = "ocw-"  # tells people, and scanners of leaked secrets, whose key it is
+MARK = "ocw-"  # identifies our keys to people and to scanners for leaked secrets
 BITS = 256
-SHOWN = len(MARK) + 6  # characters that tell keys apart; 220 bits stay unknown
-USE_EVERY = timedelta(minutes=1)  # how exact "last used" is: one write a minute for a busy key
+SHOWN = len(MARK) + 6  # characters of a key that are stored and shown; 220 bits stay secret
+USE_EVERY = timedelta(minutes=1)  # the precision of "last used": one write a minute for a busy key
 
 
 def new_secret() -> str:
-    """A key as its owner will hold it."""
+    """A new random key."""
     return MARK + secrets.token_urlsafe(BITS // 8)
 
 
-def hashed(secret: str) -> str:
-    """What is stored of a key, and looked up."""
+def hash_secret(secret: str) -> str:
+    """The hash that a key is stored and looked up by."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -42,22 +42,22 @@ class ClientKeyQuerySet(models.QuerySet["ClientKey"]):
         return self.filter(user_id=user.pk)
 
     def usable(self, now: datetime) -> ClientKeyQuerySet:
-        """Neither revoked nor expired, and of a user who may still come in."""
+        """Neither revoked nor expired, and of an active user."""
         current = Q(expires_at=None) | Q(expires_at__gt=now)
         return self.filter(current, revoked_at=None, user__is_active=True)
 
     def revoke(self, now: datetime) -> int:
-        """Takes these keys out of use for good; how many were in use."""
+        """Revoke these keys for good; return how many were active."""
         return self.filter(revoked_at=None).update(revoked_at=now)
 
-    def used(self, ids: Iterable[int], now: datetime) -> int:
-        """Notes that keys were used, unless another process did within the minute."""
+    def mark_used(self, ids: Iterable[int], now: datetime) -> int:
+        """Store when keys were last used, unless another process did within the minute."""
         stale = Q(last_used_at=None) | Q(last_used_at__lte=now - USE_EVERY)
         return self.filter(stale, pk__in=list(ids)).update(last_used_at=now)
 
 
 class ClientKey(models.Model):
-    """One key of one user. Revoked keys stay as rows: attempts name them."""
+    """One key of one user. Revoked keys stay as rows because attempts refer to them."""
 
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="client_keys"
@@ -86,13 +86,13 @@ class ClientKey(models.Model):
     def make(
         cls, user: User, name: str, expires_at: datetime | None = None
     ) -> tuple[ClientKey, str]:
-        """A stored key and its secret, which nobody can be told again."""
+        """Store a new key; return it with its secret, which is not stored."""
         secret = new_secret()
         key = cls.objects.create(
             user_id=user.pk,
             name=name,
             prefix=secret[:SHOWN],
-            hash=hashed(secret),
+            hash=hash_secret(secret),
             expires_at=expires_at,
         )
         return key, secret

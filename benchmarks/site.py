@@ -60,7 +60,7 @@ def _provider(name: str, base_url: str) -> None:
 def _key() -> str:
     from django.contrib.auth.models import User
 
-    from api import keys
+    from api.keys.lifecycle import issue_key
 
     user = User.objects.create_user(f"bench-{secrets.token_hex(4)}")
-    return keys.make(user, "benchmark")[1]
+    return issue_key(user, "benchmark")[1]

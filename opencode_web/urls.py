@@ -23,7 +23,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("models/", include((model.urlpatterns, "models"))),
     path("status/", include("health.urls")),
     path("activity/", include((activity.urlpatterns, "activity"))),
-    path("connect/", include("api.urls")),
+    path("connect/", include("api.connect.urls")),
     path("settings/", include((settings_page.urlpatterns, "settings"))),
     path("metrics", metrics.metrics, name="metrics"),
     # The admin's own pages for this would check and hash passwords without the throttle.

@@ -11,7 +11,7 @@ import pytest
 from django.contrib.auth.models import User
 from pytest_django import DjangoDbBlocker
 
-from api import keys
+from api.keys.lifecycle import issue_key
 from api.models import ClientKey
 from providers.infra import replicas
 from providers.models import Attempt, LanguageModel, Provider
@@ -29,7 +29,7 @@ class Door:
         self.site = site
         self.user = user
         self.url = f"{site.url}/v1"
-        self.key, self.secret = keys.make(user, "tests")
+        self.key, self.secret = issue_key(user, "tests")
 
     def client(self, secret: str = "") -> openai.OpenAI:
         """OpenAI's own package, which does not try again behind our back."""

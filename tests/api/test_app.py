@@ -10,7 +10,7 @@ import pytest
 from django.conf import settings
 from django.utils import timezone
 
-from api import keys
+from api.keys.lifecycle import issue_key, revoke_keys
 from api.models import ClientKey
 from providers.models import LanguageModel, Provider
 from providers.operations import lifecycle
@@ -64,7 +64,7 @@ def test_a_key_is_revoked_everywhere_within_two_seconds(door: Door) -> None:
     """The door hears of it; it does not ask."""
     with door.raw() as client:
         assert client.get("/models").status_code == 200
-        keys.revoke([door.key.pk])
+        revoke_keys([door.key.pk])
         Door.wait_for(lambda: client.get("/models").status_code == 401, seconds=2)
 
 
@@ -78,7 +78,7 @@ def test_a_key_goes_with_its_owner(door: Door) -> None:
 
 def test_an_expired_key_is_none(door: Door) -> None:
     """From that very moment on."""
-    _, secret = keys.make(door.user, "short", timezone.now())
+    _, secret = issue_key(door.user, "short", timezone.now())
     answer = httpx.get(f"{door.url}/models", headers={"Authorization": f"Bearer {secret}"})
     assert answer.status_code == 401
 

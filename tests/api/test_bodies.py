@@ -6,14 +6,22 @@ from collections.abc import Iterable
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.types import Message, Receive
 
 from api import bodies
-from api.bodies import FREE_BYTES, LEAST_RATE, SILENCE_SECONDS, Body, BodyRefused, Budget, Message
+from api.bodies import (
+    FREE_BYTES,
+    MIN_BYTES_PER_SECOND,
+    SILENCE_SECONDS,
+    Body,
+    BodyRefused,
+    Budget,
+)
 
 MB = 2**20
 
 
-def sender(pieces: Iterable[bytes | None], *, ends: bool = True) -> bodies.Receive:
+def sender(pieces: Iterable[bytes | None], *, ends: bool = True) -> Receive:
     """A server's `receive`: these pieces, then the end or silence; None is one who has left."""
     left = list(pieces)
 
@@ -28,7 +36,7 @@ def sender(pieces: Iterable[bytes | None], *, ends: bool = True) -> bodies.Recei
     return receive
 
 
-async def read(receive: bodies.Receive, budget: Budget, limit: int = 32 * MB) -> bytes:
+async def read(receive: Receive, budget: Budget, limit: int = 32 * MB) -> bytes:
     found = b""
     with Body(receive, budget, "alice", limit) as body:
         while not body.complete:
@@ -108,7 +116,7 @@ def test_a_wait_is_never_longer_than_the_silence(elapsed: float, received: int) 
     """And it is over for who is slower than the least rate."""
     seconds = bodies.wait_seconds(elapsed, received)
     assert 0 <= seconds <= SILENCE_SECONDS
-    if received < (elapsed - SILENCE_SECONDS) * LEAST_RATE:
+    if received < (elapsed - SILENCE_SECONDS) * MIN_BYTES_PER_SECOND:
         assert seconds == 0
 
 
@@ -128,6 +136,6 @@ def test_a_budget_is_never_exceeded_and_comes_back(steps: list[tuple[str, int]])
         for each in "abc":
             assert sum(count for name, count in taken if name == each) <= 60
     for owner, count in taken:
-        budget.give_back(owner, count)
+        budget.release(owner, count)
     assert budget.held == 0
     assert not budget._owners

@@ -5,7 +5,7 @@ import json
 import pytest
 from django.utils import timezone
 
-from api.errors import RULES, ApiError, FailedAttempt, refusal, retry_after
+from api.errors import RULES, ApiError, FailedAttempt, retry_after, to_api_error
 from providers.domain.errors import CallError, ErrorKind, PlanFailed
 from providers.domain.types import AttemptRecord, Method
 
@@ -39,7 +39,7 @@ def test_every_kind_has_its_rule() -> None:
 @pytest.mark.parametrize("kind", [ErrorKind.AUTH, ErrorKind.QUOTA, ErrorKind.REQUEST])
 def test_what_trying_again_cannot_mend_is_not_tried_again(kind: ErrorKind) -> None:
     """OpenCode stops, and shows what we say."""
-    assert refusal(CallError(kind, "No."), "Acme").status not in RETRIED
+    assert to_api_error(CallError(kind, "No."), "Acme").status not in RETRIED
 
 
 @pytest.mark.parametrize(
@@ -51,28 +51,28 @@ def test_what_trying_again_cannot_mend_is_not_tried_again(kind: ErrorKind) -> No
 )
 def test_what_passes_by_itself_is_tried_again(kind: ErrorKind) -> None:
     """Another moment may do better."""
-    assert refusal(CallError(kind, "Later."), "Acme").status in RETRIED
+    assert to_api_error(CallError(kind, "Later."), "Acme").status in RETRIED
 
 
 def test_the_field_that_the_provider_refused_is_named() -> None:
     """As it named it; null where it named none."""
     error = CallError(ErrorKind.REQUEST, "Too large.", status=422, param="messages[0].content")
-    failed = refusal(PlanFailed(error, ()), "Acme")
+    failed = to_api_error(PlanFailed(error, ()), "Acme")
     assert (failed.status, failed.param) == (422, "messages[0].content")
-    body = json.loads(refusal(CallError(ErrorKind.REQUEST, "No."), "").body())
+    body = json.loads(to_api_error(CallError(ErrorKind.REQUEST, "No."), "").body())
     assert body["error"]["param"] is None
 
 
 def test_the_providers_refused_key_is_not_the_callers() -> None:
     """401 is kept for the key that was shown to us."""
     error = CallError(ErrorKind.AUTH, "Incorrect API key.", status=401, code="invalid_api_key")
-    assert refusal(error, "Acme").status == 403
+    assert to_api_error(error, "Acme").status == 403
 
 
 def test_a_refused_model_or_prompt_is_not_a_refused_key() -> None:
     """Clients and operators tell them apart by type."""
     error = CallError(ErrorKind.PERMISSION, "Not this model.", status=403)
-    answer = refusal(error, "Acme")
+    answer = to_api_error(error, "Acme")
     assert (answer.status, answer.type, answer.code) == (403, "permission_error", "permission")
 
 
@@ -81,13 +81,13 @@ def test_a_refused_model_or_prompt_is_not_a_refused_key() -> None:
 )
 def test_the_providers_word_on_the_request_is_passed_on(status: int | None, told: int) -> None:
     """Where clients know the status; else 400."""
-    assert refusal(CallError(ErrorKind.REQUEST, "No.", status=status), "Acme").status == told
+    assert to_api_error(CallError(ErrorKind.REQUEST, "No.", status=status), "Acme").status == told
 
 
 def test_the_shape_is_openais() -> None:
     """Message, type, param, code; and who said it."""
     error = CallError(ErrorKind.RATE_LIMIT, "Slow down.", code="1302", retry_after=1.2)
-    refused = refusal(error, "Z.ai")
+    refused = to_api_error(error, "Z.ai")
     assert json.loads(refused.body()) == {
         "error": {
             "message": "Z.ai: Slow down.",
@@ -103,9 +103,9 @@ def test_what_was_tried_is_told() -> None:
     """As a list for programs; in words where there was more than one."""
     tried = (attempt("overloaded", "It is full."), attempt("network"))
     failed = PlanFailed(CallError(ErrorKind.NETWORK, "It broke."), ())
-    error = json.loads(refusal(failed, "Acme", tried).body())["error"]
+    error = json.loads(to_api_error(failed, "Acme", tried).body())["error"]
     assert error["message"] == (
-        "Acme: It broke. (Tried: acme/direct: It is full; acme/direct: network.)"
+        "Acme: It broke. (Attempts: acme/direct: It is full; acme/direct: network.)"
     )
     assert error["attempts"][0] == {
         "route": "acme/direct",

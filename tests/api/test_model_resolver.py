@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from api.model_resolver import alike
+from api.model_resolver import similar_names
 
 NAMES = ["zai/glm-4.7", "zai/glm-4.5-air", "acme/gpt-4o", "acme/gpt-4o-mini", "or/z-ai/glm-4.7"]
 
@@ -22,18 +22,18 @@ NAMES = ["zai/glm-4.7", "zai/glm-4.5-air", "acme/gpt-4o", "acme/gpt-4o-mini", "o
 )
 def test_what_was_meant_comes_first(asked: str, first: str) -> None:
     """A slip, another spelling, the wrong provider."""
-    assert alike(asked, NAMES)[0] == first
+    assert similar_names(asked, NAMES)[0] == first
 
 
 def test_nothing_is_offered_for_what_is_like_nothing() -> None:
     """A wrong guess helps less than none."""
-    assert alike("dall-e", NAMES) == []
-    assert alike("", NAMES) == []
+    assert similar_names("dall-e", NAMES) == []
+    assert similar_names("", NAMES) == []
 
 
 def test_a_large_catalogue_stops_nobody() -> None:
     """Whoever asks for what is not there must not hold up the others' streams."""
     names = [f"provider-{n % 40}/some-vendor/model-{n}-instruct" for n in range(20_000)]
     began = time.process_time()
-    alike("some-vendor/modell-17-instruct", names)
+    similar_names("some-vendor/modell-17-instruct", names)
     assert time.process_time() - began < 1

@@ -6,7 +6,7 @@ from datetime import timedelta
 from django.contrib.auth.models import User
 from django.utils import timezone
 
-from api.models import SHOWN, ClientKey, hashed
+from api.models import SHOWN, ClientKey, hash_secret
 
 
 def test_the_secret_is_not_stored(owner: User) -> None:
@@ -14,7 +14,7 @@ def test_the_secret_is_not_stored(owner: User) -> None:
     key, secret = ClientKey.make(owner, "laptop")
     key.refresh_from_db()
     assert secret.startswith("ocw-")
-    assert key.hash == hashlib.sha256(secret.encode()).hexdigest() == hashed(secret)
+    assert key.hash == hashlib.sha256(secret.encode()).hexdigest() == hash_secret(secret)
     assert key.prefix == secret[:SHOWN]
     stored = " ".join(str(value) for value in ClientKey.objects.values().get().values())
     assert secret not in stored
@@ -53,6 +53,6 @@ def test_use_is_noted_once_a_minute(owner: User) -> None:
     """However many processes saw it."""
     key, _ = ClientKey.make(owner, "laptop")
     now = timezone.now()
-    assert ClientKey.objects.used([key.pk], now) == 1
-    assert ClientKey.objects.used([key.pk], now + timedelta(seconds=59)) == 0
-    assert ClientKey.objects.used([key.pk], now + timedelta(seconds=60)) == 1
+    assert ClientKey.objects.mark_used([key.pk], now) == 1
+    assert ClientKey.objects.mark_used([key.pk], now + timedelta(seconds=59)) == 0
+    assert ClientKey.objects.mark_used([key.pk], now + timedelta(seconds=60)) == 1

@@ -316,7 +316,7 @@ def test_connect(
     page.goto("/connect/")
     look(page, "connect-empty", *style)
     page.get_by_label("Name").fill("Laptop")
-    page.get_by_role("button", name="Make a key").click()
+    page.get_by_role("button", name="Create key").click()
     expect(page.locator("#new-key")).to_have_text(re.compile("^ocw-"))
     look(page, "connect", *style)
     page.get_by_role("link", name="Revoke Laptop").click()

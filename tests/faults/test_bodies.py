@@ -11,7 +11,7 @@ import httpx
 import pytest
 from django.contrib.auth.models import User
 
-from api import keys
+from api.keys.lifecycle import issue_key
 from tests.e2e.site import Site
 
 MB = 2**20
@@ -32,7 +32,7 @@ def site(tmp_path: Path, owner: User) -> Iterator[Site]:
 
 @pytest.fixture
 def secret(owner: User) -> str:
-    return keys.make(owner, "tests")[1]
+    return issue_key(owner, "tests")[1]
 
 
 def head(path: str, secret: str, *headers: str) -> bytes:

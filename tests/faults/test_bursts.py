@@ -12,7 +12,7 @@ import redis
 from django.contrib.auth.models import User
 from pytest_django import DjangoDbBlocker
 
-from api import keys
+from api.keys.lifecycle import issue_key
 from providers.infra import replicas
 from providers.models import Attempt, ModelSource, Provider
 from providers.router import route_table
@@ -63,7 +63,7 @@ class Client:
         self.fake = fake
         self.sites = sites
         user = User.objects.create_superuser("alice")
-        _, secret = keys.make(user, "tests")
+        _, secret = issue_key(user, "tests")
         self._headers = {"Authorization": f"Bearer {secret}"}
         slug = f"acme-{next(NUMBERS)}"
         provider = Provider.objects.create(

@@ -12,7 +12,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 from pytest_django import DjangoDbBlocker
 
-from api import keys
+from api.keys.lifecycle import issue_key
 from providers.models import Attempt, Breaker, ModelSource, Provider, Purpose
 from providers.router import route_table
 from tests import fakes
@@ -54,7 +54,7 @@ def pair(running: Pair, transactional_db: None) -> Iterator[Pair]:
     """Both processes, and a key that both know."""
     running.database.open()
     user = User.objects.create_superuser("alice")
-    _, running.secret = keys.make(user, "tests")
+    _, running.secret = issue_key(user, "tests")
     yield running
     # Their last results are on their way; emptying the tables under them is a deadlock.
     time.sleep(3 * route_table.SOON + route_table.PACE)

@@ -159,10 +159,10 @@ def test_every_name_of_a_file_answers_afterwards(path: Path) -> None:
     other = {row.name: row for row in LanguageModel.objects.exclude(kind="chat").order_by("pk")}
     for name in asked_names(path):
         if name not in known.names.other_kinds:
-            assert model_resolver.served(known, name).provider_id in known.providers
+            assert model_resolver.resolve_model(known, name).provider_id in known.providers
             continue
         with pytest.raises(ApiError) as refused:
-            model_resolver.served(known, name)
+            model_resolver.resolve_model(known, name)
         assert refused.value.code == "model_not_chat"
         assert not other[name.rpartition("/")[2]].enabled
 
@@ -278,7 +278,7 @@ def test_a_shared_name_has_the_others_as_fallbacks() -> None:
 
     def order() -> list[str]:
         known = snapshot.load()
-        models = (model_resolver.served(known, "gpt-4o"), *known.names.fallbacks("gpt-4o"))
+        models = (model_resolver.resolve_model(known, "gpt-4o"), *known.names.fallbacks("gpt-4o"))
         return [each.provider_slug for each in models]
 
     assert order() == ["openai", "openai-2", "openai-3"]

@@ -16,7 +16,7 @@ from django.test import Client, override_settings
 from django.urls import reverse
 from django.utils import timezone
 
-from api import keys
+from api.keys.lifecycle import issue_key
 from api.models import ClientKey
 from providers.infra import feature_flags
 from providers.models import AuditEvent, Gateway, Provider
@@ -322,7 +322,7 @@ def test_each_way_of_changing_is_an_event(
     owner_client: Client, owner: User, make_provider: MakeProvider, tmp_path: Path, way: str
 ) -> None:
     """One, with who and when and what, and without any secret."""
-    key, _ = keys.make(owner, "phone", None)
+    key, _ = issue_key(owner, "phone", None)
     at = At(
         client=owner_client,
         provider=make_provider(api_key=SECRET, base_url="https://a.example"),

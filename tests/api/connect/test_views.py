@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
-from api.models import ClientKey, hashed
+from api.models import ClientKey, hash_secret
 from providers.models import Provider
 
 PAGE = "/connect/"
@@ -25,7 +25,7 @@ def test_a_new_key_is_shown_once(owner_client: Client) -> None:
     """In the answer to the form, which nothing stores, and nowhere after."""
     response = owner_client.post(reverse("api:create-key"), {"name": "laptop", "days": "0"})
     secret = re.findall(r"ocw-[\w-]{43}", response.content.decode())[0]
-    assert ClientKey.objects.get().hash == hashed(secret)
+    assert ClientKey.objects.get().hash == hash_secret(secret)
     assert "no-store" in response.headers["Cache-Control"]
     page = owner_client.get(PAGE).content.decode()
     assert secret not in page
@@ -36,7 +36,7 @@ def test_a_key_without_a_name_is_not_made(owner_client: Client) -> None:
     """The field says what is missing."""
     response = owner_client.post(reverse("api:create-key"), {"name": " ", "days": "0"})
     assert response.status_code == 422
-    assert "Give the key a name." in response.content.decode()
+    assert "Enter a name." in response.content.decode()
     assert not ClientKey.objects.exists()
 
 
@@ -67,7 +67,7 @@ def test_revoking_asks_first(owner_client: Client) -> None:
     key.refresh_from_db()
     assert key.revoked_at is None
     response = owner_client.post(address, follow=True)
-    assert "laptop is revoked" in response.content.decode()
+    assert "Revoked laptop" in response.content.decode()
     key.refresh_from_db()
     assert key.revoked_at is not None
     assert owner_client.post(address).status_code == 404

@@ -12,7 +12,7 @@ import openai
 import pytest
 from django.contrib.auth.models import User
 
-from api import keys
+from api.keys.lifecycle import issue_key
 from providers.models import Attempt, FlagSetting, Provider
 from tests import fakes
 from tests.api.conftest import KEEP_ALIVE, Door
@@ -266,7 +266,7 @@ def test_an_idempotency_key_is_for_one_request_of_one_caller(
     """Another body is a mistake; another caller never gets it."""
     body = {"model": "acme/echo", "messages": HELLO}
     headers = {"Idempotency-Key": "k"}
-    _, theirs = keys.make(door.user, "other")
+    _, theirs = issue_key(door.user, "other")
     with door.raw() as client:
         client.post("/chat/completions", json=body, headers=headers)
         reused = client.post("/chat/completions", json=body | {"n": 1}, headers=headers)
@@ -503,7 +503,7 @@ def test_where_every_route_fails_a_key_hears_what_it_was_told_before(
     assert again.headers["x-route"] == "acme/earlier"
     streamed = client.post("/chat/completions", json=body | {"stream": True})
     assert all(b'"earlier_answer":' in sent for sent in _chunks(streamed.content))
-    other = keys.make(User.objects.get(), "another")[1]
+    other = issue_key(User.objects.get(), "another")[1]
     Door.wait_for(lambda: _knows(door, other))
     with pytest.raises(openai.APIError) as caught:
         door.client(other).chat.completions.create(model="acme/echo", messages=HELLO)

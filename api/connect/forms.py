@@ -1,4 +1,4 @@
-"""What people say of a client key, cleaned into what the flow takes."""
+"""The form for a new client key."""
 
 from datetime import datetime, timedelta
 
@@ -7,23 +7,23 @@ from django.utils import timezone
 
 
 class KeyForm(forms.Form):
-    """A new key: what it is for, and how long it works."""
+    """A new key: its name, and when it expires."""
 
     name = forms.CharField(
         max_length=100,
-        help_text="What it is for, such as the laptop or the tool that will hold it.",
+        help_text="The program or device that will use it, such as “opencode on my laptop”.",
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
-        error_messages={"required": "Give the key a name."},
+        error_messages={"required": "Enter a name."},
     )
     days = forms.TypedChoiceField(
-        label="Works",
+        label="Expires",
         coerce=int,
         initial=0,
         choices=[
-            (0, "until it is revoked"),
-            (30, "for 30 days"),
-            (90, "for 90 days"),
-            (365, "for a year"),
+            (0, "Never"),
+            (30, "In 30 days"),
+            (90, "In 90 days"),
+            (365, "In one year"),
         ],
     )
 

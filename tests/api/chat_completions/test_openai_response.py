@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from api.openai_response import DONE, Chunks, Whole
+from api.chat_completions.openai_response import DONE, AnswerSerializer, ChunkSerializer
 from providers.domain.types import (
     ClientEvent,
     Completed,
@@ -44,10 +44,10 @@ def ended(events: Iterable[ClientEvent]) -> Completed:
 
 def streamed(events: Iterable[ClientEvent], *, usage: bool = False) -> list[dict[str, Any]]:
     """What is sent of these events, up to the end mark."""
-    chunks = Chunks("chatcmpl-1", 9, usage=usage)
-    chunks.begin("m")
+    chunks = ChunkSerializer("chatcmpl-1", 9, usage=usage)
+    chunks.start("m")
     events = list(events)
-    sent = b"".join([*map(chunks.take, events), chunks.end(ended(events))])
+    sent = b"".join([*map(chunks.serialize, events), chunks.finish(ended(events))])
     assert sent.endswith(DONE)
     lines = sent.removesuffix(DONE).decode().split("\n\n")
     return [json.loads(line.removeprefix("data: ")) for line in lines if line]
@@ -55,7 +55,7 @@ def streamed(events: Iterable[ClientEvent], *, usage: bool = False) -> list[dict
 
 def passed_on(*raws: dict[str, Any], usage: bool = False) -> list[dict[str, Any]]:
     """The same from a provider's own chunks."""
-    reader = openai_chat.ChunkReader()
+    reader = openai_chat.Reader()
     return streamed((event for raw in raws for event in reader.events(raw)), usage=usage)
 
 
@@ -156,12 +156,12 @@ def test_one_json_where_a_stream_was_asked_for_is_streamed() -> None:
 
 
 def whole(events: Iterable[ClientEvent]) -> dict[str, Any]:
-    form = Whole("chatcmpl-1", 9)
-    form.begin("m")
+    form = AnswerSerializer("chatcmpl-1", 9)
+    form.start("m")
     events = list(events)
-    said = b"".join(form.take(event) for event in events)
+    said = b"".join(form.serialize(event) for event in events)
     assert said == b""
-    answer: dict[str, Any] = json.loads(form.end(ended(events)))
+    answer: dict[str, Any] = json.loads(form.finish(ended(events)))
     return answer
 
 
@@ -172,7 +172,7 @@ def test_a_whole_answer_goes_on_as_it_came_but_for_the_model() -> None:
     answer = {"id": "x", "object": "chat.completion", "created": 5, "model": "m-2026"}
     usage = openai_usage(Usage(input_tokens=1, output_tokens=2), {"cost": 0.1})
     answer |= {"choices": choices, "usage": usage, "service_tier": "default"}
-    assert whole(openai_chat.ChunkReader().events(answer)) == answer | {"model": "m"}
+    assert whole(openai_chat.Reader().events(answer)) == answer | {"model": "m"}
 
 
 def test_a_whole_answer_is_gathered_from_events() -> None:
@@ -202,22 +202,24 @@ def test_a_whole_answer_is_gathered_from_events() -> None:
 
 def test_an_answer_of_another_time_says_so() -> None:
     """On every chunk, and beside a whole one."""
-    chunks, one = Chunks("chatcmpl-1", 9, usage=False), Whole("chatcmpl-1", 9)
+    chunks, one = ChunkSerializer("chatcmpl-1", 9, usage=False), AnswerSerializer("chatcmpl-1", 9)
     for form in (chunks, one):
-        form.begin("m", "this is the answer of 3 h ago")
+        form.start("m", "this is the answer of 3 h ago")
     said = TextDelta(text="Hi")
-    one.take(said)
-    for sent in (chunks.take(said), one.end(ENDED)):
+    one.serialize(said)
+    for sent in (chunks.serialize(said), one.finish(ENDED)):
         assert b'"earlier_answer":"this is the answer of 3 h ago"' in sent
 
 
 def test_a_chunk_that_needs_no_change_goes_on_to_the_letter() -> None:
     """Spaces, order and spelling; encoding each one again would be dear."""
-    chunks = Chunks("chatcmpl-1", 9, usage=True)
-    chunks.begin("m")
+    chunks = ChunkSerializer("chatcmpl-1", 9, usage=True)
+    chunks.start("m")
     lines = [json.dumps(chunk({"content": text}, model="m", x="é")) for text in "ab"]
-    reader = openai_chat.ChunkReader()
-    sent = [b"".join(map(chunks.take, reader.events(json.loads(line), line))) for line in lines]
+    reader = openai_chat.Reader()
+    sent = [
+        b"".join(map(chunks.serialize, reader.events(json.loads(line), line))) for line in lines
+    ]
     assert json.loads(sent[0].removeprefix(b"data: "))["choices"][0]["delta"]["role"]
     assert sent[1] == f"data: {lines[1]}\n\n".encode()
 
@@ -262,7 +264,7 @@ def test_two_calls_without_an_index_stay_two() -> None:
     """In the stream that is passed on, and in the full answer that is gathered from it."""
     raws = [chunk({"tool_calls": [call]}) for call in TWO_CALLS] + [chunk({}, "tool_calls")]
     assert calls_of(passed_on(*raws)) == TWO_CALLS
-    reader = openai_chat.ChunkReader()
+    reader = openai_chat.Reader()
     answer = whole(event for raw in raws for event in reader.events(raw))
     assert answer["choices"][0]["message"]["tool_calls"] == TWO_CALLS
 

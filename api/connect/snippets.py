@@ -1,6 +1,6 @@
-"""How programs are pointed here, as text to copy: OpenCode's configuration, curl, Python. No I/O.
+"""Client configurations to copy: OpenCode, curl, Python. No I/O.
 
-None of them holds a key: each reads it from the environment.
+None contains a key: each reads it from the environment.
 """
 
 import json
@@ -17,8 +17,8 @@ HELLO = [{"role": "user", "content": "Hello"}]
 
 
 @frozen
-class Offered:
-    """One model as clients address it: by its full name, and by its alias where it has one."""
+class ListedModel:
+    """A model under the names that clients use: its full name, and its alias where it has one."""
 
     id: str
     facts: DiscoveredModel
@@ -27,26 +27,26 @@ class Offered:
 
 @frozen
 class Snippet:
-    """One text to copy, under its name."""
+    """One text to copy."""
 
     title: str
     language: str
     text: str
 
 
-def snippets(base_url: str, models: Iterable[Offered]) -> list[Snippet]:
-    """All of them, for the models that are offered."""
-    offered = list(models)
-    model = offered[0].id if offered else "provider/model"
+def make_snippets(base_url: str, models: Iterable[ListedModel]) -> list[Snippet]:
+    """All snippets, for these models."""
+    listed = list(models)
+    model = listed[0].id if listed else "provider/model"
     return [
-        Snippet(title="opencode.json", language="json", text=opencode(base_url, offered)),
+        Snippet(title="opencode.json", language="json", text=opencode(base_url, listed)),
         Snippet(title="curl", language="sh", text=curl(base_url, model)),
         Snippet(title="Python", language="python", text=python(base_url, model)),
     ]
 
 
-def opencode(base_url: str, models: Iterable[Offered]) -> str:
-    """OpenCode's configuration: it does not ask us for models, so all of them are listed."""
+def opencode(base_url: str, models: Iterable[ListedModel]) -> str:
+    """OpenCode's configuration. It lists every model, because OpenCode does not fetch them."""
     listed = {name: described for model in models for name, described in _entries(model)}
     options = {"baseURL": base_url, "apiKey": f"{{env:{VARIABLE}}}"}
     provider: dict[str, Any] = {
@@ -62,7 +62,7 @@ def opencode(base_url: str, models: Iterable[Offered]) -> str:
     return json.dumps(config, indent=2, ensure_ascii=False)
 
 
-def _entries(model: Offered) -> Iterable[tuple[str, dict[str, Any]]]:
+def _entries(model: ListedModel) -> Iterable[tuple[str, dict[str, Any]]]:
     described = describe_model(model.facts)
     yield model.id, described
     if model.alias:
@@ -70,7 +70,7 @@ def _entries(model: Offered) -> Iterable[tuple[str, dict[str, Any]]]:
 
 
 def curl(base_url: str, model: str) -> str:
-    """One question on the command line."""
+    """One request on the command line."""
     return (
         f"curl {base_url}/chat/completions \\\n"
         f'  -H "Authorization: Bearer ${VARIABLE}" \\\n'
@@ -80,7 +80,7 @@ def curl(base_url: str, model: str) -> str:
 
 
 def python(base_url: str, model: str) -> str:
-    """The same with OpenAI's own package."""
+    """The same request with the `openai` package."""
     return f"""\
 import os
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.model_list import describe, find_model, list_models
+from api.model_list.openai_models import describe_model, find_model, list_models
 from providers.domain.prices import Prices
 from providers.router.snapshot import Served
 
@@ -41,7 +41,7 @@ def test_all_that_is_known_is_listed() -> None:
         takes=("temperature", "seed"),
         prices=Prices(input=Decimal("0.6"), output=Decimal("2.2")),
     )
-    assert describe(model, "acme/m") == {
+    assert describe_model(model, "acme/m") == {
         "id": "acme/m",
         "object": "model",
         "created": 1767225600,
@@ -61,20 +61,20 @@ def test_all_that_is_known_is_listed() -> None:
 
 def test_what_is_unknown_is_left_out() -> None:
     """A client reads a false as "no", and a list of parameters as a whole one."""
-    row = describe(served(takes=("temperature",)), "acme/m")
+    row = describe_model(served(takes=("temperature",)), "acme/m")
     assert set(row) == {"id", "object", "created", "owned_by", "name"}
 
 
 def test_a_free_model_costs_nothing() -> None:
     """Which is known, and not unknown."""
-    row = describe(served(prices=Prices(input=Decimal(0), output=Decimal(0))), "acme/m")
+    row = describe_model(served(prices=Prices(input=Decimal(0), output=Decimal(0))), "acme/m")
     assert row["pricing"] == {"prompt": "0", "completion": "0"}
 
 
 @given(st.decimals(min_value=0, max_value=10_000, places=6))
 def test_a_price_for_one_token_is_exact(price: Decimal) -> None:
     """No exponent and no rounding: programs multiply it."""
-    row = describe(served(prices=Prices(input=price, output=price)), "acme/m")
+    row = describe_model(served(prices=Prices(input=price, output=price)), "acme/m")
     text = row["pricing"]["prompt"]
     assert "E" not in text.upper()
     assert Decimal(text) * 1_000_000 == price

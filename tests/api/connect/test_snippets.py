@@ -5,11 +5,11 @@ import json
 import shlex
 from decimal import Decimal
 
-from api.snippets import Offered, curl, opencode, python, snippets
+from api.connect.snippets import ListedModel, curl, make_snippets, opencode, python
 from providers.domain.types import DiscoveredModel
 
 URL = "https://chat.example.com/v1"
-GLM = Offered(
+GLM = ListedModel(
     id="zai/glm-4.7",
     alias="glm",
     facts=DiscoveredModel(
@@ -25,7 +25,7 @@ GLM = Offered(
         output_price=Decimal("2.2"),
     ),
 )
-TINY = Offered(
+TINY = ListedModel(
     id='local/it\'s "tiny"',
     facts=DiscoveredModel(model_id="tiny", name="Tiny", context=4096, vision=True),
 )
@@ -76,4 +76,4 @@ def test_python_parses() -> None:
 
 def test_without_a_model_the_examples_say_what_to_put_there() -> None:
     """An instance without providers has the page too."""
-    assert all("provider/model" in snippet.text for snippet in snippets(URL, [])[1:])
+    assert all("provider/model" in snippet.text for snippet in make_snippets(URL, [])[1:])

@@ -1,8 +1,8 @@
-"""Addresses below /connect/. Those below /v1 are in app.py, ahead of Django."""
+"""URLs below /connect/. Those below /v1 are in api/app.py, ahead of Django."""
 
 from django.urls import path
 
-from api import views
+from api.connect import views
 
 app_name = "api"
 urlpatterns = [

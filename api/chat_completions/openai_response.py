@@ -1,8 +1,8 @@
-"""A stream's events as OpenAI's answers: chunks for those who stream, one JSON for the others.
+"""Serialize the router's events in OpenAI's format: as chunks, or as one JSON object. No I/O.
 
-What the provider sent in this format goes on as it came, but for the model's name; what came in
-another format is said in this one. Specification:
-https://platform.openai.com/docs/api-reference/chat-streaming. No I/O.
+Payloads that the provider sent in this format pass through, with only the model's name replaced;
+those of other formats are translated. Specification:
+https://platform.openai.com/docs/api-reference/chat-streaming.
 """
 
 from typing import Any
@@ -18,14 +18,14 @@ from providers.domain.types import (
     UsageReport,
 )
 from providers.protocols.gather import Gatherer
-from providers.protocols.openai_chat import encode_json
+from providers.protocols.openai_chat import encoded
 from providers.protocols.usage import openai_usage
 
 DONE = b"data: [DONE]\n\n"
 
 
-class Chunks:
-    """One streamed answer's chunks. `usage`: the caller asked that the last one carries it."""
+class ChunkSerializer:
+    """A streamed answer. `usage`: the last chunk carries the token counts."""
 
     def __init__(self, answer_id: str, created: int, *, usage: bool) -> None:
         self._head: dict[str, Any] = {
@@ -34,31 +34,31 @@ class Chunks:
             "created": created,
             "model": "",
         }
-        self._usage_asked = usage
-        self._reported: Json | None = None
+        self._sends_usage = usage
+        self._usage: Json | None = None
         self._last: Json | None = None
-        self._begun = False
+        self._has_started = False
 
-    def begin(self, model: str, earlier: str = "") -> None:
-        """Content comes, of this model; or of another time, which is then said on each chunk."""
-        self._head |= {"model": model} | _marked(earlier)
+    def start(self, model: str, cached_reason: str = "") -> None:
+        """Set the model. `cached_reason`: why a cached answer is sent, which each chunk carries."""
+        self._head |= {"model": model} | _cached_fields(cached_reason)
 
-    def take(self, event: ClientEvent) -> bytes:
-        """The event's chunk as sent; empty where there is nothing new to say."""
+    def serialize(self, event: ClientEvent) -> bytes:
+        """The event as a chunk; empty where it adds nothing."""
         raw = event.raw
         if isinstance(event, UsageReport):
-            self._reported = event.reported or self._reported
+            self._usage = event.reported or self._usage
         if raw is None or not _is_chunk(raw):
-            return self._said(event)
+            return self._translate(event)
         if raw is self._last:  # one chunk may be several events
             return b""
         self._last = raw
-        if self._begun and event.line and self._is_ready(raw):
+        if self._has_started and event.line and self._is_unchanged(raw):
             return b"data: %b\n\n" % event.line.encode()
-        return self._passed_on(raw)
+        return self._pass_on(raw)
 
-    def _is_ready(self, raw: Json) -> bool:
-        """Whether a chunk can go on to the letter, as nearly all can: encoding is dear."""
+    def _is_unchanged(self, raw: Json) -> bool:
+        """Whether a chunk can pass through byte by byte, as nearly all can: encoding is slow."""
         return (
             raw.get("model") == self._head["model"]
             and "created" in raw
@@ -68,28 +68,28 @@ class Chunks:
             and not raw.get("usage")
         )
 
-    def end(self, completed: Completed) -> bytes:
-        """The last chunk, with the usage where it was asked for, and the end mark."""
-        if not self._usage_asked:
+    def finish(self, completed: Completed) -> bytes:
+        """The last chunk, with the usage where requested, and the end mark."""
+        if not self._sends_usage:
             return DONE
-        usage = openai_usage(completed.usage, self._reported)
+        usage = openai_usage(completed.usage, self._usage)
         return _event({**self._head, "choices": [], "usage": usage}) + DONE
 
-    def _passed_on(self, raw: Json) -> bytes:
-        """A provider's own chunk. Usage is kept for the end, where every client looks for it."""
+    def _pass_on(self, raw: Json) -> bytes:
+        """A chunk of the provider's. Its usage is sent at the end, where every client looks."""
         usage = raw.get("usage")
         if usage and not raw.get("choices"):
             return b""
-        chunk = self._completed(raw)
+        chunk = self._with_required_fields(raw)
         if usage:
             del chunk["usage"]
-        if not self._begun:
-            self._begun = True
+        if not self._has_started:
+            self._has_started = True
             self._head["id"] = chunk["id"]
             chunk["choices"] = [_with_role(choice) for choice in chunk["choices"]]
         return _event(chunk)
 
-    def _completed(self, raw: Json) -> dict[str, Any]:
+    def _with_required_fields(self, raw: Json) -> dict[str, Any]:
         """The chunk with every field that clients rely on, in its own order."""
         chunk = {**raw, "model": self._head["model"]}
         for name, value in self._head.items():
@@ -99,8 +99,8 @@ class Chunks:
             chunk["choices"] = []
         return chunk
 
-    def _said(self, event: ClientEvent) -> bytes:
-        """A chunk made of an event that came in another format."""
+    def _translate(self, event: ClientEvent) -> bytes:
+        """A chunk for an event of another format."""
         reason = None
         match event:
             case TextDelta():
@@ -114,14 +114,14 @@ class Chunks:
             case _:
                 return b""
         choice = {"index": 0, "delta": delta, "finish_reason": reason}
-        if not self._begun:
-            self._begun = True
+        if not self._has_started:
+            self._has_started = True
             choice = _with_role(choice)
         return _event({**self._head, "choices": [choice]})
 
 
-class Whole:
-    """One answer for a caller who does not stream, gathered from its events."""
+class AnswerSerializer:
+    """A non-streaming answer, gathered from its events."""
 
     def __init__(self, answer_id: str, created: int) -> None:
         self._head: dict[str, Any] = {"id": answer_id, "object": "chat.completion"}
@@ -129,47 +129,47 @@ class Whole:
         self._model = ""
         self._raw: Json | None = None
         self._gathered = Gatherer()
-        self._reported: Json | None = None
+        self._usage: Json | None = None
 
-    def begin(self, model: str, earlier: str = "") -> None:
-        """Content comes, of this model; or of another time, which is then said beside it."""
+    def start(self, model: str, cached_reason: str = "") -> None:
+        """Set the model. `cached_reason`: why a cached answer is sent, which the answer carries."""
         self._model = model
-        self._head |= _marked(earlier)
+        self._head |= _cached_fields(cached_reason)
 
-    def take(self, event: ClientEvent) -> bytes:
-        """Keeps what the event says; nothing is sent before all is there."""
+    def serialize(self, event: ClientEvent) -> bytes:
+        """Gather the event; always empty, because nothing is sent before the end."""
         if isinstance(event, UsageReport):
-            self._reported = event.reported or self._reported
-        if event.raw is not None and _is_whole(event.raw):
+            self._usage = event.reported or self._usage
+        if event.raw is not None and _is_full_answer(event.raw):
             self._raw = event.raw
             return b""
         self._gathered.take(event)
         return b""
 
-    def end(self, completed: Completed) -> bytes:
-        """The answer's JSON, with the tokens: estimated where the provider sent none."""
+    def finish(self, completed: Completed) -> bytes:
+        """The answer's JSON. The token counts are estimates where the provider sent none."""
         answer = {**self._head, **(self._raw or self._gathered.answer()), "model": self._model}
-        answer["usage"] = openai_usage(completed.usage, self._reported)
-        return encode_json(answer)
+        answer["usage"] = openai_usage(completed.usage, self._usage)
+        return encoded(answer)
 
 
-def _marked(earlier: str) -> dict[str, Any]:
-    return {"earlier_answer": earlier} if earlier else {}
+def _cached_fields(reason: str) -> dict[str, Any]:
+    return {"earlier_answer": reason} if reason else {}
 
 
-def _is_whole(raw: Json) -> bool:
+def _is_full_answer(raw: Json) -> bool:
     choices = raw.get("choices")
     first = choices[0] if choices and isinstance(choices, list) else None
     return isinstance(first, dict) and "message" in first
 
 
 def _is_chunk(raw: Json) -> bool:
-    """Neither another protocol's payload, nor one JSON where a stream was asked for."""
-    return "choices" in raw and not _is_whole(raw)
+    """Neither another format's payload, nor a full answer where a stream was requested."""
+    return "choices" in raw and not _is_full_answer(raw)
 
 
 def _with_role(choice: Any) -> Any:
-    """The first chunk says who speaks."""
+    """The choice with a role, which the first chunk carries."""
     delta = choice.get("delta") if isinstance(choice, dict) else None
     if not isinstance(delta, dict) or delta.get("role"):
         return choice
@@ -177,4 +177,4 @@ def _with_role(choice: Any) -> Any:
 
 
 def _event(payload: Json) -> bytes:
-    return b"data: %b\n\n" % encode_json(payload)
+    return b"data: %b\n\n" % encoded(payload)

@@ -1,4 +1,4 @@
-"""The Connect page: client keys, and how programs are pointed here."""
+"""The Connect page: client keys, and configurations to copy."""
 
 from typing import Any, cast
 
@@ -9,10 +9,10 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
-from api import keys
-from api.forms import KeyForm
+from api.connect.forms import KeyForm
+from api.connect.snippets import ListedModel, make_snippets
+from api.keys.lifecycle import issue_key, revoke_keys
 from api.models import ClientKey
-from api.snippets import Offered, snippets
 from providers.catalog.merge import PRICES
 from providers.domain.types import ABILITIES, DiscoveredModel, known_abilities
 from providers.models import LanguageModel
@@ -23,32 +23,32 @@ _FACTS = ("model_id", "name", "context", "output_limit", "takes", *PRICES)
 
 @require_safe
 def index(request: HttpRequest) -> HttpResponse:
-    """Your keys, and what to copy."""
+    """The user's keys, and the snippets."""
     return render(request, "api/connect.html", _context(request, KeyForm()))
 
 
 @never_cache
 @require_http_methods(["POST"])
 def create(request: HttpRequest) -> HttpResponse:
-    """A new key; this answer is the only page that ever shows it."""
+    """Create a key. This response is the only page that ever shows it."""
     form = KeyForm(request.POST)
     if not form.is_valid():
         return render(request, "api/connect.html", _context(request, form), status=422)
-    made, secret = keys.make(_user(request), form.cleaned_data["name"], form.expires_at)
-    audit.note(_user(request), "created", made)
-    shown = {"made": made, "secret": secret}
+    key, secret = issue_key(_user(request), form.cleaned_data["name"], form.expires_at)
+    audit.note(_user(request), "created", key)
+    shown = {"new_key": key, "secret": secret}
     return render(request, "api/connect.html", _context(request, KeyForm()) | shown)
 
 
 @require_http_methods(["GET", "POST"])
 def revoke(request: HttpRequest, pk: int) -> HttpResponse:
-    """Asks, then takes a key out of use."""
+    """Confirm, then revoke a key."""
     key = get_object_or_404(ClientKey.objects.of(_user(request)), pk=pk, revoked_at=None)
     if request.method == "GET":
         return render(request, "api/revoke.html", {"key": key})
-    keys.revoke([key.pk])
+    revoke_keys([key.pk])
     audit.note(_user(request), "revoked", key)
-    messages.success(request, f"{key.name} is revoked: it stops working everywhere at once.")
+    messages.success(request, f"Revoked {key.name}. It no longer works.")
     return redirect("api:connect")
 
 
@@ -62,16 +62,16 @@ def _context(request: HttpRequest, form: KeyForm) -> dict[str, Any]:
         "form": form,
         "keys": ClientKey.objects.of(_user(request)).filter(revoked_at=None),
         "base_url": base_url,
-        "snippets": snippets(base_url, _offered()),
+        "snippets": make_snippets(base_url, _list_models()),
     }
 
 
-def _offered() -> list[Offered]:
-    """The models in use, as clients address them."""
+def _list_models() -> list[ListedModel]:
+    """The models in use, under the names that clients use."""
     rows = LanguageModel.objects.usable().order_by("provider__slug", "model_id")
     columns = ("alias", "provider__slug", *_FACTS, *ABILITIES, "sources")
     return [
-        Offered(
+        ListedModel(
             id=f"{row['provider__slug']}/{row['model_id']}",
             alias=row["alias"],
             facts=DiscoveredModel(**{name: row[name] for name in _FACTS}, **known_abilities(row)),

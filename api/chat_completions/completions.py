@@ -14,10 +14,10 @@ from contextlib import aclosing
 from uuid import UUID
 
 from api import model_resolver
-from api.errors import ApiError, FailedAttempt, refusal
-from api.keys import Caller
-from api.openai_response import Chunks, Whole
-from api.request_parser import ParsedRequest
+from api.chat_completions.openai_response import AnswerSerializer, ChunkSerializer
+from api.chat_completions.request_parser import ParsedRequest
+from api.errors import ApiError, FailedAttempt, to_api_error
+from api.keys.lookup import Caller
 from providers.domain.errors import CallError, KeyReused, PlanFailed
 from providers.domain.frozen import frozen
 from providers.domain.types import AttemptRecord, AttemptStarted, Completed, RouteTaken
@@ -33,7 +33,7 @@ NOT_HONOURED = {"x-idempotency-key": "not-honoured"}
 _HEAD = b""  # the piece that marks the head; nothing of the body is ever empty
 
 
-@value
+@frozen
 class Head:
     """What precedes the body. The headers name the route, the attempts and the overhead."""
 
@@ -61,7 +61,9 @@ async def start_completion(request: CompletionRequest) -> "Completion":
     """Resolve the model. Raises ApiError where no model has this name, and django.db.Error where
     the providers were never read."""
     snapshot = await route_table.current().ready_for(request.parsed.model)
-    return Completion(request, snapshot, model_resolver.served(snapshot, request.parsed.model))
+    return Completion(
+        request, snapshot, model_resolver.resolve_model(snapshot, request.parsed.model)
+    )
 
 
 class Completion:
@@ -74,10 +76,10 @@ class Completion:
         self._queued_ms = (time.monotonic() - request.arrived) * 1000
         self._head: Head | None = None
         answer_id, created = f"chatcmpl-{request.request_id.hex}", int(time.time())
-        self._serializer: Chunks | Whole = (
-            Chunks(answer_id, created, usage=request.parsed.include_usage)
+        self._serializer: ChunkSerializer | AnswerSerializer = (
+            ChunkSerializer(answer_id, created, usage=request.parsed.include_usage)
             if request.parsed.stream
-            else Whole(answer_id, created)
+            else AnswerSerializer(answer_id, created)
         )
         self._pieces = self._shared_pieces() if request.idempotency_key else self._own_pieces()
 
@@ -97,7 +99,7 @@ class Completion:
         records = error.attempts if isinstance(error, PlanFailed) else ()
         attempts = tuple(FailedAttempt(self._route_name(record), record) for record in records)
         provider = "" if isinstance(error, KeyReused) else self._model.provider_name
-        return refusal(error, provider, attempts)
+        return to_api_error(error, provider, attempts)
 
     async def _own_pieces(self) -> AsyncGenerator[bytes]:
         """The marker of the head, then the body, from the router's events."""
@@ -107,7 +109,7 @@ class Completion:
                 piece = b""
                 for event in events:
                     if isinstance(event, RouteTaken):
-                        self._begin(event)
+                        self._start(event)
                         if not request.whole:
                             yield _HEAD
                     elif isinstance(event, Completed):
@@ -115,9 +117,9 @@ class Completion:
                             raise PlanFailed(event.error, event.attempts)
                         if request.whole:
                             yield _HEAD
-                        piece += serializer.end(event)
+                        piece += serializer.finish(event)
                     elif not isinstance(event, AttemptStarted):
-                        piece += serializer.take(event)
+                        piece += serializer.serialize(event)
                 if piece:
                     yield piece
 
@@ -152,9 +154,9 @@ class Completion:
             fallbacks=tuple((model.provider_id, model.model_id) for model in fallbacks),
         )
 
-    def _begin(self, taken: RouteTaken) -> None:
+    def _start(self, taken: RouteTaken) -> None:
         """Fill in the head: the route is known now."""
-        self._serializer.begin(taken.model, taken.reason if taken.earlier else "")
+        self._serializer.start(taken.model, taken.reason if taken.earlier else "")
         source = "earlier" if taken.earlier else taken.method
         headers = {
             "x-route": f"{taken.provider_slug}/{source}",

@@ -5,20 +5,20 @@ from typing import Any
 
 import pytest
 
+from api.chat_completions.request_parser import parse_request
 from api.errors import ApiError
-from api.request_parser import asked
 from providers.protocols import openai_chat
 
 HELLO = {"model": "acme/m", "messages": [{"role": "user", "content": "Hello"}]}
 
 
-def ask(**fields: Any) -> Any:
-    return asked(json.dumps(HELLO | fields).encode())
+def parse(**fields: Any) -> Any:
+    return parse_request(json.dumps(HELLO | fields).encode())
 
 
 def test_the_least_request() -> None:
     """A model and a message; not streamed, as OpenAI has it."""
-    plain = ask()
+    plain = parse()
     assert (plain.model, plain.stream, plain.include_usage) == ("acme/m", False, False)
     assert plain.request.whole
     assert plain.request.options == {}
@@ -27,7 +27,7 @@ def test_the_least_request() -> None:
 
 def test_a_stream_with_usage() -> None:
     """As OpenCode always asks."""
-    streamed = ask(stream=True, stream_options={"include_usage": True})
+    streamed = parse(stream=True, stream_options={"include_usage": True})
     assert streamed.stream
     assert streamed.include_usage
     assert not streamed.request.whole
@@ -41,7 +41,7 @@ def test_unknown_fields_pass_through() -> None:
         "reasoning_content": "Hm.",
         "tool_calls": [{"id": "1", "extra_content": {"google": {"thought_signature": "x"}}}],
     }
-    passed = ask(messages=[message], thinking={"type": "enabled"}, top_k=4, seed=None)
+    passed = parse(messages=[message], thinking={"type": "enabled"}, top_k=4, seed=None)
     assert passed.request.options == {"thinking": {"type": "enabled"}, "top_k": 4, "seed": None}
     assert passed.request.messages[0].extra == {
         "content": None,
@@ -52,30 +52,30 @@ def test_unknown_fields_pass_through() -> None:
 
 def test_a_content_that_is_not_there_stays_away() -> None:
     """Some servers refuse the null that others want."""
-    passed = ask(
+    passed = parse(
         messages=[{"role": "assistant", "tool_calls": []}, {"role": "user", "content": ""}]
     )
     sent = openai_chat.body(passed.request, "m")["messages"]
     assert sent == [{"role": "assistant", "tool_calls": []}, {"role": "user", "content": ""}]
-    null = ask(messages=[{"role": "assistant", "content": None}]).request
+    null = parse(messages=[{"role": "assistant", "content": None}]).request
     assert openai_chat.body(null, "m")["messages"] == [{"role": "assistant", "content": None}]
 
 
 def test_how_a_stream_is_wanted_passes_through() -> None:
     """Usage is asked for besides: it is counted here."""
     how = {"include_usage": False, "include_obfuscation": False}
-    streamed = ask(stream=True, stream_options=how)
+    streamed = parse(stream=True, stream_options=how)
     assert not streamed.include_usage
     assert openai_chat.body(streamed.request, "m")["stream_options"] == how | {
         "include_usage": True
     }
-    assert "stream_options" not in openai_chat.body(ask(stream_options=how).request, "m")
+    assert "stream_options" not in openai_chat.body(parse(stream_options=how).request, "m")
 
 
 def test_pictures_are_parts() -> None:
     """In the order they were given."""
     parts = [{"type": "text", "text": "What is it?"}, {"type": "image_url", "image_url": {}}]
-    passed = ask(messages=[{"role": "user", "content": parts}])
+    passed = parse(messages=[{"role": "user", "content": parts}])
     assert passed.request.messages[0].content == tuple(parts)
 
 
@@ -88,15 +88,15 @@ def test_pictures_are_parts() -> None:
         (b"\xff\xfe", "not UTF-8"),
         (b"[]", "must be an object"),
         (b'"hello"', "must be an object"),
-        (b'{"model": NaN}', "number that JSON does not have"),
+        (b'{"model": NaN}', "number that JSON does not allow"),
         (b"[" * 100_000, "nested too deeply"),
-        (b'{"a": ' + b"1" * 5000 + b"}", "number that JSON does not have"),
+        (b'{"a": ' + b"1" * 5000 + b"}", "number that JSON does not allow"),
     ],
 )
 def test_what_is_no_json_says_where(body: bytes, words: str) -> None:
     """A 400 that can be acted on."""
     with pytest.raises(ApiError) as caught:
-        asked(body)
+        parse_request(body)
     assert caught.value.status == 400
     assert caught.value.code == "invalid_json"
     assert words in caught.value.message
@@ -127,7 +127,7 @@ def test_what_is_no_json_says_where(body: bytes, words: str) -> None:
 def test_a_wrong_field_is_named(fields: dict[str, Any], param: str) -> None:
     """In `param`, as OpenAI does, and in the words."""
     with pytest.raises(ApiError) as caught:
-        ask(**fields)
+        parse(**fields)
     assert caught.value.status == 400
     assert caught.value.param == param
     assert f"`{param}" in caught.value.message
@@ -135,4 +135,4 @@ def test_a_wrong_field_is_named(fields: dict[str, Any], param: str) -> None:
 
 def test_null_means_not_set() -> None:
     """Clients send null for what they leave out."""
-    assert ask(stream=None, tools=None, stop=None, stream_options=None).stream is False
+    assert parse(stream=None, tools=None, stop=None, stream_options=None).stream is False

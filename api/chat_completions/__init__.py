@@ -1,0 +1,1 @@
+"""`POST /v1/chat/completions`, in OpenAI's format. `endpoint` is its entry."""

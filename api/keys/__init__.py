@@ -1,0 +1,1 @@
+"""Client keys: `lifecycle` issues and revokes them, `lookup` finds the caller of a request."""

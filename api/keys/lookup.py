@@ -1,0 +1,90 @@
+"""Find the caller of a request by its client key, in memory.
+
+Each event loop holds a copy of the active keys, so that no request waits for the database before
+its upstream call. The last use of a key is written later, in batches, at most once a minute.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from datetime import datetime
+
+import django.db
+from django.utils import timezone
+
+from api.models import USE_EVERY, ClientKey, hash_secret
+from providers.domain.frozen import frozen
+from providers.event_loop.per_loop import PerLoop
+from providers.infra import database, replicas
+
+log = logging.getLogger(__name__)
+
+WRITE_DELAY_SECONDS = 1.0  # uses within it are written together
+
+
+@frozen
+class Caller:
+    """The user a request belongs to, and the key it was sent with."""
+
+    key_id: int
+    user_id: int
+    expires_at: datetime | None = None
+
+
+def load_callers() -> Mapping[str, Caller]:
+    """The callers of all active keys, by the hash of the key."""
+    rows = ClientKey.objects.usable(timezone.now())
+    columns = rows.order_by().values_list("hash", "pk", "user_id", "expires_at")
+    return {
+        key_hash: Caller(key_id=key_id, user_id=user_id, expires_at=expires_at)
+        for key_hash, key_id, user_id, expires_at in columns
+    }
+
+
+class KeyTable:
+    """One event loop's copy of the keys, and their uses that are not written yet."""
+
+    def __init__(self) -> None:
+        self._callers = replicas.Replica(load_callers, {"keys"})
+        self._used: set[int] = set()
+        self._next_write: dict[int, float] = {}
+        self._writer: asyncio.Task[None] | None = None
+
+    async def find_caller(self, secret: str) -> Caller | None:
+        """The caller with this key; None where it is wrong, revoked or expired.
+
+        Raises django.db.Error where the keys were never read.
+        """
+        caller = (await self._callers.get()).get(hash_secret(secret))
+        if caller is None or (caller.expires_at and caller.expires_at <= timezone.now()):
+            return None
+        self._record_use(caller.key_id)
+        return caller
+
+    def _record_use(self, key_id: int) -> None:
+        now = asyncio.get_running_loop().time()
+        if now < self._next_write.get(key_id, 0.0):
+            return
+        self._next_write[key_id] = now + USE_EVERY.total_seconds()
+        self._used.add(key_id)
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.create_task(self._write_uses())
+
+    async def _write_uses(self) -> None:
+        """A use that is lost here is recorded by the next request a minute later."""
+        await asyncio.sleep(WRITE_DELAY_SECONDS)
+        used, self._used = self._used, set()
+        try:
+            await database.run(ClientKey.objects.all().mark_used, used, timezone.now())
+        except django.db.Error as exc:
+            log.warning("key_use_not_written count=%s problem=%s", len(used), type(exc).__name__)
+
+    async def close(self) -> None:
+        """Write the last uses and stop."""
+        if self._writer:
+            await self._writer
+        await self._callers.close()
+
+
+current = PerLoop(KeyTable).current
+"""The running loop's table."""
