@@ -1,1 +1,4 @@
-"""The observer: which checks are due, the status page, liveness."""
+"""Health: scheduled checks, incidents, the status page, `/healthz` and `/readyz`.
+
+Reads the rows of `providers` and decides nothing about routing.
+"""

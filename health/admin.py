@@ -1,4 +1,4 @@
-"""Incidents and roll-ups in the Django admin: to be read, as they only follow from attempts."""
+"""Incidents and roll-ups in the Django admin, read-only: both are derived from attempts."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -14,17 +14,17 @@ else:
     _Admin = admin.ModelAdmin
 
 
-class Followed(ReadOnly, _Admin):
-    """What follows from attempts."""
+class DerivedAdmin(ReadOnly, _Admin):
+    """Rows derived from attempts."""
 
     list_select_related = ("provider",)
-    show_full_result_count = False  # roll-ups are many, and counting them all is slow
+    show_full_result_count = False  # counting all roll-ups is slow
     paginator = Estimated
     show_facets = admin.ShowFacets.NEVER
 
 
 @admin.register(Incident)
-class IncidentAdmin(Followed):
+class IncidentAdmin(DerivedAdmin):
     list_display = ("provider", "worst", "cause", "opened_at", "closed_at", "rescued")
     list_filter = ("worst", "cause")
     search_fields = ("provider__name", "sentence")
@@ -32,7 +32,7 @@ class IncidentAdmin(Followed):
 
 
 @admin.register(HealthRollup)
-class HealthRollupAdmin(Followed):
+class HealthRollupAdmin(DerivedAdmin):
     list_display = ("provider", "method", "hour", "good", "bad", "rescued", "ttft_p95_ms", "cost")
     list_filter = (one_of("method", list(Method)),)
     date_hierarchy = "hour"

@@ -1,6 +1,6 @@
-"""`/healthz` and `/readyz`, ahead of Django's handler: can this process work, and what is amiss?
+"""`/healthz` and `/readyz`, ahead of Django's handler.
 
-They answer also where the handler is busy, and a 503 that is polled is not logged each time.
+They respond even while the handler is busy, and a 503 that is polled is not logged each time.
 """
 
 from starlette.requests import Request
@@ -10,22 +10,22 @@ from starlette.routing import Route
 from health import readiness
 from providers.infra.stopping import stopping
 
-_STOPPING = {"status": "stopping", "reasons": ["This process is about to stop."]}
-_FRESH = {"Cache-Control": "no-store"}
+_STOPPING = {"status": "stopping", "reasons": ["This process is shutting down."]}
+_NO_STORE = {"Cache-Control": "no-store"}
 
 
 async def healthz(request: Request) -> Response:
-    """This process is up: no question to anybody else."""
-    return JSONResponse({"status": "ok"}, headers=_FRESH)
+    """200 while this process runs; nothing else is checked."""
+    return JSONResponse({"status": "ok"}, headers=_NO_STORE)
 
 
 async def readyz(request: Request) -> Response:
-    """200 while it can serve, with what is amiss; else 503."""
+    """200 while this process can serve, with the reasons where it is degraded; else 503."""
     if stopping.is_set():
-        return JSONResponse(_STOPPING, status_code=503, headers=_FRESH)
-    found = await readiness.look()
-    body = {"status": found.status, "reasons": found.reasons}
-    return JSONResponse(body, status_code=200 if found.serves else 503, headers=_FRESH)
+        return JSONResponse(_STOPPING, status_code=503, headers=_NO_STORE)
+    result = await readiness.check()
+    body = {"status": result.status, "reasons": result.reasons}
+    return JSONResponse(body, status_code=200 if result.can_serve else 503, headers=_NO_STORE)
 
 
 routes = [Route("/healthz", healthz), Route("/readyz", readyz)]

@@ -1,4 +1,4 @@
-"""The health application."""
+"""The `health` application."""
 
 from django.apps import AppConfig
 

@@ -1,8 +1,8 @@
-"""The observer: which providers are due for a check, checked side by side, none in another's way.
+"""Check the providers that are due, concurrently and independently of one another.
 
-A check is claimed by moving its due time, so however many workers run, each is made once. Claims,
-readings and results are statements for many providers at once: ten thousand each half minute are
-one worker's work. A check that hangs holds one place, and nobody waits for it.
+A check is claimed by moving its due time, so each runs once however many workers there are. Claims,
+reads and results are statements for many providers at once: one worker checks ten thousand each
+half minute. A check that hangs occupies one slot and delays no other.
 """
 
 import asyncio
@@ -25,22 +25,22 @@ from providers.router.attempt_writer import Result
 
 log = logging.getLogger(__name__)
 
-AT_ONCE = 500  # providers; a third of what is due each second may hang for a whole time-out
-CLAIMED_AT_ONCE = 100  # few enough that a worker's death leaves little unchecked
-CHECK_SECONDS = 45.0  # after which a check is given up, whatever it hangs on
-ROUND_SECONDS = 40.0  # in which one round claims; with the last check's end below Celery's limit
-WRITTEN_AT_ONCE = 500  # results; their rows are locked until all of them are written
-WRITE_EVERY = 0.2  # seconds; what ends within it is written together
-LOOK_EVERY = 0.5  # seconds between two looks for what is due, while checks are under way
+MAX_CONCURRENT = 500  # providers; a third of those due each second may hang until their time-out
+CLAIM_BATCH = 100  # small, so that a worker that dies leaves few unchecked
+CHECK_TIMEOUT_SECONDS = 45.0
+ROUND_SECONDS = 40.0  # of claiming; the last check then ends within Celery's limit
+WRITE_BATCH = 500  # results; their rows are locked until all are written
+WRITE_INTERVAL_SECONDS = 0.2  # results within it are written together
+POLL_INTERVAL_SECONDS = 0.5  # between two claims while checks run
 
 
 async def check_due(
-    seconds: float = ROUND_SECONDS, claimed: Callable[[], None] = lambda: None
+    seconds: float = ROUND_SECONDS, on_claimed: Callable[[], None] = lambda: None
 ) -> int:
-    """Checks every provider that is due, and what becomes due meanwhile; returns how many.
+    """Check every provider that is due or becomes due meanwhile; return how many.
 
-    `claimed` is called once no more is claimed: from then on another round may begin, while what
-    hangs in this one is waited for.
+    `on_claimed` is called when this round claims no more: another round may then start while this
+    one waits for its slow checks.
     """
     round_ = _Round()
     async with asyncio.TaskGroup() as group:
@@ -48,73 +48,73 @@ async def check_due(
         try:
             await round_.claim(time.monotonic() + seconds)
         finally:
-            claimed()
+            on_claimed()
         await round_.end()
         writing.cancel()
     return round_.count
 
 
 class _Round:
-    """Checks under way, and the results that are not written yet."""
+    """The checks that run, and the results that are not written yet."""
 
     def __init__(self) -> None:
         self.count = 0
         self._checks: set[asyncio.Task[None]] = set()
         self._results: list[Result] = []
-        self._checked: list[int] = []
+        self._checked_ids: list[int] = []
 
-    async def claim(self, until: float) -> None:
-        """Starts checks until none is due and none is under way, or the time has come."""
-        while time.monotonic() < until:
-            free = min(CLAIMED_AT_ONCE, AT_ONCE - len(self._checks))
+    async def claim(self, deadline: float) -> None:
+        """Start checks until none is due and none runs, or until the deadline."""
+        while time.monotonic() < deadline:
+            free = min(CLAIM_BATCH, MAX_CONCURRENT - len(self._checks))
             claimed = await self._start(free) if free else 0
             if not claimed and not self._checks:
                 return
-            if claimed < CLAIMED_AT_ONCE and self._checks:
+            if claimed < CLAIM_BATCH and self._checks:
                 await asyncio.wait(
-                    self._checks, timeout=LOOK_EVERY, return_when=asyncio.FIRST_COMPLETED
+                    self._checks, timeout=POLL_INTERVAL_SECONDS, return_when=asyncio.FIRST_COMPLETED
                 )
 
-    async def _start(self, most: int) -> int:
-        due = await database.run(Provider.objects.all().claim_due, timezone.now(), most)
+    async def _start(self, limit: int) -> int:
+        due = await database.run(Provider.objects.all().claim_due, timezone.now(), limit)
         if due:
             for probe in await database.run(probe_plan.plan_probes, due):
                 task = asyncio.create_task(self._check(probe))
                 self._checks.add(task)
-                task.add_done_callback(partial(self._done, probe.candidate.provider_id))
+                task.add_done_callback(partial(self._handle_end, probe.candidate.provider_id))
         self.count += len(due)
         return len(due)
 
     async def _check(self, probe: Probe) -> None:
-        async with asyncio.timeout(CHECK_SECONDS):
+        async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
             self._results += await probing.send_probe(probe)
 
-    def _done(self, provider_id: int, task: asyncio.Task[None]) -> None:
-        """What goes wrong with one provider is its own."""
+    def _handle_end(self, provider_id: int, task: asyncio.Task[None]) -> None:
+        """Log a failure; it does not affect other providers."""
         self._checks.discard(task)
-        self._checked.append(provider_id)
+        self._checked_ids.append(provider_id)
         if not task.cancelled() and (problem := task.exception()):
             log.error("check_failed provider=%s", provider_id, exc_info=problem)
 
     async def write(self) -> None:
         while True:
-            await asyncio.sleep(WRITE_EVERY)
+            await asyncio.sleep(WRITE_INTERVAL_SECONDS)
             await self._write_once()
 
     async def _write_once(self) -> None:
         results, self._results = self._results, []
-        checked, self._checked = self._checked, []
+        checked_ids, self._checked_ids = self._checked_ids, []
         try:
-            for batch in batched(results, WRITTEN_AT_ONCE):
+            for batch in batched(results, WRITE_BATCH):
                 await database.run(attempt_writer.write_results, batch)
-            for ids in batched(checked, WRITTEN_AT_ONCE):
+            for ids in batched(checked_ids, WRITE_BATCH):
                 await database.run(attempt_writer.checked, ids, timezone.now())
         except django.db.Error as exc:
-            # The next check tells the same.
-            log.warning("checks_lost count=%s problem=%s", len(checked), type(exc).__name__)
+            # Not written again: the next check repeats them.
+            log.warning("checks_lost count=%s problem=%s", len(checked_ids), type(exc).__name__)
 
     async def end(self) -> None:
-        """Waits for what is under way and writes what is left."""
+        """Wait for the checks that run and write the last results."""
         if self._checks:
             await asyncio.wait(self._checks)
         await self._write_once()

@@ -1,6 +1,6 @@
-"""Whether this instance itself can work: its database and its Redis, asked with a short patience.
+"""Check this instance's own database and Redis, with a short time-out.
 
-The answer is kept for two seconds: every page asks, and a dead server must not slow each of them.
+The result is cached for two seconds: every page needs it, and a dead server must not slow each one.
 """
 
 import time
@@ -11,35 +11,34 @@ from redis.exceptions import RedisError
 
 from providers.infra.redis_client import patient_client
 
-KEPT_SECONDS = 2.0
+CACHE_SECONDS = 2.0
 
 DATABASE_AWAY = (
-    "The database cannot be reached. Pages come back by themselves as soon as it answers;"
-    " nothing that was saved is lost."
+    "The database cannot be reached. Pages return as soon as it responds; no saved data is lost."
 )
 REDIS_AWAY = (
-    "Redis cannot be reached. Answers still arrive and are kept, but appear with a delay, and"
-    " background checks wait until it is back."
+    "Redis cannot be reached. Answers are saved but appear with a delay, and"
+    " background checks are paused until it is back."
 )
 
 
-class _Kept:
-    """A check whose answer is believed for KEPT_SECONDS."""
+class _CachedCheck:
+    """A check whose result is valid for CACHE_SECONDS."""
 
     def __init__(self, check: Callable[[], str]) -> None:
         self.check = check
-        self.until = 0.0
-        self.answer = ""
+        self.expires_at = 0.0
+        self.problem = ""
 
     def __call__(self) -> str:
         now = time.monotonic()
-        if now >= self.until:
-            self.answer = self.check()
-            self.until = time.monotonic() + KEPT_SECONDS
-        return self.answer
+        if now >= self.expires_at:
+            self.problem = self.check()
+            self.expires_at = time.monotonic() + CACHE_SECONDS
+        return self.problem
 
 
-def _ask_database() -> str:
+def _check_database() -> str:
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
@@ -48,7 +47,7 @@ def _ask_database() -> str:
     return ""
 
 
-def _ask_redis() -> str:
+def _check_redis() -> str:
     try:
         patient_client().ping()
     except RedisError:
@@ -56,10 +55,10 @@ def _ask_redis() -> str:
     return ""
 
 
-database_problem = _Kept(_ask_database)
-redis_problem = _Kept(_ask_redis)
+database_problem = _CachedCheck(_check_database)
+redis_problem = _CachedCheck(_check_redis)
 
 
-def degraded() -> list[str]:
-    """A sentence for each part that is away; empty when all is well."""
-    return [sentence for sentence in (database_problem(), redis_problem()) if sentence]
+def find_problems() -> list[str]:
+    """A sentence for each unavailable part; empty where none is."""
+    return [problem for problem in (database_problem(), redis_problem()) if problem]

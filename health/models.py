@@ -1,4 +1,4 @@
-"""Incidents, and attempts rolled up by hour: what is kept when the attempts themselves are gone."""
+"""Incidents, and attempts rolled up by hour, both kept longer than the attempts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from providers.models import HealthStatus, Provider
 
 
 class Incident(models.Model):
-    """An interval in which a provider was failing or degraded. At most one of each is open."""
+    """An interval in which a provider was failing or degraded. A provider has at most one open."""
 
     provider = models.ForeignKey(Provider, on_delete=models.CASCADE, related_name="incidents")
     status = models.CharField(max_length=10, choices=HealthStatus)
@@ -36,7 +36,7 @@ class Incident(models.Model):
             ),
         )
         indexes = (
-            # the status page's past incidents, those that may open again, and pruning
+            # the status page's past incidents, reopening, and pruning
             models.Index(fields=("-closed_at",), name="incident_closed"),
         )
 
@@ -47,9 +47,9 @@ class Incident(models.Model):
 class HealthRollup(models.Model):
     """The attempts over one route in one clock hour, probes and tests included.
 
-    `good` and `bad` say how well the route did; what says nothing about it (a wrong request, a
-    probe that was refused) counts in neither. `rescued` are requests that this route answered
-    after another one had failed.
+    `good` and `bad` count the attempts that say something about the route; a wrong request or a
+    refused probe counts in neither. `rescued` are requests that this route answered after another
+    one had failed.
     """
 
     provider = models.ForeignKey(Provider, on_delete=models.CASCADE, related_name="rollups")
@@ -80,7 +80,7 @@ class HealthRollup(models.Model):
             ),
         )
         indexes = (
-            # the status page's bars and pruning read by time, however much is older
+            # the status page's bars and pruning select by time
             models.Index(fields=("hour",), name="rollup_hour"),
         )
 

@@ -1,4 +1,4 @@
-"""What an attempt says about its route: that it does well, that it does not, or nothing."""
+"""Classify attempts by what they say about their route: good, bad, or neither."""
 
 from django.db.models import Q
 
@@ -9,12 +9,12 @@ from providers.router.attempt_writer import PROBE_SAYS_NOTHING
 
 GOOD = Q(outcome="ok")
 STOPPED = Q(outcome=ErrorKind.STOPPED)
-# A wrong request is the caller's doing, a 403 is about one model or prompt, and a probe may be
-# refused where a chat is not.
-SAYS_NOTHING = (
+# A wrong request is the caller's fault, a 403 concerns one model or prompt, and a provider may
+# refuse probes but not chats.
+NEUTRAL = (
     Q(outcome__in=[ErrorKind.REQUEST, ErrorKind.PERMISSION])
     | Q(purpose=Purpose.PROBE, outcome__in=sorted(PROBE_SAYS_NOTHING))
     | Q(error_code__in=sorted(RESENT_CODES))
 )
-BAD = ~(GOOD | STOPPED | SAYS_NOTHING)
+BAD = ~(GOOD | STOPPED | NEUTRAL)
 RESCUED = Q(outcome="ok", position__gt=1)

@@ -1,8 +1,8 @@
-"""Whether this process can serve, and what of the program is amiss, each question with a limit.
+"""Check whether this process can serve, and which parts of the program are unavailable.
 
-Ready: all is there. Degraded: answers still come, and the reasons say what does not. Not ready: it
-cannot serve `/v1`, as it has never read whom to call. A database that is away later is a reason to
-be degraded: calls go on from memory.
+Ready: everything works. Degraded: it serves, and the reasons name what does not work. Not ready: it
+cannot serve `/v1`, because it has never read the providers. If the database becomes unavailable
+later, it is degraded: requests continue from memory. Every check has a time-out.
 """
 
 import asyncio
@@ -22,78 +22,85 @@ from providers.infra import database, heartbeat
 from providers.infra.redis_client import RedisUnavailable
 from providers.router import route_table
 
-PATIENCE = 1.5  # seconds for each question; they are asked at the same time
-KEPT_SECONDS = 1.0  # who asks more often gets the same answer
-DROPPED_LATELY = 300.0  # seconds in which lost attempts are a reason
+CHECK_TIMEOUT_SECONDS = 1.5  # for each check; they run at the same time
+CACHE_SECONDS = 1.0  # more frequent requests get the same result
+REPORT_DROPPED_SECONDS = 300.0  # in which lost attempts are a reason
 
 MISSING = {
-    heartbeat.Part.RUNNER: "No runner is at work: chat messages wait for one.",
-    heartbeat.Part.WORKER: "No worker looks for due checks: `worker` or `beat` does not run.",
+    heartbeat.Part.RUNNER: "No runner is running. Chat messages wait until one starts.",
+    heartbeat.Part.WORKER: "Health checks are not running: `worker` or `beat` is down.",
 }
-GATEWAY_AWAY = "The gateway process does not answer: calls go direct where they can."
+GATEWAY_AWAY = (
+    "The gateway process does not respond. Requests use direct connections where possible."
+)
 GATEWAY_BROKEN = "The gateway process is not ready: {problem}"
-NEVER_READ = "This process could not read the providers yet."
-DROPPED = "{count} attempts could not be recorded, as the database was away for too long."
+NOT_LOADED = "This process has not loaded the providers yet."
+DROPPED = "{count} attempts were not recorded because the database was unavailable for too long."
 
 
 @frozen
 class Readiness:
-    serves: bool
+    can_serve: bool
     reasons: tuple[str, ...] = ()
 
     @property
     def status(self) -> str:
-        if not self.serves:
+        if not self.can_serve:
             return "not ready"
         return "degraded" if self.reasons else "ready"
 
 
-class _Look:
-    """The last answer, and what has to be remembered between two looks."""
+class _ReadinessCheck:
+    """The check, its cached result, and the lost attempts seen so far."""
 
     def __init__(self) -> None:
-        self.until = 0.0
-        self.found = Readiness(serves=False)
+        self.expires_at = 0.0
+        self.result = Readiness(can_serve=False)
         self.dropped, self.dropped_at = 0, float("-inf")
 
     async def __call__(self) -> Readiness:
-        if time.monotonic() >= self.until:
-            self.found = await self._look()
-            self.until = time.monotonic() + KEPT_SECONDS
-        return self.found
+        if time.monotonic() >= self.expires_at:
+            self.result = await self._check()
+            self.expires_at = time.monotonic() + CACHE_SECONDS
+        return self.result
 
-    async def _look(self) -> Readiness:
-        reads, away, redis, gateway = await asyncio.gather(
-            _within(_reads(), False),
-            _within(database.run(liveness.database_problem), liveness.DATABASE_AWAY),
-            _within(_redis(), [liveness.REDIS_AWAY]),
-            _within(_gateway(), GATEWAY_AWAY),
+    async def _check(self) -> Readiness:
+        has_loaded, database_problem, redis_problems, gateway_problem = await asyncio.gather(
+            _with_timeout(_has_loaded(), False),
+            _with_timeout(database.run(liveness.database_problem), liveness.DATABASE_AWAY),
+            _with_timeout(_find_redis_problems(), [liveness.REDIS_AWAY]),
+            _with_timeout(_find_gateway_problem(), GATEWAY_AWAY),
         )
-        unread = "" if reads else NEVER_READ
-        reasons = (unread, away, *redis, gateway, self._lost(route_table.current().dropped))
-        return Readiness(serves=reads, reasons=tuple(reason for reason in reasons if reason))
+        reasons = (
+            "" if has_loaded else NOT_LOADED,
+            database_problem,
+            *redis_problems,
+            gateway_problem,
+            self._describe_dropped(route_table.current().dropped),
+        )
+        return Readiness(can_serve=has_loaded, reasons=tuple(filter(None, reasons)))
 
-    def _lost(self, dropped: int) -> str:
+    def _describe_dropped(self, dropped: int) -> str:
         now = time.monotonic()
         if dropped > self.dropped:
             self.dropped, self.dropped_at = dropped, now
-        lately = now - self.dropped_at < DROPPED_LATELY
-        return DROPPED.format(count=self.dropped) if lately else ""
+        is_recent = now - self.dropped_at < REPORT_DROPPED_SECONDS
+        return DROPPED.format(count=self.dropped) if is_recent else ""
 
 
-look = _Look()
+check = _ReadinessCheck()
 
 
-async def _within[T](asking: Awaitable[T], otherwise: T) -> T:
+async def _with_timeout[T](check: Awaitable[T], on_timeout: T) -> T:
     try:
-        async with asyncio.timeout(PATIENCE):
-            return await asking
+        async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
+            return await check
     except TimeoutError:
-        return otherwise
+        return on_timeout
 
 
-async def _reads() -> bool:
-    """Whether this process knows whom to call."""
+async def _has_loaded() -> bool:
+    """Whether this process has read the providers."""
     try:
         await route_table.current().ready()
     except django.db.Error:
@@ -101,26 +108,31 @@ async def _reads() -> bool:
     return True
 
 
-async def _redis() -> list[str]:
-    """What the pages say of Redis, and, where it is there, which parts it has not heard of."""
-    if away := await database.run(liveness.redis_problem):
-        return [away]
+async def _find_redis_problems() -> list[str]:
+    """Redis itself, or the processes whose heartbeat is missing in it."""
+    if problem := await database.run(liveness.redis_problem):
+        return [problem]
     try:
         return [MISSING[part] for part in await heartbeat.missing()]
     except RedisUnavailable:
         return [liveness.REDIS_AWAY]
 
 
-async def _gateway() -> str:
-    """Where the program has a gateway process of its own: what is wrong with it."""
+async def _find_gateway_problem() -> str:
+    """The problem of the gateway process; empty where it is fine or not used."""
     if not settings.GATEWAY_TOKEN:
         return ""
-    times = Timeouts(connect=PATIENCE, first_token=PATIENCE, silence=PATIENCE, total=PATIENCE)
+    times = Timeouts(
+        connect=CHECK_TIMEOUT_SECONDS,
+        first_token=CHECK_TIMEOUT_SECONDS,
+        silence=CHECK_TIMEOUT_SECONDS,
+        total=CHECK_TIMEOUT_SECONDS,
+    )
     deadlines = Deadlines(times)
     url = f"{settings.GATEWAY_URL}/healthz"
     try:
         async with http.HttpCall("GET", url, headers={}, deadlines=deadlines) as response:
-            told = await direct.read_json(response, deadlines)
+            status = await direct.read_json(response, deadlines)
     except CallError:
         return GATEWAY_AWAY
-    return GATEWAY_BROKEN.format(problem=told["problem"]) if told["problem"] else ""
+    return GATEWAY_BROKEN.format(problem=status["problem"]) if status["problem"] else ""

@@ -1,4 +1,4 @@
-"""What is deleted by age, a bounded number of rows at a time, so that nobody waits for it."""
+"""Delete old rows, a limited number at a time, so that no other query waits."""
 
 import time
 from collections.abc import Iterator
@@ -11,18 +11,18 @@ from django.db.models import QuerySet
 from health.models import HealthRollup, Incident
 from providers.models import Attempt, Breaker, Provider, Purpose
 
-BATCH = 5000
-SECONDS = 60.0  # of one run; the next one goes on
+BATCH_ROWS = 5000
+MAX_SECONDS = 60.0  # of one run; the next run continues
 
 
-def prune(now: datetime, seconds: float = SECONDS) -> int:
-    """Deletes what is older than it is kept; returns how many rows."""
-    until = time.monotonic() + seconds
-    return sum(_delete(rows, column, until) for rows, column in _expired(now))
+def prune(now: datetime, seconds: float = MAX_SECONDS) -> int:
+    """Delete the rows that are past their retention time; return how many."""
+    deadline = time.monotonic() + seconds
+    return sum(_delete(rows, column, deadline) for rows, column in _find_expired(now))
 
 
-def _expired(now: datetime) -> Iterator[tuple[QuerySet[Any], str]]:
-    """Rows past their time, and the column that their age is told by."""
+def _find_expired(now: datetime) -> Iterator[tuple[QuerySet[Any], str]]:
+    """The rows past their retention time, each with the column that holds their age."""
 
     def before(days: int) -> datetime:
         return now - timedelta(days=days)
@@ -33,22 +33,22 @@ def _expired(now: datetime) -> Iterator[tuple[QuerySet[Any], str]]:
     yield HealthRollup.objects.filter(hour__lt=before(settings.KEEP_ROLLUPS)), "hour"
     yield Breaker.objects.expired(now), "changed_at"
     yield Incident.objects.filter(closed_at__lt=before(settings.KEEP_INCIDENTS)), "closed_at"
-    # What hangs on a removed provider first, as it may be a million rows.
+    # The rows of a removed provider first: there may be a million.
     removed = Provider.with_removed.filter(removed_at__lt=before(settings.KEEP_REMOVED))
     yield Attempt.objects.filter(provider__in=removed), "started_at"
     yield HealthRollup.objects.filter(provider__in=removed), "hour"
     yield removed, "removed_at"
 
 
-def _delete(rows: QuerySet[Any], column: str, until: float) -> int:
-    """From the oldest on; each batch begins where the one before it ended."""
+def _delete(rows: QuerySet[Any], column: str, deadline: float) -> int:
+    """Delete from the oldest on; each batch starts where the previous one ended."""
     deleted = 0
-    while time.monotonic() < until:
-        batch = list(rows.order_by(column).values_list("pk", column)[:BATCH])
+    while time.monotonic() < deadline:
+        batch = list(rows.order_by(column).values_list("pk", column)[:BATCH_ROWS])
         if batch:
-            found = rows.model._base_manager.filter(pk__in=[pk for pk, _ in batch])
-            deleted += found.delete()[0]
+            expired = rows.model._base_manager.filter(pk__in=[pk for pk, _ in batch])
+            deleted += expired.delete()[0]
             rows = rows.filter(**{f"{column}__gte": batch[-1][1]})
-        if len(batch) < BATCH:
+        if len(batch) < BATCH_ROWS:
             break
     return deleted

@@ -1,4 +1,4 @@
-"""Attempts rolled up by route and hour, in the database: idempotent, as often as wanted."""
+"""Roll up attempts by route and hour, in the database. Idempotent: it may run at any time."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -14,7 +14,7 @@ from health.outcome_filters import BAD, GOOD, RESCUED, STOPPED
 from providers.models import Attempt
 
 HOUR = timedelta(hours=1)
-AT_ONCE = timedelta(days=1)  # in one statement, when there is a lot to catch up with
+MAX_SPAN = timedelta(days=1)  # of one statement, when catching up
 
 KEY = ("provider_id", "method", "endpoint", "hour")
 FIGURES = (
@@ -26,7 +26,7 @@ TOKENS = tuple(name for name in FIGURES if name.endswith("_tokens"))
 
 
 class Percentile(Aggregate):
-    """The value below which this share of the others lies; PostgreSQL's."""
+    """PostgreSQL's percentile: the value below which this share of the others lies."""
 
     template = "PERCENTILE_DISC(%(share)s) WITHIN GROUP (ORDER BY %(expressions)s)"
 
@@ -35,38 +35,39 @@ class Percentile(Aggregate):
 
 
 def roll_up(now: datetime) -> None:
-    """Computes the last two hours anew, as attempts are written when they end; and whatever is
-    missing, after a time in which nobody did."""
+    """Recompute the last two hours, because attempts are written when they end, and all hours that
+    are missing after an outage."""
     since = _since(now)
     while since and since <= now:
-        _roll(since, since + AT_ONCE)
-        since += AT_ONCE
+        _roll_up_span(since, since + MAX_SPAN)
+        since += MAX_SPAN
 
 
-def hour_of(moment: datetime) -> datetime:
+def start_of_hour(moment: datetime) -> datetime:
     return moment.replace(minute=0, second=0, microsecond=0)
 
 
 def _since(now: datetime) -> datetime | None:
-    """The first hour to compute; None where there is nothing yet."""
+    """The first hour to compute; None where there are no attempts."""
     last: datetime | None = HealthRollup.objects.aggregate(last=Max("hour"))["last"]
     if last:
-        return min(last, hour_of(now)) - HOUR
+        return min(last, start_of_hour(now)) - HOUR
     oldest: datetime | None = Attempt.objects.aggregate(oldest=Min("started_at"))["oldest"]
-    return hour_of(oldest) if oldest else None
+    return start_of_hour(oldest) if oldest else None
 
 
-def _roll(since: datetime, until: datetime) -> None:
-    """One statement. Rows are locked in one order by everybody; equal ones are not written."""
-    counted, params = _counted(Q(started_at__gte=since, started_at__lt=until))
+def _roll_up_span(since: datetime, until: datetime) -> None:
+    """One statement. It locks rows in a fixed order, so that two cannot deadlock, and writes only
+    rows that change."""
+    counts, params = _count_query(Q(started_at__gte=since, started_at__lt=until))
     names, key = ", ".join((*KEY, *FIGURES)), ", ".join(KEY)
     new = ", ".join(f"EXCLUDED.{name}" for name in FIGURES)
-    old = ", ".join(f"kept.{name}" for name in FIGURES)
+    old = ", ".join(f"stored.{name}" for name in FIGURES)
     with connection.cursor() as cursor:
         cursor.execute(
             f"""
-            INSERT INTO health_healthrollup AS kept ({names})
-            SELECT {names} FROM ({counted}) AS counted ORDER BY {key}
+            INSERT INTO health_healthrollup AS stored ({names})
+            SELECT {names} FROM ({counts}) AS counts ORDER BY {key}
             ON CONFLICT ({key}) DO UPDATE SET ({", ".join(FIGURES)}) = ({new})
             WHERE ({old}) IS DISTINCT FROM ({new})
             """,  # noqa: S608  # names of ours
@@ -74,7 +75,7 @@ def _roll(since: datetime, until: datetime) -> None:
         )
 
 
-def _counted(which: Q) -> tuple[str, Sequence[Any]]:
+def _count_query(which: Q) -> tuple[str, Sequence[Any]]:
     hour = Func(
         *(Value("hour"), F("started_at"), Value("UTC")),
         function="DATE_TRUNC",

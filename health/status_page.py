@@ -1,4 +1,4 @@
-"""The status page in values: ranges and their bars, shares, incidents, one sentence. No I/O."""
+"""The values of the status page: ranges, bars, shares, spend, and the banner. No I/O."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -9,14 +9,13 @@ from providers.domain.frozen import frozen
 from providers.domain.tuning import RULES
 from providers.policy import reasons
 
-HALF = 0.5  # of an hour's attempts failed: for whoever asked then, it was down
+FAILING_SHARE = 0.5  # of an hour's attempts failed: the provider was down
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @frozen
 class Range:
-    """How far back the bars go, and what each of them stands for. `finest`: the piece of time in
-    which a bar's worst is looked for."""
+    """A time range, and the span of each of its bars. `finest`: the unit of a bar's worst share."""
 
     slug: str
     words: str
@@ -26,7 +25,7 @@ class Range:
     label: str = "%a %d %b, %H:%M"
 
     def begins(self, now: datetime) -> tuple[datetime, ...]:
-        """The beginnings of all its bars, oldest first; the last one holds `now`."""
+        """The start of each bar, oldest first; the last bar contains `now`."""
         last = now - (now - _EPOCH) % self.bucket
         count = self.span // self.bucket
         return tuple(last - self.bucket * number for number in reversed(range(count)))
@@ -40,19 +39,19 @@ RANGES = (
     Range(slug="30d", words="30 days", span=30 * DAY, bucket=DAY, label="%a %d %b"),
     Range(slug="90d", words="90 days", span=90 * DAY, bucket=DAY, label="%a %d %b"),
 )
-USUAL = RANGES[1]
+DEFAULT_RANGE = RANGES[1]
 
 
-def named_range(slug: str) -> Range:
-    return next((each for each in RANGES if each.slug == slug), USUAL)
+def find_range(slug: str) -> Range:
+    return next((each for each in RANGES if each.slug == slug), DEFAULT_RANGE)
 
 
 @frozen
 class Bucket:
-    """The attempts of one bar; what says nothing about the provider counts neither way.
+    """The attempts of one bar; neutral ones do not count.
 
-    `worst` is the failed share of its worst piece of time: a day that was down for an hour must
-    not look well.
+    `worst` is the failed share of its worst hour or minute: a day with an hour of downtime must not
+    look healthy.
     """
 
     begins: datetime
@@ -68,7 +67,7 @@ class Bucket:
     def status(self) -> str:
         if not self.total:
             return "unknown"
-        if self.worst >= HALF:
+        if self.worst >= FAILING_SHARE:
             return "failing"
         return "degraded" if self.worst > RULES.degraded_share else "healthy"
 
@@ -76,25 +75,26 @@ class Bucket:
     def worst_percent(self) -> str:
         return f"{100 * self.worst:.0f}"
 
-    def told(self, shown: Range) -> str:
-        """The bar in words: when, how many, and how bad at worst."""
-        when = f"{self.begins:{shown.label}}"
+    def describe(self, shown: Range) -> str:
+        """The bar in words."""
+        start = f"{self.begins:{shown.label}}"
         if not self.total:
-            return f"{when}: nothing was asked"
-        words = f"{when}: {self.good} good, {self.bad} failed"
-        coarse = shown.bucket > HOUR and self.bad
-        return f"{words}; {self.worst:.0%} of the worst {shown.finest}" if coarse else words
+            return f"{start}: no requests"
+        counts = f"{start}: {self.good} succeeded, {self.bad} failed"
+        if shown.bucket <= HOUR or not self.bad:
+            return counts
+        return f"{counts}; {self.worst_percent} % in the worst {shown.finest}"
 
 
-def fill(known: Iterable[Bucket], shown: Range, now: datetime) -> tuple[Bucket, ...]:
-    """All bars of a range, with the empty ones between."""
-    found: Mapping[datetime, Bucket] = {bucket.begins: bucket for bucket in known}
-    return tuple(found.get(begin, Bucket(begins=begin)) for begin in shown.begins(now))
+def fill(buckets: Iterable[Bucket], shown: Range, now: datetime) -> tuple[Bucket, ...]:
+    """All bars of a range, including the empty ones."""
+    by_start: Mapping[datetime, Bucket] = {bucket.begins: bucket for bucket in buckets}
+    return tuple(by_start.get(start, Bucket(begins=start)) for start in shown.begins(now))
 
 
 @frozen
 class Share:
-    """How many of a span's attempts went well."""
+    """How many attempts of a span succeeded."""
 
     good: int = 0
     total: int = 0
@@ -110,7 +110,7 @@ class Share:
 
 @frozen
 class Spend:
-    """USD of a provider's calls, in UTC; whether some of it is estimated, as no usage was told."""
+    """The cost of a provider's calls in USD, by UTC days. Estimated where no usage was reported."""
 
     today: Decimal = Decimal(0)
     month: Decimal = Decimal(0)
@@ -118,56 +118,60 @@ class Spend:
     month_estimated: bool = False
 
 
-NOTHING = Spend()
+NO_SPEND = Spend()
 SPEND_DAYS = 30
 
 
-def share(buckets: Iterable[Bucket]) -> Share:
-    counted = list(buckets)
-    return Share(good=sum(b.good for b in counted), total=sum(b.total for b in counted))
+def sum_share(buckets: Sequence[Bucket]) -> Share:
+    return Share(good=sum(b.good for b in buckets), total=sum(b.total for b in buckets))
 
 
-def cause(kind: str) -> str:
+def describe_cause(kind: str) -> str:
     """An incident's cause in a word or two."""
-    return reasons.words(ErrorKind(kind)).capitalize() if kind else "Slow or shaky"
+    return reasons.words(ErrorKind(kind)).capitalize() if kind else "Slow or unstable"
 
 
-MOST_NAMED = 5
+MAX_NAMES = 5
 
 
-def some(names: Sequence[str]) -> str:
-    """The first few, and how many more there are."""
-    shown = ", ".join(names[:MOST_NAMED])
-    more = len(names) - MOST_NAMED
+def shorten_names(names: Sequence[str]) -> str:
+    """The first few names, and how many more there are."""
+    shown = ", ".join(names[:MAX_NAMES])
+    more = len(names) - MAX_NAMES
     return f"{shown} and {more} more" if more > 0 else shown
 
 
-def rescued(count: int) -> str:
+def describe_rescued(count: int) -> str:
+    """How many failed requests a fallback answered; empty for none."""
     if not count:
         return ""
-    return "1 request rescued" if count == 1 else f"{count} requests rescued"
+    requests = "1 request" if count == 1 else f"{count} requests"
+    return f"{requests} answered by a fallback"
 
 
 @frozen
 class Banner:
+    """The status of all providers in use, in one sentence."""
+
     status: str
     sentence: str
 
 
-def banner(statuses: Sequence[str]) -> Banner:
-    """One word for all providers in use: as bad as it gets for somebody who picks any of them."""
+def make_banner(statuses: Sequence[str]) -> Banner:
+    """The worst status of all providers in use."""
     failing, degraded = statuses.count("failing"), statuses.count("degraded")
     if not statuses:
-        return Banner(status="unknown", sentence="There is no provider to watch yet")
+        return Banner(status="unknown", sentence="No providers yet")
     if failing:
-        whole = "Every provider is" if failing == len(statuses) else f"{_some(failing)}"
-        return Banner(status="failing", sentence=f"{whole} failing")
+        all_fail = failing == len(statuses) > 1
+        subject = "All providers are" if all_fail else _count_providers(failing)
+        return Banner(status="failing", sentence=f"{subject} failing")
     if degraded:
-        return Banner(status="degraded", sentence=f"{_some(degraded)} degraded")
+        return Banner(status="degraded", sentence=f"{_count_providers(degraded)} degraded")
     if all(status == "unknown" for status in statuses):
-        return Banner(status="unknown", sentence="Nothing has been checked yet")
-    return Banner(status="healthy", sentence="All is well")
+        return Banner(status="unknown", sentence="No provider has been checked yet")
+    return Banner(status="healthy", sentence="All systems operational")
 
 
-def _some(number: int) -> str:
+def _count_providers(number: int) -> str:
     return "1 provider is" if number == 1 else f"{number} providers are"

@@ -1,4 +1,4 @@
-"""Celery's entries to the observer. Beat ticks each second; whoever gets the tick looks."""
+"""Celery tasks: the tick of each second, roll-ups, retention."""
 
 import logging
 import threading
@@ -13,13 +13,13 @@ from providers.tasks import run
 
 log = logging.getLogger(__name__)
 
-# One round of checks a process is enough; other workers' rounds share what is due.
+# One round of checks for each process is enough; the rounds of all workers share what is due.
 _round = threading.Lock()
 
 
 @shared_task
 def tick() -> None:
-    """What has to be done all the time: say that somebody is here, check what is due."""
+    """Each second: send the worker's heartbeat, update incidents, check the providers due."""
     try:
         run(_tick())
     except* (django.db.OperationalError, django.db.InterfaceError) as problems:
@@ -30,14 +30,14 @@ async def _tick() -> None:
     await heartbeat.beat(heartbeat.Part.WORKER)
     await database.run(incidents.reconcile, timezone.now())
     if _round.acquire(blocking=False):
-        await check_scheduler.check_due(claimed=_round.release)
+        await check_scheduler.check_due(on_claimed=_round.release)
 
 
 @shared_task
 def roll_up() -> None:
-    """Each minute: the figures that pages show of hours and of incidents."""
+    """Each minute: the hourly figures, and the effects of incidents."""
     rollups.roll_up(timezone.now())
-    incidents.count(timezone.now())
+    incidents.count_effects(timezone.now())
 
 
 @shared_task

@@ -1,16 +1,18 @@
-"""A provider with its past, as pages draw it: one bar for each piece of time. No I/O."""
+"""A provider's history as pages draw it: one bar for each span of time. No I/O."""
 
 from health import status_page
-from health.status_page import NOTHING, Spend
+from health.status_page import NO_SPEND, Spend
 from providers.domain.frozen import frozen
 from providers.operations.cards import Card
 
-BAR, GAP = 8, 2  # in the drawing's units; the drawing is as wide as the page lets it be
+BAR, GAP = 8, 2  # in the drawing's units; the page scales it
 HEIGHTS = {"healthy": 24, "degraded": 17, "failing": 10, "unknown": 3}
 
 
 @frozen
 class Bar:
+    """One bar of the drawing; taller is healthier."""
+
     x: int
     status: str
     title: str
@@ -25,17 +27,17 @@ class Bar:
 
 
 @frozen
-class Row:
-    """One provider with its past."""
+class HistoryRow:
+    """One provider with its history."""
 
     card: Card
     shown: status_page.Range
     buckets: tuple[status_page.Bucket, ...]
-    spend: Spend = NOTHING
+    spend: Spend = NO_SPEND
 
     @property
     def share(self) -> status_page.Share:
-        return status_page.share(self.buckets)
+        return status_page.sum_share(self.buckets)
 
     @property
     def width(self) -> int:
@@ -47,7 +49,7 @@ class Row:
 
     @property
     def newest(self) -> str:
-        return self.buckets[-1].told(self.shown)
+        return self.buckets[-1].describe(self.shown)
 
     @property
     def table(self) -> list[status_page.Bucket]:
@@ -56,6 +58,6 @@ class Row:
     @property
     def bars(self) -> list[Bar]:
         return [
-            Bar(x=number * (BAR + GAP), status=bucket.status, title=bucket.told(self.shown))
+            Bar(x=number * (BAR + GAP), status=bucket.status, title=bucket.describe(self.shown))
             for number, bucket in enumerate(self.buckets)
         ]

@@ -1,6 +1,6 @@
-"""The past of providers, for bars: from roll-ups, so that a year costs what is shown of it.
+"""Load the history and the spend of providers from roll-ups, whose number is limited.
 
-The last hour is read from the attempts themselves.
+The range of one hour is read from the attempts themselves.
 """
 
 from collections import defaultdict
@@ -20,41 +20,41 @@ from providers.models import Attempt
 _EPOCH = "1970-01-01T00:00:00Z"  # as Range.begins aligns them
 
 
-def buckets(
+def load_buckets(
     shown: Range, now: datetime, providers: Collection[int] | None = None
 ) -> dict[int, list[Bucket]]:
     """The bars that are not empty, by provider; one query."""
     first = shown.begins(now)[0]
-    pieces = _minutes(first) if shown.finest == "minute" else _hours(first)
+    pieces = _by_minute(first) if shown.finest == "minute" else _by_hour(first)
     if providers is not None:
         pieces = pieces.filter(provider__in=providers)
         if not providers:
             return {}
     inner, params = pieces.query.sql_with_params()
-    found: defaultdict[int, list[Bucket]] = defaultdict(list)
+    by_provider: defaultdict[int, list[Bucket]] = defaultdict(list)
     with connection.cursor() as cursor:
         cursor.execute(
             f"""
             SELECT provider_id, date_bin(%s::interval, piece, %s) AS begins,
                 sum(good)::int, sum(bad)::int, coalesce(max(bad::float / nullif(good + bad, 0)), 0)
             FROM ({inner}) AS pieces GROUP BY 1, 2
-            """,  # noqa: S608  # a query of ours
+            """,  # noqa: S608  # no input in it
             [str(shown.bucket), _EPOCH, *params],
         )
         for provider, begins, good, bad, worst in cursor.fetchall():
             bucket = Bucket(begins=begins, good=good, bad=bad, worst=worst)
-            found[provider].append(bucket)
-    return found
+            by_provider[provider].append(bucket)
+    return by_provider
 
 
-def spend(now: datetime, providers: Collection[int]) -> dict[int, Spend]:
-    """What the calls of today and of the last 30 days cost, by provider; one query."""
+def load_spend(now: datetime, providers: Collection[int]) -> dict[int, Spend]:
+    """The cost of the calls of today and of the last 30 days, by provider; one query."""
     midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     today = Q(hour__gte=midnight)
     rows = HealthRollup.objects.filter(
         provider__in=providers, hour__gte=midnight - timedelta(days=SPEND_DAYS - 1)
     )
-    counted = (
+    costs = (
         rows.order_by()
         .values("provider_id")
         .annotate(
@@ -71,16 +71,16 @@ def spend(now: datetime, providers: Collection[int]) -> dict[int, Spend]:
             today_estimated=bool(row["today_estimated"]),
             month_estimated=bool(row["month_estimated"]),
         )
-        for row in counted
+        for row in costs
     }
 
 
-def _hours(first: datetime) -> QuerySet[Any, Any]:
+def _by_hour(first: datetime) -> QuerySet[Any, Any]:
     rows = HealthRollup.objects.filter(hour__gte=first).order_by()
     return rows.values("provider_id", piece=F("hour")).annotate(good=Sum("good"), bad=Sum("bad"))
 
 
-def _minutes(first: datetime) -> QuerySet[Any, Any]:
+def _by_minute(first: datetime) -> QuerySet[Any, Any]:
     minute = Func(
         *(Value("minute"), F("started_at"), Value("UTC")),
         function="DATE_TRUNC",

@@ -1,4 +1,4 @@
-"""Addresses below /status/."""
+"""URLs below /status/."""
 
 from django.urls import path
 

@@ -15,7 +15,7 @@ class Site:
 
     @property
     def degraded(self) -> list[str]:
-        return liveness.degraded()
+        return liveness.find_problems()
 
 
 def site(request: HttpRequest) -> dict[str, Any]:

@@ -135,7 +135,7 @@ def _unnoted(user: User) -> User:
 @pytest.fixture
 def owner_client(owner: User) -> Client:
     # The frame of a page asks for it now and then: not while a test counts queries.
-    liveness.database_problem.until = time.monotonic() + 60
+    liveness.database_problem.expires_at = time.monotonic() + 60
     client = Client()
     client.force_login(owner)
     return client

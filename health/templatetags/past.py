@@ -1,4 +1,4 @@
-"""The past of providers on pages of other apps, which do not know this one."""
+"""Show the history of providers on pages of other apps, which cannot import this one."""
 
 from collections.abc import Sequence
 
@@ -6,26 +6,25 @@ from django import template
 from django.utils import timezone
 
 from health import status_page, uptime_history
-from health.uptime_bars import Row
+from health.uptime_bars import HistoryRow
 from providers.operations.cards import Card
 
 register = template.Library()
 
 
 @register.simple_tag
-def past_day(cards: Sequence[Card]) -> list[Row]:
-    """Each card with its bars of the last 24 hours and its spend; two queries in all."""
+def past_day(cards: Sequence[Card]) -> list[HistoryRow]:
+    """Each card with its bars of the last 24 hours and its spend; two queries."""
     now, ids = timezone.now(), [card.provider.pk for card in cards]
-    known, spent = (
-        uptime_history.buckets(status_page.USUAL, now, ids),
-        uptime_history.spend(now, ids),
-    )
+    shown = status_page.DEFAULT_RANGE
+    buckets = uptime_history.load_buckets(shown, now, ids)
+    spend = uptime_history.load_spend(now, ids)
     return [
-        Row(
+        HistoryRow(
             card=card,
-            shown=status_page.USUAL,
-            buckets=status_page.fill(known.get(card.provider.pk, []), status_page.USUAL, now),
-            spend=spent.get(card.provider.pk, status_page.NOTHING),
+            shown=shown,
+            buckets=status_page.fill(buckets.get(card.provider.pk, []), shown, now),
+            spend=spend.get(card.provider.pk, status_page.NO_SPEND),
         )
         for card in cards
     ]

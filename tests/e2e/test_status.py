@@ -44,4 +44,4 @@ def test_a_providers_page_shows_its_history(
     page = new_context().new_page()
     page.goto("/providers/acme/")
     expect(page.locator(".strip svg")).to_be_visible()
-    expect(page.get_by_text("37 requests rescued").first).to_be_visible()
+    expect(page.get_by_text("37 requests answered by a fallback").first).to_be_visible()

@@ -81,7 +81,7 @@ type Forget = Callable[..., None]
 def forget(settings: Settings) -> Iterator[Forget]:
     """Without a gateway process, and, in the end, without what was said in Redis."""
     settings.GATEWAY_TOKEN = ""
-    readiness.look = readiness._Look()
+    readiness.check = readiness._ReadinessCheck()
     with redis.Redis.from_url(settings.REDIS_URL) as client:
 
         def forget(*parts: Part) -> None:
@@ -93,7 +93,8 @@ def forget(settings: Settings) -> Iterator[Forget]:
 
 async def ready() -> Answer:
     """Asked anew, not the answer that is kept for a second."""
-    readiness.look.until = liveness.database_problem.until = liveness.redis_problem.until = 0
+    readiness.check.expires_at = 0
+    liveness.database_problem.expires_at = liveness.redis_problem.expires_at = 0
     return await get("/readyz")
 
 
@@ -124,7 +125,7 @@ async def test_without_redis_it_serves_on(settings: Settings) -> None:
     settings.REDIS_URL = f"redis://:a-secret@127.0.0.1:{fakes.refusing_port()}"
     answer = await ready()
     await route_table.close()
-    liveness.redis_problem.until = 0
+    liveness.redis_problem.expires_at = 0
     assert (answer.status, answer.reasons) == (200, [liveness.REDIS_AWAY])
     assert "a-secret" not in str(answer)
 
@@ -152,7 +153,7 @@ async def test_lost_attempts_are_a_reason_for_a_while(monkeypatch: pytest.Monkey
     async with process():
         route_table.current().dropped = 7
         assert (await ready()).reasons == [readiness.DROPPED.format(count=7)]
-        monkeypatch.setattr(readiness, "DROPPED_LATELY", 0.0)
+        monkeypatch.setattr(readiness, "REPORT_DROPPED_SECONDS", 0.0)
         assert (await ready()).reasons == []
 
 

@@ -132,7 +132,7 @@ async def test_what_becomes_due_meanwhile_is_checked_too(
     make_provider: MakeProvider, fake: fakes.Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One that hangs does not keep the round from it."""
-    monkeypatch.setattr(check_scheduler, "CHECK_SECONDS", 1.5)
+    monkeypatch.setattr(check_scheduler, "CHECK_TIMEOUT_SECONDS", 1.5)
     make = sync_to_async(make_provider)
     with fakes.Upstream() as silent:
         silent.script(models="stall-headers")
@@ -161,7 +161,7 @@ async def test_one_that_hangs_or_refuses_does_not_stop_the_others(
     make_provider: MakeProvider, fake: fakes.Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A check has an end, and its failure is its own."""
-    monkeypatch.setattr(check_scheduler, "CHECK_SECONDS", 2.0)
+    monkeypatch.setattr(check_scheduler, "CHECK_TIMEOUT_SECONDS", 2.0)
     make = sync_to_async(make_provider)
     good = await make("Good", base_url=fake.url, api_key=fakes.KEY)
     refused = await make("Refused", base_url="http://127.0.0.1:1/v1")

@@ -167,13 +167,13 @@ def test_what_happens_meanwhile_is_counted_each_minute_and_at_the_end(
 
     rescue()
     with django_assert_num_queries(1):
-        incidents.count(now + timedelta(seconds=59))
-    incidents.count(now + timedelta(seconds=61))
+        incidents.count_effects(now + timedelta(seconds=59))
+    incidents.count_effects(now + timedelta(seconds=61))
     assert Incident.objects.get().rescued == 1
     rescue()
     becomes(provider, "healthy")
     [incident] = look(now + timedelta(seconds=70))
     assert incident.rescued == 2
     rescue()
-    incidents.count(now + timedelta(seconds=140))
+    incidents.count_effects(now + timedelta(seconds=140))
     assert Incident.objects.get().rescued == 3

@@ -38,7 +38,7 @@ def test_batches_go_on_where_the_last_one_ended(
     make_provider: MakeProvider, tried: Tried, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where many are of the same moment."""
-    monkeypatch.setattr(retention, "BATCH", 3)
+    monkeypatch.setattr(retention, "BATCH_ROWS", 3)
     provider, now = make_provider(), timezone.now()
     for number in range(11):
         tried(provider, at=now - (40 - number // 5) * DAY)

@@ -8,7 +8,7 @@ from health import status_page
 from health.status_page import RANGES, Bucket, Share
 
 NOW = datetime(2026, 11, 23, 4, 31, 7, tzinfo=UTC)
-DAY = status_page.named_range("24h")
+DAY = status_page.find_range("24h")
 
 
 @pytest.mark.parametrize(
@@ -23,14 +23,14 @@ DAY = status_page.named_range("24h")
 )
 def test_bars_stand_on_the_clock(slug: str, count: int, first: str, last: str) -> None:
     """The last one holds now; there are as many as the range promises."""
-    begins = status_page.named_range(slug).begins(NOW)
+    begins = status_page.find_range(slug).begins(NOW)
     assert len(begins) == count
     assert (f"{begins[0]:%Y-%m-%dT%H:%M}", f"{begins[-1]:%Y-%m-%dT%H:%M}") == (first, last)
 
 
 def test_a_range_that_is_none_is_the_usual_one() -> None:
     """Somebody typed it into the address."""
-    assert status_page.named_range("never").slug == "24h"
+    assert status_page.find_range("never").slug == "24h"
 
 
 def test_every_bar_is_there_oldest_first() -> None:
@@ -41,7 +41,7 @@ def test_every_bar_is_there_oldest_first() -> None:
     bars = status_page.fill([busy, old], DAY, NOW)
     assert len(bars) == 24
     assert bars[-3] == busy
-    assert status_page.share(bars) == Share(good=3, total=4)
+    assert status_page.sum_share(bars) == Share(good=3, total=4)
 
 
 @pytest.mark.parametrize(
@@ -63,10 +63,10 @@ def test_a_bar_in_words() -> None:
     """When, how many, and how bad at worst where it is longer than that."""
     begins = datetime(2026, 11, 23, tzinfo=UTC)
     bucket = Bucket(begins=begins, good=99, bad=1, worst=0.5)
-    assert bucket.told(DAY) == "00:00: 99 good, 1 failed"
-    worst = "Mon 23 Nov: 99 good, 1 failed; 50% of the worst hour"
-    assert bucket.told(status_page.named_range("30d")) == worst
-    assert Bucket(begins=begins).told(DAY) == "00:00: nothing was asked"
+    assert bucket.describe(DAY) == "00:00: 99 succeeded, 1 failed"
+    worst = "Mon 23 Nov: 99 succeeded, 1 failed; 50 % in the worst hour"
+    assert bucket.describe(status_page.find_range("30d")) == worst
+    assert Bucket(begins=begins).describe(DAY) == "00:00: no requests"
 
 
 def test_ranges_divide_into_bars() -> None:
@@ -81,15 +81,16 @@ def test_ranges_divide_into_bars() -> None:
 )
 def test_some_names_stand_for_many(names: list[str], words: str) -> None:
     """A catalogue has hundreds."""
-    assert status_page.some(names) == words
+    assert status_page.shorten_names(names) == words
 
 
 @pytest.mark.parametrize(
-    ("count", "words"), [(0, ""), (1, "1 request rescued"), (37, "37 requests rescued")]
+    ("count", "words"),
+    [(0, ""), (1, "1 request answered by a fallback"), (37, "37 requests answered by a fallback")],
 )
 def test_what_failover_saved(count: int, words: str) -> None:
     """In words, and silent where it saved nothing."""
-    assert status_page.rescued(count) == words
+    assert status_page.describe_rescued(count) == words
 
 
 @pytest.mark.parametrize(
@@ -104,16 +105,16 @@ def test_a_share_is_never_rounded_up(good: int, total: int, words: str) -> None:
 @pytest.mark.parametrize(
     ("statuses", "status", "sentence"),
     [
-        ([], "unknown", "There is no provider to watch yet"),
-        (["unknown", "unknown"], "unknown", "Nothing has been checked yet"),
-        (["healthy", "unknown"], "healthy", "All is well"),
+        ([], "unknown", "No providers yet"),
+        (["unknown", "unknown"], "unknown", "No provider has been checked yet"),
+        (["healthy", "unknown"], "healthy", "All systems operational"),
         (["healthy", "degraded"], "degraded", "1 provider is degraded"),
         (["degraded", "degraded"], "degraded", "2 providers are degraded"),
         (["failing", "degraded", "healthy"], "failing", "1 provider is failing"),
-        (["failing", "failing"], "failing", "Every provider is failing"),
+        (["failing", "failing"], "failing", "All providers are failing"),
     ],
 )
 def test_the_banner_is_as_bad_as_it_gets(statuses: list[str], status: str, sentence: str) -> None:
     """For somebody who picks any provider."""
-    banner = status_page.banner(statuses)
+    banner = status_page.make_banner(statuses)
     assert (banner.status, banner.sentence) == (status, sentence)
