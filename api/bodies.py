@@ -76,7 +76,8 @@ class Body:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._release()
+        if self._held:
+            self._release()
 
     async def next(self) -> Message:
         """The next message of the server. Raises BodyRefused."""
@@ -90,7 +91,8 @@ class Body:
         self._count(len(message.get("body", b"")))
         if not message.get("more_body"):
             self.complete = True
-            self._release()
+            if self._held:
+                self._release()
         return message
 
     def declare(self, length: str) -> None:
@@ -103,16 +105,15 @@ class Body:
         if self._size > self._limit:
             raise self._too_large()
         missing = max(0, self._size - FREE_BYTES) - self._held
-        if not self._budget.take(self._owner, missing):
+        if missing and not self._budget.take(self._owner, missing):
             raise BodyRefused(
                 503, "Too many large uploads are in progress. Try again in a few seconds."
             )
         self._held += missing
 
     def _release(self) -> None:
-        if self._held:
-            self._budget.release(self._owner, self._held)
-            self._held = 0
+        self._budget.release(self._owner, self._held)
+        self._held = 0
 
     def _too_large(self) -> BodyRefused:
         return BodyRefused(413, f"The request body is larger than {self._limit // 2**20} MB.")

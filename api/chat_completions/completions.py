@@ -151,7 +151,7 @@ class Completion:
             request_id=request.request_id,
             user_id=request.caller.user_id,
             client_key=request.caller.key_id,
-            fallbacks=tuple((model.provider_id, model.model_id) for model in fallbacks),
+            fallbacks=tuple([(model.provider_id, model.model_id) for model in fallbacks]),
         )
 
     def _start(self, taken: RouteTaken) -> None:

@@ -48,13 +48,16 @@ class ChunkSerializer:
         raw = event.raw
         if isinstance(event, UsageReport):
             self._usage = event.reported or self._usage
-        if raw is None or not _is_chunk(raw):
+        if raw is None:
             return self._translate(event)
         if raw is self._last:  # one chunk may be several events
             return b""
-        self._last = raw
-        if self._has_started and event.line and self._is_unchanged(raw):
+        if event.line and self._has_started and self._is_unchanged(raw):
+            self._last = raw
             return b"data: %b\n\n" % event.line.encode()
+        if not _is_chunk(raw):
+            return self._translate(event)
+        self._last = raw
         return self._pass_on(raw)
 
     def _is_unchanged(self, raw: Json) -> bool:
@@ -64,7 +67,11 @@ class ChunkSerializer:
             and "created" in raw
             and "object" in raw
             and bool(raw.get("id"))
-            and bool(raw["choices"])
+            and bool(choices := raw.get("choices"))
+            and isinstance(choices, list)
+            and isinstance(choices[0], dict)
+            and "delta" in choices[0]
+            and "message" not in choices[0]
             and not raw.get("usage")
         )
 

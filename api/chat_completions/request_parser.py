@@ -93,7 +93,7 @@ def _parse_messages(messages: object) -> tuple[ChatMessage, ...]:
     if not isinstance(messages, list) or not messages:
         raise bad_request("`messages` must be an array of at least one message.", "messages")
     return tuple(
-        _parse_message(message, f"messages[{index}]") for index, message in enumerate(messages)
+        [_parse_message(message, f"messages[{index}]") for index, message in enumerate(messages)]
     )
 
 
@@ -103,7 +103,8 @@ def _parse_message(message: object, param: str) -> ChatMessage:
     role, content = message.get("role"), message.get("content")
     if not isinstance(role, str) or not role:
         raise bad_request(f"`{param}.role` must be a string, such as `user`.", f"{param}.role")
-    _check(content, f"{param}.content", (str, list), "a string, an array of parts, or null")
+    if not isinstance(content, str):
+        _check(content, f"{param}.content", (str, list), "a string, an array of parts, or null")
     if isinstance(content, list) and not all(isinstance(part, dict) for part in content):
         raise bad_request(f"`{param}.content` must contain only objects.", f"{param}.content")
     return ChatMessage(
