@@ -127,10 +127,12 @@ class Completion:
         """The same, from one run for all requests with this key; its head is its first piece."""
         request = self._request
         caller = answer_cache.caller(request.caller.user_id, request.caller.key_id)
-        flight = single_flight.completion(caller, request.idempotency_key, request.body, self._run)
-        async with aclosing(flight.pieces()) as pieces:
+        shared_run = single_flight.completion(
+            caller, request.idempotency_key, request.body, self._run
+        )
+        async with aclosing(shared_run.pieces()) as pieces:
             headers = json.loads(await anext(pieces))
-            self._head = Head(headers=headers | (NOT_HONOURED if flight.is_alone else {}))
+            self._head = Head(headers=headers | (NOT_HONOURED if shared_run.is_alone else {}))
             yield _HEAD
             async for piece in pieces:
                 yield piece

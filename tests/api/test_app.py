@@ -34,7 +34,7 @@ def error(answer: httpx.Response) -> dict[str, object]:
 
 @pytest.mark.parametrize("header", ["", "Bearer", "Basic YTpi", "Bearer ocw-wrong"])
 @pytest.mark.parametrize("path", ["/models", "/models/x", "/chat/completions"])
-def test_without_a_good_key_there_is_json_401(door: Door, path: str, header: str) -> None:
+def test_requires_a_valid_key(door: Door, path: str, header: str) -> None:
     """Never a sign-in page: a client could not use one."""
     method = "POST" if path.startswith("/chat") else "GET"
     headers = {"Authorization": header} if header else {}
@@ -44,13 +44,13 @@ def test_without_a_good_key_there_is_json_401(door: Door, path: str, header: str
     assert answer.headers["www-authenticate"] == "Bearer"
 
 
-def test_a_session_is_no_key(door: Door) -> None:
+def test_a_session_is_not_a_key(door: Door) -> None:
     """Browsers of other sites would bring it along."""
     answer = httpx.get(f"{door.url}/models", cookies={"sessionid": "x"})
     assert answer.status_code == 401
 
 
-def test_a_model_of_a_moment_ago_is_known_at_once(door: Door) -> None:
+def test_a_new_model_is_known_at_once(door: Door) -> None:
     """Though nobody announced it: what is missing is looked for before it is refused."""
     with door.raw() as client:
         assert client.get("/models").json()["data"] == []
@@ -68,7 +68,7 @@ def test_a_key_is_revoked_everywhere_within_two_seconds(door: Door) -> None:
         Door.wait_for(lambda: client.get("/models").status_code == 401, seconds=2)
 
 
-def test_a_key_goes_with_its_owner(door: Door) -> None:
+def test_a_deleted_owners_key_stops_working(door: Door) -> None:
     """Who may not sign in may not call either."""
     door.user.is_active = False
     door.user.save()
@@ -76,14 +76,14 @@ def test_a_key_goes_with_its_owner(door: Door) -> None:
         Door.wait_for(lambda: client.get("/models").status_code == 401, seconds=2)
 
 
-def test_an_expired_key_is_none(door: Door) -> None:
+def test_an_expired_key_is_401(door: Door) -> None:
     """From that very moment on."""
     _, secret = issue_key(door.user, "short", timezone.now())
     answer = httpx.get(f"{door.url}/models", headers={"Authorization": f"Bearer {secret}"})
     assert answer.status_code == 401
 
 
-def test_use_is_noted(door: Door) -> None:
+def test_records_the_last_use(door: Door) -> None:
     """A moment later, and not again within the minute."""
     with door.raw() as client:
         client.get("/models")
@@ -125,7 +125,7 @@ def test_models_are_those_in_use(door: Door, acme: Provider) -> None:
 
 
 @pytest.mark.parametrize("path", ["/models/", "//models", "/models/acme/echo/"])
-def test_a_slash_too_many_makes_no_difference(door: Door, acme: Provider, path: str) -> None:
+def test_ignores_extra_slashes(door: Door, acme: Provider, path: str) -> None:
     """Clients join base URLs and paths in every way."""
     headers = {"Authorization": f"Bearer {door.secret}"}
     assert httpx.get(f"{door.url}{path}", headers=headers).status_code == 200
@@ -140,14 +140,14 @@ def test_head_has_the_headers_alone(door: Door, acme: Provider) -> None:
     assert head.headers["content-length"] == str(len(whole.content))
 
 
-def test_a_key_may_come_as_anthropics_clients_send_it(door: Door, acme: Provider) -> None:
+def test_accepts_a_key_in_x_api_key(door: Door, acme: Provider) -> None:
     """A wrong one is refused all the same."""
     for secret, status in ((door.secret, 200), ("ocw-wrong", 401), ("", 401)):
         answer = httpx.get(f"{door.url}/models", headers={"x-api-key": secret})
         assert answer.status_code == status
 
 
-def test_an_unknown_model_names_its_like(door: Door, acme: Provider) -> None:
+def test_an_unknown_model_suggests_similar_names(door: Door, acme: Provider) -> None:
     """A slip of the pen is seen at once."""
     with door.raw() as client:
         asked = client.get("/models/acme/ecco")
@@ -213,8 +213,8 @@ def test_the_site_is_where_it_was(door: Door) -> None:
 # Ids
 
 
-def test_the_callers_id_comes_back_beside_ours(door: Door) -> None:
-    """Where it is one that can stand in a header."""
+def test_returns_the_clients_request_id(door: Door) -> None:
+    """If it is valid in a header."""
     with door.raw() as client:
         plain = client.get("/models")
         mine = client.get("/models", headers={"X-Request-ID": "trace-7"})
@@ -231,7 +231,7 @@ def test_the_callers_id_comes_back_beside_ours(door: Door) -> None:
     ("body", "param"),
     [(b"{", None), (b"\xff", None), (json.dumps(HELLO | {"stream": "no"}).encode(), "stream")],
 )
-def test_a_bad_body_is_told_why(door: Door, body: bytes, param: str | None) -> None:
+def test_an_invalid_body_is_explained(door: Door, body: bytes, param: str | None) -> None:
     """400, with the field where it is one."""
     with door.raw() as client:
         answer = client.post("/chat/completions", content=body)
@@ -280,7 +280,7 @@ def test_a_sender_who_leaves_in_mid_body_leaves_nothing_behind(door: Door) -> No
     assert "Traceback" not in door.log()[before:]
 
 
-def test_bytes_that_are_no_http_are_turned_away(door: Door) -> None:
+def test_refuses_invalid_http(door: Door) -> None:
     """By the server, before anything of ours."""
     with connected(door) as plain:
         plain.sendall(b"\x16\x03\x01 nonsense\r\n\r\n")

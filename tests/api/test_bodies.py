@@ -61,7 +61,7 @@ async def test_a_body_arrives_as_it_was_sent(pieces: list[bytes]) -> None:
         ([], False, 408),
     ],
 )
-async def test_a_body_that_is_not_taken_holds_nothing(
+async def test_a_refused_body_holds_no_budget(
     pieces: list[bytes | None], ends: bool, status: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Too large, broken off, or silent."""
@@ -102,7 +102,7 @@ async def test_unfinished_bodies_share_a_budget() -> None:
     assert budget.held <= budget.total
 
 
-def test_a_body_that_says_it_is_too_large_is_refused_unread() -> None:
+def test_a_declared_oversized_body_is_refused_unread() -> None:
     body = Body(sender([]), Budget(MB, MB), "alice", MB)
     for good in ("", "0", str(MB), "nonsense"):
         body.declare(good)
@@ -124,7 +124,7 @@ STEPS = st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 50)), max_size
 
 
 @given(STEPS)
-def test_a_budget_is_never_exceeded_and_comes_back(steps: list[tuple[str, int]]) -> None:
+def test_a_budget_is_never_exceeded_and_is_released(steps: list[tuple[str, int]]) -> None:
     budget, taken = Budget(100, 60), list[tuple[str, int]]()
     for owner, count in steps:
         before = budget.held

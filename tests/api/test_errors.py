@@ -1,4 +1,4 @@
-"""What each kind of failed call is told as, and that nobody tries again for nothing."""
+"""The status and body of each kind of failed call; useless retries are prevented."""
 
 import json
 
@@ -37,7 +37,7 @@ def test_every_kind_has_its_rule() -> None:
 
 
 @pytest.mark.parametrize("kind", [ErrorKind.AUTH, ErrorKind.QUOTA, ErrorKind.REQUEST])
-def test_what_trying_again_cannot_mend_is_not_tried_again(kind: ErrorKind) -> None:
+def test_permanent_failures_have_no_retried_status(kind: ErrorKind) -> None:
     """OpenCode stops, and shows what we say."""
     assert to_api_error(CallError(kind, "No."), "Acme").status not in RETRIED
 
@@ -49,7 +49,7 @@ def test_what_trying_again_cannot_mend_is_not_tried_again(kind: ErrorKind) -> No
         *(ErrorKind.OVERLOADED, ErrorKind.RATE_LIMIT),
     ],
 )
-def test_what_passes_by_itself_is_tried_again(kind: ErrorKind) -> None:
+def test_transient_failures_have_a_retried_status(kind: ErrorKind) -> None:
     """Another moment may do better."""
     assert to_api_error(CallError(kind, "Later."), "Acme").status in RETRIED
 
@@ -70,18 +70,21 @@ def test_the_providers_refused_key_is_not_the_callers() -> None:
 
 
 def test_a_refused_model_or_prompt_is_not_a_refused_key() -> None:
-    """Clients and operators tell them apart by type."""
+    """Clients and operators distinguish them by type."""
     error = CallError(ErrorKind.PERMISSION, "Not this model.", status=403)
     answer = to_api_error(error, "Acme")
     assert (answer.status, answer.type, answer.code) == (403, "permission_error", "permission")
 
 
 @pytest.mark.parametrize(
-    ("status", "told"), [(400, 400), (404, 404), (413, 413), (422, 422), (418, 400), (None, 400)]
+    ("status", "expected"),
+    [(400, 400), (404, 404), (413, 413), (422, 422), (418, 400), (None, 400)],
 )
-def test_the_providers_word_on_the_request_is_passed_on(status: int | None, told: int) -> None:
+def test_the_providers_word_on_the_request_is_passed_on(status: int | None, expected: int) -> None:
     """Where clients know the status; else 400."""
-    assert to_api_error(CallError(ErrorKind.REQUEST, "No.", status=status), "Acme").status == told
+    assert (
+        to_api_error(CallError(ErrorKind.REQUEST, "No.", status=status), "Acme").status == expected
+    )
 
 
 def test_the_shape_is_openais() -> None:
@@ -99,7 +102,7 @@ def test_the_shape_is_openais() -> None:
     assert refused.headers == {"retry-after": "2"}
 
 
-def test_what_was_tried_is_told() -> None:
+def test_lists_the_attempts() -> None:
     """As a list for programs; in words where there was more than one."""
     tried = (attempt("overloaded", "It is full."), attempt("network"))
     failed = PlanFailed(CallError(ErrorKind.NETWORK, "It broke."), ())
@@ -121,14 +124,12 @@ def test_what_was_tried_is_told() -> None:
     ("seconds", "header"),
     [(None, None), (0.0, "0"), (0.2, "1"), (30.0, "30"), (1e300, "86400"), (-5.0, "0")],
 )
-def test_retry_after_is_whole_seconds_and_never_early(
-    seconds: float | None, header: str | None
-) -> None:
+def test_retry_after_is_rounded_up(seconds: float | None, header: str | None) -> None:
     """Whatever an upstream made of it."""
     assert retry_after(seconds).get("retry-after") == header
 
 
-def test_any_text_can_be_told() -> None:
+def test_any_text_can_be_encoded() -> None:
     """Lone surrogates too, which no UTF-8 takes."""
     body = ApiError(400, "a \ud800 b", code="x").body()
     assert json.loads(body)["error"]["message"] == "a \ud800 b"

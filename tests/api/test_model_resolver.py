@@ -20,7 +20,7 @@ NAMES = ["zai/glm-4.7", "zai/glm-4.5-air", "acme/gpt-4o", "acme/gpt-4o-mini", "o
         ("acme/glm-4.5-air", "zai/glm-4.5-air"),
     ],
 )
-def test_what_was_meant_comes_first(asked: str, first: str) -> None:
+def test_the_best_suggestion_comes_first(asked: str, first: str) -> None:
     """A slip, another spelling, the wrong provider."""
     assert similar_names(asked, NAMES)[0] == first
 
@@ -31,7 +31,7 @@ def test_nothing_is_offered_for_what_is_like_nothing() -> None:
     assert similar_names("", NAMES) == []
 
 
-def test_a_large_catalogue_stops_nobody() -> None:
+def test_a_large_catalogue_delays_no_request() -> None:
     """Whoever asks for what is not there must not hold up the others' streams."""
     names = [f"provider-{n % 40}/some-vendor/model-{n}-instruct" for n in range(20_000)]
     began = time.process_time()

@@ -49,7 +49,7 @@ def test_a_key_is_revoked_once(owner: User) -> None:
     assert key.revoked_at == first
 
 
-def test_use_is_noted_once_a_minute(owner: User) -> None:
+def test_records_use_once_a_minute(owner: User) -> None:
     """However many processes saw it."""
     key, _ = ClientKey.make(owner, "laptop")
     now = timezone.now()

@@ -49,7 +49,7 @@ def fragile(
     site.stop()
 
 
-def test_it_serves_on_without_its_databases(
+def test_serves_without_its_databases(
     fragile: Door, redis_door: doors.Door, database_door: doors.Door, fake: fakes.Upstream
 ) -> None:
     """At once, whole and streamed; the attempts are written when the database is back."""

@@ -221,35 +221,35 @@ def test_no_key_that_an_upstream_repeats_leaves_the_door(
     """Not to `/v1`, pages, traces, tests, tables, Redis, logs or metrics; what failed is said."""
     providers = [make_provider(leaking.origin, name, m) for name in ANSWERS for m in DOORS]
     Door.wait_for(lambda: f"{providers[-1].slug}/m" in leaky_door.models())
-    told: list[tuple[str, str]] = []
+    texts: list[tuple[str, str]] = []
     with leaky_door.raw() as client:
         for provider in providers:
             for stream in (False, True):
                 body = {"model": f"{provider.slug}/m", "messages": QUESTION, "stream": stream}
                 got = client.post("/chat/completions", json=body)
                 shown = f"{got.text} {got.headers} {got.reason_phrase}"
-                told.append((f"/v1 {provider.slug}", shown))
+                texts.append((f"/v1 {provider.slug}", shown))
                 assert '"error"' in got.text, provider.slug
                 assert "internal_error" not in got.text, provider.slug
     settings.GATEWAY_URL = f"http://127.0.0.1:{leaky_door.site.gateway_port}"
     settings.GATEWAY_TOKEN = leaky_door.site.environment["GATEWAY_TOKEN"]
     for provider in providers:
-        told.append(
+        texts.append(
             (f"test {provider.slug}", asyncio.run(connection_test(leaky_door.user, provider)))
         )
     Door.wait_for(lambda: Attempt.objects.count() >= 2 * len(providers))
     page_client = Client()
     page_client.force_login(leaky_door.user)
-    told += pages(page_client, [provider.slug for provider in providers])
-    told += dumped().items()
-    told.append(("/metrics", httpx.get(f"{leaky_door.site.url}/metrics", trust_env=False).text))
-    assert "opencode" in told[-1][1]
+    texts += pages(page_client, [provider.slug for provider in providers])
+    texts += dumped().items()
+    texts.append(("/metrics", httpx.get(f"{leaky_door.site.url}/metrics", trust_env=False).text))
+    assert "opencode" in texts[-1][1]
     with io.StringIO() as exported:
         call_command("export_providers", stdout=exported)
-        told.append(("export", exported.getvalue()))
-    told += [("redis", each) for each in in_redis()]
-    told += [(path.name, path.read_text()) for path in Path(leaky_door.site.logs).iterdir()]
-    found = [(where, text, text.find(MARK)) for where, text in told]
+        texts.append(("export", exported.getvalue()))
+    texts += [("redis", each) for each in in_redis()]
+    texts += [(path.name, path.read_text()) for path in Path(leaky_door.site.logs).iterdir()]
+    found = [(where, text, text.find(MARK)) for where, text in texts]
     leaks = [f"{where}: {text[max(0, at - 80) : at + 80]}" for where, text, at in found if at >= 0]
     assert leaks == []
     assert Attempt.objects.filter(error_message__contains="[hidden]").count() > len(providers)

@@ -92,24 +92,24 @@ def forget(settings: Settings) -> Iterator[Forget]:
 
 
 async def ready() -> Answer:
-    """Asked anew, not the answer that is kept for a second."""
+    """Checked now, without the cached result."""
     readiness.check.expires_at = 0
     liveness.database_problem.expires_at = liveness.redis_problem.expires_at = 0
     return await get("/readyz")
 
 
-async def test_a_living_process_says_so() -> None:
+async def test_healthz_is_200() -> None:
     """Whatever else is away."""
     assert await get("/healthz") == Answer(200, {"status": "ok"})
 
 
-async def test_a_ready_process_says_so() -> None:
+async def test_readyz_is_200() -> None:
     """All is there."""
     async with process():
         assert await ready() == Answer(200, {"status": "ready", "reasons": []})
 
 
-async def test_a_part_that_is_not_heard_of_is_named(forget: Forget) -> None:
+async def test_reports_a_process_without_heartbeat(forget: Forget) -> None:
     """The web process serves; answers and checks wait."""
     async with process():
         forget(Part.RUNNER)
@@ -120,7 +120,7 @@ async def test_a_part_that_is_not_heard_of_is_named(forget: Forget) -> None:
     assert answer.reasons == [MISSING[Part.RUNNER], MISSING[Part.WORKER]]
 
 
-async def test_without_redis_it_serves_on(settings: Settings) -> None:
+async def test_serves_without_redis(settings: Settings) -> None:
     """Which parts are there is not known, and not held against them."""
     settings.REDIS_URL = f"redis://:a-secret@127.0.0.1:{fakes.refusing_port()}"
     answer = await ready()
@@ -130,7 +130,7 @@ async def test_without_redis_it_serves_on(settings: Settings) -> None:
     assert "a-secret" not in str(answer)
 
 
-async def test_a_gateway_process_that_is_away_is_named(settings: Settings) -> None:
+async def test_reports_a_missing_gateway_process(settings: Settings) -> None:
     """Where the program has one."""
     settings.GATEWAY_TOKEN = "some-token"
     settings.GATEWAY_URL = f"http://127.0.0.1:{fakes.refusing_port()}"
@@ -139,7 +139,7 @@ async def test_a_gateway_process_that_is_away_is_named(settings: Settings) -> No
     assert (answer.status, answer.reasons) == (200, [readiness.GATEWAY_AWAY])
 
 
-async def test_a_gateway_process_that_is_there_is_none(
+async def test_reports_nothing_about_a_running_gateway_process(
     settings: Settings, gateway_process: GatewayProcess
 ) -> None:
     """It has loaded LiteLLM."""
@@ -157,7 +157,7 @@ async def test_lost_attempts_are_a_reason_for_a_while(monkeypatch: pytest.Monkey
         assert (await ready()).reasons == []
 
 
-async def test_who_asks_often_gets_the_same_answer(forget: Forget) -> None:
+async def test_caches_the_result(forget: Forget) -> None:
     """The address is open to everybody: it must not be a way to keep databases busy."""
     async with process():
         before = await ready()

@@ -31,7 +31,7 @@ async def checked() -> int:
         await http.close()
 
 
-async def test_what_is_due_is_checked(make_provider: MakeProvider, fake: fakes.Upstream) -> None:
+async def test_checks_the_due_providers(make_provider: MakeProvider, fake: fakes.Upstream) -> None:
     """Health, the time of the check and the next one are written."""
     provider = await sync_to_async(make_provider)(
         base_url=fake.url, api_key=fakes.KEY, gateway_endpoint=fake.url, gateway_api_key=fakes.KEY
@@ -46,7 +46,7 @@ async def test_what_is_due_is_checked(make_provider: MakeProvider, fake: fakes.U
     assert await checked() == 0
 
 
-async def test_what_is_not_due_or_not_used_is_left_alone(make_provider: MakeProvider) -> None:
+async def test_skips_providers_that_are_not_due(make_provider: MakeProvider) -> None:
     """No call goes out."""
     make = sync_to_async(make_provider)
     await make("Later", next_check_at=timezone.now() + timedelta(minutes=1))
@@ -69,7 +69,7 @@ async def test_two_observers_share_the_work(
 
 
 def test_four_workers_make_one_probe(make_provider: MakeProvider, fake: fakes.Upstream) -> None:
-    """Each in a thread with a loop and connections of its own, all let go at once."""
+    """Each in a thread with a loop and connections of its own, all started at once."""
     for number in range(30):
         policy = {"routing_method": "direct", "fallback_enabled": False}
         url = f"{fake.origin}/p{number}/v1"
@@ -142,15 +142,15 @@ async def test_what_becomes_due_meanwhile_is_checked_too(
         assert await checked() == 2
 
 
-async def test_an_end_of_claiming_is_told(make_provider: MakeProvider) -> None:
+async def test_reports_the_end_of_claiming(make_provider: MakeProvider) -> None:
     """From then on the next round may begin, whatever still hangs in this one."""
     with fakes.Upstream() as silent:
         silent.script(models="stall-headers")
         await sync_to_async(make_provider)(base_url=silent.url, api_key=fakes.KEY)
-        told = asyncio.Event()
-        checking = asyncio.create_task(check_scheduler.check_due(0.2, told.set))
+        claimed = asyncio.Event()
+        checking = asyncio.create_task(check_scheduler.check_due(0.2, claimed.set))
         async with asyncio.timeout(30):
-            await told.wait()
+            await claimed.wait()
         assert not checking.done()
         checking.cancel()
         await asyncio.wait([checking])
@@ -186,7 +186,7 @@ def test_the_task_runs_it(make_provider: MakeProvider, fake: fakes.Upstream) -> 
     assert heartbeat.Part.WORKER not in asyncio.run(heartbeat.missing())
 
 
-def test_a_tick_during_a_round_is_none(make_provider: MakeProvider) -> None:
+def test_a_tick_during_a_round_does_nothing(make_provider: MakeProvider) -> None:
     """A round takes what becomes due while it lasts; a second one would only hold a thread."""
     provider = make_provider()
     with tasks._round:

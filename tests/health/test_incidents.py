@@ -30,7 +30,7 @@ def look(now: datetime | None = None) -> list[Incident]:
     return list(Incident.objects.all())
 
 
-def test_a_failing_provider_opens_one_with_its_cause(
+def test_a_failing_provider_opens_an_incident_with_its_cause(
     make_provider: MakeProvider, tried: Tried
 ) -> None:
     """In the words of the last failure; a refused probe and a wrong request are none."""
@@ -45,7 +45,7 @@ def test_a_failing_provider_opens_one_with_its_cause(
     assert incident.affected_models == ["m"]
 
 
-def test_a_slow_provider_says_so(make_provider: MakeProvider) -> None:
+def test_a_slow_provider_opens_an_incident(make_provider: MakeProvider) -> None:
     """Nothing failed: the cause is what its health says."""
     provider = make_provider()
     becomes(provider, "degraded", health_reason="direct is slow")
@@ -63,8 +63,8 @@ def test_it_gets_worse_and_better_and_keeps_the_worst(
     tried(provider, "timeout", error_message="No answer began.", status=504)
     becomes(provider, "failing")
     [incident] = look()
-    told = ("failing", "failing", "timeout", "time-out, HTTP 504")
-    assert (incident.status, incident.worst, incident.cause, incident.sentence) == told
+    expected = ("failing", "failing", "timeout", "time-out, HTTP 504")
+    assert (incident.status, incident.worst, incident.cause, incident.sentence) == expected
     becomes(provider, "degraded")
     [incident] = look()
     assert (incident.status, incident.worst, incident.cause) == ("degraded", "failing", "timeout")
@@ -85,7 +85,7 @@ def test_it_closes_when_its_reason_is_gone(
     assert incident.closed_at is not None
 
 
-def test_what_fails_again_within_five_minutes_is_the_same(make_provider: MakeProvider) -> None:
+def test_reopens_an_incident_within_five_minutes(make_provider: MakeProvider) -> None:
     """Later it is another one."""
     provider, now = make_provider(), timezone.now()
     for minutes in (0, 4, 8, 14):
@@ -125,7 +125,7 @@ def test_four_workers_open_one(make_provider: MakeProvider) -> None:
     assert Incident.objects.count() == 5
 
 
-def test_a_look_at_what_is_true_is_one_query(
+def test_an_unchanged_state_takes_one_query(
     make_provider: MakeProvider, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     """Each second, of however many providers."""

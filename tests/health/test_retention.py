@@ -34,7 +34,7 @@ def test_each_has_its_own_time(make_provider: MakeProvider, tried: Tried) -> Non
     assert Incident.objects.count() == 2
 
 
-def test_batches_go_on_where_the_last_one_ended(
+def test_batches_continue_where_the_last_one_ended(
     make_provider: MakeProvider, tried: Tried, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where many are of the same moment."""
@@ -52,7 +52,7 @@ def test_it_ends_in_time(make_provider: MakeProvider, tried: Tried) -> None:
     assert Attempt.objects.count() == 1
 
 
-def test_the_operator_decides(
+def test_the_operator_sets_the_retention(
     make_provider: MakeProvider, tried: Tried, settings: Settings
 ) -> None:
     """KEEP_ATTEMPTS, and so on."""

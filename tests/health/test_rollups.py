@@ -44,7 +44,7 @@ def test_an_hour_of_a_route(make_provider: MakeProvider, tried: Tried) -> None:
 
 
 def test_it_may_be_made_again(make_provider: MakeProvider, tried: Tried) -> None:
-    """The last two hours are computed anew: an attempt is written when it ends."""
+    """The last two hours are recomputed, because an attempt is written when it ends."""
     provider = make_provider()
     tried(provider, at=NOW)
     tried(provider, at=NOW - HOUR)
@@ -57,7 +57,7 @@ def test_it_may_be_made_again(make_provider: MakeProvider, tried: Tried) -> None
     assert [(each.good, each.bad) for each in HealthRollup.objects.all()] == [(1, 0), (1, 1)]
 
 
-def test_what_has_not_changed_is_not_written(make_provider: MakeProvider, tried: Tried) -> None:
+def test_unchanged_rows_are_not_written(make_provider: MakeProvider, tried: Tried) -> None:
     """Each minute, of all routes: a row that is the same would still be a new version of it."""
     tried(make_provider(), at=NOW)
     rollups.roll_up(NOW)
@@ -85,7 +85,7 @@ def test_it_catches_up_after_a_time_without_a_worker(
     assert all(each.good == 1 for each in HealthRollup.objects.all())
 
 
-def test_without_attempts_there_is_nothing_to_do() -> None:
+def test_does_nothing_without_attempts() -> None:
     """A new instance."""
     rollups.roll_up(NOW)
     assert not HealthRollup.objects.exists()

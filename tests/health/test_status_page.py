@@ -21,14 +21,14 @@ DAY = status_page.find_range("24h")
         ("90d", 90, "2026-08-26T00:00", "2026-11-23T00:00"),
     ],
 )
-def test_bars_stand_on_the_clock(slug: str, count: int, first: str, last: str) -> None:
+def test_bars_are_aligned_to_the_clock(slug: str, count: int, first: str, last: str) -> None:
     """The last one holds now; there are as many as the range promises."""
     begins = status_page.find_range(slug).begins(NOW)
     assert len(begins) == count
     assert (f"{begins[0]:%Y-%m-%dT%H:%M}", f"{begins[-1]:%Y-%m-%dT%H:%M}") == (first, last)
 
 
-def test_a_range_that_is_none_is_the_usual_one() -> None:
+def test_an_unknown_range_is_the_default() -> None:
     """Somebody typed it into the address."""
     assert status_page.find_range("never").slug == "24h"
 
@@ -54,12 +54,14 @@ def test_every_bar_is_there_oldest_first() -> None:
         (9999, 5, 0.5, "failing"),
     ],
 )
-def test_a_bar_is_as_bad_as_its_worst_hour(good: int, bad: int, worst: float, status: str) -> None:
+def test_a_bar_has_the_status_of_its_worst_hour(
+    good: int, bad: int, worst: float, status: str
+) -> None:
     """A day with an hour's outage is no healthy day."""
     assert Bucket(begins=NOW, good=good, bad=bad, worst=worst).status == status
 
 
-def test_a_bar_in_words() -> None:
+def test_describes_a_bar() -> None:
     """When, how many, and how bad at worst where it is longer than that."""
     begins = datetime(2026, 11, 23, tzinfo=UTC)
     bucket = Bucket(begins=begins, good=99, bad=1, worst=0.5)
@@ -79,7 +81,7 @@ def test_ranges_divide_into_bars() -> None:
     ("names", "words"),
     [([], ""), (["a", "b"], "a, b"), ([*"abcdefg"], "a, b, c, d, e and 2 more")],
 )
-def test_some_names_stand_for_many(names: list[str], words: str) -> None:
+def test_shortens_a_list_of_names(names: list[str], words: str) -> None:
     """A catalogue has hundreds."""
     assert status_page.shorten_names(names) == words
 
@@ -88,7 +90,7 @@ def test_some_names_stand_for_many(names: list[str], words: str) -> None:
     ("count", "words"),
     [(0, ""), (1, "1 request answered by a fallback"), (37, "37 requests answered by a fallback")],
 )
-def test_what_failover_saved(count: int, words: str) -> None:
+def test_describes_rescued_requests(count: int, words: str) -> None:
     """In words, and silent where it saved nothing."""
     assert status_page.describe_rescued(count) == words
 

@@ -85,7 +85,7 @@ def test_htmx_gets_the_body_alone(owner_client: Client, make_provider: MakeProvi
     assert "Acme" in html
 
 
-def test_without_a_provider_it_says_what_to_do(owner_client: Client) -> None:
+def test_shows_a_hint_without_providers(owner_client: Client) -> None:
     """An empty page would look broken."""
     assert "No providers yet" in page(owner_client)
 
@@ -168,7 +168,7 @@ def test_a_providers_history_is_a_table_too(
     assert address in owner_client.get(reverse("providers:detail", args=["acme"])).content.decode()
 
 
-def test_a_provider_that_is_none_is_not_found(owner_client: Client) -> None:
+def test_an_unknown_provider_is_404(owner_client: Client) -> None:
     """It was removed."""
     assert owner_client.get(reverse("health:provider", args=["gone"])).status_code == 404
 

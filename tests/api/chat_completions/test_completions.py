@@ -36,7 +36,7 @@ def only_direct(door: Door, fake: fakes.Upstream, *models: str) -> Provider:
 # Answers
 
 
-def test_a_chat(door: Door, acme: Provider) -> None:
+def test_non_streaming_completion(door: Door, acme: Provider) -> None:
     """The text, the model that ran, the tokens."""
     answer = door.client().chat.completions.create(model="acme/echo", messages=HELLO)
     assert answer.choices[0].message.content == "Hello there, café"
@@ -46,7 +46,7 @@ def test_a_chat(door: Door, acme: Provider) -> None:
     assert answer.usage.completion_tokens == 3
 
 
-def test_a_stream(door: Door, acme: Provider) -> None:
+def test_streaming_completion(door: Door, acme: Provider) -> None:
     """Word by word, every chunk with the one id and the model that ran."""
     with door.client().chat.completions.create(
         model="acme/echo", messages=HELLO, stream=True
@@ -121,7 +121,7 @@ def test_reasoning(door: Door, fake: fakes.Upstream) -> None:
         ("mistral", "default", True),
     ],
 )
-def test_reasoning_in_the_text_is_moved_as_the_provider_says(
+def test_moves_reasoning_by_the_providers_setting(
     door: Door, fake: fakes.Upstream, preset: str, setting: str, moves: bool
 ) -> None:
     """By the vendor's default, or against it; streamed or not."""
@@ -131,15 +131,15 @@ def test_reasoning_in_the_text_is_moved_as_the_provider_says(
     message = create(model="acme/think-tags-cut", messages=HELLO).choices[0].message
     with create(model="acme/think-tags-cut", messages=HELLO, stream=True) as stream:
         deltas = [chunk.choices[0].delta for chunk in stream]
-    told = [message.model_dump(), *(delta.model_dump() for delta in deltas)]
-    for said in (told[:1], told[1:]):
-        text = "".join(each.get("content") or "" for each in said)
-        reasoning = "".join(each.get("reasoning_content") or "" for each in said)
+    messages = [message.model_dump(), *(delta.model_dump() for delta in deltas)]
+    for group in (messages[:1], messages[1:]):
+        text = "".join(each.get("content") or "" for each in group)
+        reasoning = "".join(each.get("reasoning_content") or "" for each in group)
         assert text == ("Hello" if moves else "<think>I muse.</think>\n\nHello")
         assert reasoning == ("I muse." if moves else "")
 
 
-def test_what_we_do_not_know_passes_through(
+def test_unknown_fields_reach_the_provider(
     door: Door, acme: Provider, fake: fakes.Upstream
 ) -> None:
     """To the provider as it came: at the top, in messages, pictures and all."""
@@ -169,7 +169,7 @@ def test_what_we_do_not_know_passes_through(
     }
 
 
-def test_anthropic_is_spoken_to_in_its_own_words(door: Door, fake: fakes.Upstream) -> None:
+def test_calls_an_anthropic_provider_in_its_format(door: Door, fake: fakes.Upstream) -> None:
     """And answers in OpenAI's, streamed and whole."""
     door.serve("echo", base_url=fake.url, kind="anthropic", routing_method="direct")
     client = door.client()
@@ -184,7 +184,7 @@ def test_anthropic_is_spoken_to_in_its_own_words(door: Door, fake: fakes.Upstrea
     assert fake.requests[-1].path == "/v1/messages"
 
 
-def test_the_headers_say_who_answered(door: Door, acme: Provider) -> None:
+def test_the_headers_name_the_route(door: Door, acme: Provider) -> None:
     """On whole answers and streams alike."""
     with door.raw() as client:
         for stream in (False, True):
@@ -200,7 +200,7 @@ def test_the_headers_say_who_answered(door: Door, acme: Provider) -> None:
     }
 
 
-def test_a_broken_road_is_left_unseen(door: Door, fake: fakes.Upstream) -> None:
+def test_falls_back_to_the_second_route(door: Door, fake: fakes.Upstream) -> None:
     """The other one answers; the headers say that there were two."""
     door.serve("echo", base_url=fake.fault("500"), gateway_endpoint=fake.url)
     with door.raw() as client:
@@ -212,7 +212,7 @@ def test_a_broken_road_is_left_unseen(door: Door, fake: fakes.Upstream) -> None:
             assert answer.headers["x-attempts"] == "2"
 
 
-def test_a_fallback_says_why(door: Door, fake: fakes.Upstream) -> None:
+def test_a_fallback_sends_its_reason(door: Door, fake: fakes.Upstream) -> None:
     """In a header, as every page does in words."""
     door.serve("echo", base_url=fake.fault("500"), gateway_endpoint=fake.url)
     body = {"model": "acme/echo", "messages": HELLO}
@@ -224,7 +224,7 @@ def test_a_fallback_says_why(door: Door, fake: fakes.Upstream) -> None:
 # The same request again
 
 
-def test_an_idempotency_key_asks_the_provider_once(
+def test_an_idempotency_key_calls_the_provider_once(
     door: Door, acme: Provider, fake: fakes.Upstream
 ) -> None:
     """Whole and streamed, with the same bytes and headers; other keys are other requests."""
@@ -243,7 +243,9 @@ def test_an_idempotency_key_asks_the_provider_once(
             assert other.status_code == 200
 
 
-def test_who_asks_again_in_mid_stream_gets_all_of_it(door: Door, fake: fakes.Upstream) -> None:
+def test_a_repeated_request_in_mid_stream_gets_the_full_answer(
+    door: Door, fake: fakes.Upstream
+) -> None:
     """From the beginning, while the first reader is still reading."""
     only_direct(door, fake, "slow-30-20")
     body = {"model": "slow-30-20", "messages": HELLO, "stream": True}
@@ -281,7 +283,7 @@ def test_an_idempotency_key_is_for_one_request_of_one_caller(
     assert len(fake.requests) == 2
 
 
-def test_a_failure_is_not_kept(door: Door, fake: fakes.Upstream) -> None:
+def test_a_failure_is_not_stored(door: Door, fake: fakes.Upstream) -> None:
     """The next request with the key tries again."""
     only_direct(door, fake, "echo")
     body = {"model": "acme/echo", "messages": HELLO}
@@ -362,7 +364,7 @@ def test_retry_after_is_passed_on(door: Door, fake: fakes.Upstream) -> None:
 
 
 @pytest.mark.parametrize("behaviour", ["cut-mid", "error-mid", "truncated"])
-def test_a_break_after_content_is_told_in_band(
+def test_a_failure_after_content_is_an_event(
     door: Door, fake: fakes.Upstream, behaviour: str
 ) -> None:
     """As an error event: no finish reason, no end mark, nothing that looks like success."""
@@ -381,14 +383,14 @@ def test_a_break_after_content_is_told_in_band(
         list(door.client().chat.completions.create(model=behaviour, messages=HELLO, stream=True))
 
 
-def test_a_break_of_a_whole_answer_is_a_status(door: Door, fake: fakes.Upstream) -> None:
+def test_a_broken_non_streaming_answer_is_a_status(door: Door, fake: fakes.Upstream) -> None:
     """Half a text is no answer."""
     only_direct(door, fake, "cut-mid")
     with pytest.raises(openai.InternalServerError):
         door.client().chat.completions.create(model="cut-mid", messages=HELLO)
 
 
-def test_a_door_that_dies_is_a_connection_error(door: Door, fake: fakes.Upstream) -> None:
+def test_a_killed_process_is_a_connection_error(door: Door, fake: fakes.Upstream) -> None:
     """The package's word for it; and the upstream is left."""
     only_direct(door, fake, "slow-200-20")
     stream = door.client().chat.completions.create(model="slow-200-20", messages=HELLO, stream=True)
@@ -403,7 +405,7 @@ def test_a_door_that_dies_is_a_connection_error(door: Door, fake: fakes.Upstream
         door.site.wait_ready()
 
 
-def test_a_door_that_is_told_to_stop_writes_its_last_results(door: Door, acme: Provider) -> None:
+def test_writes_the_last_results_before_stopping(door: Door, acme: Provider) -> None:
     """They are written in batches: the last one must not be lost at each new version."""
     with door.raw() as client:
         asked = {"model": "acme/echo", "messages": HELLO}
@@ -422,7 +424,7 @@ def test_a_door_that_is_told_to_stop_writes_its_last_results(door: Door, acme: P
 # Waiting and leaving
 
 
-def test_a_slow_beginning_is_kept_alive(door: Door, fake: fakes.Upstream) -> None:
+def test_sends_keep_alives_before_a_slow_answer(door: Door, fake: fakes.Upstream) -> None:
     """With comments, which no client sees; then the answer comes as ever."""
     only_direct(door, fake, "late-1000")
     body = {"model": "late-1000", "messages": HELLO, "stream": True}
@@ -437,7 +439,7 @@ def test_a_slow_beginning_is_kept_alive(door: Door, fake: fakes.Upstream) -> Non
     assert "".join(c.choices[0].delta.content or "" for c in streamed) == fakes.SIXTY
 
 
-def test_after_a_sign_of_life_failures_are_told_in_band(door: Door, fake: fakes.Upstream) -> None:
+def test_a_failure_after_a_keep_alive_is_an_event(door: Door, fake: fakes.Upstream) -> None:
     """The status has gone out by then."""
     only_direct(door, fake, "stall-first")
     body = {"model": "stall-first", "messages": HELLO, "stream": True}
@@ -456,7 +458,7 @@ def test_after_a_sign_of_life_failures_are_told_in_band(door: Door, fake: fakes.
     ("model", "after"),
     [("slow-100-50", 0.3), ("stall-first", 0.3), ("stall-headers", 0.3), ("stall-headers", 0.05)],
 )
-def test_who_leaves_is_not_waited_for(
+def test_a_disconnected_client_is_not_waited_for(
     door: Door, fake: fakes.Upstream, model: str, after: float, stream: bool
 ) -> None:
     """The provider's connection is closed within a second, the attempt is recorded as stopped."""
@@ -487,9 +489,7 @@ def test_cancelling_a_stream_closes_the_upstream(door: Door, fake: fakes.Upstrea
     assert (fake.requests[-1].disconnected_at or 0) - left < 1
 
 
-def test_where_every_route_fails_a_key_hears_what_it_was_told_before(
-    door: Door, fake: fakes.Upstream
-) -> None:
+def test_sends_the_cached_answer_where_every_route_fails(door: Door, fake: fakes.Upstream) -> None:
     """Only where the operator switched that on, never by another key, and marked as what it is."""
     FlagSetting.objects.create(name="emergency_answers", enabled=True)
     only_direct(door, fake, "echo")

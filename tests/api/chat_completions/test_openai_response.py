@@ -59,7 +59,7 @@ def passed_on(*raws: dict[str, Any], usage: bool = False) -> list[dict[str, Any]
     return streamed((event for raw in raws for event in reader.events(raw)), usage=usage)
 
 
-def test_a_chunk_goes_on_as_it_came_but_for_the_model() -> None:
+def test_replaces_only_the_model_of_a_chunk() -> None:
     """Ids, unknown fields and all."""
     first = chunk({"role": "assistant", "content": "Hi"}, system_fingerprint="fp", x={"y": [1]})
     assert passed_on(first) == [first | {"model": "m"}]
@@ -71,20 +71,20 @@ def test_a_chunk_of_several_events_is_sent_once() -> None:
     assert passed_on(one) == [one | {"model": "m"}]
 
 
-def test_the_first_chunk_says_who_speaks() -> None:
+def test_the_first_chunk_has_the_role() -> None:
     """Where the provider left it out; the others are left alone."""
     sent = passed_on(chunk({"content": "a"}), chunk({"content": "b"}))
     assert [each["choices"][0]["delta"].get("role") for each in sent] == ["assistant", None]
 
 
-def test_what_clients_rely_on_is_made_up_for() -> None:
+def test_adds_required_fields() -> None:
     """An id, a time, an object's name, and choices that are a list."""
     bare = {"choices": [{"delta": {"role": "assistant", "content": "a"}}]}
     head = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 9, "model": "m"}
     assert passed_on(bare) == [bare | head]
 
 
-def test_usage_comes_last_where_it_was_asked_for() -> None:
+def test_sends_requested_usage_last() -> None:
     """On a chunk of its own, with every field, wherever the provider reported it."""
     said = {"prompt_tokens": 3, "completion_tokens": 4, "cost": 0.1}
     for raws in (
@@ -101,7 +101,7 @@ def test_usage_comes_last_where_it_was_asked_for() -> None:
         assert all("usage" not in each for each in content)
 
 
-def test_usage_stays_away_where_it_was_not_asked_for() -> None:
+def test_sends_no_usage_unless_requested() -> None:
     """Some clients stumble over a chunk without choices."""
     said = {"prompt_tokens": 3, "completion_tokens": 4}
     sent = passed_on(chunk({"content": "a"}, "stop"), chunk({}) | {"choices": None, "usage": said})
@@ -109,14 +109,14 @@ def test_usage_stays_away_where_it_was_not_asked_for() -> None:
     assert "usage" not in sent[0]
 
 
-def test_without_usage_an_estimate_says_so() -> None:
+def test_marks_estimated_usage() -> None:
     """What was counted here is marked."""
     last = passed_on(chunk({"content": "a"}, "stop"), usage=True)[-1]
     assert last["usage"]["prompt_tokens"] == 7
     assert last["usage"]["estimated"] is True
 
 
-def test_events_of_another_protocol_become_chunks() -> None:
+def test_translates_events_of_another_format() -> None:
     """Each with the head that OpenAI's have."""
     first, args = {"index": 0, "id": "t1", "function": {"name": "f"}}, {"arguments": "{}"}
     sent = streamed(
@@ -144,7 +144,7 @@ def test_events_of_another_protocol_become_chunks() -> None:
     assert {each["id"] for each in sent} == {"chatcmpl-1"}
 
 
-def test_one_json_where_a_stream_was_asked_for_is_streamed() -> None:
+def test_a_full_answer_to_a_stream_request_is_streamed() -> None:
     """Some providers ignore `stream`."""
     message = {"role": "assistant", "content": "Hi"}
     answer = {"id": "x", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
@@ -165,7 +165,7 @@ def whole(events: Iterable[ClientEvent]) -> dict[str, Any]:
     return answer
 
 
-def test_a_whole_answer_goes_on_as_it_came_but_for_the_model() -> None:
+def test_replaces_only_the_model_of_a_full_answer() -> None:
     """Several choices, logprobs and all."""
     message = {"role": "assistant", "content": "Hi", "annotations": []}
     choices = [{"index": n, "message": message, "finish_reason": "stop"} for n in (0, 1)]
@@ -175,7 +175,7 @@ def test_a_whole_answer_goes_on_as_it_came_but_for_the_model() -> None:
     assert whole(openai_chat.Reader().events(answer)) == answer | {"model": "m"}
 
 
-def test_a_whole_answer_is_gathered_from_events() -> None:
+def test_gathers_an_answer_from_events() -> None:
     """Of another protocol, or of a stream that nobody asked for."""
     call = {"index": 0, "id": "t1", "type": "function", "function": {"name": "f", "arguments": ""}}
     more = {"index": 0, "function": {"arguments": '{"a": 1}'}}
@@ -200,7 +200,7 @@ def test_a_whole_answer_is_gathered_from_events() -> None:
     assert answer["usage"]["estimated"] is True
 
 
-def test_an_answer_of_another_time_says_so() -> None:
+def test_marks_a_cached_answer() -> None:
     """On every chunk, and beside a whole one."""
     chunks, one = ChunkSerializer("chatcmpl-1", 9, usage=False), AnswerSerializer("chatcmpl-1", 9)
     for form in (chunks, one):
@@ -211,7 +211,7 @@ def test_an_answer_of_another_time_says_so() -> None:
         assert b'"earlier_answer":"this is the answer of 3 h ago"' in sent
 
 
-def test_a_chunk_that_needs_no_change_goes_on_to_the_letter() -> None:
+def test_passes_an_unchanged_chunk_byte_by_byte() -> None:
     """Spaces, order and spelling; encoding each one again would be dear."""
     chunks = ChunkSerializer("chatcmpl-1", 9, usage=True)
     chunks.start("m")
@@ -224,7 +224,7 @@ def test_a_chunk_that_needs_no_change_goes_on_to_the_letter() -> None:
     assert sent[1] == f"data: {lines[1]}\n\n".encode()
 
 
-def test_what_says_nothing_we_know_goes_on() -> None:
+def test_passes_on_unknown_payloads() -> None:
     """A second choice, a signature, a vendor's own field."""
     second = chunk({"content": "b"})
     second["choices"][0]["index"] = 1

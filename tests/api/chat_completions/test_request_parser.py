@@ -16,7 +16,7 @@ def parse(**fields: Any) -> Any:
     return parse_request(json.dumps(HELLO | fields).encode())
 
 
-def test_the_least_request() -> None:
+def test_parses_a_minimal_request() -> None:
     """A model and a message; not streamed, as OpenAI has it."""
     plain = parse()
     assert (plain.model, plain.stream, plain.include_usage) == ("acme/m", False, False)
@@ -50,7 +50,7 @@ def test_unknown_fields_pass_through() -> None:
     }
 
 
-def test_a_content_that_is_not_there_stays_away() -> None:
+def test_missing_content_stays_missing() -> None:
     """Some servers refuse the null that others want."""
     passed = parse(
         messages=[{"role": "assistant", "tool_calls": []}, {"role": "user", "content": ""}]
@@ -61,7 +61,7 @@ def test_a_content_that_is_not_there_stays_away() -> None:
     assert openai_chat.body(null, "m")["messages"] == [{"role": "assistant", "content": None}]
 
 
-def test_how_a_stream_is_wanted_passes_through() -> None:
+def test_stream_options_pass_through() -> None:
     """Usage is asked for besides: it is counted here."""
     how = {"include_usage": False, "include_obfuscation": False}
     streamed = parse(stream=True, stream_options=how)
@@ -93,7 +93,7 @@ def test_pictures_are_parts() -> None:
         (b'{"a": ' + b"1" * 5000 + b"}", "number that JSON does not allow"),
     ],
 )
-def test_what_is_no_json_says_where(body: bytes, words: str) -> None:
+def test_invalid_json_names_the_place(body: bytes, words: str) -> None:
     """A 400 that can be acted on."""
     with pytest.raises(ApiError) as caught:
         parse_request(body)

@@ -74,6 +74,6 @@ def test_python_parses() -> None:
     assert URL in literals
 
 
-def test_without_a_model_the_examples_say_what_to_put_there() -> None:
+def test_uses_a_placeholder_without_models() -> None:
     """An instance without providers has the page too."""
     assert all("provider/model" in snippet.text for snippet in make_snippets(URL, [])[1:])

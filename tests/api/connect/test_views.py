@@ -32,7 +32,7 @@ def test_a_new_key_is_shown_once(owner_client: Client) -> None:
     assert secret[:10] in page
 
 
-def test_a_key_without_a_name_is_not_made(owner_client: Client) -> None:
+def test_a_key_needs_a_name(owner_client: Client) -> None:
     """The field says what is missing."""
     response = owner_client.post(reverse("api:create-key"), {"name": " ", "days": "0"})
     assert response.status_code == 422
@@ -40,7 +40,7 @@ def test_a_key_without_a_name_is_not_made(owner_client: Client) -> None:
     assert not ClientKey.objects.exists()
 
 
-def test_a_key_may_end_by_itself(owner_client: Client) -> None:
+def test_a_key_may_expire(owner_client: Client) -> None:
     """After as many days as were chosen."""
     create(owner_client, days="30")
     key = ClientKey.objects.get()
@@ -48,7 +48,7 @@ def test_a_key_may_end_by_itself(owner_client: Client) -> None:
     assert 29 <= (key.expires_at - key.created_at).days <= 30
 
 
-def test_a_used_key_leads_to_what_it_asked(owner_client: Client) -> None:
+def test_a_used_key_links_to_its_requests(owner_client: Client) -> None:
     """The log of its requests alone."""
     create(owner_client)
     key = ClientKey.objects.get()
@@ -73,7 +73,7 @@ def test_revoking_asks_first(owner_client: Client) -> None:
     assert owner_client.post(address).status_code == 404
 
 
-def test_a_strangers_key_is_not_there(owner_client: Client, stranger: User) -> None:
+def test_another_users_key_is_404(owner_client: Client, stranger: User) -> None:
     """Neither on the page nor to be revoked, not even by an operator."""
     key, _ = ClientKey.make(stranger, "charlies-desk")
     assert "charlies-desk" not in owner_client.get(PAGE).content.decode()
@@ -90,7 +90,7 @@ def test_everybody_may_have_keys(stranger_client: Client) -> None:
     assert stranger_client.get(PAGE).status_code == 200
 
 
-def test_signed_out_there_is_nothing(client: Client, db: None) -> None:
+def test_requires_sign_in(client: Client, db: None) -> None:
     """The page wants a session."""
     assert client.get(PAGE).status_code == 302
 

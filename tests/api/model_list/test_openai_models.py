@@ -29,7 +29,7 @@ def served(**fields: Any) -> Served:
     return Served(**values | fields)
 
 
-def test_all_that_is_known_is_listed() -> None:
+def test_lists_all_known_fields() -> None:
     """Limits in tokens, prices in USD for one token, as OpenRouter lists them."""
     model = served(
         context=204_800,
@@ -59,7 +59,7 @@ def test_all_that_is_known_is_listed() -> None:
     }
 
 
-def test_what_is_unknown_is_left_out() -> None:
+def test_leaves_out_unknown_fields() -> None:
     """A client reads a false as "no", and a list of parameters as a whole one."""
     row = describe_model(served(takes=("temperature",)), "acme/m")
     assert set(row) == {"id", "object", "created", "owned_by", "name"}
