@@ -12,7 +12,7 @@ from typing import Any
 
 from providers.domain.errors import CallError, ErrorKind, PlanFailed
 from providers.domain.types import AttemptRecord
-from providers.protocols.openai_chat import encoded
+from providers.protocols.openai_chat import encode_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class ApiError(Exception):
         }
         if self.attempts:
             error["attempts"] = [attempt.fields() for attempt in self.attempts]
-        return encoded({"error": error})
+        return encode_json({"error": error})
 
 
 @dataclass(frozen=True, slots=True)

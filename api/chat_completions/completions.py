@@ -23,7 +23,7 @@ from providers.domain.frozen import frozen
 from providers.domain.types import AttemptRecord, AttemptStarted, Completed, RouteTaken
 from providers.infra import single_flight
 from providers.models import Purpose
-from providers.protocols.openai_chat import encoded
+from providers.protocols.openai_chat import encode_json
 from providers.router import answer_cache, route_table, router
 from providers.router.call import Call
 from providers.router.snapshot import Served, Snapshot
@@ -141,7 +141,7 @@ class Completion:
         """One run: the head as JSON, then the body."""
         async with aclosing(self._own_pieces()) as pieces:
             async for piece in pieces:
-                yield piece or encoded(self._head.headers if self._head else {})
+                yield piece or encode_json(self._head.headers if self._head else {})
 
     def _call(self) -> Call:
         request = self._request

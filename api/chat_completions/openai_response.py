@@ -18,7 +18,7 @@ from providers.domain.types import (
     UsageReport,
 )
 from providers.protocols.gather import Gatherer
-from providers.protocols.openai_chat import encoded
+from providers.protocols.openai_chat import encode_json
 from providers.protocols.usage import openai_usage
 
 DONE = b"data: [DONE]\n\n"
@@ -157,7 +157,7 @@ class AnswerSerializer:
         """The answer's JSON. The token counts are estimates where the provider sent none."""
         answer = {**self._head, **(self._raw or self._gathered.answer()), "model": self._model}
         answer["usage"] = openai_usage(completed.usage, self._usage)
-        return encoded(answer)
+        return encode_json(answer)
 
 
 def _cached_fields(reason: str) -> dict[str, Any]:
@@ -184,4 +184,4 @@ def _with_role(choice: Any) -> Any:
 
 
 def _event(payload: Json) -> bytes:
-    return b"data: %b\n\n" % encoded(payload)
+    return b"data: %b\n\n" % encode_json(payload)

@@ -4,7 +4,7 @@ from api import model_resolver
 from api.asgi_response import Reply
 from api.model_list import openai_models
 from api.request import ApiRequest
-from providers.protocols.openai_chat import encoded
+from providers.protocols.openai_chat import encode_json
 from providers.router import route_table
 
 PREFIX = "/v1/models/"
@@ -15,7 +15,7 @@ async def list_models(request: ApiRequest, reply: Reply) -> None:
     request.require_method("GET", "HEAD")
     await request.authenticate()
     snapshot = await route_table.current().ready()
-    await reply.send_json(200, encoded(openai_models.list_models(snapshot.models)), {})
+    await reply.send_json(200, encode_json(openai_models.list_models(snapshot.models)), {})
 
 
 async def get_model(request: ApiRequest, reply: Reply) -> None:
@@ -27,4 +27,4 @@ async def get_model(request: ApiRequest, reply: Reply) -> None:
     model = openai_models.find_model(snapshot.models, name)
     if model is None:
         raise model_resolver.unknown_model(name, (model.full_name for model in snapshot.models))
-    await reply.send_json(200, encoded(model), {})
+    await reply.send_json(200, encode_json(model), {})

@@ -55,7 +55,7 @@ def streamed(events: Iterable[ClientEvent], *, usage: bool = False) -> list[dict
 
 def passed_on(*raws: dict[str, Any], usage: bool = False) -> list[dict[str, Any]]:
     """The same from a provider's own chunks."""
-    reader = openai_chat.Reader()
+    reader = openai_chat.ChunkReader()
     return streamed((event for raw in raws for event in reader.events(raw)), usage=usage)
 
 
@@ -172,7 +172,7 @@ def test_replaces_only_the_model_of_a_full_answer() -> None:
     answer = {"id": "x", "object": "chat.completion", "created": 5, "model": "m-2026"}
     usage = openai_usage(Usage(input_tokens=1, output_tokens=2), {"cost": 0.1})
     answer |= {"choices": choices, "usage": usage, "service_tier": "default"}
-    assert whole(openai_chat.Reader().events(answer)) == answer | {"model": "m"}
+    assert whole(openai_chat.ChunkReader().events(answer)) == answer | {"model": "m"}
 
 
 def test_gathers_an_answer_from_events() -> None:
@@ -216,7 +216,7 @@ def test_passes_an_unchanged_chunk_byte_by_byte() -> None:
     chunks = ChunkSerializer("chatcmpl-1", 9, usage=True)
     chunks.start("m")
     lines = [json.dumps(chunk({"content": text}, model="m", x="é")) for text in "ab"]
-    reader = openai_chat.Reader()
+    reader = openai_chat.ChunkReader()
     sent = [
         b"".join(map(chunks.serialize, reader.events(json.loads(line), line))) for line in lines
     ]
@@ -264,7 +264,7 @@ def test_two_calls_without_an_index_stay_two() -> None:
     """In the stream that is passed on, and in the full answer that is gathered from it."""
     raws = [chunk({"tool_calls": [call]}) for call in TWO_CALLS] + [chunk({}, "tool_calls")]
     assert calls_of(passed_on(*raws)) == TWO_CALLS
-    reader = openai_chat.Reader()
+    reader = openai_chat.ChunkReader()
     answer = whole(event for raw in raws for event in reader.events(raw))
     assert answer["choices"][0]["message"]["tool_calls"] == TWO_CALLS
 
