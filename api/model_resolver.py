@@ -9,7 +9,8 @@ from api.errors import ApiError, bad_request
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from providers.router.snapshot import Served, Snapshot
+    from providers.router.served_models import ServedModel
+    from providers.router.snapshot import Snapshot
 
 MAX_LISTED = 8  # models in the message about an ambiguous name
 MAX_COMPARED = 400  # names scored for similarity: 20 ms, however large the catalogue
@@ -17,9 +18,9 @@ _PURPOSES = {"image": "images", "rerank": "reranking", "other": "something else"
 MIN_SIMILARITY = 0.6  # of 1; below it a name is not worth suggesting
 
 
-def resolve_model(snapshot: "Snapshot", name: str) -> "Served":
+def resolve_model(snapshot: "Snapshot", name: str) -> "ServedModel":
     """The model with this name. Raises ApiError: 404 for none, 400 for several."""
-    models = snapshot.named(name)
+    models = snapshot.find_models(name)
     if len(models) == 1:
         return models[0]
     if models:

@@ -51,7 +51,7 @@ async def _measure(ids: list[int], options: argparse.Namespace) -> None:
         return await own.candidate(chosen[number], "m")
 
     async def find_named(number: int) -> object:
-        return current.named(f"bench-{number % len(ids)}/m")
+        return current.find_models(f"bench-{number % len(ids)}/m")
 
     spent = {
         name: await _best(each, options.calls, options.rounds)
@@ -104,7 +104,7 @@ def _store(count: int) -> list[int]:
     Route.objects.bulk_create(
         Route(provider=provider, method=method, endpoint=endpoint)
         for provider in made
-        for method, endpoint in provider.roads(())
+        for method, endpoint in provider.route_keys(())
     )
     LanguageModel.objects.bulk_create(
         LanguageModel(provider=provider, model_id="m", name="m") for provider in made

@@ -189,7 +189,7 @@ def route_columns(route: RouteTaken) -> dict[str, Any]:
     return {
         "provider_name": route.provider_name[:100],
         "model_name": route.model[:200],
-        "method": "earlier" if route.earlier else route.method.value,
+        "method": "earlier" if route.is_cached else route.method.value,
         "reason": route.reason[:300],
         "fallback": route.fallback,
         "ttft_ms": route.ttft_ms,

@@ -21,7 +21,7 @@ from providers.probes import probe as probing
 from providers.probes import probe_plan
 from providers.probes.probe_plan import Probe
 from providers.router import attempt_writer
-from providers.router.attempt_writer import Result
+from providers.router.results import Result
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +108,7 @@ class _Round:
             for batch in batched(results, WRITE_BATCH):
                 await database.run(attempt_writer.write_results, batch)
             for ids in batched(checked_ids, WRITE_BATCH):
-                await database.run(attempt_writer.checked, ids, timezone.now())
+                await database.run(attempt_writer.mark_checked, ids, timezone.now())
         except django.db.Error as exc:
             # Not written again: the next check repeats them.
             log.warning("checks_lost count=%s problem=%s", len(checked_ids), type(exc).__name__)

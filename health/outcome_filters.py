@@ -5,7 +5,7 @@ from django.db.models import Q
 from providers.domain.errors import ErrorKind
 from providers.domain.types import RESENT_CODES
 from providers.models import Purpose
-from providers.router.attempt_writer import PROBE_SAYS_NOTHING
+from providers.router.results import UNJUDGED_PROBE_KINDS
 
 GOOD = Q(outcome="ok")
 STOPPED = Q(outcome=ErrorKind.STOPPED)
@@ -13,7 +13,7 @@ STOPPED = Q(outcome=ErrorKind.STOPPED)
 # refuse probes but not chats.
 NEUTRAL = (
     Q(outcome__in=[ErrorKind.REQUEST, ErrorKind.PERMISSION])
-    | Q(purpose=Purpose.PROBE, outcome__in=sorted(PROBE_SAYS_NOTHING))
+    | Q(purpose=Purpose.PROBE, outcome__in=sorted(UNJUDGED_PROBE_KINDS))
     | Q(error_code__in=sorted(RESENT_CODES))
 )
 BAD = ~(GOOD | STOPPED | NEUTRAL)

@@ -76,7 +76,7 @@ class _ReadinessCheck:
             database_problem,
             *redis_problems,
             gateway_problem,
-            self._describe_dropped(route_table.current().dropped),
+            self._describe_dropped(route_table.current().queue.dropped),
         )
         return Readiness(can_serve=has_loaded, reasons=tuple(filter(None, reasons)))
 

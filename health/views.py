@@ -39,7 +39,7 @@ def status(request: HttpRequest) -> HttpResponse:
     shown, now = status_page.find_range(request.GET.get("range", "")), timezone.now()
     history = uptime_history.load_buckets(shown, now)
     providers = Provider.objects.in_order().prefetch_related("routes")
-    failures = snapshot.failures(providers)
+    failures = snapshot.load_failures(providers)
     rows = [
         _make_row(provider, shown, history.get(provider.pk, []), now, failures)
         for provider in providers

@@ -26,7 +26,8 @@ from providers.models import Purpose
 from providers.protocols.openai_chat import encode_json
 from providers.router import answer_cache, route_table, router
 from providers.router.call import Call
-from providers.router.snapshot import Served, Snapshot
+from providers.router.served_models import ServedModel
+from providers.router.snapshot import Snapshot
 
 # Redis was away: other processes, and later requests, do not know of this answer.
 NOT_HONOURED = {"x-idempotency-key": "not-honoured"}
@@ -69,7 +70,7 @@ async def start_completion(request: CompletionRequest) -> "Completion":
 class Completion:
     """One answer. Close `stream()` to close the provider's connection."""
 
-    def __init__(self, request: CompletionRequest, snapshot: Snapshot, model: Served) -> None:
+    def __init__(self, request: CompletionRequest, snapshot: Snapshot, model: ServedModel) -> None:
         self._request = request
         self._snapshot = snapshot
         self._model = model
@@ -110,12 +111,12 @@ class Completion:
                 for event in events:
                     if isinstance(event, RouteTaken):
                         self._start(event)
-                        if not request.whole:
+                        if not request.non_streaming:
                             yield _HEAD
                     elif isinstance(event, Completed):
                         if event.error:
                             raise PlanFailed(event.error, event.attempts)
-                        if request.whole:
+                        if request.non_streaming:
                             yield _HEAD
                         piece += serializer.finish(event)
                     elif not isinstance(event, AttemptStarted):
@@ -158,8 +159,8 @@ class Completion:
 
     def _start(self, taken: RouteTaken) -> None:
         """Fill in the head: the route is known now."""
-        self._serializer.start(taken.model, taken.reason if taken.earlier else "")
-        source = "earlier" if taken.earlier else taken.method
+        self._serializer.start(taken.model, taken.reason if taken.is_cached else "")
+        source = "earlier" if taken.is_cached else taken.method
         headers = {
             "x-route": f"{taken.provider_slug}/{source}",
             "x-attempts": str(taken.attempts),

@@ -56,7 +56,7 @@ def parse_request(body: bytes) -> ParsedRequest:
         request=ChatRequest(
             messages=_parse_messages(fields.get("messages")),
             options={name: value for name, value in fields.items() if name not in _OWN_FIELDS},
-            whole=not stream,
+            non_streaming=not stream,
         ),
     )
 

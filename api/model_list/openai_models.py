@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from providers.router.snapshot import Served
+    from providers.router.served_models import ServedModel
 
 _MILLION = 1_000_000
 # Our abilities, and the OpenRouter parameters that stand for them.
@@ -20,7 +20,7 @@ _PARAMETERS = {
 }
 
 
-def list_models(models: "Iterable[Served]") -> dict[str, Any]:
+def list_models(models: "Iterable[ServedModel]") -> dict[str, Any]:
     """All models, each under its full name and its aliases; a shared alias is listed once."""
     rows = [describe_model(model, name) for model in models for name in _names(model)]
     return {
@@ -29,18 +29,18 @@ def list_models(models: "Iterable[Served]") -> dict[str, Any]:
     }
 
 
-def find_model(models: "Iterable[Served]", name: str) -> dict[str, Any] | None:
+def find_model(models: "Iterable[ServedModel]", name: str) -> dict[str, Any] | None:
     """The model with this name, by any of its names."""
     matches = (model for model in models if name in _names(model))
     return next((describe_model(model, name) for model in matches), None)
 
 
-def _names(model: "Served") -> list[str]:
+def _names(model: "ServedModel") -> list[str]:
     names = (model.full_name, model.alias, *model.further_aliases)
     return list(dict.fromkeys(name for name in names if name))
 
 
-def describe_model(model: "Served", name: str) -> dict[str, Any]:
+def describe_model(model: "ServedModel", name: str) -> dict[str, Any]:
     """A model under one of its names. Prices are in USD per token, as text."""
     row: dict[str, Any] = {
         "id": name,
@@ -65,7 +65,7 @@ def describe_model(model: "Served", name: str) -> dict[str, Any]:
     return row
 
 
-def _parameters(model: "Served") -> list[str] | None:
+def _parameters(model: "ServedModel") -> list[str] | None:
     """The supported request parameters; None where some are unknown, because clients take a missing
     one for unsupported."""
     if model.takes is None or model.tools is None:

@@ -86,7 +86,7 @@ async def refresh(provider_id: int) -> int:
 
     Callers at the same time share one fetch, unless an address, a key or the policy changed.
     """
-    candidate = await database.run(snapshot.load_one, provider_id)
+    candidate = await database.run(snapshot.load_candidate, provider_id)
     if candidate is None:
         return await database.run(_count_models, provider_id)
     settings_used = asdict(candidate.connection), asdict(candidate.policy)

@@ -38,8 +38,8 @@ _NO_STREAM = re.compile(
 def read_answer(target: Target, request: ChatRequest) -> AsyncGenerator[list[ClientEvent]]:
     """The answer over a target's route, the events of each read together. Raises CallError."""
     if not can_stream(target):
-        return methods.stream(target, replace(request, whole=True))
-    if not request.whole or not can_gather(request.options):
+        return methods.stream(target, replace(request, non_streaming=True))
+    if not request.non_streaming or not can_gather(request.options):
         return methods.stream(target, request)
     return _stream_or_resend(target, request)
 
@@ -49,7 +49,7 @@ async def _stream_or_resend(
 ) -> AsyncGenerator[list[ClientEvent]]:
     """The answer as a stream; where the upstream refuses to stream, a second attempt without."""
     try:
-        async with aclosing(methods.stream(target, replace(request, whole=False))) as reads:
+        async with aclosing(methods.stream(target, replace(request, non_streaming=False))) as reads:
             async for events in reads:
                 if _is_one_piece(events[-1]):
                     _remember_without_streams(target)

@@ -29,7 +29,7 @@ async def resolve_host(url: str, seconds: float) -> list[AddrInfoType]:
     """Look up a host's addresses. Raises CallError where it has none."""
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or {"https": 443}.get(parts.scheme, 80)
-    if base_url.literal(host):
+    if base_url.parse_literal(host):
         return [_address_info(host, port)]
     resolver = aiohttp.DefaultResolver()
     try:

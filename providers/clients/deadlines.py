@@ -30,7 +30,7 @@ class Deadlines:
     def __init__(self, times: Timeouts, *, whole: bool = False) -> None:
         self.times = times
         now = time.monotonic()
-        self.first = times.whole if whole else times.first_token
+        self.first = times.non_streaming if whole else times.first_token
         self.first_at = now + self.first
         self.total_at = now + times.total
         self.silent_since = now

@@ -156,14 +156,14 @@ class _ReportedError(CallError):
 
 def serialize_error(error: CallError) -> dict[str, Any]:
     """The JSON of a CallError in an answer of our gateway process."""
-    return {"type": error.kind.value, **errors.told(error)}
+    return {"type": error.kind.value, **errors.serialize(error)}
 
 
 def restore_error(fields: Json) -> CallError:
     """The CallError that our gateway process reported."""
     if fields["kind"] == ErrorKind.GATEWAY:
         return GatewayError(fields["message"], status=fields["status"], code=fields["code"])
-    return errors.restored(fields, _ReportedError)
+    return errors.deserialize(fields, _ReportedError)
 
 
 def _make_reader(openai: openai_chat.ChunkReader) -> ReadPayload:
@@ -181,7 +181,7 @@ def _make_reader(openai: openai_chat.ChunkReader) -> ReadPayload:
             return list(reader.events(chunk, line))
         except CallError as exc:
             # Whatever its status, it is the provider's.
-            raise errors.restored(errors.told(exc), _ReportedError) from exc
+            raise errors.deserialize(errors.serialize(exc), _ReportedError) from exc
 
     return events
 

@@ -50,7 +50,7 @@ async def _resolve(target: Target, report: StageReporter) -> list[AddrInfoType]:
     began = time.monotonic()
     report.start("dns")
     addresses = await connect.resolve_host(target.base_url, target.timeouts.connect)
-    if base_url.literal(base_url.name(target.base_url)):
+    if base_url.parse_literal(base_url.host_name(target.base_url)):
         report.skip("dns", "The address is a number: there is no name to look up.")
     else:
         hosts = [str(address[0]) for *_, address in addresses]

@@ -17,6 +17,7 @@ from providers.models import Purpose
 from providers.policy.route_state import RouteState
 from providers.probes import probe
 from providers.router import attempt_writer
+from providers.router.results import Result
 from providers.router.snapshot import Candidate
 
 
@@ -39,10 +40,12 @@ def record(stored: Candidate, results: Sequence[MethodResult]) -> None:
     attempt_writer.write_results(rows)
     errors = {result.method: result.error for result in results}
     if len(errors) == len(Method):
-        attempt_writer.classify(stored.provider_id, errors[Method.DIRECT], errors[Method.GATEWAY])
+        attempt_writer.update_provider_type(
+            stored.provider_id, errors[Method.DIRECT], errors[Method.GATEWAY]
+        )
 
 
-def _build_rows(stored: Candidate, result: MethodResult) -> list[attempt_writer.Result]:
+def _build_rows(stored: Candidate, result: MethodResult) -> list[Result]:
     candidate = replace(stored, model_id=result.model_id)
     routes = [r for r in stored.routes if r.method == result.method and not r.is_fallback]
     rows = []
@@ -53,13 +56,11 @@ def _build_rows(stored: Candidate, result: MethodResult) -> list[attempt_writer.
     return rows
 
 
-def _further_row(
-    row: attempt_writer.Result, stored: Candidate, reply: ChatReply
-) -> attempt_writer.Result:
+def _further_row(row: Result, stored: Candidate, reply: ChatReply) -> Result:
     return replace(
         row,
         attempt=_with_figures(row.attempt, stored, reply),
-        evidence=None,
+        outcome=None,
         request_id=uuid4(),
     )
 

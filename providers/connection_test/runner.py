@@ -23,7 +23,7 @@ type Test = ProviderTest | ModelTest
 async def run(test: Test) -> AsyncGenerator[Stage]:
     """Yield the stages of a test from its beginning, also where somebody else started it.
 
-    Raises FlightBroken where the process that ran it is gone.
+    Raises RunInterrupted where the process that ran it is gone.
     """
     async with aclosing(single_flight.join(run_key(test), partial(_execute, test))) as pieces:
         async for piece in pieces:

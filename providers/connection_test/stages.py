@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 from typing import Any, Literal
 
 from providers.clients.recorder import Exchange
-from providers.domain.errors import CallError, ErrorKind, restored, told
+from providers.domain.errors import CallError, ErrorKind, deserialize, serialize
 from providers.domain.frozen import frozen
 from providers.domain.types import Method
 
@@ -59,7 +59,7 @@ class Stage:
     exchange: Exchange | None = None
 
     def to_json(self) -> bytes:
-        error = told(self.error) if self.error else None
+        error = serialize(self.error) if self.error else None
         return json.dumps(asdict(replace(self, error=None)) | {"error": error}).encode()
 
     @classmethod
@@ -67,7 +67,7 @@ class Stage:
         fields: dict[str, Any] = json.loads(text)
         fields["method"] = Method(fields["method"])
         if fields["error"]:
-            fields["error"] = restored(fields["error"], CallError)
+            fields["error"] = deserialize(fields["error"], CallError)
         if fields["exchange"]:
             fields["exchange"] = Exchange.restore(fields["exchange"])
         return cls(**fields)

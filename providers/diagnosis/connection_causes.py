@@ -27,7 +27,7 @@ def blocked_address(e: FailureContext) -> Diagnosis:
 
 
 def doubled_version(e: FailureContext) -> Diagnosis:
-    url = base_url.tidy(base_url.undoubled(e.address)).url
+    url = base_url.tidy(base_url.without_doubled_version(e.address)).url
     return Diagnosis(
         title=ENDPOINT,
         cause="The version is in the address twice.",
@@ -58,10 +58,10 @@ def invalid_address(e: FailureContext) -> Diagnosis:
 def redirect(e: FailureContext) -> Diagnosis:
     """Redirects are not followed: a server could send callers, and their keys, elsewhere."""
     here, there = base_url.host(e.address), base_url.host(e.location)
-    target = base_url.led_to(e.address, e.location)
+    target = base_url.redirect_target(e.address, e.location)
     if not target:
         advice = "Enter the address of the API. An address that redirects often is a website."
-    elif base_url.name(target) != base_url.name(e.address):
+    elif base_url.host_name(target) != base_url.host_name(e.address):
         advice = f"Use {target} if {there} belongs to the provider: your key is sent there."
     else:
         advice = f"Use {target}."
@@ -133,7 +133,7 @@ def tls_failure(e: FailureContext) -> Diagnosis:
 
 def local_server_down(e: FailureContext) -> Diagnosis:
     if e.in_container:
-        outside = base_url.at(e.address, "host.docker.internal")
+        outside = base_url.with_host(e.address, "host.docker.internal")
         return Diagnosis(
             title=NETWORK,
             cause="OpenCode Web runs in a container, where localhost is the container itself and"

@@ -104,7 +104,7 @@ _ZAI_MIX_UP = frozenset({"1113", "1309"})
 
 
 def _is_zai_mix_up(e: FailureContext) -> bool:
-    return e.code in _ZAI_MIX_UP and bool(base_url.zai_other(e.base_url))
+    return e.code in _ZAI_MIX_UP and bool(base_url.other_zai_url(e.base_url))
 
 
 def _is(kind: ErrorKind, *codes: str) -> Condition:
@@ -172,7 +172,10 @@ _RULES: tuple[tuple[Condition, Explain], ...] = (
     (_is(ErrorKind.UNREADABLE), response_causes.key_undecryptable),
     (_is_zai_mix_up, response_causes.zai_mix_up),
     (_code("address_refused"), connection_causes.blocked_address),
-    (lambda e: base_url.undoubled(e.address) != e.address, connection_causes.doubled_version),
+    (
+        lambda e: base_url.without_doubled_version(e.address) != e.address,
+        connection_causes.doubled_version,
+    ),
     (_code("invalid_address"), connection_causes.invalid_address),
     (_is_untidy, connection_causes.untidy_address),
     (_all(_code(*NO_SUCH_MODEL), _through_proxy), response_causes.gateway_lacks_model),

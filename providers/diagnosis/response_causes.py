@@ -17,7 +17,7 @@ from providers.vendors import presets
 
 
 def zai_mix_up(e: FailureContext) -> Diagnosis:
-    other = base_url.zai_other(e.base_url)
+    other = base_url.other_zai_url(e.base_url)
     here, there = ("Coding Plan", "pay-as-you-go")
     if not base_url.is_zai_coding(e.base_url):
         here, there = there, here

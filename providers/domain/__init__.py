@@ -1,4 +1,4 @@
-"""The words of the program as values: errors, requests, events, usage. It imports no other package.
+"""The values and errors that every package uses: requests, events, usage, targets, addresses.
 
-Anything may be used from anywhere.
+Any package may import from here; this one imports no other.
 """

@@ -1,14 +1,14 @@
-"""What can go wrong on a call, as a tree of errors, and the rule that sorts failures into kinds.
+"""The errors of a call, as a tree, and the rule that classifies failures by kind.
 
     CallError                a call did not end well: kind, status, code, message, retry_after
     ├── GatewayError         the gateway itself failed, not the provider behind it
     ├── TruncatedError       the stream ended without a finish reason
-    ├── AddressRefused       the address guard does not let us call there
-    ├── FlightBroken         the process that ran for several callers ended in mid-answer
+    ├── AddressRefused       the address guard forbids the call
+    ├── RunInterrupted       the process that ran a shared call ended before its answer did
     ├── KeyReused            an idempotency key was sent again with another request
     └── PlanFailed           every route of the plan failed; carries the attempts
 
-Sorting goes by status, then by the body's code, then by shape; never by prose alone (design.md §5).
+The status decides first, then the body's code, then the body's shape; never its text alone.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class ErrorKind(StrEnum):
-    """Why a call failed. What follows from each kind is decided in routing.py and breaker.py."""
+    """Why a call failed. policy/plan.py and policy/breaker.py decide what follows."""
 
     NETWORK = "network"
     TIMEOUT = "timeout"
@@ -41,9 +41,8 @@ class ErrorKind(StrEnum):
 class CallError(Exception):
     """One call that failed. `message` is safe to show: no key, no header, no request text.
 
-    `param` names the field of the request that was refused, as the upstream does. `retry_after` is
-    in seconds; `sent` says whether the upstream may have seen the request; `per_model` whether a
-    limit is that of one model alone.
+    `param` is the field of the request that the upstream refused. `retry_after` is in seconds.
+    `sent`: the upstream may have seen the request. `per_model`: the limit is that of one model.
     """
 
     def __init__(
@@ -70,21 +69,21 @@ class CallError(Exception):
 
 
 class GatewayError(CallError):
-    """The gateway failed by itself: refused its key, could not be imported, is not there."""
+    """The gateway itself failed: key refused, import failed, or not reachable."""
 
     def __init__(self, message: str, *, status: int | None = None, code: str = "") -> None:
         super().__init__(ErrorKind.GATEWAY, message, status=status, code=code)
 
 
 class TruncatedError(CallError):
-    """The stream ended without a finish reason: never reported as a good end."""
+    """The stream ended without a finish reason. Never reported as a success."""
 
-    def __init__(self, message: str = "The answer broke off before it was finished.") -> None:
+    def __init__(self, message: str = "The answer ended before it was complete.") -> None:
         super().__init__(ErrorKind.PROVIDER, message, code="truncated")
 
 
 class AddressRefused(CallError):
-    """The address is one this instance does not call (link-local, or private where forbidden)."""
+    """This instance does not call the address: link-local, or private where that is forbidden."""
 
     def __init__(self, host: str) -> None:
         super().__init__(
@@ -95,8 +94,8 @@ class AddressRefused(CallError):
         )
 
 
-class FlightBroken(CallError):
-    """Who ran for several callers is gone, and this one has already had a part of the answer."""
+class RunInterrupted(CallError):
+    """The process that ran a shared call is gone; this caller has had a part of the answer."""
 
     def __init__(self) -> None:
         message = "The process that fetched this answer ended before it was finished."
@@ -104,7 +103,7 @@ class FlightBroken(CallError):
 
 
 class KeyReused(CallError):
-    """The same idempotency key with another request: one of the two is a mistake."""
+    """An idempotency key was sent again with a different request."""
 
     def __init__(self) -> None:
         message = "This Idempotency-Key was used for a different request. Use a new key."
@@ -114,7 +113,7 @@ class KeyReused(CallError):
 
 
 class PlanFailed(CallError):
-    """Every route failed. Speaks with the most useful failure's words, and lists all attempts."""
+    """Every route failed. Has the message of the most useful failure, and lists all attempts."""
 
     def __init__(self, best: CallError, attempts: "tuple[AttemptRecord, ...]") -> None:
         super().__init__(
@@ -128,8 +127,8 @@ class PlanFailed(CallError):
         self.attempts = attempts
 
 
-def told(error: CallError) -> dict[str, Any]:
-    """An error as values that JSON carries to another process."""
+def serialize(error: CallError) -> dict[str, Any]:
+    """Convert an error to JSON values, for another process."""
     return {
         "kind": error.kind.value,
         "message": error.message,
@@ -141,8 +140,8 @@ def told(error: CallError) -> dict[str, Any]:
     }
 
 
-def restored[T: CallError](fields: Mapping[str, Any], kind: type[T]) -> T:
-    """The error that another process told of."""
+def deserialize[T: CallError](fields: Mapping[str, Any], kind: type[T]) -> T:
+    """Restore an error that another process has serialized."""
     return kind(
         ErrorKind(fields["kind"]),
         fields["message"],
@@ -154,14 +153,14 @@ def restored[T: CallError](fields: Mapping[str, Any], kind: type[T]) -> T:
     )
 
 
-# A prompt that the vendor's moderation refused: OpenRouter's 403 gives nothing but the reasons.
+# The vendor's moderation refused the prompt. OpenRouter's 403 carries only the reasons.
 MODERATED = "moderated"
 
-# Codes for a model that is not there; Z.ai's is 1211.
+# Codes for an unknown model; 1211 is Z.ai's.
 NO_SUCH_MODEL = frozenset({"model_not_found", "1211"})
 
-# Body codes that say more than the status: the vendors' own, which their presets list, and those of
-# the two formats. A code tells its vendor, so all are known everywhere: a proxy passes them on.
+# Body codes that are more precise than the status: the vendors' own, from their presets, and those
+# of the two formats. All apply to every provider, because a proxy passes on the codes of others.
 _BY_CODE: Mapping[str, ErrorKind] = {
     **{
         code: ErrorKind(kind)
@@ -184,7 +183,7 @@ _BY_CODE: Mapping[str, ErrorKind] = {
     "overloaded_error": ErrorKind.OVERLOADED,
     "invalid_request_error": ErrorKind.REQUEST,
 }
-# OpenAI's type of all that is no server error: a 401 without a key has no other code.
+# OpenAI's type of every error that is no server error; a 401 without a key has no other code.
 _GENERIC = frozenset({"invalid_request_error"})
 
 _BY_STATUS: Mapping[int, ErrorKind] = {
@@ -197,12 +196,12 @@ _BY_STATUS: Mapping[int, ErrorKind] = {
     529: ErrorKind.OVERLOADED,
 }
 
-# Statuses whose meaning the body's code may narrow; elsewhere the status is believed.
+# For these statuses the body's code decides; for all others the status does.
 _CODE_DECIDES = frozenset({200, 400, 401, 403, 429, 500})
 
 
 def classify(status: int | None, code: str = "") -> ErrorKind:
-    """The kind of a failed answer. Status None or 200 means an error inside a good envelope."""
+    """Classify a failed answer. Status None or 200: the error is in a successful response."""
     inside = status in (None, 200)
     if (inside or (status in _CODE_DECIDES and code not in _GENERIC)) and code in _BY_CODE:
         return _BY_CODE[code]

@@ -1,7 +1,7 @@
 """The IP addresses that a connection would reach, and which of them are never called. No I/O.
 
-An IPv6 address may carry an IPv4 one, which a gateway of the network then connects to. Python's
-`ipaddress` knows three such forms; the others are in a table here, each with its source.
+An IPv6 address may embed an IPv4 one, to which a gateway in the network then connects. Python's
+`ipaddress` parses three such forms; the table here has the others, each with its source.
 """
 
 import ipaddress
@@ -21,7 +21,7 @@ _METADATA = frozenset(
 
 @frozen
 class Form:
-    """A prefix of IPv6 addresses that carry an IPv4 one, and which of their 16 bytes it is in."""
+    """A prefix of IPv6 addresses that embed an IPv4 one, and which of their 16 bytes hold it."""
 
     network: ipaddress.IPv6Network
     positions: tuple[int, ...]
@@ -31,7 +31,7 @@ def _form(network: str, *positions: int) -> Form:
     return Form(network=ipaddress.IPv6Network(network), positions=positions)
 
 
-_LOCAL_NAT64 = "64:ff9b:1::/48"  # RFC 8215; a network's own, cut as RFC 6052, section 2.2, has it
+_LOCAL_NAT64 = "64:ff9b:1::/48"  # RFC 8215; for local use, divided as in RFC 6052, section 2.2
 _FORMS = (
     _form("::/96", 12, 13, 14, 15),  # IPv4-compatible, RFC 4291, section 2.5.5.1
     _form("::ffff:0:0:0/96", 12, 13, 14, 15),  # IPv4-translated (SIIT), RFC 2765, section 2.1
@@ -45,26 +45,26 @@ _ISATAP = (b"\x00\x00\x5e\xfe", b"\x02\x00\x5e\xfe")  # bytes 8 to 11, RFC 5214,
 
 
 def parse(text: str) -> tuple[Ip, ...]:
-    """What an address leads to; a zone after `%` is ignored. Raises ValueError where it is none."""
-    return reached(ipaddress.ip_address(text.partition("%")[0]))
+    """The addresses that an IP address reaches. Ignores a zone after `%`. Raises ValueError."""
+    return reachable_addresses(ipaddress.ip_address(text.partition("%")[0]))
 
 
-def reached(ip: Ip) -> tuple[Ip, ...]:
-    """Every address that may be connected to: the ones carried in it, or else the address."""
+def reachable_addresses(ip: Ip) -> tuple[Ip, ...]:
+    """Every address that a connection may reach: the embedded ones, or else the address itself."""
     if isinstance(ip, ipaddress.IPv4Address) or ip.is_loopback or ip.is_unspecified:
         return (ip,)
-    carried = _carried(ip)
-    is_prefix_of_its_own = ip.packed[8:12] in _ISATAP or not carried
-    return (*carried, ip) if is_prefix_of_its_own else carried
+    embedded = _embedded_addresses(ip)
+    may_be_reached_itself = ip.packed[8:12] in _ISATAP or not embedded
+    return (*embedded, ip) if may_be_reached_itself else embedded
 
 
-def _carried(ip: ipaddress.IPv6Address) -> tuple[ipaddress.IPv4Address, ...]:
-    known = (ip.ipv4_mapped, ip.sixtofour, *(ip.teredo or ()))
-    found = [each for each in known if each is not None]
-    found += [_at(ip, form.positions) for form in _FORMS if ip in form.network]
+def _embedded_addresses(ip: ipaddress.IPv6Address) -> tuple[ipaddress.IPv4Address, ...]:
+    parsed = (ip.ipv4_mapped, ip.sixtofour, *(ip.teredo or ()))
+    addresses = [each for each in parsed if each is not None]
+    addresses += [_at(ip, form.positions) for form in _FORMS if ip in form.network]
     if ip.packed[8:12] in _ISATAP:
-        found.append(_at(ip, (12, 13, 14, 15)))
-    return tuple(dict.fromkeys(found))
+        addresses.append(_at(ip, (12, 13, 14, 15)))
+    return tuple(dict.fromkeys(addresses))
 
 
 def _at(ip: ipaddress.IPv6Address, positions: tuple[int, ...]) -> ipaddress.IPv4Address:
@@ -72,5 +72,5 @@ def _at(ip: ipaddress.IPv6Address, positions: tuple[int, ...]) -> ipaddress.IPv4
 
 
 def is_never_called(ip: Ip) -> bool:
-    """Link-local addresses, multicast and the clouds' metadata, whatever the settings say."""
+    """Whether no setting allows a call: link-local, multicast, and the metadata of clouds."""
     return ip.is_link_local or ip.is_multicast or ip in _METADATA

@@ -1,4 +1,4 @@
-"""What a model's tokens cost, and what one call does. No I/O."""
+"""The prices of a model's tokens, and the cost of a call. No I/O."""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -10,8 +10,8 @@ from providers.domain.types import Usage
 
 @frozen
 class Prices:
-    """USD per million tokens; None where unknown. Cached tokens whose price is unknown cost as much
-    as others."""
+    """USD per million tokens; None where unknown. Cached tokens without a price of their own cost
+    as much as others."""
 
     input: Decimal | None = None
     output: Decimal | None = None
@@ -20,7 +20,7 @@ class Prices:
 
     @classmethod
     def of(cls, model: Mapping[str, Any]) -> Self:
-        """Those of a stored model's columns."""
+        """The prices of a stored model, from its columns."""
         return cls(
             input=model["input_price"],
             output=model["output_price"],
@@ -29,7 +29,7 @@ class Prices:
         )
 
     def cost(self, usage: Usage) -> Decimal | None:
-        """USD of one call."""
+        """The cost of one call in USD; None where a price is unknown."""
         if self.input is None or self.output is None:
             return None
         read, written = usage.cached_tokens, usage.cache_write_tokens

@@ -124,11 +124,11 @@ def _url_secrets(url: str) -> Iterator[str]:
 
 def _spellings(secret: str) -> frozenset[str]:
     in_json = json.dumps(secret)[1:-1]
-    found = {secret, in_json, in_json.replace("/", "\\/"), html.escape(secret)}
-    found |= {quote(secret, safe=""), quote(secret), quote_plus(secret)}
+    forms = {secret, in_json, in_json.replace("/", "\\/"), html.escape(secret)}
+    forms |= {quote(secret, safe=""), quote(secret), quote_plus(secret)}
     if len(secret) >= SHORTEST_ENCODED:
-        found |= {secret.encode().hex(), *_in_base64(secret.encode())}
-    return frozenset(found)
+        forms |= {secret.encode().hex(), *_in_base64(secret.encode())}
+    return frozenset(forms)
 
 
 def _in_base64(secret: bytes) -> Iterator[str]:
@@ -197,8 +197,8 @@ _SHAPES = tuple(
 )
 
 
-def _hide_last_group(found: re.Match[str]) -> str:
-    if found[1] == HIDDEN:
-        return found[0]
-    start, end = found.start(1) - found.start(), found.end(1) - found.start()
-    return found[0][:start] + HIDDEN + found[0][end:]
+def _hide_last_group(match: re.Match[str]) -> str:
+    if match[1] == HIDDEN:
+        return match[0]
+    start, end = match.start(1) - match.start(), match.end(1) - match.start()
+    return match[0][:start] + HIDDEN + match[0][end:]

@@ -1,8 +1,8 @@
-"""Stored secrets that cannot be decrypted: they read as empty, and their type marks them."""
+"""Stored secrets that cannot be decrypted: they read as empty, but their type identifies them."""
 
 
 class Sealed(str):
-    """A text whose encryption key is lost; `token` is what is stored, and stays so on a save."""
+    """A text whose encryption key is lost. `token` is the stored value, which a save keeps."""
 
     token: str
 
@@ -13,7 +13,7 @@ class Sealed(str):
 
 
 class SealedHeaders(dict[str, str]):
-    """The same for a JSON object."""
+    """A JSON object whose encryption key is lost."""
 
     def __init__(self, token: str) -> None:
         super().__init__()
@@ -21,5 +21,5 @@ class SealedHeaders(dict[str, str]):
 
 
 def is_sealed(secret: object) -> bool:
-    """Whether the secret is stored and cannot be opened."""
+    """Whether the secret is stored but cannot be decrypted."""
     return isinstance(secret, Sealed | SealedHeaders)

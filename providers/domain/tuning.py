@@ -1,6 +1,7 @@
-"""Every number that routing goes by, each with its reason. ROUTING_RULES may change any of them.
+"""Every number that routing decides by, each with its reason. ROUTING_RULES may change any of them.
 
-The figures are the first design's; where they have a source beside it, it is named.
+Their names are published with that setting, so they do not change. A figure without a source is a
+judgement of this program.
 """
 
 from dataclasses import fields
@@ -10,7 +11,10 @@ from providers.domain.frozen import frozen
 
 @frozen
 class Rules:
-    """Seconds, shares of 1, and counts; all greater than 0."""
+    """Seconds, shares of 1, and counts; all greater than 0.
+
+    `rests` are the cooldowns of a breaker, the first ones short.
+    """
 
     __pydantic_config__ = {"extra": "forbid"}  # a misspelt name stops the start
 
@@ -21,12 +25,14 @@ class Rules:
     window_least: int = 10  # below that a share says nothing
     window_share: float = 0.5
     rests: tuple[float, ...] = (5, 8, 12, 15, 15)  # most outages are short: quick recovery first
-    patient_after: float = 600  # from then on it is a long outage: a rest doubles
+    patient_after: float = 600  # from then on it is a long outage: cooldowns double
     longest_rest: float = 300  # a provider that is back is found within five minutes
-    jitter: float = 0.2  # so that many routes, and many instances, do not come back at once
+    jitter: float = 0.2  # so that many routes, and many instances, do not return at once
     trials_to_close: int = 2  # one good answer may be luck
     trial_lease: float = 70  # longer than the last route's time to first token, which ends a trial
-    last_resort_every: float = 1  # where all rest, one request a second still finds out
+    last_resort_every: float = (
+        1  # where all are in a cooldown, one request still goes out in so many seconds
+    )
 
     # One request
     max_attempts: int = 3  # more would keep the caller waiting for what does not work
@@ -36,10 +42,10 @@ class Rules:
     cooldown_patience: float = 4  # where all routes are in a cooldown, a request waits so long for
     # a half-open probe: a restart of an upstream lasts seconds, and no caller hangs for long
     short_outage: float = 15  # in its first seconds the last resort's next call is waited for too
-    claim_patience: float = 0.5  # for the database to say who has the trial
+    claim_patience: float = 0.5  # for the database to decide who gets the half-open probe
 
     # The retry budget of a process (Finagle's: https://finagle.github.io/blog/2016/02/08/retry-budgets/)
-    budget_share: float = 0.1  # of the requests may be tried again, or an outage doubles the load
+    budget_share: float = 0.1  # of the requests may be retried, or an outage doubles the load
     budget_floor: float = 5  # retries at hand from the start, for an instance with few requests
     budget_most: float = 100  # what can be saved up in good times
 
@@ -49,7 +55,7 @@ class Rules:
     pause: float = 0.5  # after a 429 that names no wait; twice as long each time in a row
     longest_pause: float = 8  # of these
     throttles: int = 5  # 429s in a row that a request waits through; then waiting is hopeless
-    queue: int = 100  # callers that wait for their turn; the next one is told to come back
+    queue: int = 100  # callers that wait for their turn; further ones are refused
     queue_patience: float = 30  # a caller's own time-out is rarely shorter
 
     # Learning the method that works

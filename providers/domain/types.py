@@ -1,7 +1,7 @@
-"""The values that cross between rooms: requests, targets, events, usage. Frozen, equal by content.
+"""The values that pass between packages: requests, targets, events, usage. Equal by content.
 
-A Target is all a client needs for one attempt; it is what crosses from storage to network, and its
-repr never shows a key.
+A Target is all that a client needs for one attempt, so no client imports a row. Its repr never
+shows a key.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ type Json = Mapping[str, Any]
 
 
 class Method(StrEnum):
-    """How a provider is reached."""
+    """How a provider is reached: directly or through a gateway."""
 
     DIRECT = "direct"
     GATEWAY = "gateway"
@@ -33,8 +33,7 @@ class Kind(StrEnum):
 
 @frozen
 class ChatMessage:
-    """One message. `extra` holds every field we do not name, passed through untouched; a content
-    that is null as well."""
+    """One message. `extra` holds every other field, and a null content, passed on unchanged."""
 
     role: Literal["system", "user", "assistant", "tool", "developer"]
     content: str | tuple[Json, ...] | None
@@ -43,39 +42,38 @@ class ChatMessage:
 
 @frozen
 class ChatRequest:
-    """What the caller wants answered. `options` are the body's other fields (temperature...).
+    """A chat to be answered. `options` are the body's other fields, such as temperature.
 
-    `whole`: as one JSON, not as a stream.
+    `non_streaming`: as one JSON body, not as a stream.
     """
 
     messages: tuple[ChatMessage, ...]
     options: Json = field(default_factory=dict)
-    whole: bool = False
+    non_streaming: bool = False
 
 
 @frozen
 class Timeouts:
-    """Seconds. `first_token` counts from the call, `silence` from the last content of a stream:
-    comments and empty deltas are silence.
+    """Seconds. `first_token` counts from the call, `silence` from the last content of a stream;
+    comments and empty deltas are no content.
 
-    `whole` is how long an answer in one piece may take, as nobody can tell work from silence.
-    `headers` is for a server that sends its headers at once. `start` is how long our own gateway
-    process may take to start and to load LiteLLM, within `first_token`; 0 where another route can
-    answer.
+    `non_streaming` limits an answer in one piece: work and silence look the same there.
+    `headers` is for a server that sends its headers at once. `start` is the part of `first_token`
+    in which our own gateway process may start and load LiteLLM; 0 where another route can answer.
     """
 
     connect: float
     first_token: float
     silence: float
     total: float
-    whole: float = 300.0
+    non_streaming: float = 300.0
     headers: float | None = None
     start: float = 0.0
 
 
 @frozen
 class Upstream:
-    """Behind our own gateway process: the provider that LiteLLM is to call."""
+    """The provider that LiteLLM calls, where the target is our own gateway process."""
 
     litellm_model: str
     base_url: str
@@ -97,11 +95,11 @@ def is_credential(name: str) -> bool:
 
 @frozen
 class Target:
-    """One attempt's destination: where, how, with which key, for which model, how patiently.
+    """The destination of one attempt: address, protocol, key, model, time-outs.
 
-    `splits_reasoning`: reasoning within the text of an answer is separated from it. `upstream` is
-    set only where the destination is our own gateway process. `account_secrets` are
-    the provider's other keys: they are not sent, but a gateway may hold and repeat them.
+    `splits_reasoning`: separate reasoning from the text of an answer. `upstream` is set only where
+    the destination is our own gateway process. `account_secrets` are the provider's other keys:
+    they are not sent, but a gateway may have them and repeat them.
     """
 
     method: Method
@@ -118,16 +116,16 @@ class Target:
 
     @property
     def secrets(self) -> frozenset[str]:
-        """Its keys and header values: what no text about a call may repeat."""
-        held = (self, self.upstream) if self.upstream else (self,)
-        keys = {each.api_key.strip() for each in held}
-        values = {str(v) for each in held for v in each.headers.values()}
+        """Its keys and header values, which no text about a call may repeat."""
+        parts = (self, self.upstream) if self.upstream else (self,)
+        keys = {each.api_key.strip() for each in parts}
+        values = {str(v) for each in parts for v in each.headers.values()}
         return frozenset(keys | values).union(self.account_secrets)
 
 
 @frozen
 class Usage:
-    """Tokens. `estimated` where the provider sent none and we counted.
+    """Tokens. `estimated`: the provider sent no usage, so this program counted.
 
     `cached_tokens` were read from a cache and `cache_write_tokens` written to one: parts of the
     input; `reasoning_tokens` are a part of the output.
@@ -143,10 +141,10 @@ class Usage:
 
 @frozen
 class _Event:
-    """What a client yields. `raw` is the provider's chunk in OpenAI's format as it came, `line` its
-    text, for callers that pass it on; None and empty where the provider speaks another format.
+    """An event that a client yields.
 
-    The events of one chunk share it.
+    `raw` is the provider's chunk in OpenAI's format, unchanged, and `line` its text, for callers
+    that pass it on; None and empty for other formats. The events of one chunk share it.
     """
 
     raw: Json | None = field(default=None, compare=False, repr=False)
@@ -165,7 +163,7 @@ class ReasoningDelta(_Event):
 
 @frozen
 class TextWasReasoning(_Event):
-    """All text so far was reasoning: its closing tag came, and there never was an opening one."""
+    """All text so far was reasoning: a closing tag came without an opening one."""
 
 
 @frozen
@@ -185,7 +183,7 @@ class UsageReport(_Event):
 class Finish(_Event):
     """The provider ended the answer. `reason` is OpenAI's name for why, `native` the vendor's own.
 
-    Where the vendor's means a failure there is no other name for it, and `reason` is empty.
+    `reason` is empty where OpenAI has no name for it, as for a vendor's failures.
     """
 
     reason: str
@@ -193,7 +191,7 @@ class Finish(_Event):
 
 
 STALE_CONNECTION = "stale_connection"
-"""The code of an attempt that died with a kept connection, before the server saw it."""
+"""The code of an attempt over a reused connection that the server had closed already."""
 
 STREAM_REFUSED = "stream_refused"
 """The code of an attempt whose upstream does not stream; it was sent again in one piece."""
@@ -204,8 +202,8 @@ RESENT_CODES = frozenset({STALE_CONNECTION, STREAM_REFUSED})
 
 @frozen
 class Resent(_Event):
-    """The request went out a second time. `error` is how the first attempt failed, so many seconds
-    ago, and `reason` why the second one was made."""
+    """The request was sent again. `error` is how the first attempt failed, so many seconds ago;
+    `reason` says why it was sent again."""
 
     error: CallError = field(compare=False)
     reason: str
@@ -214,7 +212,7 @@ class Resent(_Event):
 
 @frozen
 class LateError(_Event):
-    """Something was wrong after the answer had ended well: worth a note, and no failure."""
+    """An error after the complete answer: recorded, but no failure."""
 
     code: str
     message: str
@@ -222,9 +220,9 @@ class LateError(_Event):
 
 @frozen
 class Passed(_Event):
-    """A chunk that says nothing we name, for callers who may know it.
+    """A chunk without any other event here, for callers that pass it on.
 
-    `content`: something of the answer is in it (audio, a second choice), and not just a role.
+    `content`: it holds a part of the answer (audio, a second choice), and not only a role.
     """
 
     content: bool = False
@@ -247,17 +245,17 @@ _CONTENT = frozenset({TextDelta, ReasoningDelta, ToolCallDelta})
 
 
 def is_content(event: ClientEvent) -> bool:
-    """Whether something of the answer itself has come."""
+    """Whether the event holds a part of the answer itself."""
     return type(event) in _CONTENT or (isinstance(event, Passed) and event.content)
 
 
 @frozen
 class AttemptStarted:
-    """A call went out and nothing has come yet; only for callers of the router who want to see it.
+    """A call went out, and nothing has come back yet. The router yields it only on demand.
 
-    `first_token` is how many seconds its first content may take. After that `next_route` is tried
-    ("gateway", or another provider's name and method; empty: the request fails). `failed` describes
-    the attempt before this one.
+    `first_token` is how many seconds its first content may take. After that the router tries
+    `next_route` ("gateway", or another provider's name and method; empty: the request fails).
+    `failed` describes the attempt before this one.
     """
 
     provider_name: str
@@ -271,12 +269,11 @@ class AttemptStarted:
 
 @frozen
 class RouteTaken:
-    """Comes once, just before the first content: the route that answers and why it was chosen.
+    """The route that answers, and why it was chosen. Comes once, just before the first content.
 
-    `fallback` is true where it was not the plan's first choice; `attempts` counts this one too.
-    `overhead_ms` is what passed in this program before the answering call went out, without the
-    time that failed calls took. `earlier`: no route answered; this is what the same caller was told
-    when the same was asked before, and the reason says when.
+    `fallback`: it was not the plan's first choice. `attempts` includes this one. `overhead_ms` is
+    the time in this program before the answering call went out, without failed calls. `is_cached`:
+    no route answered, and this is a cached answer to the same request; the reason states its age.
     """
 
     route_id: int
@@ -289,14 +286,14 @@ class RouteTaken:
     provider_slug: str = ""
     attempts: int = 1
     overhead_ms: float = 0.0
-    earlier: bool = False
+    is_cached: bool = False
 
 
 @frozen
 class AttemptRecord:
-    """One call over one route, as stored and shown. `outcome` is `ok`, `stopped` or a kind.
+    """One call over one route, as stored and shown. `outcome` is `ok`, `stopped` or an ErrorKind.
 
-    Without a method it is a request that no route was free for.
+    Without a method it is a request that found no available route.
     """
 
     route_id: int
@@ -321,7 +318,7 @@ class AttemptRecord:
 
 @frozen
 class Completed:
-    """Comes last, once: how the stream ended. `error` is set where it broke off after content."""
+    """How the stream ended. Comes once, last. `error` is set where it broke off after content."""
 
     attempts: tuple[AttemptRecord, ...]
     usage: Usage
@@ -339,18 +336,20 @@ ABILITIES = ("vision", "tools", "reasoning", "json_output")
 
 
 def known_abilities(model: Mapping[str, Any]) -> dict[str, Any]:
-    """The abilities of a stored model (its columns, by name); None where no source says.
+    """The abilities of a stored model, from its columns; None where unknown.
 
-    A column holds False for "no" and for "unknown" alike: only its source tells them apart.
+    A column is False for both "no" and "unknown". Only a "no" has a source.
     """
-    known = model["sources"]
-    return {name: model[name] if model[name] or name in known else None for name in ABILITIES}
+    sources = model["sources"]
+    return {name: model[name] if model[name] or name in sources else None for name in ABILITIES}
 
 
 @frozen
 class DiscoveredModel:
-    """One model as a source describes it; None for unknown facts. Prices in USD per million tokens;
-    `takes` lists the parameters it accepts; `kind` is one of models.ModelKind, or empty."""
+    """One model as a source describes it; None where it does not. Prices in USD per million tokens.
+
+    `takes` names the parameters it accepts. `kind` is one of models.ModelKind, or empty.
+    """
 
     model_id: str
     name: str = ""

@@ -1,4 +1,4 @@
-"""The rows of presets.toml as they stand there, read once: what is known of vendors is data."""
+"""The vendors' presets as data: the rows of presets.toml, read once and unchanged."""
 
 import tomllib
 from collections.abc import Mapping

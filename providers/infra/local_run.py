@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from providers.domain.errors import FlightBroken
+from providers.domain.errors import RunInterrupted
 from providers.infra import single_flight_leader
 from providers.infra.single_flight_leader import start_task
 
@@ -54,7 +54,7 @@ class LocalRun:
         return self._size > single_flight_leader.LARGEST
 
     async def read(self) -> AsyncGenerator[bytes]:
-        """The pieces from the beginning. Raises what the run raised, and FlightBroken for all but
+        """The pieces from the beginning. Raises what the run raised, and RunInterrupted for all but
         the oldest reader of a run that is too long to keep."""
         reader = _Reader()
         self._readers.append(reader)
@@ -73,7 +73,7 @@ class LocalRun:
         while True:
             behind = reader is not self._readers[0] or reader.place < self._dropped
             if self._is_long and behind:
-                raise FlightBroken
+                raise RunInterrupted
             if reader.place < self._dropped + len(self._pieces):
                 return True
             if self._task.done():

@@ -2,7 +2,7 @@
 
 The callers of one process share one copy of the run, without Redis. The processes share it by a
 log in Redis: the first one leads, the others follow it from the beginning. A leader that dies has
-one successor; a caller that has had a part of its answer gets FlightBroken, never two halves of
+one successor; a caller that has had a part of its answer gets RunInterrupted, never two halves of
 two answers. Without Redis each process runs once for its own callers. A run is paid for once, not
 promised once.
 """
@@ -16,7 +16,7 @@ from typing import Any
 from django.conf import settings
 from django.utils.crypto import salted_hmac
 
-from providers.domain.errors import FlightBroken, KeyReused
+from providers.domain.errors import KeyReused, RunInterrupted
 from providers.event_loop.per_loop import PerLoop
 from providers.infra.local_run import LocalRun
 from providers.infra.redis_client import RedisUnavailable
@@ -82,7 +82,7 @@ class Flight:
         """The run's pieces, from its beginning.
 
         Raises what the run raised (as a plain CallError where another process ran it),
-        FlightBroken, KeyReused.
+        RunInterrupted, KeyReused.
         """
         runs = _runs.current()
         shared = runs.get(self._name)
@@ -142,7 +142,7 @@ class _Shared:
                 return
             except LeaderLost as lost:
                 if heard:
-                    raise FlightBroken from lost
+                    raise RunInterrupted from lost
         async with aclosing(self._own(*seen)) as pieces:
             async for piece in pieces:
                 yield piece

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing, suppress
 from typing import Any
 
-from providers.domain.errors import CallError, told
+from providers.domain.errors import CallError, serialize
 from providers.infra.redis_client import RedisUnavailable
 from providers.infra.single_flight_log import LEASE, LINGERS, OK, TOO_LARGE, Log
 
@@ -136,7 +136,7 @@ def _how(run: asyncio.Task[None]) -> str:
     """How a run ended, as its followers are told; empty where they had better run it again."""
     error = None if run.cancelled() else run.exception()
     if isinstance(error, CallError):
-        return json.dumps(told(error))
+        return json.dumps(serialize(error))
     return "" if run.cancelled() or error else OK
 
 

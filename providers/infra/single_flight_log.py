@@ -18,7 +18,7 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
-from providers.domain.errors import CallError, FlightBroken, KeyReused, restored
+from providers.domain.errors import CallError, KeyReused, RunInterrupted, deserialize
 from providers.domain.frozen import frozen
 from providers.infra import redis_client
 from providers.infra.redis_client import Redis, RedisUnavailable
@@ -249,9 +249,9 @@ def _refused(result: object) -> bool:
 def _end(end: str) -> None:
     """Raises what a flight ended with, if that is no good end."""
     if end == TOO_LARGE:
-        raise FlightBroken
+        raise RunInterrupted
     if end != OK:
-        raise restored(json.loads(end), CallError)
+        raise deserialize(json.loads(end), CallError)
 
 
 def _ms(seconds: float) -> int:

@@ -1,9 +1,12 @@
-"""Whom we can call and how, as rows: providers, their routes, their models, and every attempt."""
+"""The database rows: providers, their routes and models, every attempt, and the audit log.
+
+Everything above may import them from here; a row imports `infra`, `policy`, `vendors`, `domain`.
+"""
 
 from providers.models.attempt import SYNTHETIC, Attempt, Purpose
 from providers.models.audit import AuditEvent
 from providers.models.breaker import Breaker, breaker_columns, domain_columns
-from providers.models.bulk import rewrite
+from providers.models.bulk import append_once, rewrite
 from providers.models.flag import FlagSetting, read_flags
 from providers.models.gateway import Gateway, GatewayCheck
 from providers.models.language_model import LanguageModel, ModelKind, ModelSource
@@ -47,6 +50,7 @@ __all__ = [
     "ReasoningTags",
     "Route",
     "RoutingMethod",
+    "append_once",
     "breaker_columns",
     "domain_columns",
     "read_flags",

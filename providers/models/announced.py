@@ -1,4 +1,4 @@
-"""Rows that every process keeps a copy of: a change of one is told to all, once it is committed."""
+"""Rows that every process keeps a copy of: a committed change is published to all of them."""
 
 from typing import Any
 
@@ -7,9 +7,9 @@ from django.db import models
 from providers.infra import replicas
 
 
-class Announced(models.Model):
-    """What saves and deletes one is told at once; who uses `update()` or `bulk_create()` on many
-    calls `changes.announce` itself."""
+class Replicated(models.Model):
+    """`save` and `delete` publish by themselves; a caller of `update()` or `bulk_create()` calls
+    `replicas.publish` itself."""
 
     class Meta:
         abstract = True

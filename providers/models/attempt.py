@@ -1,4 +1,4 @@
-"""Attempts: every call over every route, appended and never changed."""
+"""Attempts: one row for each call over a route, appended and never changed."""
 
 from django.conf import settings
 from django.db import models
@@ -16,23 +16,23 @@ class Purpose(models.TextChoices):
     PROBE = "probe", "Probe"
 
 
-SYNTHETIC = (Purpose.TEST, Purpose.PROBE)  # their prompts are the program's own
+SYNTHETIC = (Purpose.TEST, Purpose.PROBE)  # their prompts hold nothing of a person's
 
 
 class Attempt(models.Model):
     """One call over one route. Appended, never changed; pruned by age.
 
-    A request that no route was free for is one attempt without a route, so that it shows too.
+    A request that found no available route is one attempt without a route, so that it is listed.
     """
 
-    # None in rows from before there was one. Writing the same attempt again changes nothing.
+    # Makes a second write of the same attempt do nothing. None in rows older than the column.
     uuid = models.UUIDField(unique=True, null=True, editable=False)
     request_id = models.UUIDField(db_index=True)
     position = models.PositiveSmallIntegerField(default=1, help_text="Among its request's.")
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )
-    # The id of the client key it was asked with; no foreign key, as those rows are api's.
+    # The id of the API client's key. No foreign key: those rows belong to the api app.
     client_key = models.PositiveBigIntegerField(null=True, blank=True)
     route = models.ForeignKey(Route, null=True, on_delete=models.SET_NULL, related_name="attempts")
     provider = models.ForeignKey(Provider, on_delete=models.CASCADE, related_name="attempts")
@@ -49,7 +49,7 @@ class Attempt(models.Model):
     duration_ms = models.PositiveIntegerField(default=0)
     input_tokens = models.PositiveIntegerField(null=True, blank=True)
     output_tokens = models.PositiveIntegerField(null=True, blank=True)
-    # Parts of the input and the output; None in rows from before they were kept.
+    # Parts of the input and the output. None in rows older than the columns.
     cached_tokens = models.PositiveIntegerField(null=True, blank=True)
     cache_write_tokens = models.PositiveIntegerField(null=True, blank=True)
     reasoning_tokens = models.PositiveIntegerField(null=True, blank=True)
@@ -57,9 +57,8 @@ class Attempt(models.Model):
     cost = models.DecimalField(max_digits=14, decimal_places=8, null=True, blank=True)
     started_at = models.DateTimeField(default=timezone.now)
 
-    redacted = (
-        False  # whether its message was left out for who reads it; providers/operations/activity.py
-    )
+    # Whether its message is hidden from the reader; set by providers/operations/activity.py.
+    redacted = False
 
     class Meta:
         ordering = ("-started_at",)
@@ -93,10 +92,10 @@ class Attempt(models.Model):
 
     @property
     def failure(self) -> str:
-        """Kind, HTTP status and code of a failure: what everybody may read of it."""
+        """Kind, HTTP status and code of a failure, which everybody may read."""
         return reasons.failure_words(self.outcome, self.status, self.error_code)
 
     @property
     def public_message(self) -> str:
-        """The message where it cannot repeat a person's prompt, else `failure`."""
+        """The message, unless it may repeat a person's prompt; then `failure`."""
         return self.error_message if self.purpose in SYNTHETIC else self.failure

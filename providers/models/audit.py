@@ -8,14 +8,15 @@ from django.utils import timezone
 class AuditEvent(models.Model):
     """One change of a provider, a key, a model, a gateway or a flag.
 
-    `changes`: field to what it was and what it is, in words; a secret is only said to have changed.
+    `changes` maps a field to its old and new value, in words. Of a secret it only says that it
+    changed.
     """
 
     at = models.DateTimeField(default=timezone.now)
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )
-    # Kept by name: the account, or the thing, may be gone when somebody asks.
+    # Names, not only ids: the account or the subject may be deleted since.
     username = models.CharField(max_length=150, blank=True, default="")
     verb = models.CharField(max_length=30)
     kind = models.CharField(max_length=30)

@@ -1,6 +1,6 @@
-"""The breakers of models and keys: a row for each that has failed, and none for the others.
+"""The breakers of models and keys: one row for each that has failed, none for the others.
 
-A state changes by compare-and-set, or under the row's lock. A key is stored as its fingerprint.
+A state changes by compare-and-set, or while its row is locked. A key is stored as its fingerprint.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from providers.domain.errors import ErrorKind
 from providers.policy import breaker
 from providers.policy.breaker import Domain, DomainState
 
-KEEP_CLOSED = timedelta(hours=1)  # longer than any call takes: a late result finds its epoch
-KEEP_OPEN = timedelta(days=30)  # what changed longer ago is of a key that is no longer stored
+KEEP_CLOSED = timedelta(hours=1)  # longer than any call: a late result still finds its epoch
+KEEP_OPEN = timedelta(days=30)  # without a change for so long, its key is no longer in use
 
 
 def breaker_columns(state: breaker.BreakerState) -> dict[str, Any]:
-    """A breaker's columns, as `update()` and `filter()` take them."""
+    """The columns of a breaker, for `update()` and `filter()`."""
     return {
         "state": state.state.value,
         "consecutive_failures": state.failures,
@@ -37,7 +37,7 @@ def breaker_columns(state: breaker.BreakerState) -> dict[str, Any]:
 
 
 class BreakerColumns(models.Model):
-    """The columns of a breaker, of whatever domain."""
+    """The columns that every row with a breaker has."""
 
     state = models.CharField(
         max_length=10,
@@ -79,13 +79,14 @@ class BreakerQuerySet(models.QuerySet["Breaker"]):
         return self.filter(Q(route__in=list(route_ids)) | Q(key__in=[key for key in keys if key]))
 
     def of(self, domains: Iterable[Domain]) -> BreakerQuerySet:
-        found = Q(pk__in=[])
+        """The rows of these very domains."""
+        matches = Q(pk__in=[])
         for each in domains:
-            found |= Q(route=each.route_id or None, key=each.key, model_id=each.model_id)
-        return self.filter(found)
+            matches |= Q(route=each.route_id or None, key=each.key, model_id=each.model_id)
+        return self.filter(matches)
 
     def ensure(self, domains: Iterable[Domain]) -> None:
-        """A closed row for each that has none, made in one order by everybody."""
+        """Create a closed row for each domain without one, in the order in which everybody does."""
         rows = [
             Breaker(route_id=each.route_id or None, key=each.key, model_id=each.model_id)
             for each in sorted(domains)
@@ -94,7 +95,7 @@ class BreakerQuerySet(models.QuerySet["Breaker"]):
             self.bulk_create(rows, ignore_conflicts=True)
 
     def forget(self) -> None:
-        """Has these begin anew: results of calls that are under way count for nothing."""
+        """Reset these rows, and begin a new epoch: results of calls in progress are ignored."""
         columns = breaker_columns(breaker.BreakerState()) | {
             "last_error": "",
             "last_failure_at": None,
@@ -103,7 +104,7 @@ class BreakerQuerySet(models.QuerySet["Breaker"]):
         self.update(**columns, epoch=F("epoch") + 1, changed_at=timezone.now(), checked_at=None)
 
     def expired(self, now: datetime) -> BreakerQuerySet:
-        """Rows that say nothing any more: closed for an hour, or of a key that nobody uses."""
+        """Rows that can be deleted: closed for an hour, or of a key that is no longer in use."""
         closed = Q(state=breaker.State.CLOSED.value, changed_at__lt=now - KEEP_CLOSED)
         return self.filter(closed | Q(changed_at__lt=now - KEEP_OPEN))
 
@@ -138,7 +139,7 @@ class Breaker(BreakerColumns):
         return Domain(self.route_id or 0, self.key, self.model_id)
 
     def as_state(self) -> DomainState:
-        """The frozen value that routing works with."""
+        """The row as a value for `policy`."""
         return DomainState(
             domain=self.domain,
             breaker=self.breaker,
@@ -148,7 +149,7 @@ class Breaker(BreakerColumns):
 
 
 def domain_columns(state: DomainState) -> dict[str, Any]:
-    """A domain's changing columns, as `update()` takes them. PostgreSQL takes no NUL."""
+    """The columns of a domain that change, for `update()`. PostgreSQL stores no NUL."""
     return breaker_columns(state.breaker) | {
         "last_error": state.last_error[:300].replace("\0", ""),
         "last_failure_at": state.last_failure_at,

@@ -1,4 +1,4 @@
-"""From how a provider is reached to one attempt's target: where, which key, how patiently."""
+"""Build the target of one attempt from a provider's connection: address, key, time-outs."""
 
 from collections.abc import Mapping
 from dataclasses import field, replace
@@ -15,7 +15,7 @@ from providers.vendors import presets
 
 @frozen
 class Connection:
-    """How a provider is reached, stored or as typed into a form: addresses, keys, protocol."""
+    """A provider's addresses, keys and protocol, stored or as typed into a form."""
 
     preset: str
     kind: Kind
@@ -26,8 +26,8 @@ class Connection:
     litellm_params: Json = field(default_factory=dict, repr=False)
     gateway_endpoint: str = ""
     gateway_api_key: str = field(default="", repr=False)
-    # Further gateways that stand in: address and key. The operator's, not this provider's.
-    spares: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+    # Address and key of the gateways that the operator set up for every provider.
+    fallback_gateways: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def endpoint(self) -> str:
@@ -38,9 +38,9 @@ class Connection:
 def target(
     reached: Connection, method: Method, model_id: str = "", endpoint: str | None = None
 ) -> Target:
-    """Where one attempt goes: the provider itself, a LiteLLM endpoint, or our gateway process.
+    """The target of one attempt: the provider itself, a LiteLLM endpoint, or our gateway process.
 
-    `endpoint` is a gateway's address, empty for our gateway process; None for the one in force.
+    `endpoint` is a gateway's address, empty for our gateway process; None for the provider's own.
     """
     times = timeouts(reached.preset)
     if method == Method.DIRECT:
@@ -69,19 +69,19 @@ def target(
 
 def _secrets(reached: Connection) -> tuple[str, ...]:
     """Every key, header value and credential of the provider and its gateways."""
-    keys = (reached.api_key, reached.gateway_api_key, *reached.spares.values())
+    keys = (reached.api_key, reached.gateway_api_key, *reached.fallback_gateways.values())
     keys += tuple(str(v) for n, v in reached.litellm_params.items() if is_credential(n))
     return tuple(filter(None, map(str.strip, (*keys, *map(str, reached.headers.values())))))
 
 
 def _gateway_key(reached: Connection, endpoint: str) -> str:
-    """Each key is for the endpoint that it was typed for, and for no other."""
+    """The key of this endpoint. A key is never sent to another endpoint than its own."""
     own = reached.gateway_api_key
     if endpoint == reached.endpoint and (own or is_sealed(own)):
         return own
     if endpoint == settings.LITELLM_ENDPOINT:
         return str(settings.LITELLM_API_KEY)
-    return reached.spares.get(endpoint, "")
+    return reached.fallback_gateways.get(endpoint, "")
 
 
 def _upstream(reached: Connection, model_id: str) -> Upstream:
@@ -98,21 +98,21 @@ def _upstream(reached: Connection, model_id: str) -> Upstream:
 
 
 def _headers(reached: Connection) -> Json:
-    """The preset's headers, and the operator's, which win; sealed ones stay recognisable."""
+    """The preset's headers, overridden by the operator's. Sealed ones stay recognisable."""
     if is_sealed(reached.headers):
         return reached.headers
     return http_headers.merge(presets.get(reached.preset).headers, reached.headers)
 
 
-# What of a header's name shows that it names an account.
+# Parts of a header's name that identify an account.
 _ACCOUNT = ("key", "auth", "token", "organization", "project")
 
 
 def fingerprint(reached: Connection, method: Method, endpoint: str = "") -> str:
-    """Which key, at which address, the upstream sees: equal over every method that carries it.
+    """Identify the key and address that the upstream sees: equal for every route that uses them.
 
-    Keyed with the instance's secret, so that it says nothing of the key. A LiteLLM proxy calls
-    upstream with a key of its own configuration.
+    Hashed with the instance's secret, so that it reveals nothing of the key. A LiteLLM proxy calls
+    the upstream with a key from its own configuration.
     """
     parts = [reached.base_url.rstrip("/")]
     if method == Method.GATEWAY and endpoint:
@@ -121,7 +121,7 @@ def fingerprint(reached: Connection, method: Method, endpoint: str = "") -> str:
         named = {str(name).lower(): str(value) for name, value in reached.headers.items()}
         parts.append(reached.api_key.strip())
         parts += [f"{n}:{named[n]}" for n in sorted(named) if any(a in n for a in _ACCOUNT)]
-        # A vendor that LiteLLM signs in to has its account and region among these.
+        # LiteLLM signs in to some vendors with an account and a region, which are among these.
         parts += [
             f"{name}={reached.litellm_params[name]}" for name in sorted(reached.litellm_params)
         ]
@@ -130,39 +130,39 @@ def fingerprint(reached: Connection, method: Method, endpoint: str = "") -> str:
 
 
 def timeouts(preset_slug: str) -> Timeouts:
-    """The instance's time-outs, with the preset's own patience."""
+    """The instance's time-outs, overridden by the preset's."""
     preset = presets.get(preset_slug)
     return Timeouts(
         connect=settings.TIMEOUT_CONNECT,
         first_token=preset.first_token or settings.TIMEOUT_FIRST_TOKEN,
         silence=preset.silence or settings.TIMEOUT_SILENCE,
         total=settings.TIMEOUT_TOTAL,
-        whole=settings.TIMEOUT_WHOLE,
+        non_streaming=settings.TIMEOUT_WHOLE,
     )
 
 
 def with_last_route_timeout(target: Target) -> Target:
-    """The target with the patience for a route after which no other one follows."""
+    """The target with the longer time to first token of the last route."""
     times = target.timeouts
     first = max(times.first_token, settings.TIMEOUT_FIRST_TOKEN_LAST)
     return replace(target, timeouts=replace(times, first_token=first, start=first))
 
 
-def capped(target: Target, seconds: float) -> Target:
-    """The target with at most so many seconds for the whole call."""
+def with_total_timeout(target: Target, seconds: float) -> Target:
+    """The target with so many seconds for the call."""
     times = replace(target.timeouts, first_token=seconds, total=seconds, start=seconds)
     return replace(target, timeouts=times)
 
 
-def within(target: Target, remaining: float) -> Target:
-    """The target with no more patience than the request has seconds left."""
+def capped_at(target: Target, remaining: float) -> Target:
+    """The target with no time-out longer than the seconds that the request has left."""
     times = target.timeouts
     return replace(
         target,
         timeouts=replace(
             times,
             first_token=min(times.first_token, remaining),
-            whole=min(times.whole, remaining),
+            non_streaming=min(times.non_streaming, remaining),
             total=min(times.total, remaining),
         ),
     )

@@ -3,11 +3,11 @@
 from django.db import models
 
 from providers.infra import feature_flags
-from providers.models.announced import Announced
+from providers.models.announced import Replicated
 
 
-class FlagSetting(Announced):
-    """One flag that an operator has set. Without a row the default holds."""
+class FlagSetting(Replicated):
+    """A flag that an operator has set. A flag without a row has its default."""
 
     name = models.CharField(max_length=40, unique=True)
     enabled = models.BooleanField()
@@ -16,12 +16,11 @@ class FlagSetting(Announced):
         verbose_name = "flag"
 
     def __str__(self) -> str:
-        return (
-            feature_flags.FLAGS[self.name].title if self.name in feature_flags.FLAGS else self.name
-        )
+        flag = feature_flags.FLAGS.get(self.name)
+        return flag.title if flag else self.name
 
 
 def read_flags() -> None:
-    """Has this process know what the panel says."""
+    """Load the stored flags into this process."""
     rows = FlagSetting.objects.values_list("name", "enabled")
     feature_flags.take({name: enabled for name, enabled in rows if name in feature_flags.FLAGS})

@@ -1,4 +1,4 @@
-"""Gateways: LiteLLM endpoints beside the instance's own, and what each said when it was asked."""
+"""Gateways: LiteLLM endpoints beside the instance's own, and the last check of each."""
 
 from django.db import models
 from django.utils import timezone
@@ -6,12 +6,12 @@ from django.utils import timezone
 from providers.domain.types import Method
 from providers.infra import replicas
 from providers.infra.encrypted_fields import EncryptedTextField
-from providers.models.announced import Announced
+from providers.models.announced import Replicated
 from providers.models.route import Route
 from providers.policy.breaker import State
 
 
-class Gateway(Announced):
+class Gateway(Replicated):
     """A LiteLLM endpoint that any provider may be reached through, beside the instance's own."""
 
     name = models.CharField(max_length=100)
@@ -27,20 +27,20 @@ class Gateway(Announced):
         return self.name
 
     def start_anew(self) -> None:
-        """A changed key: what it said is forgotten, and routes that rest are due for their trial.
-        Within a transaction."""
+        """After a change of its key: delete its check, and make its open routes due for a half-open
+        probe. Call it within a transaction."""
         GatewayCheck.objects.filter(endpoint=self.url).delete()
-        resting = Route.objects.filter(
+        open_routes = Route.objects.filter(
             method=Method.GATEWAY, endpoint=self.url, state=State.OPEN
         ).order_by("pk")
-        # Locked in the order in which results are written, or two would wait for one another.
-        ids = list(resting.select_for_update().values_list("pk", flat=True))
+        # Locked in the order of write_results, or the two could wait for each other.
+        ids = list(open_routes.select_for_update().values_list("pk", flat=True))
         Route.objects.filter(pk__in=ids).update(retry_at=timezone.now())
         replicas.publish("routes")
 
 
 class GatewayCheck(models.Model):
-    """What a gateway said when it was asked last; our own process has the empty endpoint."""
+    """The last check of a gateway. Our own gateway process has the empty endpoint."""
 
     class Liveness(models.TextChoices):
         UP = "up", "Up"

@@ -1,4 +1,4 @@
-"""Language models: what a provider offers, as rows of its catalogue."""
+"""Language models: the rows of a provider's catalogue."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from django.db import models
 from django.db.models.functions import Concat, Lower
 from django.utils import timezone
 
-from providers.models.announced import Announced
+from providers.models.announced import Replicated
 from providers.models.provider import Provider
 
 
@@ -18,7 +18,7 @@ class ModelSource(models.TextChoices):
 
 
 class ModelKind(models.TextChoices):
-    """What a model is for. Only those that chat are in use here unless an operator says so."""
+    """What a model does. Only chat models are enabled unless an operator enables others."""
 
     CHAT = "chat", "Chat"
     EMBEDDING = "embedding", "Embedding"
@@ -44,11 +44,11 @@ class LanguageModelQuerySet(models.QuerySet["LanguageModel"]):
         )
 
 
-class LanguageModel(Announced):
+class LanguageModel(Replicated):
     """One model a provider offers. Prices in USD per million tokens; None where unknown.
 
-    `sources` says who told each fact; `takes` names the parameters it accepts, None where nobody
-    said; `parameters` are sent with each request of the chat.
+    `sources` names the source of each fact. `takes` names the parameters it accepts, None where
+    unknown. `parameters` are sent with each request of the chat.
     """
 
     provider = models.ForeignKey(Provider, on_delete=models.CASCADE, related_name="language_models")
@@ -78,8 +78,8 @@ class LanguageModel(Announced):
     alias = models.CharField(
         max_length=200, blank=True, default="", help_text="Another name it is asked for by."
     )
-    # What a search looks through: one text in lower case. Where the database has pg_trgm, the
-    # migration gave it an index of trigrams; without one it is read through.
+    # The text that a search matches, in lower case. The migration gave it a trigram index where the
+    # database has pg_trgm; elsewhere a search scans it.
     searched = models.GeneratedField(
         expression=Lower(Concat("model_id", models.Value(" "), "name", models.Value(" "), "alias")),
         output_field=models.TextField(),

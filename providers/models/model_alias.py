@@ -1,16 +1,16 @@
-"""Further names of language models: several models of one name are tried in order."""
+"""Further names of language models. Several models may share one; they are tried in order."""
 
 from django.db import models
 
-from providers.models.announced import Announced
+from providers.models.announced import Replicated
 from providers.models.language_model import LanguageModel
 
 
-class ModelAlias(Announced):
-    """One more name of a model, beside its own alias.
+class ModelAlias(Replicated):
+    """A further name of a model, beside its own alias.
 
-    Several models may have the same one: the first that is in use answers, the others are its
-    fallbacks by position. A model whose own alias it is comes before them all.
+    Of several models with this name the first enabled one answers; the others are its fallbacks, by
+    position. A model with this name as its own alias comes first.
     """
 
     name = models.CharField(max_length=200)

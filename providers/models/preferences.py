@@ -1,4 +1,4 @@
-"""What people make of the catalogue: favourites, visits, presets of parameters, changes to undo."""
+"""What people keep about the catalogue: favourites, visits, presets, the last bulk change."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from django.utils import timezone
 from providers.infra import replicas
 from providers.models.language_model import LanguageModel
 
-A_VISIT = timedelta(minutes=30)  # looks at the catalogue that are no further apart are one visit
+VISIT_GAP = timedelta(minutes=30)  # page views closer together belong to one visit
 
 
 class Favourite(models.Model):
-    """A language model that a person wants first in every list."""
+    """A language model that a person has put first in every list."""
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
     model = models.ForeignKey(LanguageModel, on_delete=models.CASCADE, related_name="favourites")
@@ -29,7 +29,7 @@ class Favourite(models.Model):
 
 
 class CatalogueVisit(models.Model):
-    """When a person last looked at the catalogue, and when the visit before that ended."""
+    """When a person last viewed the catalogue, and when the visit before that ended."""
 
     user = models.OneToOneField(
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+"
@@ -42,10 +42,10 @@ class CatalogueVisit(models.Model):
 
     @classmethod
     def note(cls, user: User, now: datetime) -> datetime | None:
-        """Takes a look down; returns since when a model is new: None at the first visit."""
+        """Record a page view; return since when a model counts as new. None at the first visit."""
         visit, first = cls.objects.get_or_create(user=user, defaults={"seen_at": now})
         if not first:
-            if now - visit.seen_at > A_VISIT:
+            if now - visit.seen_at > VISIT_GAP:
                 visit.before = visit.seen_at
             visit.seen_at = now
             visit.save(update_fields=["seen_at", "before"])
@@ -53,7 +53,7 @@ class CatalogueVisit(models.Model):
 
 
 class ParameterPreset(models.Model):
-    """Values of parameters under a name, to be given to any number of models."""
+    """Named parameter values that can be applied to any number of models."""
 
     name = models.CharField(max_length=60, unique=True)
     values = models.JSONField(default=dict)
@@ -66,9 +66,9 @@ class ParameterPreset(models.Model):
 
 
 class BulkChange(models.Model):
-    """A person's last change of many models at once, with what was there before it.
+    """A person's last change of many models at once, which can be undone.
 
-    `before` is groups of ids, the value of `field` that they had, and the one they were given.
+    `before` lists groups of ids with the old and the new value of `field`.
     """
 
     user = models.OneToOneField(
@@ -83,12 +83,12 @@ class BulkChange(models.Model):
         return self.said
 
     def undo(self) -> tuple[int, int]:
-        """Puts back what was there; what somebody has changed since stays. How many of each."""
-        done = left = 0
+        """Restore the old values, except where somebody has changed them since; count both."""
+        restored = skipped = 0
         for ids, value, given in self.before:
             same = LanguageModel.objects.filter(pk__in=ids, **{self.field: given})
             count = same.update(**{self.field: value})
-            done, left = done + count, left + len(ids) - count
+            restored, skipped = restored + count, skipped + len(ids) - count
         self.delete()
         replicas.publish("providers")
-        return done, left
+        return restored, skipped

@@ -1,4 +1,4 @@
-"""Providers: accounts at vendors, with their policy and what is known of their health."""
+"""Providers: accounts at vendors, with their policy and their health."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any, cast
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
-from django.db import connection, models
+from django.db import models
 from django.utils import timezone
 
 from providers.domain.sealed import is_sealed
 from providers.domain.types import Kind, Method
 from providers.infra import feature_flags, replicas
 from providers.infra.encrypted_fields import EncryptedJSONField, EncryptedTextField, mask
-from providers.models.announced import Announced
+from providers.models.announced import Replicated
+from providers.models.bulk import claim_due_checks
 from providers.models.connection import Connection, fingerprint
 from providers.models.gateway import Gateway
 from providers.vendors import presets
@@ -66,45 +67,26 @@ class ProviderQuerySet(models.QuerySet["Provider"]):
         return self.filter(enabled=True)
 
     def claim_due(self, now: datetime, limit: int = 100, only: int | None = None) -> list[int]:
-        """Ids of providers whose check is due, longest idle first, each given to one caller only.
+        """Claim the providers whose check is due; return their ids, the longest overdue first.
 
-        One statement, which also moves their next check: by their interval, a tenth more or less,
-        so that checks do not come in waves. What somebody else has locked is left for next time.
+        Each goes to one caller only: the same statement moves their next check, by their interval
+        and up to a tenth more or less, so that checks do not come in waves. It skips rows that
+        another transaction has locked.
         """
-        with connection.cursor() as cursor:
-            cursor.execute(_CLAIM, {"now": now, "limit": limit, "only": only})
-            return [pk for (pk,) in cursor.fetchall()]
+        return claim_due_checks(now, limit, only)
 
 
 class PresentManager(models.Manager["Provider"]):
-    """Those that are not removed."""
+    """Without the removed ones."""
 
     def get_queryset(self) -> models.QuerySet[Provider]:
         return super().get_queryset().filter(removed_at=None)
 
 
-_CLAIM = """
-    WITH due AS (
-        SELECT id, next_check_at FROM providers_provider
-        WHERE enabled AND removed_at IS NULL AND next_check_at <= %(now)s
-            AND (%(only)s::bigint IS NULL OR id = %(only)s)
-        ORDER BY next_check_at LIMIT %(limit)s
-        FOR NO KEY UPDATE SKIP LOCKED
-    ), claimed AS (
-        UPDATE providers_provider AS claimed
-        SET next_check_at = %(now)s
-            + make_interval(secs => health_check_interval * (0.9 + 0.2 * random()))
-        FROM due WHERE claimed.id = due.id
-        RETURNING due.id, due.next_check_at AS was_due
-    )
-    SELECT id FROM claimed ORDER BY was_due
-"""
+class Provider(Replicated):
+    """An account at a vendor: base URL, key, policy and health.
 
-
-class Provider(Announced):
-    """An account at a vendor: base URL, key, policy, and what is known of its health.
-
-    A removed one is marked, and is nowhere but in `with_removed` until it is deleted for good.
+    A removed one keeps its row, which only `with_removed` lists, until it is deleted for good.
     """
 
     slug = models.SlugField(unique=True)
@@ -113,7 +95,7 @@ class Provider(Announced):
     kind = models.CharField(
         max_length=20, choices=[(k.value, k.name.title()) for k in Kind], default=Kind.OPENAI.value
     )
-    # Empty only where LiteLLM knows the address.
+    # Empty only for a vendor whose address LiteLLM has.
     base_url = models.URLField(max_length=500, blank=True, default="")
     api_key = EncryptedTextField(blank=True, default="")
     extra_headers = EncryptedJSONField(blank=True, default="")
@@ -198,12 +180,12 @@ class Provider(Announced):
     class Meta:
         ordering = ("name",)
         indexes = (
-            # health.check_scheduler asks every few seconds which checks are due
+            # health.check_scheduler looks for due checks every few seconds
             models.Index("next_check_at", name="provider_due", condition=models.Q(enabled=True)),
         )
 
     def clean(self) -> None:
-        """An emptied field is no parameters."""
+        """Read an emptied field as no parameters."""
         if self.parameters is None:
             self.parameters = {}
         if not isinstance(self.parameters, dict):
@@ -214,7 +196,7 @@ class Provider(Announced):
 
     @property
     def splits_reasoning(self) -> bool:
-        """Whether /v1 moves reasoning out of the text of this provider's answers."""
+        """Whether /v1 separates reasoning from the text of this provider's answers."""
         if self.reasoning_tags == ReasoningTags.DEFAULT:
             return presets.get(self.preset).splits_reasoning
         return self.reasoning_tags == ReasoningTags.SPLIT
@@ -223,28 +205,30 @@ class Provider(Announced):
     def masked_key(self) -> str:
         return mask(self.api_key)
 
-    def connection(self, spares: Mapping[str, str]) -> Connection:
-        """How it is reached. `spares` are the keys of further gateways, by address."""
-        # Sealed ones are empty, and still not the same as none.
+    def connection(self, fallback_gateways: Mapping[str, str]) -> Connection:
+        """Its addresses and keys. `fallback_gateways` maps further gateways to their keys."""
+        # A sealed value is empty, but must stay recognisable.
         headers, params = self.extra_headers, self.litellm_params
         return Connection(
             preset=self.preset,
             kind=Kind(self.kind),
             base_url=self.base_url,
             api_key=self.api_key,
-            # An EncryptedJSONField reads as a dict; django-stubs sees the TextField below it.
+            # An EncryptedJSONField reads as a dict; for django-stubs it is a TextField.
             headers=cast(dict[str, str], headers if headers or is_sealed(headers) else {}),
             litellm_provider=self.litellm_provider,
             litellm_params=cast(dict[str, Any], params if params or is_sealed(params) else {}),
             gateway_endpoint=self.gateway_endpoint or "",
             gateway_api_key=self.gateway_api_key,
-            spares=spares,
+            fallback_gateways=fallback_gateways,
         )
 
     def fingerprints(self) -> set[str]:
-        """Those of the keys that its routes carry."""
-        spares = {each.url: each.api_key for each in Gateway.objects.filter(enabled=True)}
-        reached = self.connection(spares)
+        """The fingerprints of the keys that its routes use."""
+        fallback_gateways = {
+            each.url: each.api_key for each in Gateway.objects.filter(enabled=True)
+        }
+        reached = self.connection(fallback_gateways)
         return {
             fingerprint(reached, Method(route.method), route.endpoint)
             for route in self.routes.all()
@@ -255,30 +239,32 @@ class Provider(Announced):
         return self.gateway_endpoint or settings.LITELLM_ENDPOINT or ""
 
     def ensure_routes(self) -> list[Route]:
-        """The rows of every route to it: made where they are missing, those of earlier endpoints
-        dropped. Two queries where nothing changed."""
+        """Create the missing routes and delete those of former endpoints; return all.
+
+        Two queries where nothing changed.
+        """
         gateways = Gateway.objects.filter(enabled=True).values_list("url", flat=True)
-        wanted = self.roads(tuple(gateways))
+        expected = self.route_keys(tuple(gateways))
         routes = list(self.routes.all())
         existing = {(route.method, route.endpoint) for route in routes}
-        if existing == wanted:
+        if existing == expected:
             return routes
-        for method, endpoint in wanted - existing:
+        for method, endpoint in expected - existing:
             self.routes.get_or_create(method=method, endpoint=endpoint)
-        for method, endpoint in existing - wanted:
+        for method, endpoint in existing - expected:
             self.routes.filter(method=method, endpoint=endpoint).delete()
         return list(self.routes.all())
 
-    def roads(self, gateways: tuple[str, ...]) -> set[tuple[str, str]]:
-        """Method and endpoint of every route it has: direct, its own gateway, and what stands in,
-        other gateways and our own process where there is one."""
+    def route_keys(self, gateways: tuple[str, ...]) -> set[tuple[str, str]]:
+        """Method and endpoint of every route it should have: direct, its own gateway, and as
+        fallbacks the other gateways and our own gateway process, if there is one."""
         endpoints = {self.endpoint(), *gateways, *([""] if settings.GATEWAY_TOKEN else [])}
         if not feature_flags.on("gateway_sdk"):
             endpoints.discard("")
         return {(Method.DIRECT.value, "")} | {(Method.GATEWAY.value, each) for each in endpoints}
 
     def forget_learned(self) -> None:
-        """A changed key or address: every route starts anew, and so does the health."""
+        """After a change of key or address: reset its health and every route."""
         Provider.objects.filter(pk=self.pk).update(
             health_status=HealthStatus.UNKNOWN,
             health_reason="",
@@ -288,6 +274,6 @@ class Provider(Announced):
             next_check_at=timezone.now(),
             models_refreshed_at=None,
         )
-        # Provider before routes, as everywhere, or two transactions would wait for one another.
+        # Provider before routes, as everywhere, or two transactions could wait for each other.
         self.routes.all().forget()
         replicas.publish("routes")

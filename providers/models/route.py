@@ -1,6 +1,6 @@
-"""Routes: provider x method x endpoint, the rows that carry breaker state.
+"""Routes: provider x method x endpoint, each with its breaker and its moving averages.
 
-A state changes by compare-and-set, or under the row's lock; never by read, modify and save.
+A state changes by compare-and-set, or while its row is locked; never by read, modify and save.
 """
 
 from __future__ import annotations
@@ -15,29 +15,28 @@ from providers.models.breaker import Breaker, BreakerColumns, breaker_columns
 from providers.policy import breaker
 from providers.policy.route_state import RouteState
 
-# The columns of what calls have shown; `learned_at` is decided for the provider as a whole.
-SEEN = (
+# Columns that outcomes change. `learned_at` is not one: it is decided for the provider.
+OUTCOME_COLUMNS = (
     *("last_outcome", "last_outcome_at", "last_error", "last_success_at", "last_failure_at"),
     *("good_streak", "judged", "error_share", "ttft_ms", "ttft_p95_ms", "ttft_baseline_ms"),
 )
 
 
 def route_columns(state: RouteState) -> dict[str, Any]:
-    """A route's changing columns, as `update()` takes them."""
-    seen = {name: getattr(state, name) for name in SEEN}
-    # PostgreSQL takes no NUL.
-    told = {"last_error": state.last_error[:300].replace("\0", "")}
-    return breaker_columns(state.breaker) | seen | told
+    """The columns of a route that change, for `update()`. PostgreSQL stores no NUL."""
+    columns = {name: getattr(state, name) for name in OUTCOME_COLUMNS}
+    last_error = {"last_error": state.last_error[:300].replace("\0", "")}
+    return breaker_columns(state.breaker) | columns | last_error
 
 
-# Of a provider whose key or address changed: everything starts anew, in an epoch of its own.
+# The reset columns, for a changed key or address. The epoch is left out: it goes up by one.
 FORGOTTEN = route_columns(RouteState(route_id=0, method=Method.DIRECT)) | {"learned_at": None}
 del FORGOTTEN["epoch"]
 
 
 class RouteQuerySet(models.QuerySet["Route"]):
     def change(self, pk: int, old: breaker.BreakerState, new: breaker.BreakerState) -> bool:
-        """Compare-and-set of one breaker; False where another process was first."""
+        """Compare and set one breaker; return False where another process changed it first."""
         if old == new:
             return True
         unchanged = self.filter(
@@ -50,9 +49,9 @@ class RouteQuerySet(models.QuerySet["Route"]):
         return unchanged.update(**breaker_columns(new)) == 1
 
     def forget(self) -> None:
-        """Has these routes begin anew: results of calls that are under way count for nothing."""
-        moved = self.exclude(state=breaker.State.CLOSED.value)
-        for slug, method in moved.values_list("provider__slug", "method"):
+        """Reset these routes, and begin a new epoch: results of calls in progress are ignored."""
+        not_closed = self.exclude(state=breaker.State.CLOSED.value)
+        for slug, method in not_closed.values_list("provider__slug", "method"):
             metrics.breaker_moved(slug, method, breaker.State.CLOSED)
         keys = {
             key
@@ -64,7 +63,7 @@ class RouteQuerySet(models.QuerySet["Route"]):
 
 
 class Route(BreakerColumns):
-    """Provider x method x endpoint: the row that carries breaker state."""
+    """One way to a provider: its breaker, and the averages behind the provider's health."""
 
     provider = models.ForeignKey(
         "providers.Provider", on_delete=models.CASCADE, related_name="routes"
@@ -98,7 +97,7 @@ class Route(BreakerColumns):
         return f"{self.provider} {self.method}"
 
     def as_state(self, *, is_fallback: bool = False, key: str = "") -> RouteState:
-        """The frozen value that routing works with. `key` is the fingerprint of what it shows."""
+        """The row as a value for `policy`. `key` is the fingerprint of the key it uses."""
         return RouteState(
             route_id=self.pk,
             provider_id=self.provider_id,
@@ -108,5 +107,5 @@ class Route(BreakerColumns):
             learned_at=self.learned_at,
             is_fallback=is_fallback,
             key=key,
-            **{name: getattr(self, name) for name in SEEN},
+            **{name: getattr(self, name) for name in OUTCOME_COLUMNS},
         )

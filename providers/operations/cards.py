@@ -58,7 +58,7 @@ def build_card(
 ) -> Card:
     """Build one card; pass `failures` when they were read for several providers at once."""
     now = timezone.now()
-    failures = failures or snapshot.failures([provider])
+    failures = failures or snapshot.load_failures([provider])
     routes = failures.routes(provider)
     return Card(
         provider=provider,
@@ -78,7 +78,7 @@ def build_card(
 def build_cards(providers: Sequence[Provider]) -> list[Card]:
     """Build the cards of a page: models and failures are read once for all of them."""
     counts = _count_models(providers)
-    failures = snapshot.failures(providers)
+    failures = snapshot.load_failures(providers)
     return [build_card(each, counts.get(each.pk, _NO_MODELS), failures) for each in providers]
 
 

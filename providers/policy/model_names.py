@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from providers.domain.frozen import frozen
 
 if TYPE_CHECKING:
-    from providers.router.snapshot import Served
+    from providers.router.served_models import ServedModel
 
 type ModelKey = tuple[int, str]  # provider id and model id
 
@@ -20,28 +20,28 @@ type ModelKey = tuple[int, str]  # provider id and model id
 class Names:
     """The models of each name; `other_kinds` has the names of what does not chat, by kind."""
 
-    exact: Mapping[str, "tuple[Served, ...]"] = field(default_factory=dict)
-    plain: Mapping[str, "tuple[Served, ...]"] = field(default_factory=dict)
+    exact: Mapping[str, "tuple[ServedModel, ...]"] = field(default_factory=dict)
+    plain: Mapping[str, "tuple[ServedModel, ...]"] = field(default_factory=dict)
     other_kinds: Mapping[str, str] = field(default_factory=dict)
 
-    def find(self, name: str) -> "tuple[Served, ...]":
+    def find(self, name: str) -> "tuple[ServedModel, ...]":
         """The models that a name means. More than one: it is ambiguous."""
         return self.exact[name][:1] if name in self.exact else self.plain.get(name, ())
 
-    def fallbacks(self, name: str) -> "tuple[Served, ...]":
+    def fallbacks(self, name: str) -> "tuple[ServedModel, ...]":
         """The further models of an alias, in order: for requests that ask for this name."""
         return self.exact.get(name, ())[1:]
 
 
 def build_names(
-    models: "Iterable[Served]",
+    models: "Iterable[ServedModel]",
     further: Iterable[tuple[str, ModelKey]] = (),
     other_kinds: Mapping[str, str] | None = None,
 ) -> Names:
     """The index of all names. `further`: aliases beside the models' own, in order."""
     models = tuple(models)
     by_key = {(model.provider_id, model.model_id): model for model in models}
-    exact: dict[str, dict[ModelKey, Served]] = defaultdict(dict)
+    exact: dict[str, dict[ModelKey, ServedModel]] = defaultdict(dict)
     for model in models:
         if model.alias:
             exact[model.alias][model.provider_id, model.model_id] = model
@@ -51,7 +51,7 @@ def build_names(
     for model in models:
         if model.full_name not in exact:
             exact[model.full_name][model.provider_id, model.model_id] = model
-    plain: dict[str, list[Served]] = defaultdict(list)
+    plain: dict[str, list[ServedModel]] = defaultdict(list)
     for model in models:
         plain[model.model_id].append(model)
     return Names(

@@ -28,6 +28,7 @@ from providers.probes import probe_plan
 from providers.probes.probe_plan import Probe
 from providers.router import attempt_writer, snapshot
 from providers.router.attempt import AttemptTracker
+from providers.router.results import Result, build_outcome
 
 # OpenAI refuses a limit below 16 tokens with 400.
 SHORT_CHAT = ChatRequest(
@@ -41,15 +42,15 @@ async def check_provider(provider_id: int) -> None:
     due = await database.run(Provider.objects.all().claim_due, timezone.now(), only=provider_id)
     for probe in await database.run(probe_plan.plan_probes, due):
         await database.run(attempt_writer.write_results, await send_probe(probe))
-    await database.run(attempt_writer.checked, due, timezone.now())
+    await database.run(attempt_writer.mark_checked, due, timezone.now())
 
 
-async def send_probe(probe: Probe) -> list[attempt_writer.Result]:
+async def send_probe(probe: Probe) -> list[Result]:
     """Call all routes of a probe at the same time; return a result for each."""
     return await asyncio.gather(*(_probe_route(probe, route) for route in probe.routes))
 
 
-async def _probe_route(probe: Probe, route: RouteState) -> attempt_writer.Result:
+async def _probe_route(probe: Probe, route: RouteState) -> Result:
     stopwatch = Stopwatch()
     _, error = await try_list_models(probe.candidate.target(route))
     attempt = build_attempt(route, Purpose.PROBE, stopwatch.started_at, stopwatch.ms, error)
@@ -62,9 +63,7 @@ async def _probe_route(probe: Probe, route: RouteState) -> attempt_writer.Result
     return listed
 
 
-async def _send_chat(
-    candidate: snapshot.Candidate, route: RouteState
-) -> tuple[attempt_writer.Result, bool]:
+async def _send_chat(candidate: snapshot.Candidate, route: RouteState) -> tuple[Result, bool]:
     """Send a short chat and read it to the end, as usage comes last. Also return whether the
     request itself was refused."""
     tracker = AttemptTracker(
@@ -88,7 +87,7 @@ async def _send_chat(
 
 def with_probe_timeouts(target: Target) -> Target:
     """Cap the target's timeouts at those of a probe."""
-    return connection.capped(target, PROBE_SECONDS)
+    return connection.with_total_timeout(target, PROBE_SECONDS)
 
 
 class Stopwatch:
@@ -131,15 +130,15 @@ def build_result(
     purpose: Purpose,
     attempt: AttemptRecord,
     error: CallError | None,
-) -> attempt_writer.Result:
+) -> Result:
     """The result of a synthetic call, to be recorded."""
-    return attempt_writer.Result(
+    return Result(
         provider_id=candidate.provider_id,
         model_id=candidate.model_id,
         attempt=attempt,
         purpose=purpose,
         request_id=uuid.uuid4(),
-        evidence=attempt_writer.evidence(attempt, route, candidate.model_id, purpose, error),
+        outcome=build_outcome(attempt, route, candidate.model_id, purpose, error),
     )
 
 

@@ -36,7 +36,7 @@ class Probe:
 def plan_probes(provider_ids: Sequence[int]) -> list[Probe]:
     """One probe for each provider; without routes where recent traffic shows enough."""
     now = timezone.now()
-    candidates = snapshot.load_some(provider_ids)
+    candidates = snapshot.load_candidates(provider_ids)
     chats = _chat_candidates([each for each in candidates if _may_chat(each)], now)
     return [
         Probe(candidate=each, routes=_claim_routes(each, now), chat=chats.get(each.provider_id))

@@ -56,7 +56,9 @@ def read_request(fields: Json) -> MessagesRequest:
     stream = fields.get("stream") is True
     tools, lost = _read_tools(fields)
     options = {**_read_options(fields), **tools}
-    request = ChatRequest(messages=_read_messages(fields), options=options, whole=not stream)
+    request = ChatRequest(
+        messages=_read_messages(fields), options=options, non_streaming=not stream
+    )
     ignored = sorted(name for name in fields.keys() - _READ if fields[name] is not None)
     return MessagesRequest(model=model, stream=stream, request=request, dropped=(*ignored, *lost))
 

@@ -40,10 +40,12 @@ def body(request: ChatRequest, model: str) -> dict[str, Any]:
         **request.options,
         "model": model,
         "messages": [message(each) for each in request.messages],
-        "stream": not request.whole,
+        "stream": not request.non_streaming,
     }
     how = fields(sent.pop("stream_options", None))
-    return sent if request.whole else {**sent, "stream_options": {**how, "include_usage": True}}
+    if request.non_streaming:
+        return sent
+    return {**sent, "stream_options": {**how, "include_usage": True}}
 
 
 def message(message: ChatMessage) -> dict[str, Any]:

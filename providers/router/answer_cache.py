@@ -1,7 +1,8 @@
-"""The emergency answer: what the same caller was told when the same was asked, for a day.
+"""Cache answers for a day, to serve one where every route fails (stale-if-error, RFC 5861).
 
-Level 4, when every route has failed, and only where the operator switched it on. Kept in Redis,
-encrypted; never across callers. Neither function ever fails or holds a request up.
+Only where the operator has switched it on, and never across callers: a cached answer is served to
+the caller who got it, for the identical request. Redis stores it encrypted. Without Redis there is
+no cached answer; no function here raises, or delays a request.
 """
 
 import json
@@ -22,10 +23,10 @@ from providers.infra.redis_client import RedisUnavailable
 
 log = logging.getLogger(__name__)
 
-KEPT = 24 * 3600  # seconds; an older answer is more likely wrong than useful
-LARGEST = 64 * 1024  # characters of an answer
-# What says nothing of the question, or of the answer wanted.
-_ASIDE = frozenset(
+CACHE_SECONDS = 24 * 3600  # an older answer is more likely wrong than useful
+MAX_CHARACTERS = 64 * 1024  # of an answer
+# Options that change neither the question nor the answer.
+_IGNORED_OPTIONS = frozenset(
     {
         *("stream", "stream_options", "store", "metadata", "user", "safety_identifier"),
         *("prompt_cache_key", "prompt_cache_retention", "service_tier"),
@@ -34,29 +35,29 @@ _ASIDE = frozenset(
 
 
 @frozen
-class Earlier:
-    """An answer of another time."""
+class CachedAnswer:
+    """An answer that its caller got earlier."""
 
     text: str
     finish_reason: str
-    said_at: datetime
+    answered_at: datetime
 
     def age(self, now: datetime) -> timedelta:
-        return now - self.said_at
+        return now - self.answered_at
 
-    def sentence(self, now: datetime) -> str:
-        """What every reader of it must be told."""
-        return f"every route failed; this is the answer of {_spoken(self.age(now))} ago"
+    def reason(self, now: datetime) -> str:
+        """Why this answer is served, and its age; shown to every reader of it."""
+        return f"every route failed; this is a cached answer from {_in_words(self.age(now))} ago"
 
 
 def caller(user_id: int | None, client_key: int | None) -> str:
-    """Whose answers these are; empty where nobody is named, and then nothing is kept."""
+    """Identify whose answers these are; empty for an unknown caller, who has none."""
     if client_key is not None:
         return f"key:{client_key}"
     return "" if user_id is None else f"user:{user_id}"
 
 
-async def keep(
+async def store(
     caller: str,
     provider_id: int,
     model_id: str,
@@ -64,48 +65,61 @@ async def keep(
     text: str,
     finish_reason: str,
 ) -> None:
-    """Keeps a whole answer in words; a cut one, and one that calls tools, must not be repeated."""
-    wanted = feature_flags.on("emergency_answers") and caller and finish_reason == "stop"
-    if not wanted or not 0 < len(text) <= LARGEST:
+    """Cache a complete answer in text; one that was cut, or calls tools, must not be repeated."""
+    cacheable = finish_reason == "stop" and 0 < len(text) <= MAX_CHARACTERS
+    if not cacheable or not caller or not feature_flags.on("emergency_answers"):
         return
-    said = {"text": text, "finish_reason": finish_reason, "said_at": timezone.now().isoformat()}
-    sealed = cipher().encrypt(json.dumps(said).encode())
-    name = _name(caller, provider_id, model_id, request)
+    answer = {
+        "text": text,
+        "finish_reason": finish_reason,
+        "answered_at": timezone.now().isoformat(),
+    }
+    encrypted = cipher().encrypt(json.dumps(answer).encode())
+    name = _key_name(caller, provider_id, model_id, request)
     try:
-        await redis_client.execute_fast(lambda client: client.set(name, sealed, ex=KEPT))
+        await redis_client.execute_fast(
+            lambda client: client.set(name, encrypted, ex=CACHE_SECONDS)
+        )
     except RedisUnavailable:
-        log.info("emergency_answer_not_kept")
+        log.info("answer_not_cached")
 
 
 async def find(
     caller: str, provider_id: int, model_id: str, request: ChatRequest
-) -> Earlier | None:
-    """The answer that this caller had to the identical request."""
+) -> CachedAnswer | None:
+    """The cached answer of this caller to the identical request."""
     if not feature_flags.on("emergency_answers") or not caller:
         return None
-    name = _name(caller, provider_id, model_id, request)
+    name = _key_name(caller, provider_id, model_id, request)
     try:
-        sealed = await redis_client.execute_fast(lambda client: client.get(name))
-        said: dict[str, Any] = json.loads(cipher().decrypt(sealed)) if sealed else {}
-    except (RedisUnavailable, InvalidToken):  # the second: sealed with a key that is no longer ours
+        encrypted = await redis_client.execute_fast(lambda client: client.get(name))
+        fields: dict[str, Any] = json.loads(cipher().decrypt(encrypted)) if encrypted else {}
+    except (RedisUnavailable, InvalidToken):  # the second: its encryption key is gone
         return None
-    if not said:
+    if not fields:
         return None
-    return Earlier(**said | {"said_at": datetime.fromisoformat(said["said_at"])})
+    return CachedAnswer(
+        text=fields["text"],
+        finish_reason=fields["finish_reason"],
+        answered_at=datetime.fromisoformat(fields["answered_at"]),
+    )
 
 
-def _name(caller: str, provider_id: int, model_id: str, request: ChatRequest) -> str:
-    """Equal for identical requests of one caller; it tells nobody what was asked."""
-    asked = [caller, provider_id, model_id, _asked(request)]
-    text = json.dumps(asked, sort_keys=True, default=str)
-    return f"earlier:{salted_hmac('providers.earlier', text, algorithm='sha256').hexdigest()}"
+def _key_name(caller: str, provider_id: int, model_id: str, request: ChatRequest) -> str:
+    """The key in Redis: equal for identical requests of one caller, and revealing none of them."""
+    parts = [caller, provider_id, model_id, _question(request)]
+    text = json.dumps(parts, sort_keys=True, default=str)
+    digest = salted_hmac("providers.earlier", text, algorithm="sha256").hexdigest()
+    return f"cached-answer:{digest}"
 
 
-def _asked(request: ChatRequest) -> list[object]:
-    options = {name: value for name, value in request.options.items() if name not in _ASIDE}
+def _question(request: ChatRequest) -> list[object]:
+    options = {
+        name: value for name, value in request.options.items() if name not in _IGNORED_OPTIONS
+    }
     return [[asdict(message) for message in request.messages], options]
 
 
-def _spoken(age: timedelta) -> str:
+def _in_words(age: timedelta) -> str:
     minutes = max(1, round(age.total_seconds() / 60))
     return f"{minutes} min" if minutes < 120 else f"{round(minutes / 60)} h"

@@ -1,6 +1,7 @@
-"""What is counted during one attempt: time to first token, usage, how it ended.
+"""Track one attempt while it runs: time to first token, usage, how it ends.
 
-It also keeps back what comes before the first content: until then nothing may reach the caller.
+The tracker also holds back every event before the first content: until then another route may still
+answer, so nothing may reach the caller.
 """
 
 import time
@@ -37,11 +38,11 @@ from providers.protocols import estimates
 from providers.protocols.usage import merge_usage
 from providers.router.snapshot import Candidate
 
-MOST_HELD = 64  # events kept back before the first content; more are no answer of this world
+MAX_HELD_EVENTS = 64  # before the first content; more of them are no sensible answer
 
 
 class Figures(TypedDict, total=False):
-    """What `metrics.request` takes by name."""
+    """The keyword arguments of `metrics.request`."""
 
     provider: str
     asked: str
@@ -54,7 +55,7 @@ class Figures(TypedDict, total=False):
 
 @dataclass(slots=True, kw_only=True)
 class AttemptTracker:
-    """One attempt under way. `judged`: its route has had its verdict already."""
+    """One attempt. `judged`: its outcome for the route was settled already, or is not wanted."""
 
     candidate: Candidate
     route: RouteState
@@ -68,7 +69,7 @@ class AttemptTracker:
     judged: bool = False
     calls_tools: bool = False
     keeps: bool = field(default_factory=lambda: feature_flags.on("emergency_answers"))
-    text: list[str] = field(default_factory=list)  # where it keeps them
+    text: list[str] = field(default_factory=list)  # only where `keeps`
     held: list[ClientEvent] = field(default_factory=list)
     ttft_ms: int | None = None
     overhead_ms: float = 0.0
@@ -86,32 +87,31 @@ class AttemptTracker:
 
     @property
     def told(self) -> bool:
-        """Whether the caller may have seen something of the answer: of a whole one, nothing."""
-        return self.begun and not self.request.whole
+        """Whether the caller may have a part of the answer. Of one in one piece it has none."""
+        return self.begun and not self.request.non_streaming
 
-    def start(self, asked_at: float, before: Iterable[AttemptRecord]) -> None:
-        """The call goes out now; the queue before it was not the provider's doing."""
+    def start(self, request_began: float, before: Iterable[AttemptRecord]) -> None:
+        """Start the clocks as the call goes out: the queue before it is not the provider's time."""
         self.called = True
         self.began, self.started_at = time.monotonic(), timezone.now()
         spent = sum(attempt.duration_ms for attempt in before)
-        self.overhead_ms = max(0.0, (self.began - asked_at) * 1000 - spent)
+        self.overhead_ms = max(0.0, (self.began - request_began) * 1000 - spent)
 
     def take(self, events: Iterable[ClientEvent]) -> list[StreamEvent]:
-        """Takes note of what came together; what the caller may see of it: nothing before the
-        first content."""
-        shown: list[StreamEvent] = []
+        """Record events; return those that the caller may see, none before the first content."""
+        visible: list[StreamEvent] = []
         for event in events:
             self._count(event)
             if is_content(event):
                 self.pace.beat()
                 if not self.begun:
                     self.begun, self.ttft_ms = True, self._elapsed_ms()
-                    shown += [self._taken(), *self.held]
+                    visible += [self._build_route_taken(), *self.held]
             if self.begun:
-                shown.append(event)
-            elif len(self.held) < MOST_HELD:
+                visible.append(event)
+            elif len(self.held) < MAX_HELD_EVENTS:
                 self.held.append(event)
-        return shown
+        return visible
 
     def _count(self, event: ClientEvent) -> None:
         if isinstance(event, (TextDelta, ReasoningDelta)):
@@ -133,7 +133,7 @@ class AttemptTracker:
             self._resend(event)
 
     def _resend(self, event: Resent) -> None:
-        """Records the call that was resent as an attempt of its own; this one begins anew."""
+        """Record the lost call as an attempt of its own, and restart this one."""
         now = time.monotonic() - event.seconds_ago
         lasted = max(0.0, now - self.began)
         self.lost.append(
@@ -155,7 +155,7 @@ class AttemptTracker:
         self.began, self.started_at = now, self.started_at + timedelta(seconds=lasted)
         self.reason = event.reason
 
-    def _taken(self) -> RouteTaken:
+    def _build_route_taken(self) -> RouteTaken:
         return RouteTaken(
             route_id=self.route.route_id,
             method=self.route.method,
@@ -170,9 +170,9 @@ class AttemptTracker:
         )
 
     def record(self) -> AttemptRecord:
-        """The attempt as it is stored; what went wrong after a good end is noted with it."""
+        """The attempt as it is stored. An error after the complete answer is recorded with it."""
         error, usage = self.error, self._usage()
-        noted = error or self.late
+        stored = error or self.late
         return AttemptRecord(
             route_id=self.route.route_id,
             method=self.route.method,
@@ -184,16 +184,16 @@ class AttemptTracker:
             position=self.position,
             ttft_ms=self.ttft_ms,
             status=error.status if error else None,
-            error_code=noted.code if noted else "",
-            error_message=noted.message if noted else "",
+            error_code=stored.code if stored else "",
+            error_message=stored.message if stored else "",
             usage=usage,
             cost=self.candidate.prices.cost(usage) if usage else None,
         )
 
     def figures(self) -> Figures:
-        """An answered request as metrics count it; times in seconds."""
+        """The figures of an answered request for the metrics; times in seconds."""
         usage = self._usage()
-        streamed = self.ttft_ms is not None and not self.request.whole
+        streamed = self.ttft_ms is not None and not self.request.non_streaming
         return {
             "provider": self.candidate.slug,
             "asked": self.candidate.model_id,
@@ -205,7 +205,7 @@ class AttemptTracker:
         }
 
     def completed(self, attempts: Sequence[AttemptRecord]) -> Completed:
-        """How the answer ended; `attempts` are all of the request, this one last."""
+        """The event that ends the answer. `attempts` are all of the request, this one last."""
         last = attempts[-1]
         return Completed(
             attempts=tuple(attempts),
@@ -217,7 +217,7 @@ class AttemptTracker:
         )
 
     def _usage(self) -> Usage | None:
-        """What the provider reported; estimated where it left something out of what it answered."""
+        """The reported usage, completed by estimates where the provider left a part out."""
         if self.ttft_ms is None:
             return self.usage
         if self.usage and self.usage.input_tokens and self.usage.output_tokens:

@@ -1,6 +1,7 @@
-"""The rows of breakers: results folded into them, half-open probes claimed on them.
+"""Change the rows of breakers: apply outcomes to them, and claim half-open probes on them.
 
-Rows are locked while they move, in one order by everybody: providers, routes, then the others.
+A row is locked while it changes. Everybody locks in one order: providers, routes, then the breakers
+of models and keys, each by id.
 """
 
 from collections.abc import Iterable
@@ -24,7 +25,7 @@ from providers.policy.route_state import Outcome, RouteState
 
 
 def claim_check(key: str, now: datetime, every: float) -> bool:
-    """Whether the caller is to check this key: one of all processes, once in so many seconds."""
+    """Claim the check of a key; False where any process claimed it in the last `every` seconds."""
     Breaker.objects.ensure([Domain(0, key, "")])
     due = Q(checked_at=None) | Q(checked_at__lt=now - timedelta(seconds=every))
     row = Breaker.objects.filter(due, route=None, key=key, model_id="")
@@ -32,28 +33,28 @@ def claim_check(key: str, now: datetime, every: float) -> bool:
 
 
 @frozen
-class Written:
-    """The routes of a batch as they were and are, and all that is known of their models and keys.
+class RouteChanges:
+    """The routes that a batch touched, `before` and `after` it, and every breaker beside them.
 
-    `differ`: other processes decide differently now.
+    `breakers_changed`: other processes decide differently now.
     """
 
     before: dict[int, RouteState]
-    routes: dict[int, RouteState]
+    after: dict[int, RouteState]
     domains: Domains
-    differ: bool
+    breakers_changed: bool
 
-    def changed_state(self) -> list[RouteState]:
-        """The routes whose breaker is in another state than before."""
+    def with_new_breaker_state(self) -> list[RouteState]:
+        """The routes whose breaker opened, closed or became half-open."""
         return [
             route
-            for pk, route in self.routes.items()
+            for pk, route in self.after.items()
             if route.breaker.state != self.before[pk].breaker.state
         ]
 
 
 def release_probe(route: RouteState, model_id: str) -> Outcome:
-    """What frees half-open probes that came to no verdict, as their call never went out."""
+    """The outcome that frees half-open probes whose call never went out."""
     return Outcome(
         route_id=route.route_id,
         epoch=route.breaker.epoch,
@@ -69,11 +70,11 @@ def release_probe(route: RouteState, model_id: str) -> Outcome:
 def claim_trial(
     route: RouteState, model_id: str, now: datetime, *, early: bool = False
 ) -> RouteState | None:
-    """The route with every half-open probe that a call over it needs; None where one is under way
-    or not due yet.
+    """Claim every half-open probe that a call over this route needs; return the route with them.
 
-    The rows decide, not the caller's copy of them, which may be behind: a route that is closed by
-    now needs no probe. `early` claims before the cooldown is over, but never before a key's.
+    None where one is under way, or not due yet. The rows decide, not the caller's copy of them,
+    which may be behind: a route that is closed by now needs no probe. `early` claims before a
+    cooldown is over, but never before that of a key.
     """
     with transaction.atomic():
         # By its id: the usual order of routes joins their providers, which would be locked as well.
@@ -98,54 +99,66 @@ def claim_trial(
     return claimed
 
 
-def lock_routes(seen: Iterable[Outcome]) -> dict[int, RouteState]:
-    """The states of the rows that the evidence is about, locked."""
-    listed = Route.objects.filter(pk__in={each.route_id for each in seen}).order_by("pk")
-    return {route.pk: route.as_state() for route in listed.select_for_update(no_key=True)}
+def lock_routes(outcomes: Iterable[Outcome]) -> dict[int, RouteState]:
+    """Lock the rows that the outcomes are about; return their states."""
+    rows = Route.objects.filter(pk__in={outcome.route_id for outcome in outcomes}).order_by("pk")
+    return {row.pk: row.as_state() for row in rows.select_for_update(no_key=True)}
 
 
-def move(before: dict[int, RouteState], seen: Iterable[Outcome]) -> Written:
-    """Folds the evidence into the locked routes, and the rows of their models and keys."""
-    known = [each for each in seen if each.route_id in before]
-    rows = _domain_rows(known)
-    others = Domains(row.as_state() for row in rows.values())
-    routes = dict(before)
-    for each in known:
-        moved = domains.apply_outcome(routes[each.route_id], others, each, settings.ROUTING_RULES)
-        routes[each.route_id] = moved.route
-        for other in moved.others:
-            others.put(other)
-    differs = [pk for pk, route in routes.items() if route.breaker != before[pk].breaker]
-    rewrite(Route, [{"id": pk} | route_columns(r) for pk, r in routes.items() if r != before[pk]])
-    moved_domains = _write_domains(rows, others)
-    return Written(
-        before=before, routes=routes, domains=others, differ=bool(differs or moved_domains)
+def apply_outcomes(before: dict[int, RouteState], outcomes: Iterable[Outcome]) -> RouteChanges:
+    """Apply the outcomes to the locked routes, and to the breakers of their models and keys."""
+    counted = [outcome for outcome in outcomes if outcome.route_id in before]
+    rows = _lock_domain_rows(counted)
+    states = Domains(row.as_state() for row in rows.values())
+    after = dict(before)
+    for outcome in counted:
+        moved = domains.apply_outcome(
+            after[outcome.route_id], states, outcome, settings.ROUTING_RULES
+        )
+        after[outcome.route_id] = moved.route
+        for state in moved.others:
+            states.put(state)
+    routes_changed = _write_routes(before, after)
+    domains_changed = _write_domains(rows, states)
+    return RouteChanges(
+        before=before,
+        after=after,
+        domains=states,
+        breakers_changed=routes_changed or domains_changed,
     )
 
 
-def _write_domains(rows: dict[Domain, Breaker], others: Domains) -> bool:
-    """Writes what changed; whether a breaker did."""
-    now = [(row, state) for row in rows.values() if (state := others.get(row.domain))]
-    changed = [(row, state) for row, state in now if state != row.as_state()]
+def _write_routes(before: dict[int, RouteState], after: dict[int, RouteState]) -> bool:
+    """Write the routes that changed; return whether a breaker did."""
+    changed = {pk: route for pk, route in after.items() if route != before[pk]}
+    rewrite(Route, [{"id": pk} | route_columns(route) for pk, route in changed.items()])
+    return any(route.breaker != before[pk].breaker for pk, route in changed.items())
+
+
+def _write_domains(rows: dict[Domain, Breaker], states: Domains) -> bool:
+    """Write the breakers that changed; return whether any did."""
+    current = [(row, state) for row in rows.values() if (state := states.get(row.domain))]
+    changed = [(row, state) for row, state in current if state != row.as_state()]
     rewrite(Breaker, [_domain_row(row.pk, state) for row, state in changed])
     return any(state.breaker != row.breaker for row, state in changed)
 
 
-def _domain_rows(seen: Iterable[Outcome]) -> dict[Domain, Breaker]:
-    """The locked rows of the models and keys that calls went to; made for those that now failed."""
-    listed = list(seen)
-    Breaker.objects.ensure({d for each in listed if each.kind and each.judges for d in _new(each)})
-    concerned = Breaker.objects.concerning({e.route_id for e in listed}, {e.key for e in listed})
-    locked = concerned.order_by("pk").select_for_update(no_key=True)
-    return {row.domain: row for row in locked}
+def _lock_domain_rows(outcomes: list[Outcome]) -> dict[Domain, Breaker]:
+    """Lock the breakers of the models and keys that were called; create those that fail first."""
+    failures = [outcome for outcome in outcomes if outcome.kind and outcome.judges]
+    Breaker.objects.ensure({domain for each in failures for domain in _failed_domains(each)})
+    rows = Breaker.objects.concerning(
+        {outcome.route_id for outcome in outcomes}, {outcome.key for outcome in outcomes}
+    )
+    return {row.domain: row for row in rows.order_by("pk").select_for_update(no_key=True)}
 
 
-def _new(seen: Outcome) -> list[Domain]:
-    """The domains that a failure may be the first of."""
-    found = [domains.domain_of(seen.scope, seen.route_id, seen.key, seen.model_id)]
-    if seen.kind == ErrorKind.AUTH:  # a second refused model is the key's
-        found.append(Domain(0, seen.key, ""))
-    return [each for each in found if each and (each.route_id or each.key)]
+def _failed_domains(failure: Outcome) -> list[Domain]:
+    """The domains that a failure may count for."""
+    failed = [domains.domain_of(failure.scope, failure.route_id, failure.key, failure.model_id)]
+    if failure.kind == ErrorKind.AUTH:  # the second model that is refused counts for the key
+        failed.append(Domain(0, failure.key, ""))
+    return [domain for domain in failed if domain and (domain.route_id or domain.key)]
 
 
 def _domain_row(pk: int, state: DomainState) -> dict[str, Any]:

@@ -28,11 +28,12 @@ from providers.policy.key_verdict import may_be_refused_key
 from providers.policy.next_step import GiveUp, Progress, RetryAfter, Try, next_step
 from providers.policy.plan import PlannedRoute
 from providers.policy.route_state import Outcome, RouteState
-from providers.router import attempt_writer, breaker_rows, key_check
+from providers.router import breaker_rows, key_check
 from providers.router.announcement import announce
 from providers.router.attempt import AttemptTracker
 from providers.router.call import Call
 from providers.router.limits import ConcurrencyLimiter
+from providers.router.results import Result, build_outcome
 from providers.router.route_table import RouteTable
 from providers.router.snapshot import Candidate, fresh
 from providers.router.waits import Waits
@@ -76,9 +77,9 @@ class RouteExecutor:
         for pk, model_id in self.call.fallbacks:
             await self._add_candidate(pk, model_id)
         for pk in candidate.alternatives:
-            if same := snapshot.same_model(candidate.model_id, pk):
+            if same := snapshot.find_same_model(candidate.model_id, pk):
                 await self._add_candidate(pk, same.model_id)
-        self.plan = candidate.plan(timezone.now(), self._fallbacks())
+        self.plan = self.table.plan(candidate, timezone.now(), self._fallbacks())
         self.left = self.plan.routes
         self.table.budget.earn()
 
@@ -158,12 +159,13 @@ class RouteExecutor:
             await asyncio.sleep(step.seconds)
             return
         candidate = self.candidates[self.call.provider_id]
-        limiter = self.table.gate(candidate, candidate.target(step.cooldown))
+        limiter = self.table.gate(candidate, self.table.target(candidate, step.cooldown))
         if not await self.waits.wait_out(limiter, step.seconds):
             return
         await self._refresh_routes()
         others = () if self.attempts else self._fallbacks()
-        self.plan = self.candidates[self.call.provider_id].plan(timezone.now(), others)
+        candidate = self.candidates[self.call.provider_id]
+        self.plan = self.table.plan(candidate, timezone.now(), others)
         self.left, self.failed = self.plan.routes, None
         self.unclaimed.clear()
 
@@ -225,7 +227,7 @@ class RouteExecutor:
                 async with aclosing(read_answer(tracker.target, self.request)) as reads:
                     async for events in reads:
                         if shown := tracker.take(events):
-                            if self.request.whole:
+                            if self.request.non_streaming:
                                 held += shown
                                 continue
                             yield shown
@@ -271,13 +273,13 @@ class RouteExecutor:
         call = self.call
         judges = tracker and not tracker.judged and record not in tracker.lost
         self.table.settle(
-            attempt_writer.Result(
+            Result(
                 provider_id=tracker.candidate.provider_id if tracker else call.provider_id,
                 model_id=tracker.candidate.model_id if tracker else call.model_id,
                 attempt=record,
                 purpose=call.purpose,
                 request_id=call.request_id,
-                evidence=self._verdict(record, tracker) if tracker and judges else None,
+                outcome=self._verdict(record, tracker) if tracker and judges else None,
                 user_id=call.user_id,
                 client_key=call.client_key,
             )
@@ -292,7 +294,7 @@ class RouteExecutor:
         return breaker_rows.release_probe(tracker.route, tracker.candidate.model_id)
 
     def _outcome_of(self, record: AttemptRecord, tracker: AttemptTracker) -> Outcome:
-        return attempt_writer.evidence(
+        return build_outcome(
             record,
             tracker.route,
             tracker.candidate.model_id,
@@ -354,7 +356,9 @@ class RouteExecutor:
 
     def _target(self, candidate: Candidate, route: RouteState) -> Target:
         """Where this attempt goes, with its time-outs; the first one has all the time there is."""
-        target = candidate.target(route, last=not self._following())
+        target = self.table.target(candidate, route, last=not self._following())
         if self.call.purpose == Purpose.CHAT:  # a page shows reasoning apart, whoever sent it
             target = replace(target, splits_reasoning=True)
-        return connection.within(target, max(1.0, self._remaining())) if self.attempts else target
+        return (
+            connection.capped_at(target, max(1.0, self._remaining())) if self.attempts else target
+        )

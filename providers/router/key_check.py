@@ -19,8 +19,9 @@ from providers.models import Purpose, connection
 from providers.policy.breaker import Scope
 from providers.policy.key_verdict import is_key_refused
 from providers.policy.route_state import Outcome, RouteState
-from providers.router import attempt_writer, breaker_rows
+from providers.router import breaker_rows
 from providers.router.attempt import AttemptTracker
+from providers.router.results import Result
 from providers.router.route_table import RouteTable
 
 CHECK_EVERY = 60.0  # seconds; a key that passed is not checked again within them, by any process
@@ -40,7 +41,7 @@ async def check(table: RouteTable, refused: AttemptTracker) -> None:
     if not await _claim_check(route):
         return
     began, started_at = time.monotonic(), timezone.now()
-    error = await _list_error(connection.capped(candidate.target(route), CHECK_SECONDS))
+    error = await _list_error(connection.with_total_timeout(candidate.target(route), CHECK_SECONDS))
     attempt = AttemptRecord(
         route_id=route.route_id,
         method=route.method,
@@ -54,13 +55,13 @@ async def check(table: RouteTable, refused: AttemptTracker) -> None:
         error_message=error.message if error else "",
     )
     table.settle(
-        attempt_writer.Result(
+        Result(
             provider_id=candidate.provider_id,
             model_id="",
             attempt=attempt,
             purpose=Purpose.PROBE,
             request_id=uuid.uuid4(),
-            evidence=_verdict(table, refused, error) if error else None,
+            outcome=_verdict(table, refused, error) if error else None,
         )
     )
 

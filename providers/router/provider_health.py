@@ -28,9 +28,9 @@ def derive(
     now.
     """
     touched = {state.provider_id for state in states} & set(providers)
-    further = snapshot.spares()
+    further = snapshot.fallback_gateways()
     prefetch_related_objects([providers[pk] for pk in touched], "routes")
-    routes = {pk: snapshot.states(providers[pk], further) for pk in touched}
+    routes = {pk: snapshot.route_states(providers[pk], further) for pk in touched}
     failed = snapshot.failed_domains(route for each in routes.values() for route in each)
     outcomes: defaultdict[int, list[AttemptRecord]] = defaultdict(list)
     for pk, attempt in results:

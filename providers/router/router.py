@@ -23,7 +23,7 @@ from providers.domain.types import (
 from providers.infra import metrics
 from providers.protocols import estimates
 from providers.router import answer_cache, route_table
-from providers.router.answer_cache import Earlier
+from providers.router.answer_cache import CachedAnswer
 from providers.router.call import Call
 from providers.router.executor import RouteExecutor
 
@@ -70,7 +70,7 @@ async def _remember(executor: RouteExecutor) -> None:
     """Cache a good answer in words, for use when every route fails, where that is switched on."""
     tracker, call = executor.tracker, executor.call
     if tracker and tracker.keeps and not tracker.error and not tracker.calls_tools:
-        await answer_cache.keep(
+        await answer_cache.store(
             _caller(call),
             call.provider_id,
             call.model_id,
@@ -80,7 +80,7 @@ async def _remember(executor: RouteExecutor) -> None:
         )
 
 
-async def _find_cached(executor: RouteExecutor, failed: PlanFailed) -> Earlier | None:
+async def _find_cached(executor: RouteExecutor, failed: PlanFailed) -> CachedAnswer | None:
     """An earlier answer to the same caller; a request that is itself wrong has none."""
     if failed.kind == ErrorKind.REQUEST:
         return None
@@ -92,7 +92,7 @@ def _caller(call: Call) -> str:
     return answer_cache.caller(call.user_id, call.client_key)
 
 
-def _replay(executor: RouteExecutor, cached: Earlier) -> list[StreamEvent]:
+def _replay(executor: RouteExecutor, cached: CachedAnswer) -> list[StreamEvent]:
     """The cached answer as events, marked as such."""
     candidate = executor.candidates[executor.call.provider_id]
     taken = RouteTaken(
@@ -101,11 +101,11 @@ def _replay(executor: RouteExecutor, cached: Earlier) -> list[StreamEvent]:
         provider_name=candidate.name,
         provider_slug=candidate.slug,
         model=candidate.model_id,
-        reason=cached.sentence(timezone.now()),
+        reason=cached.reason(timezone.now()),
         fallback=True,
         ttft_ms=round((time.monotonic() - executor.began) * 1000),
         attempts=len(executor.attempts),
-        earlier=True,
+        is_cached=True,
     )
     ended = Completed(
         attempts=tuple(executor.attempts),

@@ -60,7 +60,7 @@ def section(request: HttpRequest, provider: Provider, added: str = "") -> dict[s
 
 def _mark_failing(provider: Provider, page: Page[LanguageModel]) -> None:
     """Set `is_failing` on the models whose breaker is open."""
-    failures = snapshot.failures([provider])
+    failures = snapshot.load_failures([provider])
     failing = {
         each.domain.model_id for each in failures.domains.open_models(failures.routes(provider))
     }

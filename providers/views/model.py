@@ -69,7 +69,7 @@ def show(request: PageRequest, pk: int) -> HttpResponse:
 
 def failing(model: LanguageModel) -> tuple[wording.ModelLine, ...]:
     """The routes and keys that are paused for this model."""
-    failures = snapshot.failures([model.provider])
+    failures = snapshot.load_failures([model.provider])
     routes = failures.routes(model.provider)
     states = failures.domains.open_models(routes)
     own = [each for each in states if each.domain.model_id == model.model_id]

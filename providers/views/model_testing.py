@@ -52,7 +52,7 @@ def _open(request: HttpRequest, slug: str, pk: int) -> tuple[TestPanel | None, d
         require_staff(request)
         models = LanguageModel.objects.present().select_related("provider")
         model = get_object_or_404(models, pk=pk, provider__slug=slug)
-        candidate = snapshot.load_one(model.provider_id, model.model_id)
+        candidate = snapshot.load_candidate(model.provider_id, model.model_id)
         method = _pick_method(request.POST.get("method", ""), candidate)
         return _build_panel(model, candidate, method), _page_context(model, candidate, method)
     finally:

@@ -104,7 +104,7 @@ def _health_context(request: HttpRequest, provider: Provider) -> dict[str, Any]:
 
 def _preview_routes(provider: Provider) -> tuple[forecast.RoutePreview, ...]:
     others = list(provider.alternatives.usable().prefetch_related("routes"))
-    failures = snapshot.failures([provider, *others])
+    failures = snapshot.load_failures([provider, *others])
     return forecast.preview_routes(
         snapshot.policy(provider),
         failures.routes(provider),

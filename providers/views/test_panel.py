@@ -14,7 +14,7 @@ from providers.connection_test.draft import Draft
 from providers.connection_test.stages import STAGES, Stage, StageName
 from providers.diagnosis import diagnose
 from providers.diagnosis.types import FailureContext
-from providers.domain.errors import CallError, FlightBroken
+from providers.domain.errors import CallError, RunInterrupted
 from providers.domain.frozen import frozen
 from providers.domain.types import Method
 from providers.forms import ProviderForm
@@ -165,7 +165,7 @@ async def _lines(panel: TestPanel, stages: Stages) -> AsyncGenerator[Line]:
             async with aclosing(stages()) as results:
                 async for stage in results:
                     yield panel.add(stage)
-        except FlightBroken:
+        except RunInterrupted:
             panel.problems.append("The process that ran this test stopped. Test again.")
 
 

@@ -74,7 +74,7 @@ def _stored_draft(provider: Provider) -> Draft:
     return Draft(
         connection=snapshot.connection(provider),
         model_id=model_id,
-        stored=snapshot.load_one(provider.pk, model_id),
+        stored=snapshot.load_candidate(provider.pk, model_id),
     )
 
 

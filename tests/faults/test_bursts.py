@@ -15,7 +15,7 @@ from pytest_django import DjangoDbBlocker
 from api.keys.lifecycle import issue_key
 from providers.infra import replicas
 from providers.models import Attempt, ModelSource, Provider
-from providers.router import route_table
+from providers.router import write_queue
 from tests import fakes
 from tests.e2e.site import Site
 from tests.faults.processes import Valkey, eventually
@@ -113,7 +113,11 @@ def client(
     yield Client(sites, valkey, fake)
     # Their last results are on their way; emptying the tables under them is a deadlock.
     time.sleep(
-        3 * route_table.SOON + min(route_table.PACE, Attempt.objects.count() * route_table.EACH)
+        3 * write_queue.WRITE_DELAY_SECONDS
+        + min(
+            write_queue.MAX_GATHER_SECONDS,
+            Attempt.objects.count() * write_queue.GATHER_SECONDS_PER_RESULT,
+        )
     )
 
 

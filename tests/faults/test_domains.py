@@ -79,7 +79,7 @@ def chats(fake: fakes.Upstream, model: str = "") -> list[fakes.Record]:
 async def until_checked(fake: fakes.Upstream) -> None:
     """Waits for the key check, and for what it found to be written."""
     await fakes.until(lambda: any(r.path.endswith("/models") for r in fake.requests))
-    await fakes.until(lambda: not route_table.current().waiting, 5)
+    await fakes.until(lambda: not route_table.current().queue, 5)
     await route_table.current().flush()
 
 

@@ -75,7 +75,7 @@ async def test_direct_gathered(
     make_provider: MakeProvider, fake: fakes.Upstream, direct: RouteSetup, name: str
 ) -> None:
     """The same for a caller who does not stream; what breaks in its middle fails as a whole."""
-    asking = replace(QUESTION, whole=True)
+    asking = replace(QUESTION, non_streaming=True)
     await judged(make_provider, fake, direct, name, WHOLE[name], asking)
     chats = [record for record in fake.requests if record.body]
     assert all(record.body["stream"] for record in chats)
@@ -92,7 +92,7 @@ async def test_direct_in_one_piece(
     """The same where no stream would carry all of the answer."""
     if name.startswith("stall"):
         impatient.TIMEOUT_WHOLE = 1.0
-    asking = replace(QUESTION, whole=True, options={"prompt_logprobs": 1})
+    asking = replace(QUESTION, non_streaming=True, options={"prompt_logprobs": 1})
     await judged(make_provider, fake, direct, name, WHOLE[name], asking)
     assert not any(record.body.get("stream") for record in fake.requests)
 

@@ -72,7 +72,7 @@ async def received(target: Target, *, whole: bool) -> Received:
     found = Received()
     try:
         async with aclosing(
-            methods.stream_events(target, replace(QUESTION, whole=whole))
+            methods.stream_events(target, replace(QUESTION, non_streaming=whole))
         ) as events:
             async for event in events:
                 found.gatherer.take(event)

@@ -14,7 +14,7 @@ from pytest_django import DjangoDbBlocker
 
 from api.keys.lifecycle import issue_key
 from providers.models import Attempt, Breaker, ModelSource, Provider, Purpose
-from providers.router import route_table
+from providers.router import write_queue
 from tests import fakes
 from tests.e2e.site import Site
 from tests.faults import processes
@@ -57,7 +57,7 @@ def pair(running: Pair, transactional_db: None) -> Iterator[Pair]:
     _, running.secret = issue_key(user, "tests")
     yield running
     # Their last results are on their way; emptying the tables under them is a deadlock.
-    time.sleep(3 * route_table.SOON + route_table.PACE)
+    time.sleep(3 * write_queue.WRITE_DELAY_SECONDS + write_queue.MAX_GATHER_SECONDS)
     running.database.shut()
 
 

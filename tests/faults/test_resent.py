@@ -108,7 +108,7 @@ async def test_a_request_that_was_sent_again_is_two_attempts(
         calls = [make_call(provider, "m"), make_call(provider, "m")]
         try:
             for call in calls:
-                async for event in router.stream(call, replace(QUESTION, whole=whole)):
+                async for event in router.stream(call, replace(QUESTION, non_streaming=whole)):
                     taken += [event] if isinstance(event, RouteTaken) else []
             await route_table.current().flush()
         finally:
@@ -134,7 +134,7 @@ async def test_a_request_that_was_sent_again_without_streaming_is_two_attempts(
         calls = [make_call(provider, "m"), make_call(provider, "m")]
         try:
             for call in calls:
-                async for event in router.stream(call, replace(QUESTION, whole=True)):
+                async for event in router.stream(call, replace(QUESTION, non_streaming=True)):
                     taken += [event] if isinstance(event, RouteTaken) else []
             await route_table.current().flush()
         finally:

@@ -151,7 +151,7 @@ async def test_reports_nothing_about_a_running_gateway_process(
 async def test_lost_attempts_are_a_reason_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     """Then they are past: the counter is in the metrics."""
     async with process():
-        route_table.current().dropped = 7
+        route_table.current().queue.dropped = 7
         assert (await ready()).reasons == [readiness.DROPPED.format(count=7)]
         monkeypatch.setattr(readiness, "REPORT_DROPPED_SECONDS", 0.0)
         assert (await ready()).reasons == []

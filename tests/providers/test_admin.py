@@ -234,7 +234,7 @@ def test_a_further_gateway_becomes_a_route_of_every_provider(
     assert gateway_form(owner_client, address="http://litellm:4000/", new_key=SECRET) == ""
     gateway = Gateway.objects.get()
     assert (gateway.url, gateway.api_key) == ("http://litellm:4000", SECRET)
-    candidate = snapshot.load_one(provider.pk)
+    candidate = snapshot.load_candidate(provider.pk)
     assert candidate is not None
     route = next(route for route in candidate.routes if route.endpoint == gateway.url)
     assert candidate.target(route).api_key == SECRET
@@ -273,7 +273,7 @@ def test_a_gateway_that_is_removed_is_no_route_any_more(
     gateway = Gateway.objects.create(name="Spare", url="http://litellm:4000")
     sent = {"action": "delete_selected", "_selected_action": gateway.pk, "post": "yes"}
     owner_client.post(reverse("admin:providers_gateway_changelist"), sent)
-    candidate = snapshot.load_one(provider.pk)
+    candidate = snapshot.load_candidate(provider.pk)
     assert candidate is not None
     assert all(route.endpoint != "http://litellm:4000" for route in candidate.routes)
 

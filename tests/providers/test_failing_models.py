@@ -32,7 +32,7 @@ def open_breaker(provider: Provider, **fields: object) -> Breaker:
 
 
 def direct_key(provider: Provider) -> str:
-    return next(r.key for r in snapshot.states(provider) if r.method == "direct")
+    return next(r.key for r in snapshot.route_states(provider) if r.method == "direct")
 
 
 def test_the_providers_page_names_the_model_that_fails(
@@ -110,7 +110,7 @@ def test_health_names_the_models(
     provider.routes.update(proven=True, last_success_at=timezone.now())
     for model in models:
         open_breaker(provider, model_id=model)
-    failures = snapshot.failures([provider])
+    failures = snapshot.load_failures([provider])
     routes = failures.routes(provider)
     found = health.health(
         snapshot.policy(provider),
@@ -153,4 +153,4 @@ def test_the_same_key_at_the_same_address_is_one_account(make_provider: MakeProv
     assert keys["One"] == keys["Two"]
     assert len(set(keys.values())) == 3
     assert "sk-1" not in "".join(keys.values())
-    assert {r.key for r in snapshot.states(one) if not r.endpoint} == {keys["One"]}
+    assert {r.key for r in snapshot.route_states(one) if not r.endpoint} == {keys["One"]}

@@ -72,7 +72,7 @@ def test_an_address_is_tidied_and_the_change_is_told(db: None) -> None:
     form = ProviderForm(values(base_url="https://a.example/v1/chat/completions"))
     assert form.is_valid()
     assert form.cleaned_data["base_url"] == "https://a.example/v1"
-    assert "was taken off" in form.changes["base_url"][0]
+    assert "was removed" in form.changes["base_url"][0]
 
 
 def test_the_name_of_a_container_is_an_address(db: None) -> None:

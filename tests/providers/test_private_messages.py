@@ -16,6 +16,7 @@ from providers.domain.types import AttemptRecord, Method
 from providers.models import Attempt, Provider, Purpose
 from providers.policy import reasons
 from providers.router import attempt_writer
+from providers.router.results import Result, build_outcome
 
 MakeProvider = Callable[..., Provider]
 PROMPT = "my-diagnosis-is-private"
@@ -40,14 +41,14 @@ def fail(provider: Provider, user: User | None, kind: ErrorKind, purpose: Purpos
         error_code=CODE,
         error_message=ECHO,
     )
-    result = attempt_writer.Result(
+    result = Result(
         provider_id=provider.pk,
         model_id="m",
         attempt=failed,
         purpose=purpose,
         request_id=uuid4(),
         user_id=user.pk if user else None,
-        evidence=attempt_writer.evidence(failed, state, "m", purpose),
+        outcome=build_outcome(failed, state, "m", purpose),
     )
     attempt_writer.write_results([result])
     return Attempt.objects.get(uuid=result.uuid)

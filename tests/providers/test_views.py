@@ -204,7 +204,7 @@ def test_a_provider_is_added(owner_client: Client) -> None:
     response = owner_client.post(reverse("providers:new"), sent, follow=True)
     html = response.content.decode()
     assert response.redirect_chain[0][0] == "/providers/my-server/"
-    assert "/chat/completions was taken off the end" in html
+    assert "/chat/completions was removed from the end" in html
     assert SECRET not in html
 
 

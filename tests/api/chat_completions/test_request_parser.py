@@ -20,7 +20,7 @@ def test_parses_a_minimal_request() -> None:
     """A model and a message; not streamed, as OpenAI has it."""
     plain = parse()
     assert (plain.model, plain.stream, plain.include_usage) == ("acme/m", False, False)
-    assert plain.request.whole
+    assert plain.request.non_streaming
     assert plain.request.options == {}
     assert plain.request.messages[0].content == "Hello"
 
@@ -30,7 +30,7 @@ def test_a_stream_with_usage() -> None:
     streamed = parse(stream=True, stream_options={"include_usage": True})
     assert streamed.stream
     assert streamed.include_usage
-    assert not streamed.request.whole
+    assert not streamed.request.non_streaming
 
 
 def test_unknown_fields_pass_through() -> None:

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from api.model_list.openai_models import describe_model, find_model, list_models
 from providers.domain.prices import Prices
-from providers.router.snapshot import Served
+from providers.router.served_models import ServedModel
 
 
-def served(**fields: Any) -> Served:
+def served(**fields: Any) -> ServedModel:
     values: dict[str, Any] = {
         "provider_id": 1,
         "provider_slug": "acme",
@@ -26,7 +26,7 @@ def served(**fields: Any) -> Served:
         "first_seen": datetime(2026, 1, 1, tzinfo=UTC),
         "prices": Prices(),
     }
-    return Served(**values | fields)
+    return ServedModel(**values | fields)
 
 
 def test_lists_all_known_fields() -> None:

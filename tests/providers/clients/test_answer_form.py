@@ -26,7 +26,9 @@ from providers.domain.types import (
 )
 from tests import fakes
 
-ONE_JSON = ChatRequest(messages=(ChatMessage(role="user", content="hello world"),), whole=True)
+ONE_JSON = ChatRequest(
+    messages=(ChatMessage(role="user", content="hello world"),), non_streaming=True
+)
 TIMES = Timeouts(connect=2, first_token=5, silence=5, total=10)
 CHUNK = {"choices": [{"index": 0, "delta": {"content": "Hi"}, "finish_reason": None}]}
 EMPTY = {"choices": [{"index": 0, "delta": {"content": ""}, "finish_reason": None}]}
@@ -113,7 +115,7 @@ async def test_a_model_that_does_not_stream_is_not_made_to(
     fake: fakes.Upstream, whole: bool
 ) -> None:
     """Whatever form the caller wants."""
-    request = replace(ONE_JSON, whole=whole)
+    request = replace(ONE_JSON, non_streaming=whole)
     assert text(await answer(target(fake.url, streams=False), request)) == "hello world"
     assert [each.body["stream"] for each in fake.requests] == [False]
 
@@ -204,7 +206,7 @@ async def test_signs_of_life_are_silence(sign_of_life: bytes | str, whole: bool)
     async with serving(answers, []) as url:
         silent = target(url, timeouts=replace(TIMES, silence=0.4, total=60))
         with pytest.raises(CallError) as caught:
-            await collect(silent, replace(ONE_JSON, whole=whole), said)
+            await collect(silent, replace(ONE_JSON, non_streaming=whole), said)
     assert (caught.value.kind, caught.value.code) == (ErrorKind.TIMEOUT, "silence_timeout")
     assert text(said) == "Hi" * 20
 

@@ -38,7 +38,7 @@ from tests.providers.tested import answering
 from tests.upstreams.fixtures import GatewayProcess, free_port
 
 ASKED = ChatRequest(messages=(ChatMessage(role="user", content="hello world"),))
-FULL = replace(ASKED, whole=True)
+FULL = replace(ASKED, non_streaming=True)
 FUNCTION = {"name": "ls", "parameters": {"type": "object", "properties": {}}}
 TOOLS = [{"type": "function", "function": FUNCTION}]
 

@@ -30,7 +30,7 @@ async def tried(
     """All stages of a model test."""
     given = {"base_url": fake.url, "api_key": fakes.KEY} | fields
     provider = await sync_to_async(make)(model_id=model, **given)
-    stored = await database.run(snapshot.load_one, provider.pk, model)
+    stored = await database.run(snapshot.load_candidate, provider.pk, model)
     assert stored is not None
     draft = Draft(connection=stored.connection, model_id=model, stored=stored)
     try:

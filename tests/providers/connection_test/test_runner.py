@@ -212,7 +212,7 @@ async def test_a_test_of_a_stored_provider_counts_for_its_routes(
     await Route.objects.filter(provider=provider).aupdate(
         state=State.OPEN, last_kind="auth", opened_at="2026-01-01T00:00:00Z"
     )
-    stored = await database.run(snapshot.load_one, provider.pk)
+    stored = await database.run(snapshot.load_candidate, provider.pk)
     await checked(Draft(connection=snapshot.connection(provider), model_id="echo", stored=stored))
     attempts = Attempt.objects.filter(purpose="test", outcome="ok")
     assert await attempts.acount() == 2
@@ -236,7 +236,7 @@ async def test_a_card_shows_a_test_of_a_minute_ago(
         return page.partition(f'id="card-{provider.slug}"')[2].partition("</article>")[0]
 
     assert "Not used in the last 24 hours. Not checked yet." in await card()
-    stored = await database.run(snapshot.load_one, provider.pk)
+    stored = await database.run(snapshot.load_candidate, provider.pk)
     await checked(Draft(connection=snapshot.connection(provider), model_id="echo", stored=stored))
     minute_ago = timezone.now() - timedelta(minutes=1)
     await Route.objects.filter(provider=provider).aupdate(last_outcome_at=minute_ago)
@@ -257,7 +257,7 @@ async def test_an_abandoned_test_leaves_nothing_behind(
         gateway_endpoint=fake.fault("stall-headers"),
         gateway_api_key=fakes.KEY,
     )
-    stored = await database.run(snapshot.load_one, provider.pk)
+    stored = await database.run(snapshot.load_candidate, provider.pk)
     drafted = Draft(connection=snapshot.connection(provider), model_id="echo", stored=stored)
     stages = runner.run(ProviderTest(draft=drafted))
     async for stage in stages:
@@ -280,7 +280,7 @@ async def test_a_test_of_both_methods_classifies_a_provider(
             gateway_endpoint=fake.url,
             gateway_api_key=fakes.KEY,
         )
-        stored = await database.run(snapshot.load_one, provider.pk)
+        stored = await database.run(snapshot.load_candidate, provider.pk)
         drafted = Draft(connection=snapshot.connection(provider), model_id="echo", stored=stored)
         await checked(drafted)
         provider = await Provider.objects.aget(pk=provider.pk)

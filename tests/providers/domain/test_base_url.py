@@ -54,15 +54,15 @@ def test_a_change_is_said() -> None:
     """Nobody finds an address they did not type without knowing why."""
     tidied = base_url.tidy("https://a.example/v1/chat/completions")
     assert (tidied.changes) == (
-        "/chat/completions was taken off the end: it is added to every call.",
+        "/chat/completions was removed from the end: it is added to every call.",
     )
     assert base_url.tidy("https://a.example/v1").changes == ()
     said = base_url.tidy("A.example//v1/").changes
     assert said == (
-        "https:// was put in front.",
-        "Slashes that stood twice were taken out.",
-        "The slash at the end was taken off.",
-        "The host is written in small letters.",
+        "https:// was added at the start.",
+        "Double slashes were removed.",
+        "The slash at the end was removed.",
+        "The host was changed to lower case.",
     )
 
 
@@ -124,12 +124,12 @@ def test_what_is_never_called_is_refused_as_it_is_typed(host: str) -> None:
 )
 def test_a_redirect_tells_the_address_to_use(url: str, location: str, instead: str) -> None:
     """Where it leads to the same call; never to a page, to plain text, or to where nobody goes."""
-    assert base_url.led_to(url, location) == instead
+    assert base_url.redirect_target(url, location) == instead
 
 
 def test_zai_has_two_addresses_on_any_host() -> None:
     """Each leads to the other; everything else to none."""
     general, coding = "http://h:1/api/paas/v4", "http://h:1/api/coding/paas/v4"
     assert (coding, general, "") == tuple(
-        base_url.zai_other(url) for url in (general, coding, "http://h:1/v1")
+        base_url.other_zai_url(url) for url in (general, coding, "http://h:1/v1")
     )

@@ -77,7 +77,7 @@ def test_what_is_never_called_is_so_in_every_form(form: str, address: str) -> No
 @pytest.mark.parametrize("address", PRIVATE)
 def test_what_is_private_is_so_in_every_form(form: str, address: str) -> None:
     wrapped = FORMS[form](IPv4Address(address))
-    assert not all(ip.is_global for ip in ip_addresses.reached(wrapped))
+    assert not all(ip.is_global for ip in ip_addresses.reachable_addresses(wrapped))
 
 
 @given(st.sampled_from(sorted(FORMS)), st.ip_addresses(v=4))
@@ -85,15 +85,15 @@ def test_every_form_gives_its_address_back(form: str, address: IPv4Address) -> N
     """Except the two that are no form: nothing at all, and this machine."""
     wrapped = FORMS[form](address)
     if wrapped.is_unspecified or wrapped.is_loopback:
-        assert ip_addresses.reached(wrapped) == (wrapped,)
+        assert ip_addresses.reachable_addresses(wrapped) == (wrapped,)
     else:
-        assert address in ip_addresses.reached(wrapped)
+        assert address in ip_addresses.reachable_addresses(wrapped)
 
 
 @given(st.ip_addresses(v=6))
 def test_an_address_without_another_one_in_it_is_itself(address: IPv6Address) -> None:
     """Something is always left to be looked at."""
-    found = ip_addresses.reached(address)
+    found = ip_addresses.reachable_addresses(address)
     assert found
     assert address in found or all(ip.version == 4 for ip in found)
 

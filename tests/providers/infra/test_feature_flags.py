@@ -122,7 +122,7 @@ def test_without_chat_probes_no_check_chats(
 
     def chatting() -> bool:
         now = datetime.now(UTC)
-        return bool(probe_plan._chat_candidates(snapshot.load_some([provider.pk]), now))
+        return bool(probe_plan._chat_candidates(snapshot.load_candidates([provider.pk]), now))
 
     assert chatting()
     switched(owner_client, "chat_probes", "off")

@@ -6,7 +6,7 @@ from contextlib import aclosing
 
 import pytest
 
-from providers.domain.errors import FlightBroken
+from providers.domain.errors import RunInterrupted
 from providers.infra import single_flight_leader
 from providers.infra.local_run import LocalRun
 
@@ -116,7 +116,7 @@ async def test_of_a_long_run_the_oldest_reader_alone_has_the_rest(
     await settle()
     assert run.has_ended
     assert source.taken < 6
-    with pytest.raises(FlightBroken):
+    with pytest.raises(RunInterrupted):
         await heard(other)
     assert len(await heard(oldest)) == 19 * 300
 
@@ -134,5 +134,5 @@ async def test_a_reader_that_is_too_far_behind_is_told_when_the_oldest_leaves(
     source.release(3)
     assert [await anext(oldest), await anext(oldest)][-1] == b"C" * 300
     await oldest.aclose()
-    with pytest.raises(FlightBroken):
+    with pytest.raises(RunInterrupted):
         await heard(other)

@@ -16,7 +16,7 @@ from django.conf import settings
 from pytest_django import Settings
 
 from opencode_web.launcher import postgres_paths
-from providers.domain.errors import CallError, ErrorKind, FlightBroken, KeyReused
+from providers.domain.errors import CallError, ErrorKind, KeyReused, RunInterrupted
 from providers.infra import redis_client, single_flight, single_flight_leader, single_flight_log
 from providers.infra.single_flight_log import OK, TOO_LARGE, Move, Seen, decide
 from tests import fakes
@@ -290,7 +290,7 @@ async def test_who_has_heard_a_part_of_a_killed_leader_is_told(flight: str) -> N
         following = single_flight.join(flight, run)
         assert await anext(following) == b"one "
         leader.kill()
-        with pytest.raises(FlightBroken):
+        with pytest.raises(RunInterrupted):
             await anext(following)
     assert run.begun == 0
     assert await heard(single_flight.join(flight, run)) == b"one two three"
@@ -321,7 +321,7 @@ async def test_what_is_too_large_to_share_is_its_own_readers_alone(
     pieces = await leading(flight, run)
     following = asyncio.create_task(heard(single_flight.join(flight, run)))
     assert len(await heard(pieces)) == 19 * 300
-    with pytest.raises(FlightBroken):
+    with pytest.raises(RunInterrupted):
         await following
 
 

@@ -30,7 +30,7 @@ def as_dict(message: ChatMessage) -> dict[str, Any]:
 
 def test_the_plain_fields_are_read() -> None:
     request = read(stop_sequences=["END"], temperature=0.5, metadata={"user_id": "u"}, stream=True)
-    assert (request.model, request.stream, request.request.whole) == ("m", True, False)
+    assert (request.model, request.stream, request.request.non_streaming) == ("m", True, False)
     assert request.request.options == {
         "temperature": 0.5,
         "max_tokens": 9,

@@ -114,7 +114,7 @@ def test_a_request_keeps_what_we_do_not_name() -> None:
 
 def test_a_whole_answer_is_asked_for_without_a_stream() -> None:
     """And without what belongs to one."""
-    asked = ChatRequest(messages=(ChatMessage(role="user", content="hi"),), whole=True)
+    asked = ChatRequest(messages=(ChatMessage(role="user", content="hi"),), non_streaming=True)
     body = openai_chat.body(asked, "m")
     assert body["stream"] is False
     assert "stream_options" not in body

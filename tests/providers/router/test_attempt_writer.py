@@ -15,6 +15,7 @@ from providers.domain.types import AttemptRecord, Kind, Method, Usage
 from providers.models import Attempt, Provider, Purpose
 from providers.models import connection as connections
 from providers.router import attempt_writer
+from providers.router.results import Result, build_outcome
 
 MakeProvider = Callable[..., Provider]
 
@@ -97,7 +98,7 @@ def test_a_changed_copy_of_a_result_is_another_attempt(make_provider: MakeProvid
     assert Attempt.objects.count() == 2
 
 
-def shown(provider: Provider, kind: ErrorKind | None) -> attempt_writer.Result:
+def shown(provider: Provider, kind: ErrorKind | None) -> Result:
     state = provider.routes.get(method="direct").as_state()
     attempt = AttemptRecord(
         route_id=state.route_id,
@@ -109,13 +110,13 @@ def shown(provider: Provider, kind: ErrorKind | None) -> attempt_writer.Result:
         duration_ms=5,
         error_message='it\'s "not"\0 there' if kind else "",
     )
-    return attempt_writer.Result(
+    return Result(
         provider_id=provider.pk,
         model_id="m",
         attempt=attempt,
         purpose=Purpose.CHAT,
         request_id=uuid4(),
-        evidence=attempt_writer.evidence(attempt, state, "m", Purpose.CHAT),
+        outcome=build_outcome(attempt, state, "m", Purpose.CHAT),
     )
 
 
@@ -139,13 +140,13 @@ def test_the_parts_of_a_calls_tokens_are_kept(make_provider: MakeProvider) -> No
         duration_ms=1,
         usage=used,
     )
-    result = attempt_writer.Result(
+    result = Result(
         provider_id=provider.pk,
         model_id="m",
         attempt=attempt,
         purpose=Purpose.API,
         request_id=uuid4(),
-        evidence=None,
+        outcome=None,
     )
     attempt_writer.write_results([result])
     row = Attempt.objects.get()

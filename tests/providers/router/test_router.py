@@ -148,7 +148,7 @@ async def test_a_whole_answer_that_has_no_end_is_answered_by_the_other_route(
     with fakes.Upstream() as broken:
         broken.script(behaviour)
         provider = await behind_proxy(make_provider, broken.url, fake.url)
-        events = await answered(call(provider), replace(ASKED, whole=True))
+        events = await answered(call(provider), replace(ASKED, non_streaming=True))
     assert text(events) == "Hello there"
     assert taken(events).fallback
     outcomes = [(a.method, a.outcome) async for a in Attempt.objects.order_by("pk")]
@@ -163,7 +163,7 @@ async def test_one_json_falls_back_when_no_token_comes(
     with fakes.Upstream() as silent:
         silent.script("stall-headers")
         provider = await behind_proxy(make_provider, silent.url, fake.url)
-        events = await answered(call(provider), replace(ASKED, whole=True))
+        events = await answered(call(provider), replace(ASKED, non_streaming=True))
     assert text(events) == "Hello there"
     outcomes = [(a.method, a.error_code) async for a in Attempt.objects.order_by("pk")]
     assert outcomes == [("direct", "first_token_timeout"), ("gateway", "")]
@@ -439,8 +439,8 @@ async def test_an_earlier_answer_stands_in_where_every_route_has_failed(
     await answered(asked)
     events = await answered(asked)
     assert text(events) == "Hello there"
-    assert taken(events).earlier
-    assert taken(events).reason == "every route failed; this is the answer of 1 min ago"
+    assert taken(events).is_cached
+    assert taken(events).reason == "every route failed; this is a cached answer from 1 min ago"
     with pytest.raises(PlanFailed):
         await answered(replace(asked, client_key=8))
 

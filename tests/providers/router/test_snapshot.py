@@ -15,7 +15,7 @@ MakeProvider = Callable[..., Provider]
 
 
 def named(name: str) -> list[str]:
-    return [model.full_name for model in snapshot.load().named(name)]
+    return [model.full_name for model in snapshot.load().find_models(name)]
 
 
 def test_a_name_means_a_model_by_its_full_name_its_alias_or_alone(
@@ -52,10 +52,10 @@ def test_the_same_model_elsewhere_may_bear_its_vendors_name(make_provider: MakeP
     """So that an aggregator can stand in."""
     make_provider(model_id="GLM-4.6")
     other = make_provider("Other", model_id="z-ai/glm-4.6")
-    found = snapshot.load().same_model("GLM-4.6", other.pk)
+    found = snapshot.load().find_same_model("GLM-4.6", other.pk)
     assert found is not None
     assert found.model_id == "z-ai/glm-4.6"
-    assert snapshot.load().same_model("GLM-4.7", other.pk) is None
+    assert snapshot.load().find_same_model("GLM-4.7", other.pk) is None
 
 
 def test_everything_is_read_in_a_few_queries(
@@ -69,14 +69,14 @@ def test_everything_is_read_in_a_few_queries(
     with django_assert_max_num_queries(4):
         snapshot.load_routes()
     with django_assert_max_num_queries(6):
-        snapshot.load_some(range(1, 10_000))
+        snapshot.load_candidates(range(1, 10_000))
 
 
 def test_further_gateways_stand_in_with_their_own_keys(make_provider: MakeProvider) -> None:
     """Behind both of the provider's own routes."""
     provider = make_provider()
     Gateway.objects.create(name="B", url="http://b.example:4000", api_key="sk-b")
-    candidate = snapshot.load_one(provider.pk, "m")
+    candidate = snapshot.load_candidate(provider.pk, "m")
     assert candidate is not None
     assert [(r.method, r.endpoint, r.is_fallback) for r in candidate.routes] == [
         (Method.DIRECT, "", False),
@@ -126,7 +126,7 @@ def test_a_models_cache_prices_reach_its_calls(make_provider: MakeProvider) -> N
     expected = Prices(
         input=Decimal(3), output=Decimal(15), cache_read=Decimal("0.3"), cache_write=Decimal(4)
     )
-    (model,) = snapshot.load().named("acme/m")
-    alone = snapshot.load_one(provider.pk, "m")
+    (model,) = snapshot.load().find_models("acme/m")
+    alone = snapshot.load_candidate(provider.pk, "m")
     assert alone is not None
     assert model.prices == alone.prices == expected
