@@ -69,7 +69,7 @@ def _saved(instance: User, created: bool, raw: bool = False, **signal: Any) -> N
     if raw or signal.get("update_fields") == _REHASH:
         return
     before = instance._before  # type: ignore[attr-defined]
-    changes = audit.changed(before, _values(instance))
+    changes = audit.diff_values(before, _values(instance))
     if "password" in changes and not created:
         changes["password"] = ["stored", "replaced"]
     if changes:

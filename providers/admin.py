@@ -1,4 +1,4 @@
-"""The operators' admin: all can be looked at; keys cannot be read, nor attempts changed."""
+"""Django admin for operators: shows every row, never a key; attempts are read-only."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, cast
@@ -51,7 +51,7 @@ else:
 
 
 class ReadOnly:
-    """Rows the program writes: to be read here, never to be changed."""
+    """Rows that the program writes; read-only here."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -64,7 +64,7 @@ class ReadOnly:
 
 
 class Audited(_AnyAdmin):
-    """What is changed here is an audit event like any other change."""
+    """Writes an audit event for each change."""
 
     def save_model(self, request: HttpRequest, obj: Model, form: Any, change: bool) -> None:
         stored = type(obj)._default_manager.filter(pk=obj.pk).first() if change else None
@@ -72,10 +72,10 @@ class Audited(_AnyAdmin):
         super().save_model(request, obj, form, change)
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
-        """Notes it here: what a row is linked with is stored after the row itself."""
+        """Writes the event here, because relations are saved after the row itself."""
         super().save_related(request, form, formsets, change)
         verb = "changed" if change else "created"
-        audit.noted(_person(request), verb, form.instance, form.before)
+        audit.note_changes(_person(request), verb, form.instance, form.before)
 
     def delete_model(self, request: HttpRequest, obj: Model) -> None:
         audit.note(_person(request), "deleted", obj)
@@ -88,7 +88,7 @@ class Audited(_AnyAdmin):
         replicas.publish("providers")
 
     def switch(self, request: HttpRequest, queryset: QuerySet[Any], *, enabled: bool) -> None:
-        """Takes the chosen rows into use, or out of it."""
+        """Enables or disables the chosen rows."""
         with transaction.atomic():
             for row in queryset.exclude(enabled=enabled):
                 audit.note(_person(request), "enabled" if enabled else "disabled", row)
@@ -101,7 +101,7 @@ def _person(request: HttpRequest) -> User:
 
 
 def one_of(column: str, values: Sequence[str]) -> type[admin.SimpleListFilter]:
-    """A filter by known values: asking a table of millions which there are takes too long."""
+    """A filter with fixed values: a query for distinct ones is slow with millions of rows."""
 
     class OneOf(admin.SimpleListFilter):
         title = parameter_name = column
@@ -116,7 +116,7 @@ def one_of(column: str, values: Sequence[str]) -> type[admin.SimpleListFilter]:
 
 
 class Estimated(Paginator):  # type: ignore[type-arg]
-    """Pages of a table with millions of rows, whose exact number would take seconds to count."""
+    """Pagination with an estimated count: an exact one takes seconds with millions of rows."""
 
     MOST = 10_000
 
@@ -127,14 +127,14 @@ class Estimated(Paginator):  # type: ignore[type-arg]
             with connection.cursor() as cursor:
                 table = rows.model._meta.db_table
                 cursor.execute("SELECT reltuples FROM pg_class WHERE oid = %s::regclass", [table])
-                if (found := int(cursor.fetchone()[0])) > self.MOST:
-                    return found
+                if (estimate := int(cursor.fetchone()[0])) > self.MOST:
+                    return estimate
         return rows.order_by()[: self.MOST].count()
 
 
 @admin.register(Provider)
 class ProviderAdmin(Audited, _ProviderAdmin):
-    """Addresses and keys are changed on the provider's own page, which starts its routes anew."""
+    """Base URLs and keys are changed on the provider's page, which also resets its routes."""
 
     list_display = ("name", "base_url", "routing_method", "health_status", "enabled", "key")
     list_filter = ("health_status", "routing_method", "provider_type", "enabled", "preset")
@@ -170,10 +170,10 @@ class ProviderAdmin(Audited, _ProviderAdmin):
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
-        return False  # nor is it deleted for good: `remove` keeps it for a while
+        return False  # `remove` marks it instead, so that it can be restored
 
     def save_model(self, request: HttpRequest, obj: Model, form: Any, change: bool) -> None:
-        """One that is resumed is checked at once, as by roster.resume."""
+        """A resumed provider is checked at once, as by lifecycle.resume."""
         if "enabled" in form.changed_data and form.cleaned_data["enabled"]:
             form.instance.next_check_at = timezone.now()
         super().save_model(request, obj, form, change)
@@ -187,11 +187,11 @@ class ProviderAdmin(Audited, _ProviderAdmin):
     def resume(self, request: HttpRequest, providers: "_Providers") -> None:
         self._each(request, "resumed", providers.filter(enabled=False), lifecycle.resume)
 
-    @admin.action(description="Remove (can be brought back)", permissions=["change"])
+    @admin.action(description="Remove (can be restored)", permissions=["change"])
     def remove(self, request: HttpRequest, providers: "_Providers") -> None:
         self._each(request, "removed", providers, lifecycle.remove)
         days, page = settings.KEEP_REMOVED, reverse("providers:index")
-        words = "They can be brought back for {} days, on <a href='{}'>the providers' page</a>."
+        words = "They can be restored for {} days, on <a href='{}'>the providers page</a>."
         self.message_user(request, format_html(words, days, page))
 
     def _each(
@@ -201,27 +201,27 @@ class ProviderAdmin(Audited, _ProviderAdmin):
         providers: "_Providers",
         act: Callable[[Provider], None],
     ) -> None:
-        """As on the providers' page, one by one: told to every process, and noted."""
-        found = list(providers)
+        """Applies the operation to one provider after the other, each with its audit event."""
+        rows = list(providers)
         with transaction.atomic():
-            for provider in found:
+            for provider in rows:
                 before = audit.values(provider)
                 act(provider)
-                audit.noted(_person(request), verb, provider, before)
-        names = ", ".join(provider.name for provider in found) or "none: it is so already"
+                audit.note_changes(_person(request), verb, provider, before)
+        names = ", ".join(provider.name for provider in rows) or "none; they already were"
         self.message_user(request, f"{verb.capitalize()}: {names}.")
 
-    @admin.action(description="Check now, and fetch the models")
+    @admin.action(description="Check now and fetch models")
     def test(self, request: HttpRequest, providers: "_Providers") -> None:
         self._send(request, providers, "providers.tasks.look_over")
 
-    @admin.action(description="Fetch the models")
+    @admin.action(description="Fetch models")
     def refresh_models(self, request: HttpRequest, providers: "_Providers") -> None:
         self._send(request, providers, "providers.tasks.refresh")
 
     def _send(self, request: HttpRequest, providers: "_Providers", task: str) -> None:
         sent = [enqueue_task(task, provider.pk) for provider in providers]
-        words = f"{sum(sent)} of {len(sent)} handed to the worker; the results show in a moment."
+        words = f"{sum(sent)} of {len(sent)} sent to the worker. Results appear in a moment."
         self.message_user(request, words, messages.SUCCESS if all(sent) else messages.ERROR)
 
     @admin.display(description="API key")
@@ -253,9 +253,9 @@ class RouteAdmin(ReadOnly, _RouteAdmin):
     search_fields = ("provider__name", "endpoint")
     actions = ("reset_breaker",)
 
-    @admin.action(description="Reset the breaker", permissions=["view"])
+    @admin.action(description="Reset breaker", permissions=["view"])
     def reset_breaker(self, request: HttpRequest, routes: "QuerySet[Route]") -> None:
-        """Closed, as if nothing had happened; the next failures count from nothing."""
+        """Closes it and resets the count of failures."""
         for route in routes:
             audit.note(_person(request), "reset the breaker", route)
         cast(RouteQuerySet, routes).forget()
@@ -277,17 +277,17 @@ class LanguageModelAdmin(Audited, _LanguageModelAdmin):
         return False
 
     def save_model(self, request: HttpRequest, obj: Model, form: Any, change: bool) -> None:
-        """A fact that is written here stays so, whatever the provider's list says later."""
+        """A fact edited here is kept, whatever the provider's list says later."""
         model = cast(LanguageModel, obj)
         written = {name: merge.HAND for name in merge.FACTS if name in form.changed_data}
         model.sources = {**model.sources, **written}
         super().save_model(request, obj, form, change)
 
-    @admin.action(description="Take into use")
+    @admin.action(description="Enable")
     def enable(self, request: HttpRequest, models: "_LanguageModels") -> None:
         self.switch(request, models, enabled=True)
 
-    @admin.action(description="Take out of use")
+    @admin.action(description="Disable")
     def disable(self, request: HttpRequest, models: "_LanguageModels") -> None:
         self.switch(request, models, enabled=False)
 
@@ -314,8 +314,8 @@ class AttemptAdmin(ReadOnly, _AttemptAdmin):
     list_select_related = ("provider",)
     # An upstream may repeat a prompt in its message; `reason` was made of one in older rows.
     exclude = ("error_message", "reason")
-    search_fields = ("model_id",)  # shows the field; what it finds is said below
-    search_help_text = "A request's id, or a model's id or an error's code in full."
+    search_fields = ("model_id",)  # shows the field; see get_search_results
+    search_help_text = "Search by request id, or by a complete model id or error code."
     paginator = Estimated
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER  # they count every value
@@ -323,7 +323,7 @@ class AttemptAdmin(ReadOnly, _AttemptAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Attempt], search_term: str
     ) -> tuple[QuerySet[Attempt], bool]:
-        """What an index or a quick look can find: the table may hold millions."""
+        """Only exact matches, which an index can find: the table may have millions of rows."""
         term = search_term.strip()
         if not term:
             return queryset, False
@@ -346,15 +346,15 @@ class AuditEventAdmin(ReadOnly, _AnyAdmin):
 
     @admin.display(description="Changes")
     def fields_changed(self, event: AuditEvent) -> str:
-        told = (
+        changes = (
             f"{name}: {was or '-'} -> {now or '-'}" for name, (was, now) in event.changes.items()
         )
-        return "; ".join(told)
+        return "; ".join(changes)
 
 
 @admin.register(Gateway)
 class GatewayAdmin(Audited, _GatewayAdmin):
-    """Further LiteLLM endpoints: each stands in for every provider whose own routes fail."""
+    """Further LiteLLM endpoints: fallbacks for every provider whose own routes fail."""
 
     form = GatewayForm
     fields = ("name", "address", "new_key", "key", "enabled")

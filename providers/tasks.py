@@ -1,4 +1,4 @@
-"""Celery's entries to discovery, probing and gateways: each calls the flow, and is done."""
+"""Celery tasks for discovery, probes and gateways; each runs one flow."""
 
 import asyncio
 import logging
@@ -14,11 +14,11 @@ from providers.probes import gateways, probe
 
 log = logging.getLogger(__name__)
 
-AT_ONCE = 8  # catalogues fetched at the same time
+MAX_CONCURRENT_FETCHES = 8
 
 
 def run(work: Awaitable[object]) -> None:
-    """Runs a flow on a loop of its own and closes the connections it opened there."""
+    """Runs a flow on its own event loop, then closes its HTTP connections."""
 
     async def closing() -> None:
         try:
@@ -36,7 +36,7 @@ def refresh(provider_id: int) -> None:
 
 @shared_task
 def look_over(provider_id: int) -> None:
-    """After a change of key or address: what does it offer now, and over which route?"""
+    """Checks a provider and fetches its models, after a change of key or base URL."""
     run(_look_over(provider_id))
 
 
@@ -47,7 +47,7 @@ async def _look_over(provider_id: int) -> None:
 
 @shared_task
 def refresh_stale() -> None:
-    """Every catalogue that is due; one that fails does not keep the others from it."""
+    """Refreshes every catalogue that is due; a failure does not affect the others."""
     run(_each(discovery.refresh))
 
 
@@ -57,7 +57,7 @@ def check_gateways() -> None:
 
 
 async def _each(work: Callable[[int], Awaitable[object]]) -> None:
-    gate = asyncio.Semaphore(AT_ONCE)
+    gate = asyncio.Semaphore(MAX_CONCURRENT_FETCHES)
 
     async def one(provider_id: int) -> None:
         async with gate:

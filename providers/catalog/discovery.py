@@ -69,7 +69,8 @@ class OfflineFacts:
     @classmethod
     def load(cls, vendor: str) -> "OfflineFacts":
         return cls(
-            models_dev=offline_catalog.models(vendor), litellm=offline_catalog.priced(vendor)
+            models_dev=offline_catalog.models(vendor),
+            litellm=offline_catalog.litellm_models(vendor),
         )
 
     def find(self, model_id: str) -> list[merge.SourcedModel]:

@@ -1,4 +1,7 @@
-"""What operators type, cleaned into what is stored and what a test takes."""
+"""The forms of the pages: they clean what people type, and store it.
+
+Secrets are write-only: no form shows one.
+"""
 
 from providers.forms.gateway import GatewayForm
 from providers.forms.language_model import AddModelForm

@@ -1,7 +1,7 @@
-"""Two people edit one provider: the second is shown both versions and chooses, field by field.
+"""Detects that two people edited one provider; the second chooses a version of each field.
 
-The form carries what was stored when it was opened, signed; of a secret only a digest, which tells
-that it was changed and nothing else. Django keeps no lock between two requests.
+The form carries the values stored when it was opened, signed; of a secret only a digest, which
+shows that it changed and nothing else. Django holds no lock between two requests.
 """
 
 import json
@@ -30,8 +30,8 @@ CHOICE = "keep_"  # before a field's name: whose version of it is kept
 
 
 @frozen
-class Difference:
-    """A field that somebody else changed meanwhile, in both versions; a secret's are not shown."""
+class FieldConflict:
+    """A field that somebody else changed, in both versions; secrets are not shown."""
 
     name: str
     label: str
@@ -45,26 +45,29 @@ class Difference:
 
 
 def version(provider: Provider) -> str:
-    """What is stored now, for a form that is opened."""
-    return signing.dumps(_stored(provider), salt=_SALT, compress=True)
+    """The stored values, signed, for a form that is being opened."""
+    return signing.dumps(_stored_values(provider), salt=_SALT, compress=True)
 
 
-def differences(form: ProviderForm, opened: str, stored: Provider) -> list[Difference]:
-    """What was changed since the form was opened and is not what was typed. Needs a valid form."""
+def find_conflicts(form: ProviderForm, opened: str, stored: Provider) -> list[FieldConflict]:
+    """The fields changed since the form was opened, to something else than was typed.
+
+    Needs a valid form.
+    """
     try:
         before: Mapping[str, Any] = signing.loads(opened, salt=_SALT)
     except signing.BadSignature:
         return []
-    now = _stored(stored)
+    now = _stored_values(stored)
     changed = [name for name in _FIELDS if name in before and before[name] != now[name]]
-    typed = {name: _typed(form, name, now) for name in changed}
+    typed = {name: _typed_value(form, name, now) for name in changed}
     shown = ProviderForm(instance=stored)
     return [
-        Difference(
+        FieldConflict(
             name=name,
             label=str(form.fields[name].label or name),
-            theirs=_words(shown, name, now[name]),
-            yours=_words(form, name, typed[name]),
+            theirs=_describe(shown, name, now[name]),
+            yours=_describe(form, name, typed[name]),
             keeps_yours=typed[name] != before[name],
         )
         for name in changed
@@ -73,7 +76,7 @@ def differences(form: ProviderForm, opened: str, stored: Provider) -> list[Diffe
 
 
 def with_choices(posted: QueryDict, stored: Provider) -> QueryDict:
-    """What was posted, with the stored version of each field for which that was chosen."""
+    """The posted data, with the stored value of each field for which that was chosen."""
     data, shown = posted.copy(), ProviderForm(instance=stored)
     for name in _FIELDS:
         if posted.get(f"{CHOICE}{name}") != "theirs":
@@ -82,52 +85,52 @@ def with_choices(posted: QueryDict, stored: Provider) -> QueryDict:
             data.pop(name, None)
             data.pop(_SECRETS[name], None)
             continue
-        kept = shown[name].value()
-        many = isinstance(kept, list | tuple | QuerySet)
-        values = [getattr(each, "pk", each) for each in kept] if many else [kept]
+        stored_value = shown[name].value()
+        many = isinstance(stored_value, list | tuple | QuerySet)
+        values = [getattr(each, "pk", each) for each in stored_value] if many else [stored_value]
         data.setlist(name, [str(each) for each in values if each not in (None, False)])
     return data
 
 
-def _stored(provider: Provider) -> dict[str, Any]:
-    return {name: _value(name, getattr(provider, name)) for name in _FIELDS}
+def _stored_values(provider: Provider) -> dict[str, Any]:
+    return {name: _comparable(name, getattr(provider, name)) for name in _FIELDS}
 
 
-def _typed(form: ProviderForm, name: str, now: Mapping[str, Any]) -> Any:
-    """A secret that was left blank is the stored one."""
+def _typed_value(form: ProviderForm, name: str, now: Mapping[str, Any]) -> Any:
+    """A blank secret means the stored one."""
     typed = form.cleaned_data.get(name)
     if name not in _SECRETS:
-        return _value(name, typed)
+        return _comparable(name, typed)
     if form.cleaned_data.get(_SECRETS[name]):
         return ""
-    return _value(name, typed) if typed else now[name]
+    return _comparable(name, typed) if typed else now[name]
 
 
-def _value(name: str, found: Any) -> Any:
-    """A field's value as it is compared, stored or typed."""
+def _comparable(name: str, raw: Any) -> Any:
+    """A field's value, stored or typed, in a form that can be compared."""
     if name in _SECRETS:
-        return _digest(found) if found else ""
+        return _digest(raw) if raw else ""
     if name == "alternatives":
-        rows = found.all() if hasattr(found, "all") else found or ()
+        rows = raw.all() if hasattr(raw, "all") else raw or ()
         return sorted(each.pk for each in rows)
-    if isinstance(found, Decimal):
-        return f"{found.normalize():f}"
-    return "" if found is None else found
+    if isinstance(raw, Decimal):
+        return f"{raw.normalize():f}"
+    return "" if raw is None else raw
 
 
 def _digest(secret: Any) -> str:
     return salted_hmac(_SALT, json.dumps(secret, sort_keys=True), algorithm="sha256").hexdigest()
 
 
-def _words(form: ProviderForm, name: str, found: Any) -> str:
-    """A value as people read it; a secret is only said to be there."""
+def _describe(form: ProviderForm, name: str, value: Any) -> str:
+    """A value as people read it; of a secret only whether there is one."""
     if name in _SECRETS:
-        return "stored" if found else "none"
-    if isinstance(found, list):
+        return "stored" if value else "none"
+    if isinstance(value, list):
         names = (
-            Provider.objects.filter(pk__in=found).order_by("name").values_list("name", flat=True)
+            Provider.objects.filter(pk__in=value).order_by("name").values_list("name", flat=True)
         )
         return ", ".join(names) or "none"
-    if isinstance(found, dict):
-        return json.dumps(found) if found else "empty"
-    return describe_value(form.fields[name], found)
+    if isinstance(value, dict):
+        return json.dumps(value) if value else "empty"
+    return describe_value(form.fields[name], value)

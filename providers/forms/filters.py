@@ -1,6 +1,6 @@
-"""What people look for in the activity log, cleaned into what the query takes.
+"""The filter form of the activity log.
 
-A value that cannot be read is told at its field and not looked for; the others count all the same.
+An invalid value gets an error at its field and is not applied; the other filters still are.
 """
 
 from collections.abc import Iterator
@@ -23,8 +23,8 @@ SPANS = {
     "30d": ("Last 30 days", timedelta(days=30)),
 }
 NO_REQUEST_ID = (
-    "This is no request id. One looks like 3f2b8c1e-9d47-4c60-8a15-7e0d6b5f4a32; every answer of"
-    " /v1 carries it as x-request-id."
+    "This is not a request id. Every response of /v1 has one in its x-request-id header, such as"
+    " 3f2b8c1e-9d47-4c60-8a15-7e0d6b5f4a32."
 )
 LARGEST_KEY = 2**63 - 1
 
@@ -34,12 +34,12 @@ def _choice(label: str, choices: list[tuple[str, str]], first: str = "Any") -> f
 
 
 def _purposes(viewer: User) -> forms.ChoiceField:
-    """Operators may look for everything; the rest is only theirs to see."""
-    seen = list(Purpose) if viewer.is_staff else OWN
-    choices = [(purpose.value, str(purpose.label)) for purpose in seen]
+    """Operators may filter by every purpose, others by their own."""
+    purposes = list(Purpose) if viewer.is_staff else OWN
+    choices = [(purpose.value, str(purpose.label)) for purpose in purposes]
     if not viewer.is_staff:
         return _choice("For", choices)
-    return _choice("For", [*choices, (ANY_PURPOSE, "Everything")], "All but probes")
+    return _choice("For", [*choices, (ANY_PURPOSE, "All, including probes")], "All except probes")
 
 
 def _moment(label: str) -> forms.DateTimeField:
@@ -57,7 +57,7 @@ def _outcomes() -> Iterator[tuple[str, str]]:
 
 
 class FilterForm(forms.Form):
-    """The filters of the log, for one person: only operators look for people."""
+    """The filters for one viewer; only operators filter by person."""
 
     model = forms.CharField(label="Model", required=False, max_length=200)
     provider = _choice("Provider", [])
@@ -67,7 +67,7 @@ class FilterForm(forms.Form):
     purpose = _choice("For", [])
     method = _choice(
         "Route",
-        [("direct", "Direct"), ("gateway", "Gateway"), (NO_ROUTE, "No route was free")],
+        [("direct", "Direct"), ("gateway", "Gateway"), (NO_ROUTE, "No route available")],
     )
     since = _moment("From (UTC)")
     until = _moment("To (UTC)")
@@ -76,7 +76,7 @@ class FilterForm(forms.Form):
     )
     person = forms.CharField(label="Person", required=False, max_length=150)
     key = forms.IntegerField(
-        label="Client key, by its number", required=False, min_value=1, max_value=LARGEST_KEY
+        label="Client key number", required=False, min_value=1, max_value=LARGEST_KEY
     )
 
     FRONT: ClassVar = ("model", "provider", "outcome", "span", "fell_back")
@@ -95,19 +95,19 @@ class FilterForm(forms.Form):
         name = self.cleaned_data["person"].strip()
         if not name:
             return None
-        found = User.objects.filter(username__iexact=name).values_list("pk", flat=True).first()
-        if found is None:
-            raise forms.ValidationError(f"Nobody here is called {name}.")
-        return found
+        user_id = User.objects.filter(username__iexact=name).values_list("pk", flat=True).first()
+        if user_id is None:
+            raise forms.ValidationError(f"There is no user {name}.")
+        return user_id
 
     def clean(self) -> dict[str, Any]:
         since, until = self.cleaned_data.get("since"), self.cleaned_data.get("until")
         if since and until and until < since:
-            self.add_error("until", "This lies before the beginning.")
+            self.add_error("until", "This is before the start.")
         return self.cleaned_data
 
     def filters(self) -> Filters:
-        """What is to be looked for: every field that could be read."""
+        """The filters to apply: every valid field."""
         self.is_valid()
         given = self.cleaned_data
         return Filters(
@@ -125,14 +125,14 @@ class FilterForm(forms.Form):
         )
 
     def _since(self) -> datetime | None:
-        """The later of the moment typed and the beginning of the span chosen."""
-        known = SPANS.get(self.cleaned_data.get("span", ""))
-        began = timezone.now() - known[1] if known else None
+        """The later of the typed moment and the start of the chosen span."""
+        span = SPANS.get(self.cleaned_data.get("span", ""))
+        start = timezone.now() - span[1] if span else None
         typed: datetime | None = self.cleaned_data.get("since")
-        return max(typed, began) if typed and began else typed or began
+        return max(typed, start) if typed and start else typed or start
 
-    def given(self) -> dict[str, str]:
-        """What was typed or chosen, readable or not: the page's address carries it."""
+    def entered_values(self) -> dict[str, str]:
+        """What was typed or chosen, valid or not, for the page's URL."""
         return {name: value for name in self.fields if (value := self.data.get(name, ""))}
 
     @property
@@ -141,16 +141,16 @@ class FilterForm(forms.Form):
 
     @property
     def more(self) -> list[forms.BoundField]:
-        """The filters that are folded away until one is used."""
+        """The filters that are folded until one is used."""
         return [self[name] for name in self.fields if name not in self.FRONT]
 
     @property
     def uses_more(self) -> bool:
-        return any(name not in self.FRONT for name in self.given())
+        return any(name not in self.FRONT for name in self.entered_values())
 
     @property
     def problems(self) -> list[tuple[str, str]]:
-        """Label and sentence of each value that is not looked for."""
+        """Label and message of each invalid value."""
         return [
             (str(self[name].label), str(words))
             for name, list_ in self.errors.items()

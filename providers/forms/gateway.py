@@ -1,4 +1,4 @@
-"""A LiteLLM gateway as operators type it; its key goes only to the server it was typed for."""
+"""The form of a LiteLLM gateway; its key is only sent to the server it was entered for."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -16,15 +16,15 @@ else:
 
 
 class GatewayForm(_GatewayForm):
-    """The key is written and never shown."""
+    """The key is write-only."""
 
     # Not the model's own field: that refuses a name without a dot, as containers have.
     address = forms.CharField(
         max_length=500,
-        help_text="A LiteLLM proxy, such as http://litellm.example:4000",
+        help_text="The URL of a LiteLLM proxy, such as http://litellm.example:4000.",
         widget=forms.TextInput(attrs={"inputmode": "url", "spellcheck": "false"}),
     )
-    new_key = key_field("Key", "Its master key or a virtual key. Left empty, the stored one stays.")
+    new_key = key_field("Key", "A master or virtual key. Leave empty to keep the stored key.")
 
     class Meta:
         model = Gateway
@@ -42,9 +42,9 @@ class GatewayForm(_GatewayForm):
         if tidied.problem:
             raise forms.ValidationError(tidied.problem)
         if tidied.url == settings.LITELLM_ENDPOINT:
-            raise forms.ValidationError("This is the instance's own, set as LITELLM_ENDPOINT.")
+            raise forms.ValidationError("This gateway is already set as LITELLM_ENDPOINT.")
         if Gateway.objects.exclude(pk=self.instance.pk).filter(url=tidied.url).exists():
-            raise forms.ValidationError("There is a gateway with this address.")
+            raise forms.ValidationError("A gateway with this address exists already.")
         return tidied.url
 
     def clean_new_key(self) -> str:
@@ -55,7 +55,7 @@ class GatewayForm(_GatewayForm):
         server = base_url.origin(cleaned.get("address", self.instance.url))
         moved = server != base_url.origin(self.instance.url)
         if self.instance.api_key and moved and not cleaned.get("new_key"):
-            self.add_error("new_key", "The address is another server's: type its key.")
+            self.add_error("new_key", "The address is now on another server. Enter its key.")
         return cleaned
 
     def save(self, commit: bool = True) -> Gateway:

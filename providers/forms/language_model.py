@@ -1,4 +1,4 @@
-"""What operators type about a language model."""
+"""The form that adds a language model by hand."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ class AddModelForm(forms.Form):
     def clean_model_id(self) -> str:
         model_id = str(self.cleaned_data["model_id"])
         if self.provider.language_models.filter(model_id=model_id).exists():
-            raise forms.ValidationError("This model is in the list already.")
+            raise forms.ValidationError("This model is already in the list.")
         return model_id
 
     def store(self) -> LanguageModel:

@@ -1,6 +1,6 @@
-"""What operators type about language models: an alias, parameters, presets of parameters.
+"""Forms for a model's alias and parameters, and for presets of parameters.
 
-A field for a parameter that is left empty is not sent; what a model does not take has no field.
+A parameter left empty is not sent. One that the model does not accept has no field.
 """
 
 import re
@@ -17,11 +17,11 @@ from providers.infra import replicas
 from providers.models import BulkChange, LanguageModel, ParameterPreset
 
 _NAME = re.compile(r"^[^\s\x00-\x1f\x7f]+$")
-AT_ONCE = 2000  # rows written in one statement
+BATCH_SIZE = 2000  # rows written in one statement
 
 
-def taken(model: LanguageModel) -> tuple[Parameter, ...]:
-    """The parameters that a stored model takes. Needs its provider."""
+def accepted_parameters(model: LanguageModel) -> tuple[Parameter, ...]:
+    """The parameters that a stored model accepts. Needs its provider."""
     return parameters.supported_parameters(
         model.takes,
         Kind(model.provider.kind),
@@ -31,7 +31,7 @@ def taken(model: LanguageModel) -> tuple[Parameter, ...]:
 
 
 class _Parameters(forms.Form):
-    """A field for each of some parameters, after the form's own."""
+    """A form with a field for each accepted parameter after its own."""
 
     def __init__(
         self, *args: Any, takes: Iterable[Parameter], values: Mapping[str, Value], **kwargs: Any
@@ -79,14 +79,14 @@ class ModelSettingsForm(_Parameters):
         label="Alias",
         required=False,
         max_length=200,
-        help_text="Another name that programs may ask for it by at /v1.",
+        help_text="Another name for this model at /v1.",
         widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
     )
 
     def __init__(self, *args: Any, model: LanguageModel, **kwargs: Any) -> None:
         stored = model.parameters if isinstance(model.parameters, dict) else {}
         kwargs.setdefault("initial", {"alias": model.alias})
-        super().__init__(*args, takes=taken(model), values=stored, **kwargs)
+        super().__init__(*args, takes=accepted_parameters(model), values=stored, **kwargs)
         self.model = model
         names = {each.name for each in self.takes}
         self.others = {name: value for name, value in stored.items() if name not in names}
@@ -94,24 +94,24 @@ class ModelSettingsForm(_Parameters):
     def clean_alias(self) -> str:
         alias = str(self.cleaned_data["alias"]).strip()
         if alias and not _NAME.match(alias):
-            raise forms.ValidationError("An alias has no spaces in it.")
+            raise forms.ValidationError("An alias must not contain spaces.")
         others = LanguageModel.objects.exclude(pk=self.model.pk).select_related("provider")
         if alias and (other := others.filter(alias=alias).first()):
-            raise forms.ValidationError(f"{other.name} of {other.provider} is called so already.")
+            raise forms.ValidationError(f"{other.name} of {other.provider} has this alias already.")
         slug, _, model_id = alias.partition("/")
         if model_id and others.filter(provider__slug=slug, model_id=model_id).exists():
             raise forms.ValidationError("This is the full name of another model.")
         return alias
 
     def store(self) -> bool:
-        """Saves; False, with an error at the field, where the alias was taken a moment ago."""
+        """Saves; returns False, with an error at the field, if the alias was just taken."""
         self.model.alias = self.cleaned_data["alias"]
         self.model.parameters = self.others | self.values()
         try:
             with transaction.atomic():
                 self.model.save(update_fields=["alias", "parameters"])
         except IntegrityError:
-            self.add_error("alias", "Another model was given this alias a moment ago.")
+            self.add_error("alias", "Another model has just been given this alias.")
             return False
         return True
 
@@ -132,7 +132,7 @@ class PresetForm(_Parameters):
         name = str(self.cleaned_data["name"]).strip()
         others = ParameterPreset.objects.exclude(pk=self.instance.pk)
         if others.filter(name__iexact=name).exists():
-            raise forms.ValidationError("There is a preset of this name.")
+            raise forms.ValidationError("A preset with this name exists already.")
         return name
 
     def clean(self) -> dict[str, Any]:
@@ -150,24 +150,24 @@ class PresetForm(_Parameters):
 type Replaced = list[tuple[list[int], Any, Any]]  # ids, what they had, what they were given
 
 
-def give(preset: ParameterPreset, models: Iterable[LanguageModel]) -> Replaced:
-    """Gives models what they take of a preset."""
+def apply_preset(preset: ParameterPreset, models: Iterable[LanguageModel]) -> Replaced:
+    """Sets the parameters of a preset on models that accept them; returns what was replaced."""
     changed: list[LanguageModel] = []
     groups: dict[str, tuple[list[int], Any, Any]] = {}
     for model in models:
         had = model.parameters if isinstance(model.parameters, dict) else {}
-        model.parameters = had | parameters.fit_values(preset.values, taken(model))
+        model.parameters = had | parameters.fit_values(preset.values, accepted_parameters(model))
         if model.parameters != had:
             group: tuple[list[int], Any, Any] = ([], had, model.parameters)
             groups.setdefault(repr(group), group)[0].append(model.pk)
             changed.append(model)
-    LanguageModel.objects.bulk_update(changed, ["parameters"], batch_size=AT_ONCE)
+    LanguageModel.objects.bulk_update(changed, ["parameters"], batch_size=BATCH_SIZE)
     replicas.publish("providers")
     return list(groups.values())
 
 
-def noted(user_id: int, said: str, field: str, replaced: Replaced) -> None:
-    """Keeps what a change of many models replaced, so that its author may take it back."""
+def save_undo(user_id: int, description: str, field: str, replaced: Replaced) -> None:
+    """Stores what a bulk change replaced, so that its author can undo it."""
     BulkChange.objects.filter(user=user_id).delete()
     if replaced:
-        BulkChange.objects.create(user_id=user_id, said=said, field=field, before=replaced)
+        BulkChange.objects.create(user_id=user_id, said=description, field=field, before=replaced)

@@ -1,4 +1,4 @@
-"""Forms that take the password of who is signed in: checked under the throttle of the sign-in."""
+"""Forms that ask for the user's own password, checked under the sign-in throttle."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from providers.infra import passwords
 
 
 class PasswordForm(PasswordChangeForm):
-    """The reader's own password, the old one first."""
+    """Changes the user's own password; asks for the old one first."""
 
     def clean_old_password(self) -> str:
         old: str = self.cleaned_data["old_password"]
@@ -17,7 +17,7 @@ class PasswordForm(PasswordChangeForm):
         return old
 
     def clean(self) -> dict[str, Any]:
-        """Hashes the new one here; `user` is saved by the caller."""
+        """Hashes the new password; the caller saves `user`."""
         data = super().clean() or self.cleaned_data
         if not self.errors:
             with passwords.hashing():
@@ -26,7 +26,7 @@ class PasswordForm(PasswordChangeForm):
 
 
 def password_field(hint: str) -> forms.CharField:
-    """A field for the reader's own password; whether it is required is the form's to say."""
+    """A field for the user's own password; the form decides whether it is required."""
     attrs = {"autocomplete": "current-password"}
     widget = forms.PasswordInput(attrs=attrs)
     return forms.CharField(

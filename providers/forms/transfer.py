@@ -1,4 +1,4 @@
-"""What operators give to an import and ask of an export; nothing of it is shown again."""
+"""Forms for imports and exports; files, pasted text and passphrases are never shown again."""
 
 from typing import Any
 
@@ -7,11 +7,11 @@ from django.contrib.auth.models import User
 
 from providers.forms.password import password_field
 from providers.forms.secret import WriteOnlyTextarea
-from providers.importing.schema import LARGEST
+from providers.importing.schema import MAX_FILE_BYTES
 from providers.infra import passwords
 
 _OFF = {"autocomplete": "new-password"}
-_WAYS = [
+_FORMATS = [
     ("own", "This program's format, without secrets"),
     ("sealed", "This program's format with the secrets, encrypted with a passphrase"),
     ("opencode", "An opencode.json, without secrets"),
@@ -19,16 +19,18 @@ _WAYS = [
 
 
 def _text(data: dict[str, Any], name: str) -> str:
-    """A file's text, else what was pasted. Raises ValidationError."""
+    """The text of the file, or the pasted text. Raises ValidationError."""
     upload = data.get(f"{name}_file")
     if upload is None:
         return str(data.get(name) or "")
-    if upload.size > LARGEST:
-        raise forms.ValidationError({f"{name}_file": f"At most {LARGEST // 2**20} MB are taken."})
+    if upload.size > MAX_FILE_BYTES:
+        raise forms.ValidationError(
+            {f"{name}_file": f"The file is larger than {MAX_FILE_BYTES // 2**20} MB."}
+        )
     try:
         return str(upload.read().decode("utf-8-sig"))
     except UnicodeDecodeError:
-        raise forms.ValidationError({f"{name}_file": "This is no text in UTF-8."}) from None
+        raise forms.ValidationError({f"{name}_file": "The file is not UTF-8 text."}) from None
 
 
 class ImportForm(forms.Form):
@@ -39,15 +41,15 @@ class ImportForm(forms.Form):
         widget=forms.FileInput(attrs={"accept": ".json,.jsonc,.yaml,.yml"}),
     )
     source = forms.CharField(
-        label="Or paste it",
+        label="Or paste its contents",
         required=False,
-        help_text="It is not shown again: there may be keys in it.",
+        help_text="May contain keys, so it is not shown again.",
         widget=WriteOnlyTextarea(attrs={"rows": 6, "spellcheck": "false", "autocomplete": "off"}),
     )
     auth_file = forms.FileField(
         label="OpenCode's auth.json",
         required=False,
-        help_text="~/.local/share/opencode/auth.json has the keys that OpenCode was told.",
+        help_text="The keys that OpenCode stores, in ~/.local/share/opencode/auth.json.",
         widget=forms.FileInput(attrs={"accept": ".json"}),
     )
     passphrase = forms.CharField(
@@ -63,30 +65,34 @@ class ImportForm(forms.Form):
         data["source"], data["auth"] = _text(data, "source"), _text(data, "auth")
         if not data["source"].strip():
             if not data["auth"].strip():
-                raise forms.ValidationError({"source_file": "Choose a file, or paste it below."})
+                raise forms.ValidationError(
+                    {"source_file": "Choose a file, or paste its contents."}
+                )
             data["source"] = '{"provider": {}}'
         return data
 
 
 class ExportForm(forms.Form):
-    """Keys leave only with the password of who exports them: an open browser is not enough."""
+    """An export with keys needs the password again: an open browser is not enough."""
 
-    way = forms.ChoiceField(label="As", choices=_WAYS, initial="own", widget=forms.RadioSelect)
+    way = forms.ChoiceField(
+        label="Format", choices=_FORMATS, initial="own", widget=forms.RadioSelect
+    )
     passphrase = forms.CharField(
         label="Passphrase",
         required=False,
         strip=False,
         max_length=200,
-        help_text="Twelve characters at least. Without it nobody can open the file, nor can we.",
+        help_text="At least 12 characters. Nobody can open the file without it, including us.",
         widget=forms.PasswordInput(attrs=_OFF),
     )
     again = forms.CharField(
-        label="The same again",
+        label="Repeat passphrase",
         required=False,
         strip=False,
         widget=forms.PasswordInput(attrs=_OFF),
     )
-    password = password_field("The one you sign in with. Needed only for an export with secrets.")
+    password = password_field("Your sign-in password. Needed only for an export with secrets.")
 
     def __init__(self, user: User, *args: Any) -> None:
         self.user = user
@@ -97,9 +103,9 @@ class ExportForm(forms.Form):
         if data.get("way") != "sealed":
             return data
         if len(data.get("passphrase") or "") < 12:
-            self.add_error("passphrase", "Twelve characters at least.")
+            self.add_error("passphrase", "Enter at least 12 characters.")
         elif data["passphrase"] != data.get("again"):
-            self.add_error("again", "This is not the same.")
+            self.add_error("again", "The passphrases differ.")
         if not self.errors:
             self._confirm(data.get("password") or "")
         return data

@@ -1,1 +1,4 @@
-"""Providers from other programs' configurations: read a file, plan what it changes, apply it."""
+"""Imports providers from configuration files: read a file, plan its changes, apply them.
+
+Only `apply` and `stored` touch the database; nothing here touches the network.
+"""

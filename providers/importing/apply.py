@@ -1,6 +1,6 @@
-"""Stores what a plan says, all of it in one transaction or nothing.
+"""Stores an import in one transaction, and moves providers in and out of legacy routing.
 
-Imported providers begin as legacy; opting in, and the way back, are here as well.
+Imported providers start as legacy until somebody opts them in.
 """
 
 from collections import defaultdict
@@ -12,10 +12,11 @@ from django.db import transaction
 from django.utils import timezone
 
 from providers.catalog import merge
-from providers.importing import diff, exporting, plan
+from providers.importing import diff, plan
 from providers.importing.names import Owner
 from providers.importing.plan import ProviderChange
-from providers.importing.schema import Entry, ModelEntry, Parsed
+from providers.importing.schema import ModelEntry, Parsed, ProviderEntry
+from providers.importing.stored import load_entries
 from providers.infra import replicas
 from providers.models import LanguageModel, ModelAlias, ModelSource, Provider, ProviderType
 from providers.operations import audit
@@ -33,19 +34,19 @@ _CONNECTION = frozenset(
 def plan_changes(parsed: Parsed) -> tuple[ProviderChange, ...]:
     """Plan an import against what is stored now."""
     gone = Provider.with_removed.exclude(removed_at=None).values_list("slug", flat=True)
-    stored = {each.slug: each for each in exporting.entries()}
-    return plan.plan_import(parsed, stored, set(gone), _aliases())
+    stored = {each.slug: each for each in load_entries()}
+    return plan.plan_import(parsed, stored, set(gone), _alias_owners())
 
 
-def _aliases() -> dict[str, set[Owner]]:
-    """Every alias with its models; those of removed providers too, for they come back with them."""
+def _alias_owners() -> dict[str, set[Owner]]:
+    """Every alias with its models, those of removed providers included."""
     owner = ("provider__slug", "model_id")
     own = LanguageModel.objects.exclude(alias="").values_list("alias", *owner)
     further = ModelAlias.objects.values_list("name", *(f"model__{each}" for each in owner))
-    found: dict[str, set[Owner]] = defaultdict(set)
+    owners: dict[str, set[Owner]] = defaultdict(set)
     for name, slug, model_id in (*own, *further):
-        found[name].add((slug, model_id))
-    return found
+        owners[name].add((slug, model_id))
+    return owners
 
 
 def apply_import(parsed: Parsed, user: User | None) -> tuple[ProviderChange, ...]:
@@ -55,19 +56,19 @@ def apply_import(parsed: Parsed, user: User | None) -> tuple[ProviderChange, ...
         stored = [_store(each, each.entry, user) for each in changes if each.entry is not None]
         for entry, provider, before, count in stored:
             if entry.alternatives is not None:
-                _stand_in(provider, entry.alternatives)
-            _note(user, provider, before, count)
+                _set_alternatives(provider, entry.alternatives)
+            _record(user, provider, before, count)
         replicas.publish("providers")
     return changes
 
 
 def _store(
-    change: ProviderChange, entry: Entry, user: User | None
-) -> tuple[Entry, Provider, dict[str, Any], int]:
-    """The provider as it is now, what it was before, and how many of its models were written."""
+    change: ProviderChange, entry: ProviderEntry, user: User | None
+) -> tuple[ProviderEntry, Provider, dict[str, Any], int]:
+    """Returns the entry, its provider, the former values, and the number of models written."""
     before: dict[str, Any] = {}
     if change.verb == "created":
-        provider = _new(entry, user)
+        provider = _create(entry, user)
     else:
         provider = Provider.objects.select_for_update().get(slug=entry.slug)
         before = audit.values(provider)
@@ -79,15 +80,15 @@ def _store(
     return entry, provider, before, len(change.models)
 
 
-def _note(user: User | None, provider: Provider, before: dict[str, Any], count: int) -> None:
-    """One event for each provider, once all who may stand in for it are stored too."""
-    told = audit.changed(before, audit.values(provider))
+def _record(user: User | None, provider: Provider, before: dict[str, Any], count: int) -> None:
+    """Writes one audit event per provider, once its fallback providers are stored."""
+    changes = audit.diff_values(before, audit.values(provider))
     if count:
-        told["models"] = ["", f"{count} added or changed"]
-    audit.note(user, "imported", provider, told)
+        changes["models"] = ["", f"{count} added or changed"]
+    audit.note(user, "imported", provider, changes)
 
 
-def _new(entry: Entry, user: User | None) -> Provider:
+def _create(entry: ProviderEntry, user: User | None) -> Provider:
     preset = presets.get(entry.preset)
     provider = Provider(
         slug=entry.slug,
@@ -99,13 +100,13 @@ def _new(entry: Entry, user: User | None) -> Provider:
         health_check_interval=preset.health_check_interval,
         created_by=user,
     )
-    said = {"name", "kind", "base_url", "api_key", "headers", "gateway_api_key"}
-    said |= {"litellm_provider", "litellm_params", *entry.settings}
-    _write(provider, _column_values(entry, said), user)
+    columns = {"name", "kind", "base_url", "api_key", "headers", "gateway_api_key"}
+    columns |= {"litellm_provider", "litellm_params", *entry.settings}
+    _write(provider, _column_values(entry, columns), user)
     return provider
 
 
-def _column_values(entry: Entry, columns: Iterable[str]) -> dict[str, Any]:
+def _column_values(entry: ProviderEntry, columns: Iterable[str]) -> dict[str, Any]:
     """Values by column of the row, without those that the file leaves out."""
     values = {name: diff.read_column(entry, name) for name in columns}
     return {
@@ -124,25 +125,25 @@ def _write(provider: Provider, values: dict[str, Any], user: User | None) -> Non
 
 
 def _store_models(provider: Provider, models: Sequence[ModelEntry]) -> None:
-    known = {row.model_id: row for row in provider.language_models.all()}
+    rows = {row.model_id: row for row in provider.language_models.all()}
     new: list[LanguageModel] = []
     for model in models:
-        row = known.get(model.model_id)
-        told = {name: merge.IMPORT for name in model.facts if name not in diff.OPERATOR_FACTS}
+        row = rows.get(model.model_id)
+        sources = {name: merge.IMPORT for name in model.facts if name not in diff.OPERATOR_FACTS}
         if row is None:
             new.append(
                 LanguageModel(
                     provider=provider,
                     model_id=model.model_id,
                     source=ModelSource.MANUAL,
-                    sources=told,
+                    sources=sources,
                     **({"name": model.model_id} | dict(model.facts)),
                 )
             )
             continue
         for name, value in model.facts.items():
             setattr(row, name, value)
-        row.sources |= told
+        row.sources |= sources
         row.save()
     LanguageModel.objects.bulk_create(new, batch_size=500)
     _store_names(provider, models)
@@ -160,19 +161,19 @@ def _store_names(provider: Provider, models: Sequence[ModelEntry]) -> None:
     )
 
 
-def _stand_in(provider: Provider, others: Sequence[str]) -> None:
+def _set_alternatives(provider: Provider, others: Sequence[str]) -> None:
     provider.alternatives.set(Provider.objects.filter(slug__in=others).exclude(pk=provider.pk))
 
 
 def opt_in(providers: Iterable[Provider], user: User) -> list[Provider]:
-    """Legacy providers become what their vendor's preset says: learning, fallback, both routes."""
-    found = [each for each in providers if each.provider_type == ProviderType.LEGACY]
-    _retype(found, {each.pk: presets.get(each.preset).provider_type for each in found}, user)
-    return found
+    """Gives legacy providers the type of their preset: with learning, fallback and both routes."""
+    legacy = [each for each in providers if each.provider_type == ProviderType.LEGACY]
+    _retype(legacy, {each.pk: presets.get(each.preset).provider_type for each in legacy}, user)
+    return legacy
 
 
 def opt_out(provider: Provider, user: User) -> None:
-    """The way back: directly as before; what was learned is kept, and not asked."""
+    """Makes a provider legacy again. What was learned is kept, but not used."""
     _retype([provider], {provider.pk: ProviderType.LEGACY.value}, user)
 
 
@@ -182,5 +183,5 @@ def _retype(providers: Sequence[Provider], types: dict[int, str], user: User) ->
             before = audit.values(provider)
             provider.provider_type = types[provider.pk]
             provider.save(update_fields=["provider_type"])
-            audit.noted(user, "changed", provider, before)
+            audit.note_changes(user, "changed", provider, before)
         replicas.publish("providers")

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from providers.domain.frozen import frozen
-from providers.importing.schema import Entry, Missing, ModelEntry
+from providers.importing.schema import Missing, ModelEntry, ProviderEntry
 
 # Every column that a file can change, and what sentences call it.
 COLUMNS: Mapping[str, str] = {
@@ -57,7 +57,7 @@ class Diff:
         return (*self.added, *self.changed)
 
 
-def diff(entry: Entry, stored: Entry) -> Diff:
+def diff(entry: ProviderEntry, stored: ProviderEntry) -> Diff:
     """Compares a provider of the file with the stored one of the same slug."""
     before = {model.model_id: model for model in stored.models}
     compared = [
@@ -73,15 +73,15 @@ def diff(entry: Entry, stored: Entry) -> Diff:
     )
 
 
-def describe(found: Diff) -> tuple[str, ...]:
+def describe(difference: Diff) -> tuple[str, ...]:
     """Sentences without any value."""
-    if found.is_empty:
-        return (_ONLY_MISSING if found.missing else _UNCHANGED,)
-    labels = sorted(COLUMNS[name] for name in found.columns)
+    if difference.is_empty:
+        return (_ONLY_MISSING if difference.missing else _UNCHANGED,)
+    labels = sorted(COLUMNS[name] for name in difference.columns)
     sentences = (
         f"Changes {', '.join(labels)}." if labels else "",
-        f"Adds {count(len(found.added), 'model')}." if found.added else "",
-        f"Changes {count(len(found.changed), 'model')}." if found.changed else "",
+        f"Adds {count(len(difference.added), 'model')}." if difference.added else "",
+        f"Changes {count(len(difference.changed), 'model')}." if difference.changed else "",
     )
     return tuple(each for each in sentences if each)
 
@@ -90,12 +90,12 @@ _UNCHANGED = "Everything is stored already."
 _ONLY_MISSING = "Stored already, except for the values to fill in."
 
 
-def read_column(entry: Entry, name: str) -> Any:
+def read_column(entry: ProviderEntry, name: str) -> Any:
     """The value that an entry has for a column; None where it is silent."""
     return entry.settings[name] if name in entry.settings else getattr(entry, name, None)
 
 
-def _is_changed(name: str, entry: Entry, stored: Entry) -> bool:
+def _is_changed(name: str, entry: ProviderEntry, stored: ProviderEntry) -> bool:
     value = read_column(entry, name)
     return value is not None and value != read_column(stored, name)
 
@@ -111,7 +111,7 @@ def _diff_model(model: ModelEntry, stored: ModelEntry) -> ModelEntry | None:
     return replace(model, facts=facts, names=names) if facts or names else None
 
 
-def _is_stored(missing: Missing, stored: Entry) -> bool:
+def _is_stored(missing: Missing, stored: ProviderEntry) -> bool:
     """Whether there is a stored value for what the file only names."""
     what, _, name = missing.what.partition(" ")
     if what == "header" and name:

@@ -1,4 +1,4 @@
-"""One row of LiteLLM's `model_list`: which model it is, whose, and how it is reached. No I/O."""
+"""Reads one row of LiteLLM's `model_list`: the model, its vendor and its account. No I/O."""
 
 import json
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from providers.importing.litellm_vendors import (
     LITELLM_ONLY,
     PRESETS,
     VENDORS,
-    is_kept,
+    is_forwarded,
 )
 from providers.importing.schema import Malformed, Unsupported
 from providers.protocols import model_list
@@ -31,10 +31,10 @@ _ABILITIES = {
 
 
 @frozen
-class Account:
-    """Whom a row calls and with what: rows that are equal in this are one provider.
+class LitellmAccount:
+    """The vendor and the credentials of a row; rows with the same become one provider.
 
-    `litellm_provider` is set where LiteLLM alone speaks to the vendor. Texts may be placeholders.
+    `litellm_provider` is set if only LiteLLM can reach the vendor. Texts may be placeholders.
     """
 
     preset: str
@@ -47,11 +47,11 @@ class Account:
 
 @frozen
 class Deployment:
-    """A row: the name that clients ask for, and the model behind it. `order`: lower comes first."""
+    """A row: the name that clients request, and the model behind it. `order`: lower comes first."""
 
     name: str
     model_id: str
-    account: Account
+    account: LitellmAccount
     place: str
     facts: Mapping[str, Any] = field(default_factory=dict)
     order: float = 0
@@ -63,42 +63,42 @@ class Deployment:
 
 
 class Params:
-    """The `litellm_params` of a row, with the credential that they name behind them."""
+    """The `litellm_params` of a row, completed by the credential that they refer to."""
 
     def __init__(self, own: Section, credentials: Mapping[str, Section]) -> None:
         self.own = own
         self._behind = credentials.get(own.text("litellm_credential_name"))
 
     def text(self, *names: str) -> str:
-        """The first of these that is there."""
+        """The first of these that has a value."""
         sections = [self.own, *([self._behind] if self._behind else [])]
-        found = [section.words(name) for section in sections for name in names]
-        return next((each.strip() for each in found if each.strip()), "")
+        values = [section.words(name) for section in sections for name in names]
+        return next((each.strip() for each in values if each.strip()), "")
 
-    def kept(self) -> dict[str, Any]:
-        """What goes to LiteLLM with every call."""
+    def forwarded_parameters(self) -> dict[str, Any]:
+        """The parameters sent to LiteLLM with every call."""
         sections = [*([self._behind] if self._behind else []), self.own]
         return {
             name: section.take(name)
             for section in sections
             for name in section.fields
-            if is_kept(name) and section.fields[name] is not None
+            if is_forwarded(name) and section.fields[name] is not None
         }
 
     def headers(self) -> dict[str, str]:
-        found: dict[str, str] = {}
+        headers: dict[str, str] = {}
         for name in ("headers", "extra_headers"):
             table = self.own.take(name)
             if table is not None and not isinstance(table, dict):
                 raise Malformed(f"{self.own.where(name)}: an object is expected here.")
-            found |= {str(key): str(each) for key, each in (table or {}).items()}
-        return found
+            headers |= {str(key): str(each) for key, each in (table or {}).items()}
+        return headers
 
 
 def read_row(
     row: Section,
     credentials: Mapping[str, Section],
-    known: Mapping[str, offline_catalog.PricedModel],
+    priced: Mapping[str, offline_catalog.PricedModel],
 ) -> Deployment:
     """Raises Malformed, with the reason."""
     params = Params(row.table("litellm_params"), credentials)
@@ -106,8 +106,8 @@ def read_row(
     if not written:
         raise Malformed(f"{params.own.where('model')}: a model is expected here.")
     if written == "*":
-        raise Unsupported("It means every vendor that LiteLLM knows: add those that you use.")
-    vendor, model_id = split_model(written, params.text("custom_llm_provider"), known)
+        raise Unsupported("`*` means every vendor of LiteLLM. Add the ones that you use.")
+    vendor, model_id = split_model(written, params.text("custom_llm_provider"), priced)
     name = row.words("model_name").strip() or written
     for text in (name, model_id):
         if not model_list.is_storable(text) or not text.isprintable():
@@ -117,15 +117,15 @@ def read_row(
         model_id=model_id,
         account=_account(vendor, params),
         place=row.place,
-        facts=_facts(row, params, name, vendor, model_id, known),
+        facts=_facts(row, params, name, vendor, model_id, priced),
         order=_order(params.own),
     )
 
 
 def split_model(
-    written: str, custom: str, known: Mapping[str, offline_catalog.PricedModel]
+    written: str, custom: str, priced_models: Mapping[str, offline_catalog.PricedModel]
 ) -> tuple[str, str]:
-    """Vendor and model id of `vendor/model`; the vendor is empty where nothing says it.
+    """Splits `vendor/model`; the vendor is empty if it is not known.
 
     As LiteLLM's get_llm_provider: `custom_llm_provider` decides, then the beginning where it is a
     vendor's name, then its list of models.
@@ -135,46 +135,46 @@ def split_model(
         return custom, rest if slash and head == custom else written
     if slash and head in VENDORS:
         return head, rest
-    if priced := known.get(written):
+    if priced := priced_models.get(written):
         return _plain_vendor(priced.vendor), written
-    if slash and presets.known(head):
+    if slash and presets.is_known(head):
         return head, rest
     return "" if slash else "openai", written
 
 
 def _plain_vendor(vendor: str) -> str:
-    """LiteLLM's list of prices says `vertex_ai-language-models` and the like."""
+    """LiteLLM's price list has names such as `vertex_ai-language-models`."""
     plain = vendor if vendor in VENDORS else vendor.partition("-")[0]
     return "bedrock" if plain == "bedrock_converse" else plain
 
 
-def _account(vendor: str, params: Params) -> Account:
+def _account(vendor: str, params: Params) -> LitellmAccount:
     url = params.text("api_base", "base_url")
     preset = _preset(vendor, url)
     through = "" if preset else vendor
     if through and through not in VENDORS:
-        raise Unsupported(f"There is no api_base, and {through} is no vendor known here.")
+        raise Unsupported(f"It has no api_base, and the vendor {through} is not known here.")
     if not preset and not through:
-        raise Unsupported("There is no api_base, and its vendor is not named.")
+        raise Unsupported("It has no api_base, and no vendor.")
     headers = params.headers()
     if not through and (organization := params.text("organization")):
         headers = {"OpenAI-Organization": organization} | headers
-    kept = params.kept() if through else {}
-    return Account(
+    forwarded = params.forwarded_parameters() if through else {}
+    return LitellmAccount(
         preset=preset or "custom",
         litellm_provider=through,
         address=url or (presets.get(preset).base_url if preset else ""),
         key=params.text("api_key"),
         headers=json.dumps(headers, sort_keys=True),
-        params=json.dumps(kept, sort_keys=True),
+        params=json.dumps(forwarded, sort_keys=True),
     )
 
 
 def _preset(vendor: str, url: str) -> str:
-    """The preset by which we speak to it ourselves; empty where only LiteLLM does."""
+    """The preset for calling it directly; empty if only LiteLLM can."""
     if vendor in LITELLM_ONLY:
         return ""
-    slug = PRESETS.get(vendor, vendor if presets.known(vendor) else "")
+    slug = PRESETS.get(vendor, vendor if presets.is_known(vendor) else "")
     if not url:
         return slug if slug and not presets.get(slug).is_custom else ""
     if slug and (slug in _PROGRAMS or _host(url) == _host(presets.get(slug).base_url)):
@@ -192,7 +192,7 @@ def _host(url: str) -> str:
 
 
 def complete_address(url: str, preset: str) -> str:
-    """The address with the `/v1` that LiteLLM's users leave out, where the program has one."""
+    """Adds the `/v1` that LiteLLM's users leave out, for programs that need it."""
     needs_version = preset in _PROGRAMS or preset in ("anthropic", "custom-anthropic")
     base = url.rstrip("/")
     if preset == "ollama":
@@ -203,9 +203,9 @@ def complete_address(url: str, preset: str) -> str:
 
 
 def _order(params: Section) -> float:
-    found = params.optional(Section.words, "order")
+    text = params.optional(Section.words, "order")
     try:
-        return float(found or 0)
+        return float(text or 0)
     except ValueError:
         return 0
 
@@ -216,18 +216,18 @@ def _facts(
     name: str,
     vendor: str,
     model_id: str,
-    known: Mapping[str, offline_catalog.PricedModel],
+    priced: Mapping[str, offline_catalog.PricedModel],
 ) -> dict[str, Any]:
     info = row.table("model_info")
     facts: dict[str, Any] = {"name": name[:200]}
-    facts["kind"] = _kind(info, known, vendor, model_id, name)
+    facts["kind"] = _kind(info, priced, vendor, model_id, name)
     limits = {
         "context": ("max_input_tokens",),
         "output_limit": ("max_output_tokens", "max_tokens"),
     }
     for column, keys in limits.items():
-        found = [info.optional(Section.number, key) for key in keys]
-        if number := next((each for each in found if each), None):
+        numbers = [info.optional(Section.number, key) for key in keys]
+        if number := next((each for each in numbers if each), None):
             facts[column] = number
     for column, key in _ABILITIES.items():
         if (can := info.optional(Section.flag, key)) is not None:
@@ -240,18 +240,18 @@ def _facts(
 
 def _kind(
     info: Section,
-    known: Mapping[str, offline_catalog.PricedModel],
+    priced: Mapping[str, offline_catalog.PricedModel],
     vendor: str,
     model_id: str,
     name: str,
 ) -> str:
-    """By the row's own word, LiteLLM's list, or the names."""
+    """From the row itself, LiteLLM's list, or the names."""
     base = str(info.take("base_model") or "")
-    listed = (known.get(each) for each in (base, f"{vendor}/{model_id}", model_id))
+    listed = (priced.get(each) for each in (base, f"{vendor}/{model_id}", model_id))
     mode = next((each.mode for each in listed if each), "")
-    said = model_list.kind_of(info.take("mode")) or model_list.kind_of(mode)
+    stated = model_list.kind_of(info.take("mode")) or model_list.kind_of(mode)
     guesses = (model_list.guess_kind(each) for each in (model_id, name))
-    return said or next((each for each in guesses if each != "chat"), "chat")
+    return stated or next((each for each in guesses if each != "chat"), "chat")
 
 
 _PRICES = {
@@ -263,19 +263,19 @@ _PRICES = {
 
 
 def _prices(params: Section, info: Section) -> dict[str, Any]:
-    """LiteLLM's are for one token; those in and out are a pair, or none is taken."""
-    found: dict[str, Any] = {}
+    """LiteLLM's prices are per token. Input and output prices are used as a pair."""
+    columns: dict[str, Any] = {}
     for column, key in _PRICES.items():
         prices = [each.optional(Section.price_per_token, key) for each in (params, info)]
-        if known := [price for price in prices if price is not None]:
-            found[column] = known[0]
-    return found if {"input_price", "output_price"} <= found.keys() else {}
+        if given := [price for price in prices if price is not None]:
+            columns[column] = given[0]
+    return columns if {"input_price", "output_price"} <= columns.keys() else {}
 
 
 def _parameters(params: Section) -> dict[str, Any]:
-    """What the row says of its chats; a number may be written as text."""
-    said = {name: params.take(name) for name in CHAT_PARAMETERS if name in params}
-    return {name: _as_number(each) for name, each in said.items()}
+    """The row's chat parameters; a number may be written as text."""
+    parameters = {name: params.take(name) for name in CHAT_PARAMETERS if name in params}
+    return {name: _as_number(each) for name, each in parameters.items()}
 
 
 def _as_number(value: Any) -> Any:

@@ -103,9 +103,9 @@ def title(vendor: str) -> str:
     return TITLES.get(vendor) or vendor.replace("_", " ").replace("-", " ").title()
 
 
-# Parameters of a row that reach the vendor by way of LiteLLM: addresses of another kind, versions,
-# regions, credentials. Everything else of a row is LiteLLM's own business, and is reported.
-_KEPT = frozenset(
+# Parameters of a row that are sent to LiteLLM with every call: versions, regions, credentials.
+# Everything else configures LiteLLM itself, and is reported.
+_FORWARDED = frozenset(
     {
         *("api_version", "api_type", "organization", "region_name", "region", "location"),
         *("project", "project_id", "space_id", "deployment_id", "model_id", "base_model"),
@@ -114,18 +114,18 @@ _KEPT = frozenset(
         *("extra_query", "ssl_verify", "use_chat_completions_api", "model_version", "user_project"),
     }
 )
-_KEPT_BEGINNINGS = re.compile(
+_FORWARDED_PREFIXES = re.compile(
     r"^(?:aws|azure|vertex|watsonx|wx|oci|sagemaker|bedrock|databricks|snowflake|hf|huggingface"
     r"|cohere|anthropic|gemini|gcs|s3)_\w+$"
 )
 
 
-def is_kept(name: str) -> bool:
+def is_forwarded(name: str) -> bool:
     """Whether a parameter of a row is passed on to LiteLLM with every call."""
-    return name in _KEPT or _KEPT_BEGINNINGS.match(name) is not None
+    return name in _FORWARDED or _FORWARDED_PREFIXES.match(name) is not None
 
 
-# What a row may say of its chats, in OpenAI's words.
+# Chat parameters of a row, by OpenAI's names.
 CHAT_PARAMETERS = (
     *("temperature", "top_p", "max_tokens", "max_completion_tokens", "frequency_penalty"),
     *("presence_penalty", "seed", "stop", "reasoning_effort", "thinking", "response_format"),

@@ -1,8 +1,8 @@
-"""Our own export, written and read: version 1, plain or sealed with a passphrase. No I/O.
+"""Writes and reads this program's own export format, version 1. No I/O.
 
-Plain, it holds no secret: `{env:NAME}` stands where one was. Sealed, the same document with its
-secrets is AES-256-GCM under a key that scrypt makes of the passphrase; docs/migration.md tells the
-format. Its costs are fixed, so that no file can ask for a year of work.
+A plain export replaces each secret by `{env:NAME}`. A sealed one is the same document with its
+secrets, encrypted with AES-256-GCM under a key that scrypt derives from the passphrase, as
+docs/migration.md describes. The cost of scrypt is fixed, so that no file can choose it.
 """
 
 import base64
@@ -21,16 +21,16 @@ from providers.domain.types import is_credential
 from providers.importing.fields import Section
 from providers.importing.placeholders import Filling
 from providers.importing.schema import (
-    MOST_MODELS,
-    Entry,
+    MAX_MODELS,
     Malformed,
     ModelEntry,
     Parsed,
+    ProviderEntry,
     Resolve,
     Skipped,
     address,
     expect,
-    slugged,
+    slugify_name,
 )
 from providers.protocols import model_list
 
@@ -51,13 +51,13 @@ _PRICES = ("input_price", "output_price", "cache_read_price", "cache_write_price
 _ABILITIES = ("vision", "tools", "reasoning", "streaming", "json_output", "enabled")
 
 
-def document(entries: Sequence[Entry], *, secrets: bool) -> dict[str, Any]:
+def document(entries: Sequence[ProviderEntry], *, secrets: bool) -> dict[str, Any]:
     """All of them as one JSON document."""
     variables = Variables()
     return {
         "format": FORMAT,
         "version": VERSION,
-        "providers": [_written(entry, variables, secrets=secrets) for entry in entries],
+        "providers": [_write_entry(entry, variables, secrets=secrets) for entry in entries],
     }
 
 
@@ -80,7 +80,7 @@ class Variables:
         return f"{{env:{free}}}"
 
 
-def _written(entry: Entry, variables: Variables, *, secrets: bool) -> dict[str, Any]:
+def _write_entry(entry: ProviderEntry, variables: Variables, *, secrets: bool) -> dict[str, Any]:
     def secret(value: str | None, what: str) -> str:
         return "" if not value else value if secrets else variables.name(entry.slug, what)
 
@@ -102,11 +102,11 @@ def _written(entry: Entry, variables: Variables, *, secrets: bool) -> dict[str, 
         **({"litellm_params": params} if params else {}),
         **entry.settings,
         "alternatives": list(entry.alternatives or ()),
-        "models": [_model_written(model) for model in entry.models],
+        "models": [_write_model(model) for model in entry.models],
     }
 
 
-def _model_written(model: ModelEntry) -> dict[str, Any]:
+def _write_model(model: ModelEntry) -> dict[str, Any]:
     facts = {key: value for key, value in model.facts.items() if value is not None}
     prices = {key: f"{facts[key]:f}" for key in _PRICES if key in facts}
     names = {"names": dict(model.names)} if model.names else {}
@@ -140,25 +140,25 @@ def _key(passphrase: str, salt: bytes) -> bytes:
     return Scrypt(salt=salt, length=32, **_COST).derive(passphrase.encode())
 
 
-def _check_version(said: Mapping[str, Any]) -> None:
-    if said.get("version") != VERSION:
-        raise Malformed(f"version: this is an export of another version; {VERSION} is read here.")
+def _check_version(document: Mapping[str, Any]) -> None:
+    if document.get("version") != VERSION:
+        raise Malformed(f"version: only version {VERSION} of an export can be read.")
 
 
-def parse(said: Any, resolve: Resolve) -> Parsed:
+def parse(document: Any, resolve: Resolve) -> Parsed:
     """A plain document. Raises Malformed."""
-    whole = Section.whole(said)
-    whole.take("format")
-    _check_version({"version": whole.take("version")})
-    entries: dict[str, Entry] = {}
+    root = Section.of_document(document)
+    root.take("format")
+    _check_version({"version": root.take("version")})
+    entries: dict[str, ProviderEntry] = {}
     skipped: list[Skipped] = []
-    for number, raw in enumerate(whole.rows("providers")):
+    for number, raw in enumerate(root.rows("providers")):
         try:
-            row = whole.row("providers", number)
+            row = root.row("providers", number)
             try:
                 entry = _entry(row, resolve)
                 if entry.slug in entries:
-                    raise Malformed(f"{row.place}.slug: another provider of the file has it.")
+                    raise Malformed(f"{row.place}.slug: another provider has this slug.")
             except Malformed:
                 row.use_all()  # it is reported as skipped
                 raise
@@ -167,24 +167,24 @@ def parse(said: Any, resolve: Resolve) -> Parsed:
             skipped.append(Skipped.because(str(name or f"providers[{number}]")[:100], exc))
         else:
             entries[entry.slug] = entry
-    return Parsed(SOURCE, tuple(entries.values()), tuple(skipped), whole.account.unused(said))
+    return Parsed(SOURCE, tuple(entries.values()), tuple(skipped), root.usage.list_unused(document))
 
 
-def _entry(row: Section, resolve: Resolve) -> Entry:
+def _entry(row: Section, resolve: Resolve) -> ProviderEntry:
     fill, kind = Filling(resolve), row.text("kind")
     if kind not in ("openai", "anthropic"):
         raise Malformed(f"{row.where('kind')}: openai or anthropic is expected.")
     name = row.text("name")[:100]
     if not name:
-        raise Malformed(f"{row.where('name')}: every provider has one.")
+        raise Malformed(f"{row.where('name')}: a name is required.")
     vendor, params = row.text("litellm_provider"), _object(row, "litellm_params")
     url = fill.address(row.text("base_url"))
     is_elsewhere = not url and bool(vendor or fill.missing)  # LiteLLM's to know, or to be filled in
-    return Entry(
-        slug=slugged(row.text("slug") or name),
+    return ProviderEntry(
+        slug=slugify_name(row.text("slug") or name),
         name=name,
         kind=kind,
-        preset=slugged(row.text("preset") or "custom"),
+        preset=slugify_name(row.text("preset") or "custom"),
         base_url="" if is_elsewhere else address(url or "", row.where("base_url")),
         api_key=fill.key(row.text("api_key"), "key", row.where("api_key")),
         headers=fill.headers(_object(row, "headers"), row.where("headers")),
@@ -211,23 +211,23 @@ def _alternatives(row: Section) -> tuple[str, ...] | None:
 
 
 def _settings(row: Section) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     for name, allowed in CHOICES.items():
         if chosen := row.text(name):
-            found[name] = chosen
+            settings[name] = chosen
             if chosen not in allowed:
                 raise Malformed(f"{row.where(name)}: one of {', '.join(sorted(allowed))}.")
     for name in SWITCHES:
         if (switch := row.flag(name)) is not None:
-            found[name] = switch
+            settings[name] = switch
     for name, (least, most) in _NUMBERS.items():
         if (number := row.number(name)) is not None:
-            found[name] = number
+            settings[name] = number
             if not least <= number <= most:
                 raise Malformed(f"{row.where(name)}: from {least} to {most}.")
     if endpoint := row.text("gateway_endpoint"):
-        found["gateway_endpoint"] = address(endpoint, row.where("gateway_endpoint"))
-    return found
+        settings["gateway_endpoint"] = address(endpoint, row.where("gateway_endpoint"))
+    return settings
 
 
 def _models(row: Section) -> tuple[ModelEntry, ...]:
@@ -235,36 +235,36 @@ def _models(row: Section) -> tuple[ModelEntry, ...]:
         row.take("models")
         return ()
     count = len(row.rows("models"))
-    if count > MOST_MODELS:
-        raise Malformed(f"{row.where('models')}: more than {MOST_MODELS} models.")
+    if count > MAX_MODELS:
+        raise Malformed(f"{row.where('models')}: more than {MAX_MODELS} models.")
     models = [_model(row.row("models", number)) for number in range(count)]
     return tuple({model.model_id: model for model in models}.values())
 
 
-def _model(said: Section) -> ModelEntry:
-    model_id = said.text("id")
+def _model(row: Section) -> ModelEntry:
+    model_id = row.text("id")
     if not model_list.is_storable(model_id):
-        raise Malformed(f"{said.where('id')}: 1 to 200 characters are expected.")
-    facts: dict[str, Any] = {"name": (said.text("name") or model_id)[:200]}
-    if kind := model_list.kind_of(said.text("kind")):
+        raise Malformed(f"{row.where('id')}: 1 to 200 characters are expected.")
+    facts: dict[str, Any] = {"name": (row.text("name") or model_id)[:200]}
+    if kind := model_list.kind_of(row.text("kind")):
         facts["kind"] = kind
     for names, read in (
         (_LIMITS, Section.number),
         (_PRICES, Section.price),
         (_ABILITIES, Section.flag),
     ):
-        values = {name: read(said, name) for name in names}
+        values = {name: read(row, name) for name in names}
         facts |= {name: each for name, each in values.items() if each is not None}
-    if alias := said.text("alias"):
+    if alias := row.text("alias"):
         if len(alias) > 200 or not alias.isprintable():
-            raise Malformed(f"{said.where('alias')}: up to 200 printable characters.")
+            raise Malformed(f"{row.where('alias')}: up to 200 printable characters.")
         facts["alias"] = alias
-    positions = _object(said, "names")
+    positions = _object(row, "names")
     if not all(isinstance(each, int) for each in positions.values()):
-        raise Malformed(f"{said.where('names')}: a number is expected for each name.")
-    return ModelEntry(model_id=model_id, facts=facts | _parameters(said), names=positions)
+        raise Malformed(f"{row.where('names')}: a number is expected for each name.")
+    return ModelEntry(model_id=model_id, facts=facts | _parameters(row), names=positions)
 
 
-def _parameters(said: Section) -> dict[str, Any]:
-    found = _object(said, "parameters")
-    return {"parameters": found} if found else {}
+def _parameters(section: Section) -> dict[str, Any]:
+    parameters = _object(section, "parameters")
+    return {"parameters": parameters} if parameters else {}

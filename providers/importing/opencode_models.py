@@ -1,4 +1,4 @@
-"""The models of one provider in an opencode.json, with all that is said of each. No I/O."""
+"""Reads the models of one provider in an opencode.json. No I/O."""
 
 import re
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from providers.importing.fields import Section
 from providers.importing.schema import Malformed, expect
 from providers.protocols import model_list
 
-# What OpenCode calls a parameter of the body; others are in the body's own words already.
+# OpenCode's names of body parameters; those that are not here are converted to snake_case.
 _PARAMETERS = {
     "reasoningEffort": "reasoning_effort",
     "maxTokens": "max_tokens",
@@ -26,7 +26,7 @@ _USED_INPUTS = frozenset({"text", "image"})
 
 @frozen
 class Listed:
-    """A model by the name that OpenCode calls it. `package`, `address`: where it has its own."""
+    """A model by OpenCode's name. `package` and `address` are set if they differ per model."""
 
     name: str
     model_id: str
@@ -36,24 +36,21 @@ class Listed:
 
 
 def read_models(provider: Section) -> list[Listed]:
-    """Those it lists, and those that its lists of allowed and refused ones name.
-
-    Raises Malformed.
-    """
+    """The models it lists, and those of its whitelist and blacklist. Raises Malformed."""
     listed = _objects(provider)
     allowed, refused = provider.names("whitelist"), provider.names("blacklist") or []
-    nothing = Section.whole({})
-    found = []
+    nothing = Section.of_document({})
+    models = []
     for name in dict.fromkeys((*listed, *(allowed or ()), *refused)):
         model = listed.get(name, nothing)
         model_id = model.text("id") or name
         if not model_list.is_storable(model_id):
-            raise Malformed(f"{model.place}: a model's id has 1 to 200 characters.")
+            raise Malformed(f"{model.place}: a model id has 1 to 200 characters.")
         enabled = name not in refused and (allowed is None or name in allowed)
         facts = _facts(model, name)
         chats = facts.get("kind", "chat") == "chat"
         own = model.table_if_any("provider")
-        found.append(
+        models.append(
             Listed(
                 name=name,
                 model_id=model_id,
@@ -62,13 +59,15 @@ def read_models(provider: Section) -> list[Listed]:
                 address=own.text("api"),
             )
         )
-    return found
+    return models
 
 
 def _objects(provider: Section) -> dict[str, Section]:
-    """The models that are objects; what else is there is left unread, and so reported."""
-    outer = provider.named("models")
-    names = (name for name, said in outer.fields.items() if said is None or isinstance(said, dict))
+    """The models that are objects; anything else stays unread and is reported."""
+    outer = provider.named_members("models")
+    names = (
+        name for name, value in outer.fields.items() if value is None or isinstance(value, dict)
+    )
     return {name: outer.table(name) for name in names}
 
 
@@ -126,7 +125,7 @@ def _modalities(model: Section) -> dict[str, Any]:
 
 
 def _parameters(model: Section) -> dict[str, Any]:
-    """The model's `options`: what goes into the body of each of its chats."""
+    """The model's `options`, sent in the body of every chat."""
     options = expect(model.take("options") or {}, dict, model.where("options"))
     return {_PARAMETERS.get(key) or _snake(key): each for key, each in options.items()}
 

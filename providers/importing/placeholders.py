@@ -1,7 +1,7 @@
-"""What a file only names: variables, files, and blanks such as `<HOST>`, to be filled in. No I/O.
+"""Fills in what a file only refers to: variables, files, and blanks such as `<HOST>`. No I/O.
 
-What is named is looked up by a `Resolve`: the command line looks, the pages never do; what nobody
-finds becomes a field.
+A `Resolve` looks the values up. The command line does; the pages never do, and show a field for
+each value that is missing.
 """
 
 import re
@@ -28,22 +28,22 @@ def from_litellm(value: str) -> str:
 
 @dataclass(slots=True)
 class Filling:
-    """Puts in what placeholders name, and remembers what was not to be had."""
+    """Replaces placeholders by their values, and collects those that are missing."""
 
     resolve: Resolve
     missing: list[Missing] = field(default_factory=list)
 
     def text(self, text: str, what: str) -> str | None:
-        """The text with everything put in; None where something is missing. A blank is one only
-        where it is all there is: within a text it may be meant."""
+        """The text with its values; None if one is missing. A blank counts only if it is the whole
+        text: within a text it may be meant literally."""
         is_blank = _ANY.fullmatch(text.strip()) is not None
-        return self._filled(text.strip() if is_blank else text, what, is_blank=is_blank)
+        return self._fill(text.strip() if is_blank else text, what, is_blank=is_blank)
 
     def address(self, text: str) -> str | None:
-        """The same of an address, in which no blank can be meant."""
-        return self._filled(text.strip(), "address", is_blank=True)
+        """The same for a URL, in which a blank is never literal."""
+        return self._fill(text.strip(), "address", is_blank=True)
 
-    def _filled(self, text: str, what: str, *, is_blank: bool) -> str | None:
+    def _fill(self, text: str, what: str, *, is_blank: bool) -> str | None:
         pattern, ends, parts = _ANY if is_blank else _NAMED_ONLY, 0, list[str | None]()
         for match in pattern.finditer(text):
             parts += [text[ends : match.start()], self._look_up(match, what)]
@@ -55,40 +55,39 @@ class Filling:
         groups = match.groupdict()
         kind = groups["kind"] or ("env" if groups["shell"] else "blank")
         name = (groups["name"] or groups["shell"] or match[0]).strip()
-        found = self.resolve(kind, name)
-        if not found:
+        value = self.resolve(kind, name)
+        if not value:
             self.missing.append(Missing(what, kind, name))
             return None
-        return found.strip()
+        return value.strip()
 
-    def headers(self, said: Mapping[str, Any], place: str) -> dict[str, str] | None:
-        """Those that can be sent. Raises Malformed for what no header can be."""
+    def headers(self, headers: Mapping[str, Any], place: str) -> dict[str, str] | None:
+        """The headers with their values. Raises Malformed for an invalid header."""
         filled: dict[str, str] = {}
-        for name, given in said.items():
+        for name, value in headers.items():
             where = f"{place}.{name}"
             if not http_headers.is_name(name) or http_headers.is_own(name):
                 raise Malformed(f"{where}: this header cannot be set.")
-            text = self.text(expect(given, str, where), f"header {name}")
+            text = self.text(expect(value, str, where), f"header {name}")
             if text is not None and not http_headers.is_value(text):
-                raise Malformed(f"{where}: a header's value is plain ASCII.")
+                raise Malformed(f"{where}: a header value must be plain ASCII.")
             if text:
                 filled[name] = text
         return filled or None
 
     def key(self, text: str, what: str, place: str) -> str | None:
-        found = self.text(text.strip(), what)
-        if found and (not found.isascii() or not found.isprintable() or " " in found):
-            raise Malformed(f"{place}: a key has no spaces, line breaks or accents in it.")
-        return found or None
+        key = self.text(text.strip(), what)
+        if key and (not key.isascii() or not key.isprintable() or " " in key):
+            raise Malformed(f"{place}: a key has no spaces, line breaks or accents.")
+        return key or None
 
-    def parameters(self, said: Mapping[str, Any]) -> dict[str, Any]:
-        """LiteLLM's parameters: texts filled in, everything else as it is; what is missing is left
-        out."""
+    def parameters(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """LiteLLM's parameters, with values for their placeholders; missing ones are left out."""
         filled = {
             name: self.text(_as_file(name, from_litellm(value)), f"parameter {name}")
             if isinstance(value, str)
             else value
-            for name, value in said.items()
+            for name, value in parameters.items()
         }
         return {name: value for name, value in filled.items() if value is not None}
 

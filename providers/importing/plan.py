@@ -12,7 +12,7 @@ from providers.domain import base_url
 from providers.domain.frozen import frozen
 from providers.importing import diff
 from providers.importing.names import Owner, resolve_names
-from providers.importing.schema import Entry, Missing, ModelEntry, Parsed
+from providers.importing.schema import Missing, ModelEntry, Parsed, ProviderEntry
 
 type Verb = Literal["created", "changed", "unchanged", "skipped"]
 
@@ -27,7 +27,7 @@ class ProviderChange:
     verb: Verb
     name: str
     sentences: tuple[str, ...] = ()
-    entry: Entry | None = None  # what is to be stored; None where nothing is
+    entry: ProviderEntry | None = None  # what is to be stored; None where nothing is
     columns: frozenset[str] = frozenset()  # those of a changed provider that are written
     models: tuple[ModelEntry, ...] = ()  # those to be written
     missing: tuple[Missing, ...] = ()
@@ -36,7 +36,7 @@ class ProviderChange:
 
 def plan_import(
     parsed: Parsed,
-    stored: Mapping[str, Entry],
+    stored: Mapping[str, ProviderEntry],
     removed: Collection[str] = (),
     aliases: Mapping[str, Collection[Owner]] | None = None,
 ) -> tuple[ProviderChange, ...]:
@@ -58,7 +58,9 @@ def with_keys(parsed: Parsed, typed: Mapping[str, str]) -> Parsed:
     return replace(parsed, entries=tuple(filled))
 
 
-def _plan_entry(entry: Entry, stored: Entry | None, is_removed: bool) -> ProviderChange:
+def _plan_entry(
+    entry: ProviderEntry, stored: ProviderEntry | None, is_removed: bool
+) -> ProviderChange:
     if is_removed:
         return _skip(entry.name, _REMOVED)
     if entry.lacks_address:
@@ -75,7 +77,7 @@ def _skip(name: str, reason: str) -> ProviderChange:
     return ProviderChange(verb="skipped", name=name, sentences=(reason,))
 
 
-def _create(entry: Entry) -> ProviderChange:
+def _create(entry: ProviderEntry) -> ProviderChange:
     where = f"At {base_url.host(entry.base_url)}" if entry.base_url else "At its own address"
     models = f"{where}, with {diff.count(len(entry.models), 'model')}."
     return ProviderChange(
@@ -94,7 +96,7 @@ def _create(entry: Entry) -> ProviderChange:
     )
 
 
-def _describe_routing(entry: Entry) -> str:
+def _describe_routing(entry: ProviderEntry) -> str:
     if entry.litellm_provider:
         return f"Reached through LiteLLM only, as {entry.litellm_provider}."
     if entry.settings.get("provider_type", "legacy") == "legacy":
@@ -102,13 +104,13 @@ def _describe_routing(entry: Entry) -> str:
     return "Routed as exported."
 
 
-def _describe_fallbacks(entry: Entry) -> list[str]:
+def _describe_fallbacks(entry: ProviderEntry) -> list[str]:
     """The names for which its models are only fallbacks."""
     later = [name for model in entry.models for name, place in model.names.items() if place]
     return [f"Fallback for {', '.join(sorted(later))}."] if later else []
 
 
-def _with_stored_values(entry: Entry, stored: Entry) -> Entry:
+def _with_stored_values(entry: ProviderEntry, stored: ProviderEntry) -> ProviderEntry:
     """With the stored headers and parameters that the file only names: they are not taken away."""
     headers = _named_values(entry, "header ", stored.headers) | dict(entry.headers or {})
     stored_params = _named_values(entry, "parameter ", stored.litellm_params)
@@ -116,24 +118,26 @@ def _with_stored_values(entry: Entry, stored: Entry) -> Entry:
     return replace(entry, headers=headers or None, litellm_params=params or None)
 
 
-def _named_values(entry: Entry, prefix: str, stored: Mapping[str, Any] | None) -> dict[str, Any]:
+def _named_values(
+    entry: ProviderEntry, prefix: str, stored: Mapping[str, Any] | None
+) -> dict[str, Any]:
     named = {m.what.removeprefix(prefix) for m in entry.missing if m.what.startswith(prefix)}
     return {name: value for name, value in (stored or {}).items() if name in named}
 
 
-def _change(entry: Entry, stored: Entry) -> ProviderChange:
-    found = diff.diff(entry, stored)
-    sentences = diff.describe(found)
-    if found.is_empty:
+def _change(entry: ProviderEntry, stored: ProviderEntry) -> ProviderChange:
+    difference = diff.diff(entry, stored)
+    sentences = diff.describe(difference)
+    if difference.is_empty:
         return ProviderChange(
-            verb="unchanged", name=entry.name, sentences=sentences, missing=found.missing
+            verb="unchanged", name=entry.name, sentences=sentences, missing=difference.missing
         )
     return ProviderChange(
         verb="changed",
         name=entry.name,
         sentences=(*sentences, *entry.notes),
         entry=entry,
-        columns=found.columns,
-        models=found.models,
-        missing=found.missing,
+        columns=difference.columns,
+        models=difference.models,
+        missing=difference.missing,
     )

@@ -1,8 +1,6 @@
-"""What a file says of providers, whatever program wrote it: values between reading and planning.
+"""Values between reading a file and planning its import, the same for every format. No I/O.
 
-No I/O.
-
-None means that the file says nothing of it, so that nothing stored is changed by silence.
+None means that the file is silent about a value, and silence changes nothing that is stored.
 """
 
 import re
@@ -13,32 +11,32 @@ from typing import Any
 from providers.domain import base_url as base_url_module
 from providers.domain.frozen import frozen
 
-LARGEST = 5 * 1024 * 1024  # bytes of a file
-MOST_PROVIDERS = 500
-MOST_MODELS = 10_000  # of one provider, as discovery takes them
+MAX_FILE_BYTES = 5 * 1024 * 1024  # bytes of a file
+MAX_PROVIDERS = 500
+MAX_MODELS = 10_000  # of one provider, as discovery takes them
 
 
 type Resolve = Callable[[str, str], str | None]  # by kind and name, as Missing has them
 
 
-def nobody(kind: str, name: str) -> None:
-    """The Resolve of an upload: the server's environment and disk are none of its business."""
+def resolve_nothing(kind: str, name: str) -> None:
+    """The Resolve of an upload: never reads the server's environment or disk."""
 
 
 class Malformed(Exception):
-    """What cannot be taken; the message names the place and shows no value."""
+    """A file, or a part of it, cannot be read. The message names the place and shows no value."""
 
 
 class Unsupported(Malformed):
-    """What is well written, and of no use here."""
+    """Well-formed, but not supported here."""
 
 
 @frozen
 class ModelEntry:
-    """A model; `facts` are columns, those alone that the file tells of.
+    """A model. `facts` are the columns that the file sets.
 
-    `names`: its aliases, each with its place among the models that share it, 0 for the first.
-    `described`: it is stored, and its provider or a catalogue has told what it is.
+    `names`: its aliases, each with its position among the models that share it, from 0.
+    `described`: it is stored, and its provider or a catalogue has described it.
     """
 
     model_id: str
@@ -49,9 +47,10 @@ class ModelEntry:
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """What a file only names: what it is for (`key`, `header X-Team`), and where it is to be found.
+    """A value that a file refers to without holding it.
 
-    `kind` is `env`, `file` or `blank`, `name` the variable, the path, or the blank itself.
+    `what` it is for (`key`, `header X-Team`); `kind` is `env`, `file` or `blank`; `name` is the
+    variable, the path, or the blank itself.
     """
 
     what: str
@@ -67,8 +66,8 @@ class Missing:
 
 
 @frozen
-class Entry:
-    """A provider. `settings` are columns; secrets stay out of every repr."""
+class ProviderEntry:
+    """A provider. `settings` are columns; no repr shows a secret."""
 
     slug: str
     name: str
@@ -88,13 +87,13 @@ class Entry:
 
     @property
     def lacks_address(self) -> bool:
-        """Whether its address is still to be filled in. LiteLLM knows those of its own vendors."""
+        """Whether its base URL has to be filled in. LiteLLM knows those of its own vendors."""
         return not self.base_url and any(each.what == "address" for each in self.missing)
 
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """What is not taken from a file, and why. `is_malformed`: it is badly written."""
+    """A part of a file that is not imported, and why. `is_malformed`: it is written wrongly."""
 
     name: str
     reason: str
@@ -107,7 +106,7 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Ignored:
-    """What is in a file and has no place here, by its name, and how often it is there."""
+    """A setting of a file that is not used here, and how often it occurs."""
 
     name: str
     count: int = 1
@@ -118,10 +117,10 @@ class Ignored:
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """A whole file."""
+    """The contents of a file."""
 
     source: str
-    entries: tuple[Entry, ...]
+    entries: tuple[ProviderEntry, ...]
     skipped: tuple[Skipped, ...] = ()
     ignored: tuple[Ignored, ...] = ()
 
@@ -130,23 +129,23 @@ _WORDS = {dict: "an object", list: "a list", str: "text", int: "a number", bool:
 
 
 def expect[T](value: Any, kind: type[T], place: str) -> T:
-    """The value, where it is of the kind. Raises Malformed, which names the place."""
+    """The value, checked to be of this type. Raises Malformed that names the place."""
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise Malformed(f"{place or 'The file'}: {_WORDS[kind]} is expected here.")
     if kind is str and "\0" in str(value):
-        raise Malformed(f"{place}: there is a NUL character in it.")
+        raise Malformed(f"{place}: contains a NUL character.")
     return value
 
 
 def address(typed: str, place: str) -> str:
-    """A base URL as we keep it. Raises Malformed."""
+    """A base URL as it is stored. Raises Malformed."""
     tidied = base_url_module.tidy(typed)
     if tidied.problem or len(tidied.url) > 500:
         raise Malformed(f"{place}: {tidied.problem or 'the address is too long.'}")
     return tidied.url
 
 
-def slugged(name: str) -> str:
-    """A name as it may stand in an address."""
+def slugify_name(name: str) -> str:
+    """A name as it is used in URLs."""
     slug = re.sub(r"[^a-z0-9_-]+", "-", name.lower()).strip("-")[:50].strip("-")
     return f"{slug}-provider" if slug in ("new", "test", "fix") else slug or "provider"

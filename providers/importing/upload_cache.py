@@ -1,7 +1,6 @@
-"""An upload between its preview and the yes: in Redis, encrypted, for half an hour, one per person.
+"""Keeps an upload between its preview and its import: in Redis, encrypted, one per person.
 
-It may hold keys, so it is neither in the page nor in the database; whoever waits longer uploads
-again.
+It may hold keys, so it is neither in the page nor in the database, and it expires.
 """
 
 import json
@@ -12,24 +11,24 @@ from redis.exceptions import RedisError
 from providers.infra.encrypted_fields import cipher
 from providers.infra.redis_client import RedisUnavailable, patient_client
 
-KEPT = 1800  # seconds
+TTL_SECONDS = 1800
 
 
 def _name(user_id: int) -> str:
     return f"import:{user_id}"
 
 
-def keep(user_id: int, document: object, auth: str) -> None:
+def save(user_id: int, document: object, auth: str) -> None:
     """Raises RedisUnavailable."""
     sealed = cipher().encrypt(json.dumps([document, auth], default=str).encode())
     try:
-        patient_client().set(_name(user_id), sealed, ex=KEPT)
+        patient_client().set(_name(user_id), sealed, ex=TTL_SECONDS)
     except RedisError as exc:
         raise RedisUnavailable from exc
 
 
-def kept(user_id: int) -> tuple[object, str] | None:
-    """What waits, or None. Raises RedisUnavailable."""
+def load(user_id: int) -> tuple[object, str] | None:
+    """The upload, or None. Raises RedisUnavailable."""
     try:
         sealed = patient_client().get(_name(user_id))
     except RedisError as exc:
@@ -47,4 +46,4 @@ def forget(user_id: int) -> None:
     try:
         patient_client().delete(_name(user_id))
     except RedisError:
-        return  # it ends by itself
+        return  # it expires

@@ -45,9 +45,9 @@ def load(source: str) -> Any:
         return json.loads(json.dumps(yaml.load(source, Loader=_Loader), default=str))  # noqa: S506
     except yaml.MarkedYAMLError as exc:
         line = exc.problem_mark.line + 1 if exc.problem_mark else 1
-        raise Malformed(f"The file, line {line}: this is no YAML ({exc.problem}).") from None
+        raise Malformed(f"The file, line {line}: this is not valid YAML ({exc.problem}).") from None
     except (yaml.YAMLError, RecursionError, ValueError, TypeError, LookupError, AttributeError):
-        raise Malformed("The file is no YAML.") from None
+        raise Malformed("The file is not valid YAML.") from None
 
 
 def _check(events: Iterable[yaml.Event]) -> None:
@@ -79,15 +79,15 @@ class _Size:
         self._nodes += nodes
         self._deepest = max(self._deepest, depth)
         if self._nodes > MAX_NODES:
-            raise _refused(event, f"it has more than {MAX_NODES} values, with its aliases expanded")
+            raise _refuse(event, f"it has more than {MAX_NODES} values, with its aliases expanded")
         if len(self._open) + depth > MAX_DEPTH:
-            raise _refused(event, f"it is nested deeper than {MAX_DEPTH} levels")
+            raise _refuse(event, f"it is nested deeper than {MAX_DEPTH} levels")
         if event.anchor and not isinstance(event, yaml.AliasEvent):
             self._anchors[event.anchor] = (nodes, depth)
 
     def add_alias(self, event: yaml.AliasEvent) -> None:
         if any(anchor == event.anchor for anchor, _, _ in self._open):
-            raise _refused(event, "an alias is inside of what it repeats")
+            raise _refuse(event, "an alias is inside of what it repeats")
         # An unknown anchor is the loader's to report.
         self.add(event, *self._anchors.get(event.anchor or "", (1, 0)))
 
@@ -104,6 +104,6 @@ class _Size:
         self._deepest = max(deepest, depth)
 
 
-def _refused(event: yaml.NodeEvent, why: str) -> Malformed:
+def _refuse(event: yaml.NodeEvent, why: str) -> Malformed:
     line = event.start_mark.line + 1 if event.start_mark else 1
     return Malformed(f"The file, line {line}: this YAML is not read: {why}.")

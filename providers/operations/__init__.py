@@ -1,4 +1,4 @@
-"""What operators do with whole providers and see of them: order, pause, removal, cards, audit.
+"""Operations on providers (order, pause, removal) and their records: audit and activity.
 
-Each change writes its audit event.
+Callers write the audit event in the transaction of the change.
 """

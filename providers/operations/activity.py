@@ -1,7 +1,7 @@
-"""The log of requests, read back: a page of it by keyset, and one request with all its attempts.
+"""Queries of the activity log: pages of requests by keyset, and one request with its attempts.
 
-A request is one row, however many attempts it took: the newest of them stands for it. Operators see
-all; everybody else sees what they asked themselves, and neither probes nor tests.
+A request is one row, represented by its newest attempt. Operators see all; others see their own
+requests, without probes and tests.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from providers.domain.frozen import frozen
 from providers.models import Attempt, Purpose
 
 PAGE = 50
-OWN = (Purpose.CHAT, Purpose.API)  # what people ask for; the rest is the site's own doing
-FAILED = "failed"  # an outcome to look for: any failure
-NO_ROUTE = "none"  # a method to look for: every route rested
-ANY_PURPOSE = "any"  # probes included, which are left out otherwise
+OWN = (Purpose.CHAT, Purpose.API)  # requests of people; the others are the site's own
+FAILED = "failed"  # as an outcome: any failure
+NO_ROUTE = "none"  # as a method: no route was available
+ANY_PURPOSE = "any"  # includes probes, which are left out otherwise
 _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 _SECRETS = ("provider__api_key", "provider__extra_headers", "provider__gateway_api_key")
 
 
 @frozen
 class Filters:
-    """What a request must be like to be listed; what is empty or None does not matter."""
+    """The conditions for a request to be listed; empty or None means any."""
 
     provider_id: int | None = None
     model: str = ""
@@ -47,7 +47,7 @@ class Filters:
 
 @frozen
 class Mark:
-    """A place between two rows of the log: a page ends or begins there."""
+    """A position between two rows of the log, where a page ends or begins."""
 
     at: datetime
     pk: int
@@ -57,7 +57,7 @@ class Mark:
 
     @classmethod
     def parse(cls, text: str) -> Mark:
-        """The mark that a link carried; ValueError where it is none."""
+        """The mark of a link. Raises ValueError."""
         at, _, pk = text.partition("-")
         try:
             moment = _EPOCH + timedelta(microseconds=int(at))
@@ -79,7 +79,7 @@ class RequestPage:
 
 
 def visible(viewer: User) -> QuerySet[Attempt]:
-    """The attempts that this person may see."""
+    """The attempts that this user may see."""
     if viewer.is_staff:
         return Attempt.objects.all()
     return Attempt.objects.filter(user_id=viewer.pk, purpose__in=OWN)
@@ -89,51 +89,51 @@ def page(
     viewer: User, filters: Filters, *, before: Mark | None = None, after: Mark | None = None
 ) -> RequestPage:
     """The page next to a mark, the newest one without. Two queries, whatever the log's length."""
-    found = _matching(visible(viewer), filters)
+    matches = _matching(visible(viewer), filters)
     if after:
-        rows = _marks(found.filter(_newer_than(after)).order_by("started_at", "pk"))
+        rows = _marks(matches.filter(_newer_than(after)).order_by("started_at", "pk"))
         shown = rows[:PAGE][::-1]
         newer = len(rows) > PAGE
         older = bool(shown)
     else:
         if before:
-            found = found.filter(_older_than(before))
-        rows = _marks(found.order_by("-started_at", "-pk"))
+            matches = matches.filter(_older_than(before))
+        rows = _marks(matches.order_by("-started_at", "-pk"))
         shown = rows[:PAGE]
         newer, older = bool(before and shown), len(rows) > PAGE
     return RequestPage(
-        requests=_gathered(viewer, [request_id for request_id, _ in shown]),
+        requests=_load_requests(viewer, [request_id for request_id, _ in shown]),
         newer=shown[0][1] if newer else None,
         older=shown[-1][1] if older else None,
     )
 
 
 def redact(viewer: User, attempts: Iterable[Attempt]) -> list[Attempt]:
-    """The attempts as this person may read them, never to be saved.
+    """The attempts as this user may read them; never to be saved.
 
-    An upstream may repeat a prompt in its error. So of other people's attempts the message is left
-    out, and the reason that older rows made of one; kind, status and code stay.
+    An upstream may repeat a prompt in its error, so the messages of other people's attempts are
+    left out, with the reasons that older rows made of them. Kind, status and code stay.
     """
-    found = list(attempts)
-    for each in found:
+    rows = list(attempts)
+    for each in rows:
         if each.user_id != viewer.pk and each.purpose in OWN:
             each.error_message = ""
             each.reason = _FAILED_WITH.sub("failed", each.reason)
             each.redacted = each.outcome not in SETTLED
-    return found
+    return rows
 
 
 _FAILED_WITH = re.compile(r"failed \(.*", re.DOTALL)
 
 
 def request(viewer: User, request_id: UUID) -> RequestTrace | None:
-    """One request; None where there is none, not yet, or none that this person may see."""
+    """One request; None if it does not exist yet, or if this user may not see it."""
     attempts = redact(viewer, _attempts(viewer, [request_id]))
     return RequestTrace(attempts=tuple(attempts)) if attempts else None
 
 
 def _matching(attempts: QuerySet[Attempt], filters: Filters) -> QuerySet[Attempt]:
-    """Of each request that fits, the attempt that stands for it."""
+    """The newest attempt of each matching request."""
     return attempts.filter(_conditions(filters)).exclude(
         Exists(Attempt.objects.filter(request_id=OuterRef("request_id"), pk__gt=OuterRef("pk")))
     )
@@ -150,34 +150,36 @@ def _conditions(filters: Filters) -> Q:
         "started_at__gte": filters.since,
         "started_at__lte": filters.until,
     }
-    wanted = Q(**{name: value for name, value in plain.items() if value})
-    wanted &= _of_purpose(filters)
+    condition = Q(**{name: value for name, value in plain.items() if value})
+    condition &= _purpose_condition(filters)
     if filters.method:
-        wanted &= Q(method="" if filters.method == NO_ROUTE else filters.method)
+        condition &= Q(method="" if filters.method == NO_ROUTE else filters.method)
     if filters.outcome == FAILED:
-        wanted &= ~Q(outcome__in=SETTLED)
+        condition &= ~Q(outcome__in=SETTLED)
     elif filters.outcome:
-        wanted &= Q(outcome=filters.outcome)
+        condition &= Q(outcome=filters.outcome)
     if filters.provider_id:
-        wanted &= _tried(filters.provider_id)
-    return wanted & _FELL_BACK if filters.fell_back else wanted
+        condition &= _provider_condition(filters.provider_id)
+    return condition & _FELL_BACK if filters.fell_back else condition
 
 
-def _of_purpose(filters: Filters) -> Q:
-    """Probes would bury what people asked; a request that is looked for by its id is found."""
+def _purpose_condition(filters: Filters) -> Q:
+    """Leaves probes out, except when filtering by them or by a request's id."""
     if filters.purpose == ANY_PURPOSE or filters.request_id:
         return Q()
     return Q(purpose=filters.purpose) if filters.purpose else ~Q(purpose=Purpose.PROBE)
 
 
-def _tried(provider_id: int) -> Q:
-    """Also where another provider answered in its place. Only later attempts have earlier ones, so
-    most rows are decided without a look at others; `pk__lt` keeps PostgreSQL from gathering all
-    attempts of the provider beforehand."""
-    earlier = Attempt.objects.filter(
+def _provider_condition(provider_id: int) -> Q:
+    """Matches requests that tried the provider, even if another one answered.
+
+    Only later attempts have former ones, so most rows need no subquery; `pk__lt` keeps PostgreSQL
+    from collecting all attempts of the provider first.
+    """
+    former = Attempt.objects.filter(
         request_id=OuterRef("request_id"), provider_id=provider_id, pk__lt=OuterRef("pk")
     )
-    return Q(provider_id=provider_id) | (Q(position__gt=1) & Q(Exists(earlier)))
+    return Q(provider_id=provider_id) | (Q(position__gt=1) & Q(Exists(former)))
 
 
 _OTHER_ROUTES = Attempt.objects.filter(request_id=OuterRef("request_id")).exclude(
@@ -186,7 +188,7 @@ _OTHER_ROUTES = Attempt.objects.filter(request_id=OuterRef("request_id")).exclud
 _FELL_BACK = Q(position__gt=1) & Q(Exists(_OTHER_ROUTES))
 
 
-# `started_at` alone in front is what the index on it can begin at; the rest settles equal moments.
+# The plain `started_at` condition can use the index; the rest orders equal moments.
 def _older_than(mark: Mark) -> Q:
     return Q(started_at__lte=mark.at) & (Q(started_at__lt=mark.at) | Q(pk__lt=mark.pk))
 
@@ -196,20 +198,20 @@ def _newer_than(mark: Mark) -> Q:
 
 
 def _marks(ordered: QuerySet[Attempt]) -> list[tuple[UUID, Mark]]:
-    """One more than a page holds, to know whether another one follows."""
+    """One row more than a page holds, to see whether another page follows."""
     rows = ordered.values_list("request_id", "started_at", "pk")[: PAGE + 1]
     return [(request_id, Mark(at=at, pk=pk)) for request_id, at, pk in rows]
 
 
-def _gathered(viewer: User, request_ids: list[UUID]) -> list[RequestTrace]:
-    """The requests with all their attempts, newest first by when they were asked."""
+def _load_requests(viewer: User, request_ids: list[UUID]) -> list[RequestTrace]:
+    """The requests with all their attempts, newest first."""
     attempts: defaultdict[UUID, list[Attempt]] = defaultdict(list)
     for attempt in redact(viewer, _attempts(viewer, request_ids).defer(*_SECRETS)):
         attempts[attempt.request_id].append(attempt)
-    found = [RequestTrace(attempts=tuple(each)) for each in attempts.values()]
-    return sorted(found, key=lambda each: (each.first.started_at, each.first.pk), reverse=True)
+    requests = [RequestTrace(attempts=tuple(each)) for each in attempts.values()]
+    return sorted(requests, key=lambda each: (each.first.started_at, each.first.pk), reverse=True)
 
 
 def _attempts(viewer: User, request_ids: Iterable[UUID]) -> QuerySet[Attempt]:
-    wanted = visible(viewer).filter(request_id__in=list(request_ids))
-    return wanted.select_related("provider", "user").order_by("position", "pk")
+    attempts = visible(viewer).filter(request_id__in=list(request_ids))
+    return attempts.select_related("provider", "user").order_by("position", "pk")

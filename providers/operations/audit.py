@@ -1,7 +1,6 @@
-"""Notes who changed what: one event for each change that a person makes, and no secret in it.
+"""Records who changed what: one event for each change that a person makes, without secrets.
 
-What is a secret is told by its field's type, not by its name: one that is added later is hidden as
-well.
+Secrets are recognized by their field's type, so that one added later is hidden as well.
 """
 
 from collections.abc import Mapping
@@ -14,7 +13,7 @@ from django.db.models import Field, Model
 from providers.infra.encrypted_fields import EncryptedTextField
 from providers.models import AuditEvent
 
-# What the program writes by itself, or follows from a field beside it.
+# Written by the program itself, or derived from another field.
 _BOOKKEEPING = frozenset(
     {
         *("id", "health_status", "health_reason", "last_health_check", "consecutive_failures"),
@@ -25,27 +24,27 @@ _BOOKKEEPING = frozenset(
     }
 )
 _LONGEST = 200  # characters of a value
-COMMAND = "command line"  # who it was where nobody signed in: whoever may run commands
+COMMAND = "command line"  # the username of events without a signed-in user
 
 type Values = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """A secret to be compared, not to be shown."""
+    """A secret that can be compared, and is never shown."""
 
     value: Any = field(repr=False)
 
 
 def values(row: Model) -> dict[str, Any]:
-    """What people set on a row, its secrets wrapped; to be taken before and after a change."""
-    found = {
+    """The fields that people set on a row, secrets wrapped; call it before and after a change."""
+    own_values = {
         each.name: _value(each, row)
         for each in row._meta.concrete_fields
         if each.name not in _BOOKKEEPING
     }
     linked = row._meta.many_to_many if row.pk else ()
-    return found | {
+    return own_values | {
         each.name: ", ".join(sorted(str(other) for other in getattr(row, each.name).all()))
         for each in linked
     }
@@ -56,18 +55,18 @@ def _value(each: "Field[Any, Any]", row: Model) -> Any:
     return Secret(value) if isinstance(each, EncryptedTextField) else value
 
 
-def changed(before: Values, after: Values) -> dict[str, list[str]]:
-    """The fields that differ, each with what it was and what it is, in words; those that were
-    empty and still are, as where a row is new, are left out."""
-    told = {
-        name: [_words(before.get(name)), _words(after.get(name))]
+def diff_values(before: Values, after: Values) -> dict[str, list[str]]:
+    """The fields that differ, each with its former and new value in words. Fields that are empty
+    in both are left out."""
+    differences = {
+        name: [_describe(before.get(name)), _describe(after.get(name))]
         for name in sorted(before.keys() | after.keys())
         if before.get(name) != after.get(name)
     }
-    return {name: words for name, words in told.items() if any(words)}
+    return {name: words for name, words in differences.items() if any(words)}
 
 
-def _words(value: Any) -> str:
+def _describe(value: Any) -> str:
     if isinstance(value, Secret):
         return "stored" if value.value else ""
     return "" if value is None or value in ({}, []) else str(value)[:_LONGEST]
@@ -81,10 +80,10 @@ def note(
     *,
     kind: str = "",
 ) -> AuditEvent:
-    """Appends an event, in the transaction of the change itself where there is one.
+    """Appends an event; call it in the transaction of the change.
 
-    `subject` is a row, or the name of what has none; `kind` is then to be given. Without a user it
-    was a command.
+    `subject` is a row, or the name of something without a row, which needs a `kind`. No user means
+    that a command did it.
     """
     row = subject if isinstance(subject, Model) else None
     return AuditEvent.objects.create(
@@ -98,7 +97,9 @@ def note(
     )
 
 
-def noted(user: "User | AnonymousUser | None", verb: str, row: Model, before: Values) -> None:
-    """The same with what has changed since `values(row)` was taken; nothing where nothing has."""
-    if changes := changed(before, values(row)):
+def note_changes(
+    user: "User | AnonymousUser | None", verb: str, row: Model, before: Values
+) -> None:
+    """Appends an event with the changes since `values(row)` was called, if there are any."""
+    if changes := diff_values(before, values(row)):
         note(user, verb, row, changes)

@@ -1,6 +1,6 @@
-"""The roster of providers: their order, pauses, copies, removal and the way back.
+"""The lifecycle of providers: create, order, pause, copy, remove, restore.
 
-Each is one short transaction or statement, told to every process once it is committed.
+Each is one short transaction or statement, published to every process after its commit.
 """
 
 from itertools import count
@@ -13,12 +13,12 @@ from django.utils.text import slugify
 from providers.infra import replicas
 from providers.models import LanguageModel, Provider
 
-RESERVED = frozenset({"new", "test", "fix"})  # pages of their own below /providers/
-LONGEST_NAME = 100  # as the column has it
+RESERVED = frozenset({"new", "test", "fix"})  # paths of pages below /providers/
+MAX_NAME_LENGTH = 100  # as the column has it
 
 
 def save_new(provider: Provider) -> None:
-    """Under the first free slug of its name; where another took it a moment ago, the next."""
+    """Saves with the first free slug of its name; retries if another process takes it first."""
     base = slugify(provider.name)[:40] or "provider"
     for number in count(1):
         slug = base if number == 1 else f"{base}-{number}"
@@ -34,7 +34,7 @@ def save_new(provider: Provider) -> None:
 
 
 def move(provider: Provider, *, up: bool) -> None:
-    """One place up or down; writes those alone whose place changes."""
+    """Moves one place up or down; writes only the rows whose position changes."""
     ids = list(Provider.objects.in_order().values_list("pk", flat=True))
     place = ids.index(provider.pk)
     other = place - 1 if up else place + 1
@@ -53,22 +53,22 @@ def move(provider: Provider, *, up: bool) -> None:
 
 
 def pause(provider: Provider) -> None:
-    """It is neither asked nor checked until it is resumed."""
+    """Stops requests and checks until it is resumed."""
     _change(provider, enabled=False)
 
 
 def resume(provider: Provider) -> None:
-    """It is checked at once."""
+    """Resumes requests; the next check is due at once."""
     _change(provider, enabled=True, next_check_at=timezone.now())
 
 
 def remove(provider: Provider) -> None:
-    """Marks it: it is gone everywhere, and can be brought back until it is deleted for good."""
+    """Marks it as removed: hidden everywhere, and restorable until it is deleted for good."""
     _change(provider, removed_at=timezone.now())
 
 
 def restore(provider: Provider) -> None:
-    """As it was, and checked at once."""
+    """Restores it as it was; the next check is due at once."""
     _change(provider, removed_at=None, next_check_at=timezone.now())
 
 
@@ -80,7 +80,7 @@ def _change(provider: Provider, **values: object) -> None:
     replicas.publish("routes")
 
 
-# What is known of the original alone: its health and the checks that showed it.
+# State of the original that a copy does not inherit.
 _OWN = {
     "health_status": "unknown",
     "health_reason": "",
@@ -93,28 +93,28 @@ _OWN = {
 
 
 def copy(original: Provider, user: User) -> Provider:
-    """Another one with the same settings, secrets and models, paused: two that serve the same
-    models would make their plain names ambiguous. Aliases stay with the original."""
-    made = Provider.objects.get(pk=original.pk)
-    made.pk, made.created_by, made.enabled = None, user, False
-    made._state.adding = True
-    made.name = _copied_name(original.name)
+    """Copies settings, secrets and models. The copy is paused, because two providers with the same
+    models would make plain model names ambiguous. Aliases stay with the original."""
+    duplicate = Provider.objects.get(pk=original.pk)
+    duplicate.pk, duplicate.created_by, duplicate.enabled = None, user, False
+    duplicate._state.adding = True
+    duplicate.name = _name_of_copy(original.name)
     for name, value in _OWN.items():
-        setattr(made, name, value)
+        setattr(duplicate, name, value)
     with transaction.atomic():
-        save_new(made)
-        made.alternatives.set(original.alternatives.all())
-        made.ensure_routes()
+        save_new(duplicate)
+        duplicate.alternatives.set(original.alternatives.all())
+        duplicate.ensure_routes()
         models = list(original.language_models.all())
         for model in models:
-            model.pk, model.provider, model.alias = None, made, ""
+            model.pk, model.provider, model.alias = None, duplicate, ""
         LanguageModel.objects.bulk_create(models, batch_size=500)
-    return made
+    return duplicate
 
 
-def _copied_name(name: str) -> str:
+def _name_of_copy(name: str) -> str:
     """`Acme copy`, then `Acme copy 2`."""
-    base = f"{name[: LONGEST_NAME - 10]} copy"
+    base = f"{name[: MAX_NAME_LENGTH - 10]} copy"
     taken = set(Provider.objects.filter(name__startswith=base).values_list("name", flat=True))
     numbered = (base if number == 1 else f"{base} {number}" for number in count(1))
     return next(each for each in numbered if each not in taken)

@@ -1,8 +1,8 @@
-"""The offline catalogues: what models.dev and LiteLLM's list of prices tell of known models.
+"""The offline catalogues of models: models.dev and LiteLLM's price list.
 
-Both ship in wheels, so nothing is fetched. LiteLLM's list is read as a file: its package is never
-imported here. One vendor is read at a time and nothing is kept: the whole set would cost a process
-tens of megabytes for what is asked once an hour.
+Both ship in wheels, so nothing is fetched. LiteLLM's list is read as a file; its package is never
+imported here. One vendor is read at a time and nothing is cached: the full set would cost each
+process tens of megabytes for one use an hour.
 """
 
 import gzip
@@ -22,7 +22,7 @@ _SPACE = " \t\r\n,:"
 
 
 PRICE_LIST = "model_prices_and_context_window_backup.json"
-# Vendors that LiteLLM calls otherwise than models.dev.
+# LiteLLM's names of vendors that differ from those of models.dev.
 _IN_LITELLM = {
     "google": "gemini",
     "togetherai": "together_ai",
@@ -62,12 +62,12 @@ def vendors() -> Iterator[Vendor]:
 
 
 def models(vendor: str) -> dict[str, DiscoveredModel]:
-    """The models of one vendor by id; empty where the vendor is not in the catalogue."""
+    """The models of one vendor by id; empty if the vendor is not in the catalogue."""
     if not vendor:
         return {}
-    found = (row for name, row in _members(_text()) if name == vendor)
-    rows = next(found, {}).get("models", {})
-    return {model_id: _known(model_id, row) for model_id, row in rows.items()}
+    vendors = (row for name, row in _members(_text()) if name == vendor)
+    rows = next(vendors, {}).get("models", {})
+    return {model_id: _parse_row(model_id, row) for model_id, row in rows.items()}
 
 
 def _text() -> str:
@@ -76,7 +76,7 @@ def _text() -> str:
 
 
 def _members(text: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The members of a JSON object one after the other, decoded without keeping the others."""
+    """The members of a JSON object, decoded one at a time."""
     decoder = json.JSONDecoder()
     at = _skip(text, text.index("{") + 1)
     while text[at] != "}":
@@ -92,7 +92,7 @@ def _skip(text: str, at: int) -> int:
     return at
 
 
-def _known(model_id: str, row: Mapping[str, Any]) -> DiscoveredModel:
+def _parse_row(model_id: str, row: Mapping[str, Any]) -> DiscoveredModel:
     limit, cost = row.get("limit") or {}, row.get("cost") or {}
     reasoning = bool(row.get("reasoning"))
     return DiscoveredModel(
@@ -120,8 +120,8 @@ def _price(value: object) -> Decimal | None:
     return Decimal(str(value)) if isinstance(value, int | float) else None
 
 
-def priced(vendor: str) -> dict[str, DiscoveredModel]:
-    """The same vendor's chat models by id, as LiteLLM's list of prices knows them."""
+def litellm_models(vendor: str) -> dict[str, DiscoveredModel]:
+    """The vendor's chat models by id, from LiteLLM's price list."""
     path = _price_list()
     if not vendor or path is None:
         return {}
@@ -139,21 +139,21 @@ def priced(vendor: str) -> dict[str, DiscoveredModel]:
 
 
 def _is_of(vendor: str, row: Mapping[str, Any]) -> bool:
-    """Vertex AI's and Bedrock's rows say of which family they are, too."""
+    """Rows of Vertex AI and Bedrock add the model family to the vendor."""
     named = str(row.get("litellm_provider"))
     return named == vendor or named.startswith((f"{vendor}-", f"{vendor}_converse"))
 
 
 @frozen
 class PricedModel:
-    """What LiteLLM's list of prices says of a model: whose it is, and what for, in its words."""
+    """A model in LiteLLM's price list: its vendor and its mode, such as chat."""
 
     vendor: str
     mode: str
 
 
 def priced_models() -> dict[str, PricedModel]:
-    """Every model of LiteLLM's list of prices by the name it has there."""
+    """Every model of LiteLLM's price list by its name there."""
     path = _price_list()
     rows = json.loads(path.read_bytes()) if path else {}
     return {
@@ -163,9 +163,9 @@ def priced_models() -> dict[str, PricedModel]:
 
 
 def _price_list() -> Path | None:
-    """Where it lies, found without importing the package; None where that is not installed."""
-    found = find_spec("litellm")
-    if found is None or not found.submodule_search_locations:
+    """The file's path, found without importing the package; None if it is not installed."""
+    package = find_spec("litellm")
+    if package is None or not package.submodule_search_locations:
         return None
-    path = Path(next(iter(found.submodule_search_locations))) / PRICE_LIST
+    path = Path(next(iter(package.submodule_search_locations))) / PRICE_LIST
     return path if path.exists() else None

@@ -1,7 +1,7 @@
-"""Known vendors as rows of data: what a form is filled with, and what each one needs or forbids.
+"""Presets: known vendors as data, with the defaults of their form and their requirements.
 
-The rows are in presets.toml, the rest of the vendors we can call in the offline catalogue. A preset
-never decides anything at run time that its row does not say; an unknown slug is `custom`.
+The rows are in presets.toml; further vendors come from the offline catalogue. A preset decides
+nothing at run time beyond its row; an unknown slug means `custom`.
 """
 
 import re
@@ -19,7 +19,7 @@ from providers.vendors import offline_catalog
 
 @frozen
 class HeaderTemplate:
-    """A header that a vendor takes and whose value only the operator knows."""
+    """A header that a vendor supports, whose value only the operator knows."""
 
     name: str
     example: str
@@ -69,7 +69,7 @@ class Preset:
 
     @property
     def is_custom(self) -> bool:
-        """Whether it names no vendor, only a format."""
+        """Whether it is a wire format without a vendor."""
         return not self.base_url
 
 
@@ -83,20 +83,20 @@ PRESETS: tuple[Preset, ...] = tuple(_preset(row) for row in vendor_data.PRESETS)
 _BY_SLUG = {preset.slug: preset for preset in PRESETS}
 CUSTOM = _BY_SLUG["custom"]
 
-# What the catalogue calls the two formats that we speak.
+# The two wire formats by their names in the catalogue.
 _FORMATS = {"@ai-sdk/openai-compatible": Kind.OPENAI, "@ai-sdk/anthropic": Kind.ANTHROPIC}
 
 
 @cache
-def further() -> Mapping[str, Preset]:
-    """The other vendors of the offline catalogue by slug, read when one is asked for."""
+def catalogue_presets() -> Mapping[str, Preset]:
+    """The further vendors of the offline catalogue by slug, read on first use."""
     named = {preset.catalogue for preset in PRESETS} | vendor_data.LEFT_OUT
     others = (vendor for vendor in offline_catalog.vendors() if vendor.vendor_id not in named)
     return {preset.slug: preset for vendor in others for preset in _from_catalogue(vendor)}
 
 
 def _from_catalogue(vendor: offline_catalog.Vendor) -> Iterator[Preset]:
-    """A vendor as a preset, where it has one address and a format that we speak."""
+    """Yields a preset if the vendor has one base URL and a supported wire format."""
     kind, tidied = _FORMATS.get(vendor.package), base_url_module.tidy(vendor.base_url)
     slug = re.sub(r"[^a-z0-9]+", "-", vendor.vendor_id.lower()).strip("-")
     if kind is None or tidied.problem or "{" in tidied.url or slug in _BY_SLUG:
@@ -118,20 +118,23 @@ def _from_catalogue(vendor: offline_catalog.Vendor) -> Iterator[Preset]:
 
 
 def get(slug: str) -> Preset:
-    """The preset of a slug; `custom` for one that is not known."""
-    return _BY_SLUG.get(slug) or further().get(slug, CUSTOM)
+    """The preset of a slug; `custom` if it is unknown."""
+    return _BY_SLUG.get(slug) or catalogue_presets().get(slug, CUSTOM)
 
 
-def known(slug: str) -> bool:
-    return slug in _BY_SLUG or slug in further()
+def is_known(slug: str) -> bool:
+    return slug in _BY_SLUG or slug in catalogue_presets()
 
 
-def matching(words: str) -> tuple[Preset, ...]:
-    """The presets that have all these words in their name, hint or address, the rows here first."""
-    wanted = words.lower().split()
-    every = (*PRESETS, *sorted(further().values(), key=lambda preset: preset.name.lower()))
-    return tuple(row for row in every if all(word in _searched(row) for word in wanted))
+def search(words: str) -> tuple[Preset, ...]:
+    """The presets with all these words in their name, hint or URL; those of presets.toml first."""
+    terms = words.lower().split()
+    every = (
+        *PRESETS,
+        *sorted(catalogue_presets().values(), key=lambda preset: preset.name.lower()),
+    )
+    return tuple(row for row in every if all(word in _search_text(row) for word in terms))
 
 
-def _searched(preset: Preset) -> str:
+def _search_text(preset: Preset) -> str:
     return f"{preset.slug} {preset.name} {preset.hint} {preset.base_url}".lower()

@@ -32,7 +32,7 @@ def index(request: PageRequest) -> HttpResponse:
     form = FilterForm(request.GET, request.user)
     marks = {name: _parse_mark(request.GET.get(name, "")) for name in ("before", "after")}
     page = activity.page(request.user, form.filters(), **marks)
-    query = urlencode(form.given())
+    query = urlencode(form.entered_values())
     ctx = {"form": form, "page": page, "query": query, "at_mark": any(marks.values())}
     if not request.htmx or request.htmx.history_restore_request:
         return render(request, "activity/index.html", ctx)

@@ -122,7 +122,7 @@ def toggle(request: PageRequest, slug: str, pk: int) -> HttpResponse:
     before = audit.values(model)
     model.enabled = request.POST.get("enabled") == "on"
     model.save(update_fields=["enabled"])
-    audit.noted(request.user, "changed", model, before)
+    audit.note_changes(request.user, "changed", model, before)
     if request.htmx:
         context = {"model": model, "provider": model.provider}
         return render(request, "providers/models.html#row", context)

@@ -107,7 +107,7 @@ def edit(request: PageRequest, pk: int | None = None) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         with transaction.atomic():
             saved = form.save()
-            audit.noted(request.user, "changed" if row else "created", saved, before)
+            audit.note_changes(request.user, "changed" if row else "created", saved, before)
         snapshot.load_routes()  # creates its routes now, so that the page lists them
         follows = (
             "It is used as a fallback from the next request."

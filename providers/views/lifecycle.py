@@ -50,7 +50,7 @@ def _apply(
     with transaction.atomic():
         before = audit.values(provider)
         act(provider)
-        audit.noted(request.user, verb, provider, before)
+        audit.note_changes(request.user, verb, provider, before)
 
 
 def _respond(request: PageRequest, provider: Provider) -> HttpResponse:

@@ -51,7 +51,7 @@ def show(request: PageRequest, pk: int) -> HttpResponse:
         require_staff(request)
         before = audit.values(model)
         if form.is_valid() and form.store():
-            audit.noted(request.user, "changed", model, before)
+            audit.note_changes(request.user, "changed", model, before)
             messages.success(request, f"{model.name} is saved.")
             return redirect("models:show", pk)
     ctx = {
@@ -102,7 +102,7 @@ def apply(request: PageRequest, pk: int) -> HttpResponse:
     model = get_object_or_404(LanguageModel.objects.present().select_related("provider"), pk=pk)
     chosen = request.POST.get("preset", "")
     preset = get_object_or_404(ParameterPreset, pk=int(chosen) if chosen.isdecimal() else 0)
-    if model_forms.give(preset, [model]):
+    if model_forms.apply_preset(preset, [model]):
         messages.success(request, f"Preset {preset.name} applied.")
     else:
         messages.info(

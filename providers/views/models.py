@@ -210,16 +210,16 @@ def _set_enabled(request: PageRequest, matching: Any, *, enabled: bool) -> str:
     ids = list(matching.exclude(enabled=enabled).values_list("pk", flat=True))
     summary = f"{_count_models(len(ids))} {'enabled' if enabled else 'disabled'}."
     replaced = [(ids, not enabled, enabled)] if ids else []
-    model_forms.noted(request.user.pk, summary, "enabled", replaced)
+    model_forms.save_undo(request.user.pk, summary, "enabled", replaced)
     LanguageModel.objects.filter(pk__in=ids).update(enabled=enabled)
     return summary if ids else ""
 
 
 def _apply_preset(request: PageRequest, preset: ParameterPreset, matching: Any) -> str:
-    replaced = model_forms.give(preset, matching.select_related("provider").order_by())
+    replaced = model_forms.apply_preset(preset, matching.select_related("provider").order_by())
     count = sum(len(ids) for ids, *_ in replaced)
     summary = f"Preset {preset.name} applied to {_count_models(count)}."
-    model_forms.noted(request.user.pk, summary, "parameters", replaced)
+    model_forms.save_undo(request.user.pk, summary, "parameters", replaced)
     return summary if count else ""
 
 
@@ -263,7 +263,7 @@ def use(request: PageRequest, pk: int) -> HttpResponse:
     before = audit.values(model)
     model.enabled = request.POST.get("enabled") == "on"
     model.save(update_fields=["enabled"])
-    audit.noted(request.user, "changed", model, before)
+    audit.note_changes(request.user, "changed", model, before)
     return _render_row(request, model)
 
 

@@ -36,7 +36,7 @@ def new(request: PageRequest) -> HttpResponse:
     if request.method == "POST":
         return _save(request, ProviderForm(request.POST))
     slug = request.GET.get("preset", "")
-    if not slug or not presets.known(slug):
+    if not slug or not presets.is_known(slug):
         return _render_vendors(request)
     form = ProviderForm.for_preset(presets.get(slug))
     return render(request, "providers/new.html", form_context(form))
@@ -47,8 +47,8 @@ def _render_vendors(request: PageRequest) -> HttpResponse:
     words = request.GET.get("q", "").strip()[:100]
     context = {
         "q": words,
-        "presets": presets.matching(words) if words else presets.PRESETS,
-        "further": len(presets.further()),
+        "presets": presets.search(words) if words else presets.PRESETS,
+        "further": len(presets.catalogue_presets()),
     }
     template = "providers/new.html"
     return render(request, f"{template}#found" if request.htmx else template, context)
@@ -136,11 +136,11 @@ def _save(request: PageRequest, form: ProviderForm) -> HttpResponse:
     with transaction.atomic():
         stored = Provider.objects.select_for_update().filter(pk=form.instance.pk).first()
         opened = form.data.get("version", "")
-        if stored and opened and (conflicts := edit_conflict.differences(form, opened, stored)):
+        if stored and opened and (conflicts := edit_conflict.find_conflicts(form, opened, stored)):
             return _render_conflict(request, form, stored, conflicts)
         before = audit.values(stored) if stored else {}
         provider = form.store(request.user)
-        audit.noted(request.user, "changed" if stored else "created", provider, before)
+        audit.note_changes(request.user, "changed" if stored else "created", provider, before)
     messages.success(request, _describe_save(form, provider))
     address = reverse("providers:detail", args=[provider.slug])
     return HttpResponseClientRedirect(address) if request.htmx else redirect(address)
@@ -150,7 +150,7 @@ def _render_conflict(
     request: PageRequest,
     form: ProviderForm,
     stored: Provider,
-    conflicts: list[edit_conflict.Difference],
+    conflicts: list[edit_conflict.FieldConflict],
 ) -> HttpResponse:
     """Save nothing; offer both versions of each field."""
     last = AuditEvent.objects.filter(kind="provider", subject_id=str(stored.pk)).first()

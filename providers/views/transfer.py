@@ -18,7 +18,7 @@ from providers.domain.types import Method
 from providers.forms.secret import clean_key, clean_value
 from providers.forms.transfer import ExportForm, ImportForm
 from providers.importing import apply, exporting, native_format, plan, read, upload_cache
-from providers.importing.schema import Malformed, Missing, Parsed, Resolve, nobody
+from providers.importing.schema import Malformed, Missing, Parsed, Resolve, resolve_nothing
 from providers.infra import feature_flags
 from providers.infra.page_request import PageRequest
 from providers.infra.redis_client import RedisUnavailable
@@ -39,9 +39,11 @@ def upload(request: PageRequest) -> HttpResponse:
     form = ImportForm(request.POST or None, request.FILES or None)
     if request.method == "POST" and form.is_valid():
         try:
-            document = read.opened(form.cleaned_data["source"], form.cleaned_data["passphrase"])
-            read.parsed(document, nobody, form.cleaned_data["auth"])
-            upload_cache.keep(request.user.pk, document, form.cleaned_data["auth"])
+            document = read.open_document(
+                form.cleaned_data["source"], form.cleaned_data["passphrase"]
+            )
+            read.parse_document(document, resolve_nothing, form.cleaned_data["auth"])
+            upload_cache.save(request.user.pk, document, form.cleaned_data["auth"])
         except Malformed as exc:
             form.add_error("passphrase" if "passphrase" in str(exc) else "source_file", str(exc))
         except RedisUnavailable:
@@ -58,7 +60,7 @@ def upload(request: PageRequest) -> HttpResponse:
 def preview(request: PageRequest) -> HttpResponse:
     """Show what would change, with a field for each missing key; on POST, apply it."""
     try:
-        cached = upload_cache.kept(request.user.pk)
+        cached = upload_cache.load(request.user.pk)
     except RedisUnavailable:
         messages.error(request, _REDIS_DOWN)
         return redirect("settings:import")
@@ -66,10 +68,10 @@ def preview(request: PageRequest) -> HttpResponse:
         messages.error(request, _PREVIEW_EXPIRED)
         return redirect("settings:import")
     document, auth = cached
-    parse = partial(read.parsed, document, auth=auth)
+    parse = partial(read.parse_document, document, auth=auth)
     if request.method == "POST":
         return _apply(request, parse)
-    return _render_preview(request, parse(nobody), {})
+    return _render_preview(request, parse(resolve_nothing), {})
 
 
 @frozen
@@ -138,7 +140,7 @@ def _count_verbs(steps: tuple[plan.ProviderChange, ...]) -> str:
 
 def _apply(request: PageRequest, parse: Callable[[Resolve], Parsed]) -> HttpResponse:
     """Import the file with the values that were filled in; on an error show the preview again."""
-    unfilled = parse(nobody)
+    unfilled = parse(resolve_nothing)
     filled: dict[tuple[str, str], str] = {}
     keys: dict[str, str] = {}
     errors: dict[str, str] = {}
@@ -193,9 +195,9 @@ def export(request: PageRequest) -> HttpResponse:
 
 
 def _build_export(way: str, passphrase: str) -> dict[str, Any]:
-    entries = exporting.entries()
+    entries = load_entries()
     if way == "opencode":
-        return exporting.opencode(entries)
+        return exporting.write_opencode(entries)
     document = native_format.document(entries, secrets=way == "sealed")
     return native_format.seal(document, passphrase) if way == "sealed" else document
 

@@ -154,7 +154,7 @@ def test_a_provider_that_is_removed_here_can_be_brought_back(
     """It is kept as by its own page; deleting it for good is not offered."""
     listed = owner_client.get(reverse("admin:providers_provider_changelist")).content.decode()
     assert "delete_selected" not in listed
-    assert "brought back" in act(owner_client, provider, "remove")
+    assert "restored" in act(owner_client, provider, "remove")
     assert not Provider.objects.exists()
     assert AuditEvent.objects.get().verb == "removed"
     owner_client.post(reverse("providers:restore", args=[provider.slug]))
@@ -169,7 +169,7 @@ def test_providers_are_checked_by_the_worker(
     with current_app.connection_for_read() as broker:
         queue = broker.SimpleQueue("celery")
         queue.clear()
-        assert "1 of 1 handed to the worker" in act(owner_client, provider, action)
+        assert "1 of 1 sent to the worker" in act(owner_client, provider, action)
         assert queue.get(timeout=2).headers["task"] == f"providers.tasks.{task}"
         queue.clear()
         queue.close()
@@ -253,7 +253,7 @@ def test_a_gateways_key_stays_and_goes_to_no_other_server(owner_client: Client, 
     gateway.refresh_from_db()
     assert (gateway.url, gateway.api_key) == ("http://litellm:4000/v1", SECRET)
     page = gateway_form(owner_client, gateway, address="http://elsewhere:4000")
-    assert "type its key" in page
+    assert "Enter its key" in page
     assert SECRET not in page
     gateway.refresh_from_db()
     assert gateway.url == "http://litellm:4000/v1"
@@ -263,7 +263,7 @@ def test_a_gateways_address_is_checked(owner_client: Client, db: None) -> None:
     """As a provider's is, and each only once."""
     assert "Invalid endpoint" in gateway_form(owner_client, address="litellm")
     assert gateway_form(owner_client) == ""
-    assert "There is a gateway with this address" in gateway_form(owner_client, name="Again")
+    assert "A gateway with this address exists already" in gateway_form(owner_client, name="Again")
 
 
 def test_a_gateway_that_is_removed_is_no_route_any_more(

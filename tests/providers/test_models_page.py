@@ -159,8 +159,8 @@ def test_a_model_says_who_told_what(owner_client: Client, provider: Provider) ->
 @pytest.mark.parametrize(
     ("typed", "problem"),
     [
-        ({"alias": "fast one"}, "An alias has no spaces in it."),
-        ({"alias": "quick"}, "GLM 00 of Acme is called so already."),
+        ({"alias": "fast one"}, "An alias must not contain spaces."),
+        ({"alias": "quick"}, "GLM 00 of Acme has this alias already."),
         ({"alias": "acme/glm-01"}, "This is the full name of another model."),
         ({"temperature": "hot"}, "Enter a number."),
         ({"temperature": "3"}, "less than or equal to 2"),
@@ -204,7 +204,7 @@ def test_presets_are_made_changed_applied_and_removed(
     owner_client.post(url("presets"), {"name": "A", "temperature": "0"})
     preset = ParameterPreset.objects.get()
     again = owner_client.post(url("presets"), {"name": "a", "seed": "1"})
-    assert "There is a preset of this name." in again.content.decode()
+    assert "A preset with this name exists already." in again.content.decode()
     owner_client.post(url("preset", preset.pk), {"name": "B", "temperature": "0.5"})
     model = provider.language_models.get(model_id="gpt-4o")
     owner_client.post(url("apply", model.pk), {"preset": preset.pk})

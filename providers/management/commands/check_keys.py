@@ -11,11 +11,11 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from providers.infra.encrypted_fields import opens
-from providers.management.commands.rotate_keys import columns, stored
+from providers.management.commands.rotate_keys import columns, read_tokens
 
 
 class Command(BaseCommand):
-    help = "Fails where a stored key or header cannot be decrypted with ENCRYPTION_KEYS."
+    help = "Fails if a stored key or header cannot be decrypted with ENCRYPTION_KEYS."
     requires_system_checks = ()
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
@@ -50,5 +50,5 @@ LOST = (
 
 def _count_unreadable() -> int:
     return sum(
-        not opens(token) for model, column in columns() for _, token in stored(model, column)
+        not opens(token) for model, column in columns() for _, token in read_tokens(model, column)
     )

@@ -1,4 +1,4 @@
-"""`manage.py export_providers`: all providers as JSON, without secrets or sealed."""
+"""`manage.py export_providers`: all providers as JSON, without secrets or encrypted."""
 
 import getpass
 import json
@@ -8,6 +8,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from providers.importing import exporting, native_format
+from providers.importing.stored import load_entries
 from providers.operations import audit
 
 
@@ -16,14 +17,16 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         way = parser.add_mutually_exclusive_group()
-        way.add_argument("--opencode", action="store_true", help="as an opencode.json")
-        way.add_argument("--sealed", action="store_true", help="with the secrets, encrypted")
-        parser.add_argument("--passphrase-env", metavar="NAME", help="the variable to take it from")
+        way.add_argument("--opencode", action="store_true", help="write an opencode.json")
+        way.add_argument("--sealed", action="store_true", help="include secrets, encrypted")
+        parser.add_argument("--passphrase-env", metavar="NAME", help="variable with the passphrase")
 
     def handle(self, *args: Any, opencode: bool, sealed: bool, **options: Any) -> None:
-        found = exporting.entries()
+        entries = load_entries()
         written = (
-            exporting.opencode(found) if opencode else native_format.document(found, secrets=sealed)
+            exporting.write_opencode(entries)
+            if opencode
+            else native_format.document(entries, secrets=sealed)
         )
         if sealed:
             written = native_format.seal(written, self._passphrase(options["passphrase_env"]))
@@ -33,5 +36,5 @@ class Command(BaseCommand):
     def _passphrase(self, variable: str | None) -> str:
         typed = settings.PROVIDER_KEY(variable) if variable else getpass.getpass("Passphrase: ")
         if len(typed) < 12:
-            raise CommandError("A passphrase has twelve characters at least.")
+            raise CommandError("The passphrase must have at least 12 characters.")
         return str(typed)

@@ -1,4 +1,4 @@
-"""Runs the gateway process: LiteLLM's SDK behind a door that only this instance can open."""
+"""Runs the gateway process: LiteLLM's SDK as a server that only this instance can call."""
 
 from typing import Any
 from urllib.parse import urlsplit
@@ -10,13 +10,13 @@ from granian.constants import Interfaces, Loops
 
 
 class Command(BaseCommand):
-    help = "Run the gateway process at GATEWAY_URL."
+    help = "Runs the gateway process at GATEWAY_URL."
 
     def handle(self, *args: Any, **options: Any) -> None:
         if not settings.GATEWAY_TOKEN:
             raise CommandError(
-                "GATEWAY_TOKEN is not set: web and runner need to show it. "
-                "Example: GATEWAY_TOKEN=a random text of 32 characters"
+                "GATEWAY_TOKEN is not set. Set it to the same random text of 32 characters here"
+                " and for web and runner."
             )
         address = urlsplit(settings.GATEWAY_URL)
         Granian(

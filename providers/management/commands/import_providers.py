@@ -1,7 +1,7 @@
-"""`manage.py import_providers FILE`: the same plan as the page's preview, then the doing.
+"""`manage.py import_providers FILE`: plans an import, as the page's preview does, and stores it.
 
-Alone of all doors this one looks up what a file names: variables of its own environment and files
-beside the configuration. Whoever can run it can read these anyway.
+Unlike the page, it resolves variables of its environment and files beside the configuration:
+whoever can run it can read these anyway.
 """
 
 import getpass
@@ -14,11 +14,11 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from providers.importing import apply
 from providers.importing import read as reading
-from providers.importing.schema import LARGEST, Malformed, Resolve
+from providers.importing.schema import MAX_FILE_BYTES, Malformed, Resolve
 
 
 class Command(BaseCommand):
-    help = "Imports providers from opencode.json, LiteLLM's config.yaml, or export_providers."
+    help = "Imports providers from an opencode.json, LiteLLM's config.yaml, or an export."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("file", type=Path)
@@ -28,20 +28,22 @@ class Command(BaseCommand):
             action="append",
             default=[],
             metavar="NAME=VALUE",
-            help="the value of a variable, or of a blank such as <HOST>",
+            help="value of a variable, or of a blank such as <HOST>",
         )
         parser.add_argument("--auth", type=Path, help="OpenCode's auth.json")
-        parser.add_argument("--dry-run", action="store_true", help="show the plan, store nothing")
+        parser.add_argument("--dry-run", action="store_true", help="only show the plan")
         parser.add_argument(
-            "--passphrase-env", metavar="NAME", help="the variable with the passphrase of an export"
+            "--passphrase-env",
+            metavar="NAME",
+            help="variable with the passphrase of an export",
         )
 
     def handle(self, *args: Any, file: Path, dry_run: bool, **options: Any) -> None:
         try:
-            document = self._opened(file, options["passphrase_env"])
+            document = self._open(file, options["passphrase_env"])
             auth = read(options["auth"]) if options["auth"] else ""
             values = dict(each.partition("=")[::2] for each in options["values"])
-            parsed = reading.parsed(document, resolver(file.parent, values), auth)
+            parsed = reading.parse_document(document, resolver(file.parent, values), auth)
         except Malformed as exc:
             raise CommandError(str(exc)) from None
         changes = apply.plan_changes(parsed) if dry_run else apply.apply_import(parsed, None)
@@ -51,34 +53,33 @@ class Command(BaseCommand):
             self.stdout.write(f"{each.verb:10} {each.name}: {sentences}")
         if parsed.ignored:
             self.stdout.write(f"ignored: {', '.join(map(str, parsed.ignored))}")
-        self.stdout.write("Nothing was stored." if dry_run else "Done.")
+        self.stdout.write("Dry run: nothing was stored." if dry_run else "Import complete.")
 
-    def _opened(self, file: Path, variable: str | None) -> Any:
+    def _open(self, file: Path, variable: str | None) -> Any:
         source = read(file)
         passphrase = settings.PROVIDER_KEY(variable) if variable else ""
         try:
-            return reading.opened(source, passphrase)
+            return reading.open_document(source, passphrase)
         except Malformed as exc:
             if variable or "passphrase is needed" not in str(exc):
                 raise
-        return reading.opened(source, getpass.getpass("Passphrase: "))
+        return reading.open_document(source, getpass.getpass("Passphrase: "))
 
 
 def read(path: Path) -> str:
     """A file's text. Raises Malformed."""
     try:
-        if path.stat().st_size > LARGEST:
-            raise Malformed(f"{path} is larger than {LARGEST // 2**20} MB.")
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise Malformed(f"{path} is larger than {MAX_FILE_BYTES // 2**20} MB.")
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
-        raise Malformed(f"{path} is no text in UTF-8.") from None
+        raise Malformed(f"{path} is not UTF-8 text.") from None
     except OSError as exc:
         raise Malformed(f"{path} cannot be read: {exc.strerror}.") from None
 
 
 def resolver(folder: Path, values: Mapping[str, str]) -> Resolve:
-    """Looks among what was given, in the environment, and for files as OpenCode does: beside the
-    file, or from home."""
+    """Resolves from the given values, the environment, and files: relative to `folder` or home."""
 
     def resolve(kind: str, name: str) -> str | None:
         if name in values:

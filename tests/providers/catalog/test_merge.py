@@ -48,7 +48,7 @@ def test_cache_prices_belong_to_their_pair() -> None:
 
 def test_the_offline_catalogues_know_cache_prices() -> None:
     """Of Anthropic's models both do."""
-    for known in (offline_catalog.models("anthropic"), offline_catalog.priced("anthropic")):
+    for known in (offline_catalog.models("anthropic"), offline_catalog.litellm_models("anthropic")):
         assert any(model.cache_read_price and model.cache_write_price for model in known.values())
 
 
@@ -64,8 +64,10 @@ def test_nobody_knows_anything() -> None:
 
 def test_litellms_list_is_read_as_a_file() -> None:
     """Prices for a million tokens, ids without the vendor's prefix, chat models only."""
-    known = offline_catalog.priced("openai")
+    known = offline_catalog.litellm_models("openai")
     assert known["gpt-4o"].input_price == Decimal("2.5")
     assert "text-embedding-3-small" not in known
-    assert "gemini-2.5-pro" in offline_catalog.priced("google")
-    assert offline_catalog.priced("") == offline_catalog.priced("no-such-vendor") == {}
+    assert "gemini-2.5-pro" in offline_catalog.litellm_models("google")
+    assert (
+        offline_catalog.litellm_models("") == offline_catalog.litellm_models("no-such-vendor") == {}
+    )

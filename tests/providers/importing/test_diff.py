@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from providers.importing import diff, exporting
-from providers.importing.schema import Entry, Missing, ModelEntry
+from providers.importing import diff
+from providers.importing.schema import Missing, ModelEntry, ProviderEntry
+from providers.importing.stored import SETTINGS
 
-STORED = Entry(
+STORED = ProviderEntry(
     slug="acme",
     name="Acme",
     kind="openai",
@@ -33,7 +34,7 @@ STORED = Entry(
     alternatives=("other",),
     models=(ModelEntry(model_id="m", facts={"name": "M", "context": 8000, "enabled": True}),),
 )
-SILENT = Entry(slug="acme", name="Acme", kind="openai", base_url="https://acme.example/v1")
+SILENT = ProviderEntry(slug="acme", name="Acme", kind="openai", base_url="https://acme.example/v1")
 CHANGED: dict[str, Any] = {
     "name": "Acme 2",
     "kind": "anthropic",
@@ -56,10 +57,10 @@ CHANGED: dict[str, Any] = {
     "reasoning_tags": "keep",
     "enabled": False,
 }
-OWN_FIELDS = {field.name for field in fields(Entry)}
+OWN_FIELDS = {field.name for field in fields(ProviderEntry)}
 
 
-def with_column(entry: Entry, name: str, value: Any) -> Entry:
+def with_column(entry: ProviderEntry, name: str, value: Any) -> ProviderEntry:
     if name in OWN_FIELDS:
         return replace(entry, **{name: value})
     return replace(entry, settings={**entry.settings, name: value})
@@ -68,7 +69,7 @@ def with_column(entry: Entry, name: str, value: Any) -> Entry:
 def test_the_table_has_every_column_that_is_stored() -> None:
     """Whatever an export writes can be imported again."""
     not_columns = {"slug", "preset", "settings", "models", "missing", "notes"}
-    assert set(diff.COLUMNS) == {*(OWN_FIELDS - not_columns), *exporting._SETTINGS}
+    assert set(diff.COLUMNS) == {*(OWN_FIELDS - not_columns), *SETTINGS}
     assert set(diff.COLUMNS) == set(CHANGED)
 
 
@@ -139,7 +140,7 @@ MODELS = st.lists(
 
 
 @st.composite
-def entries(draw: st.DrawFn) -> Entry:
+def entries(draw: st.DrawFn) -> ProviderEntry:
     """An entry that is silent about some columns, and has old or new values for others."""
     entry = replace(SILENT, models=draw(MODELS))
     for name, new in CHANGED.items():
@@ -149,7 +150,7 @@ def entries(draw: st.DrawFn) -> Entry:
     return entry
 
 
-def write(found: diff.Diff, entry: Entry, stored: Entry) -> Entry:
+def write(found: diff.Diff, entry: ProviderEntry, stored: ProviderEntry) -> ProviderEntry:
     """What is stored once the difference was written."""
     for name in found.columns:
         stored = with_column(stored, name, diff.read_column(entry, name))
@@ -164,7 +165,7 @@ def write(found: diff.Diff, entry: Entry, stored: Entry) -> Entry:
 
 @given(entries(), entries())
 @settings(deadline=None)
-def test_a_second_import_finds_nothing_to_do(entry: Entry, stored: Entry) -> None:
+def test_a_second_import_finds_nothing_to_do(entry: ProviderEntry, stored: ProviderEntry) -> None:
     """Whatever the first one changed."""
     assert diff.diff(stored, stored).is_empty
     written = write(diff.diff(entry, stored), entry, stored)

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from api import model_resolver
 from api.errors import ApiError
-from providers.importing import apply, exporting, litellm_vendors, native_format, read
+from providers.importing import apply, litellm_vendors, native_format, read
 from providers.importing.schema import Malformed, Parsed
+from providers.importing.stored import load_entries
 from providers.models import LanguageModel, ModelAlias, Provider
 from providers.router import snapshot
 from providers.vendors import offline_catalog
@@ -32,11 +33,11 @@ def fill(kind: str, name: str) -> str:
 
 
 def document(path: Path) -> Any:
-    return read.opened(path.read_text())
+    return read.open_document(path.read_text())
 
 
 def parsed(path: Path) -> Parsed:
-    return read.parsed(document(path), fill)
+    return read.parse_document(document(path), fill)
 
 
 # What each file loses, in so many words: this is what the preview and the command say.
@@ -55,7 +56,7 @@ IGNORED = {
         "router_settings.routing_strategy",
     ],
     "bad_entries": [
-        "model_list[5].litellm_params.input_cost_per_token: a price is a number",
+        "model_list[5].litellm_params.input_cost_per_token: a price must be a number",
         "model_list[5].model_info.max_input_tokens: a whole number is expected here",
     ],
     "bedrock": [],
@@ -183,14 +184,14 @@ def test_a_second_import_changes_nothing(path: Path) -> None:
 def test_an_export_brings_all_of_it_back(path: Path) -> None:
     """Names, kinds, parameters and the vendors that only LiteLLM speaks to."""
     apply.apply_import(parsed(path), None)
-    before = exporting.entries()
+    before = load_entries()
     sealed = native_format.seal(
         native_format.document(before, secrets=True), "correct horse battery"
     )
     Provider.with_removed.all().delete()
-    again = read.opened(json.dumps(sealed, default=str), "correct horse battery")
-    apply.apply_import(read.parsed(again, fill), None)
-    after = exporting.entries()
+    again = read.open_document(json.dumps(sealed, default=str), "correct horse battery")
+    apply.apply_import(read.parse_document(again, fill), None)
+    after = load_entries()
     assert [vars_of(each) for each in after] == [vars_of(each) for each in before]
 
 
@@ -331,7 +332,7 @@ def test_each_further_key_is_reported(data: st.DataObject) -> None:
     place = data.draw(st.sampled_from(range(len(places))), label="place")
     key = "zq" + data.draw(st.text("abcdefghij_", min_size=3, max_size=8), label="key")
     places[place][key] = data.draw(st.sampled_from([1, "x", True, {"a": 1}, [1], 0.5]))
-    found = read.parsed(said, fill)
+    found = read.parse_document(said, fill)
     assert is_reported(found, key) or is_elsewhere(found, said, key)
 
 
@@ -382,10 +383,10 @@ def test_an_odd_value_anywhere_is_no_error_of_ours(data: st.DataObject) -> None:
     said = copy.deepcopy(document(path))
     places = [(each, key) for each in objects(said) for key in each]
     place, key = places[data.draw(st.sampled_from(range(len(places))), label="place")]
-    before = len(read.parsed(document(path), fill).entries)
+    before = len(read.parse_document(document(path), fill).entries)
     place[key] = data.draw(ODD, label="value")
     try:
-        found = read.parsed(said, fill)
+        found = read.parse_document(said, fill)
     except Malformed:
         found = Parsed("", ())
         before = before if place is not said and before > 2 else 0

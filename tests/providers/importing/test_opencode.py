@@ -10,7 +10,7 @@ from django.core.management import call_command
 from django.test import Client
 
 from providers.importing import opencode
-from providers.importing.schema import Entry, Parsed, nobody
+from providers.importing.schema import Parsed, ProviderEntry, resolve_nothing
 
 URL = "https://acme.example/v1"
 
@@ -18,10 +18,10 @@ URL = "https://acme.example/v1"
 def parse(provider: dict[str, Any], model: dict[str, Any]) -> Parsed:
     options = {"baseURL": URL, **provider.pop("options", {})}
     document = {"acme": {"options": options, "models": {"m": model}, **provider}}
-    return opencode.parse({"provider": document}, nobody)
+    return opencode.parse({"provider": document}, resolve_nothing)
 
 
-def facts(entry: Entry) -> dict[str, Any]:
+def facts(entry: ProviderEntry) -> dict[str, Any]:
     known = {"name": "m", "enabled": True}
     return {name: each for name, each in entry.models[0].facts.items() if known.get(name) != each}
 
@@ -105,7 +105,7 @@ def test_a_providers_own_address_counts_where_its_options_have_none() -> None:
     """`provider.api` is what models.dev calls the base URL; a model's own makes a second entry."""
     other = "https://other.example/v1"
     models = {"m": {}, "far": {"provider": {"api": other, "npm": "@ai-sdk/anthropic"}}}
-    found = opencode.parse({"provider": {"acme": {"api": URL, "models": models}}}, nobody)
+    found = opencode.parse({"provider": {"acme": {"api": URL, "models": models}}}, resolve_nothing)
     assert [(each.base_url, each.kind) for each in found.entries] == [
         (URL, "openai"),
         (other, "anthropic"),

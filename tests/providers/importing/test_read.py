@@ -10,15 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from providers.importing import exporting, jsonc, native_format, plan, read
-from providers.importing.schema import Entry, Malformed, ModelEntry, Parsed, nobody
+from providers.importing.schema import Malformed, ModelEntry, Parsed, ProviderEntry, resolve_nothing
 
 GOLDEN = Path(__file__).parent / "golden"
 PASSPHRASE = "correct horse battery"
 
 
 def golden(name: str, auth: str = "", found: str | None = None) -> Parsed:
-    document = read.opened((GOLDEN / name).read_text())
-    return read.parsed(document, lambda kind, key: found, auth)
+    document = read.open_document((GOLDEN / name).read_text())
+    return read.parse_document(document, lambda kind, key: found, auth)
 
 
 def test_an_opencode_json_with_its_keys() -> None:
@@ -59,7 +59,9 @@ def test_an_upload_looks_nothing_up(name: str, monkeypatch: pytest.MonkeyPatch) 
     """The variable is there, and the page asks for the key all the same."""
     monkeypatch.setenv("RELAY_KEY", "of-the-server")
     monkeypatch.setenv("INFERENCE_KEY", "of-the-server")
-    entry = read.parsed(read.opened((GOLDEN / name).read_text()), nobody).entries[0]
+    entry = read.parse_document(
+        read.open_document((GOLDEN / name).read_text()), resolve_nothing
+    ).entries[0]
     assert entry.api_key is None
     assert str(entry.missing[0]).startswith("key: {env:")
 
@@ -67,7 +69,7 @@ def test_an_upload_looks_nothing_up(name: str, monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize(
     ("source", "place"),
     [
-        ("", "nothing in the file"),
+        ("", "file is empty"),
         ("{\n  oops", "line 2, column 3"),
         ("model_list: [", "line 2: this is no YAML"),
         ("just words", "no configuration"),
@@ -87,14 +89,14 @@ def test_an_upload_looks_nothing_up(name: str, monkeypatch: pytest.MonkeyPatch) 
 def test_a_bad_file_is_refused_with_the_place(source: str, place: str) -> None:
     """In words, never in a traceback."""
     with pytest.raises(Malformed, match=place):
-        read.parsed(read.opened(source), nobody)
+        read.parse_document(read.open_document(source), resolve_nothing)
 
 
 def test_no_value_of_a_file_is_in_its_error() -> None:
     """It might be a key."""
     bad = '{"provider": {"a": {"options": {"baseURL": "http://a/v1", "apiKey": "se cret"}}}}'
     with pytest.raises(Malformed) as caught:
-        read.parsed(read.opened(bad), nobody)
+        read.parse_document(read.open_document(bad), resolve_nothing)
     assert "cret" not in str(caught.value)
 
 
@@ -120,7 +122,7 @@ MODELS = st.builds(
     ),
 )
 ENTRIES = st.builds(
-    Entry,
+    ProviderEntry,
     slug=WORDS,
     name=WORDS,
     kind=st.sampled_from(["openai", "anthropic"]),
@@ -136,7 +138,7 @@ ENTRIES = st.builds(
 
 @given(st.lists(ENTRIES, unique_by=lambda each: each.slug, min_size=1, max_size=4))
 @settings(deadline=None, max_examples=30)
-def test_what_is_exported_is_imported_as_it_was(entries: list[Entry]) -> None:
+def test_what_is_exported_is_imported_as_it_was(entries: list[ProviderEntry]) -> None:
     """Sealed and opened again; and then there is nothing left to do."""
     entries = [e for e in entries if e.slug not in ("new", "test", "fix")] or entries[:0]
     sealed = json.dumps(
@@ -144,7 +146,7 @@ def test_what_is_exported_is_imported_as_it_was(entries: list[Entry]) -> None:
     )
     if not entries:
         return
-    parsed = read.parsed(read.opened(sealed, PASSPHRASE), nobody)
+    parsed = read.parse_document(read.open_document(sealed, PASSPHRASE), resolve_nothing)
     assert parsed.entries == tuple(entries)
     stored = {each.slug: each for each in entries}
     assert {step.verb for step in plan.plan_import(parsed, stored)} == {"unchanged"}
@@ -152,7 +154,7 @@ def test_what_is_exported_is_imported_as_it_was(entries: list[Entry]) -> None:
 
 def test_a_plain_export_holds_no_secret_and_names_each() -> None:
     """Nor does a sealed one open with another passphrase."""
-    entry = Entry(
+    entry = ProviderEntry(
         slug="acme",
         name="Acme",
         kind="openai",
@@ -169,7 +171,7 @@ def test_a_plain_export_holds_no_secret_and_names_each() -> None:
     )
     assert "secret" not in sealed
     with pytest.raises(Malformed, match="passphrase is wrong"):
-        read.opened(sealed, "another pass phrase")
+        read.open_document(sealed, "another pass phrase")
 
 
 SLUGS = st.lists(
@@ -181,7 +183,7 @@ SLUGS = st.lists(
 def test_exports_name_variables_that_a_shell_can_set(slugs: list[str], headers: list[str]) -> None:
     """Each for one secret alone."""
     entries = [
-        Entry(
+        ProviderEntry(
             slug=slug,
             name=slug,
             kind="openai",
@@ -195,7 +197,7 @@ def test_exports_name_variables_that_a_shell_can_set(slugs: list[str], headers: 
     ]
     for document, each in (
         (native_format.document(entries, secrets=False), 2),
-        (exporting.opencode(entries), 1),
+        (exporting.write_opencode(entries), 1),
     ):
         named = re.findall(r"\{env:([^}]*)\}", json.dumps(document, ensure_ascii=False))
         assert len(named) == len(set(named)) == len(slugs) * (each + len(headers))

@@ -249,7 +249,7 @@ def test_aliases_come_back(owner_client: Client, make_provider: MakeProvider) ->
     make_provider("Gamma").language_models.update(alias="beta-best")
     bring = {"source": document}
     page = owner_client.post("/settings/import/", bring, follow=True).content.decode()
-    assert "beta-best is the alias of another model and is not taken." in page
+    assert "beta-best is the alias of another model and is not imported." in page
     owner_client.post("/settings/import/preview/")
     found = LanguageModel.objects.order_by("provider__slug")
     assert list(found.values_list("provider__slug", "alias")) == [
@@ -267,7 +267,7 @@ def test_how_far_a_whitelist_reaches_is_said(owner_client: Client) -> None:
     file = {"provider": {"acme": {"options": told, "whitelist": ["one"], "blacklist": ["two"]}}}
     source = {"source": json.dumps(file)}
     page = owner_client.post("/settings/import/", source, follow=True).content.decode()
-    assert "Its whitelist holds for the models named here" in page
+    assert "Its whitelist applies to the models in the file" in page
     owner_client.post("/settings/import/preview/")
     acme = Provider.objects.get()
     listed = [DiscoveredModel(model_id=name) for name in ("one", "two", "three")]

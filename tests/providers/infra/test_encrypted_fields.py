@@ -71,9 +71,9 @@ def test_rotation_lets_go_of_the_old_key(provider: Provider, settings: Settings)
     settings.ENCRYPTION_KEYS = [new, *settings.ENCRYPTION_KEYS]
     before = stored(provider)
     for options, said in (
-        (["--dry-run"], "3 would be re-encrypted, 0 were current."),
-        ([], "3 re-encrypted, 0 were current."),
-        ([], "0 re-encrypted, 3 were current."),
+        (["--dry-run"], "3 would be re-encrypted, 0 up to date."),
+        ([], "3 re-encrypted, 0 up to date."),
+        ([], "0 re-encrypted, 3 up to date."),
     ):
         out = StringIO()
         call_command("rotate_keys", *options, stdout=out)
@@ -90,24 +90,24 @@ def test_a_key_saved_during_the_rotation_is_not_lost(
     provider: Provider, settings: Settings
 ) -> None:
     """What was read is written back only where it is still there; else what is there is turned."""
-    read = list(rotate_keys.stored(Provider, "api_key"))
+    read = list(rotate_keys.read_tokens(Provider, "api_key"))
     Provider.objects.filter(pk=provider.pk).update(api_key="sk-typed-just-now")
     new = Fernet.generate_key().decode()
     settings.ENCRYPTION_KEYS = [new, *settings.ENCRYPTION_KEYS]
-    assert rotate_keys.turn(Provider, "api_key", *read[0], dry_run=False) == "rotated"
+    assert rotate_keys.rotate_value(Provider, "api_key", *read[0], dry_run=False) == "rotated"
     assert stored(provider)[0].startswith(key_id(new))
     assert Provider.objects.get(pk=provider.pk).api_key == "sk-typed-just-now"
-    assert rotate_keys.turn(Provider, "api_key", *read[0], dry_run=False) == "current"
+    assert rotate_keys.rotate_value(Provider, "api_key", *read[0], dry_run=False) == "current"
 
 
 def test_a_key_removed_during_the_rotation_stays_away(
     provider: Provider, settings: Settings
 ) -> None:
     """It is counted apart from those that were turned."""
-    read = list(rotate_keys.stored(Provider, "api_key"))
+    read = list(rotate_keys.read_tokens(Provider, "api_key"))
     Provider.objects.filter(pk=provider.pk).update(api_key="")
     settings.ENCRYPTION_KEYS = [Fernet.generate_key().decode(), *settings.ENCRYPTION_KEYS]
-    assert rotate_keys.turn(Provider, "api_key", *read[0], dry_run=False) == "removed"
+    assert rotate_keys.rotate_value(Provider, "api_key", *read[0], dry_run=False) == "removed"
     assert Provider.objects.get(pk=provider.pk).api_key == ""
 
 
@@ -115,11 +115,11 @@ def test_the_rotation_reads_a_slice_at_a_time(
     provider: Provider, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many rows there are, each comes once."""
-    monkeypatch.setattr(rotate_keys, "SLICE", 2)
+    monkeypatch.setattr(rotate_keys, "BATCH_SIZE", 2)
     for n in range(4):
         Gateway.objects.create(name=f"Spare {n}", url=f"http://litellm:{n + 1}", api_key=SECRET)
     with CaptureQueriesContext(connection) as queries:
-        read = [pk for pk, _ in rotate_keys.stored(Gateway, "api_key")]
+        read = [pk for pk, _ in rotate_keys.read_tokens(Gateway, "api_key")]
     assert read == list(Gateway.objects.order_by("pk").values_list("pk", flat=True))
     assert len(queries) == 3
 
@@ -130,7 +130,7 @@ def test_a_secret_that_no_key_opens_is_told_and_kept(
     """It may be opened again by a key that comes back."""
     before = stored(provider)
     settings.ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
-    with pytest.raises(CommandError, match="2 cannot be opened"):
+    with pytest.raises(CommandError, match="2 cannot be decrypted"):
         call_command("rotate_keys", stdout=StringIO())
     assert stored(provider) == before
 

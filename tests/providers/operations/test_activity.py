@@ -155,7 +155,7 @@ def test_only_operators_look_for_people(
     """By name, whatever its case; for others the field is not there and its value does nothing."""
     his, hers = attempt(acme, user=stranger), attempt(acme, user=owner)
     assert shown(page_of(owner_client, person="Charlie")) == [str(his.request_id)]
-    assert "Nobody here is called nobody." in page_of(owner_client, person="nobody")
+    assert "There is no user nobody." in page_of(owner_client, person="nobody")
     html = page_of(stranger_client, person="alice")
     assert shown(html) == [str(his.request_id)]
     assert 'name="person"' not in html
@@ -212,11 +212,11 @@ def test_filters_find(
 @pytest.mark.parametrize(
     ("query", "words"),
     [
-        ({"request": "not-an-id"}, "This is no request id."),
+        ({"request": "not-an-id"}, "This is not a request id."),
         ({"outcome": "splendid"}, "splendid is not one of the available choices"),
         ({"provider": "gone"}, "gone is not one of the available choices"),
         ({"since": "yesterday"}, "Enter a valid date/time."),
-        ({"since": "2026-02-01T00:00", "until": "2026-01-01T00:00"}, "before the beginning"),
+        ({"since": "2026-02-01T00:00", "until": "2026-01-01T00:00"}, "before the start"),
         ({"key": "99999999999999999999"}, "less than or equal to"),
         ({"model": "a\0b"}, "Null characters are not allowed."),
     ],

@@ -41,7 +41,7 @@ def test_a_secret_is_said_to_have_changed_and_no_more(make_provider: MakeProvide
     provider = make_provider(api_key=SECRET, extra_headers={"X-Team": SECRET}, name="Acme")
     before = audit.values(provider)
     provider.name, provider.api_key, provider.gateway_api_key = "Beta", SECRET + "2", SECRET
-    changes = audit.changed(before, audit.values(provider))
+    changes = audit.diff_values(before, audit.values(provider))
     assert changes == {
         "name": ["Acme", "Beta"],
         "api_key": ["stored", "stored"],
@@ -55,7 +55,7 @@ def test_what_the_program_writes_is_nobodys_change(make_provider: MakeProvider) 
     provider = make_provider()
     before = audit.values(provider)
     provider.health_status = "failing"
-    audit.noted(None, "changed", provider, before)
+    audit.note_changes(None, "changed", provider, before)
     assert events() == []
 
 
@@ -77,7 +77,7 @@ def test_a_provider_is_followed_from_its_form(owner_client: Client, owner: User)
 
 def test_what_is_empty_of_a_new_row_is_not_told(make_provider: MakeProvider) -> None:
     """What somebody filled in stands out."""
-    told = audit.changed({}, audit.values(make_provider(api_key=SECRET)))
+    told = audit.diff_values({}, audit.values(make_provider(api_key=SECRET)))
     assert told["api_key"] == ["", "stored"]
     assert not {"extra_headers", "gateway_api_key", "alternatives", "removed_at"} & told.keys()
 

@@ -131,7 +131,7 @@ def test_one_is_added_changed_and_removed(
     ("typed", "message"),
     [
         ({"address": "ftp://litellm"}, "http"),
-        ({"address": "http://litellm:4000"}, "There is a gateway with this address."),
+        ({"address": "http://litellm:4000"}, "A gateway with this address exists already."),
         ({"address": "http://instance:4000"}, "set as LITELLM_ENDPOINT"),
         ({"name": ""}, "required"),
         ({"new_key": "with a space"}, "no spaces"),
@@ -156,7 +156,7 @@ def test_a_stored_key_does_not_follow_to_another_server(owner_client: Client) ->
     gateway = Gateway.objects.create(name="Spare", url="http://litellm:4000", api_key=SECRET)
     page = reverse("gateways:edit", args=[gateway.pk])
     typed = NEW | {"address": "http://elsewhere:4000", "new_key": ""}
-    assert b"type its key" in owner_client.post(page, typed).content
+    assert b"Enter its key" in owner_client.post(page, typed).content
     gateway.refresh_from_db()
     assert gateway.url == "http://litellm:4000"
 

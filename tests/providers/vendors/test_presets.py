@@ -75,7 +75,9 @@ def test_the_coding_plan_is_called_as_its_gateway() -> None:
     assert connection.target(typed, Method.DIRECT).headers == {"user-agent": "mine"}
 
 
-@pytest.mark.parametrize("preset", presets.further().values(), ids=lambda preset: preset.slug)
+@pytest.mark.parametrize(
+    "preset", presets.catalogue_presets().values(), ids=lambda preset: preset.slug
+)
 def test_every_vendor_of_the_catalogue_is_usable(preset: Preset) -> None:
     """With an address of its own that needs no tidying, under a slug that fits into an address."""
     assert base_url.tidy(preset.base_url) == base_url.Tidied(url=preset.base_url)
@@ -85,7 +87,7 @@ def test_every_vendor_of_the_catalogue_is_usable(preset: Preset) -> None:
 
 def test_a_vendor_is_there_once() -> None:
     """What the rows name is not offered again from the catalogue; others are."""
-    offered = [preset.catalogue for preset in presets.matching("") if preset.catalogue]
+    offered = [preset.catalogue for preset in presets.search("") if preset.catalogue]
     assert len(offered) == len(set(offered))
     assert {"huggingface", "minimax", "nvidia"} <= set(offered)
     assert "lmstudio" not in offered
@@ -101,12 +103,12 @@ def test_a_vendor_is_there_once() -> None:
 )
 def test_words_find_a_vendor(words: str, slug: str) -> None:
     """By name, hint or address, in any case."""
-    assert slug in [preset.slug for preset in presets.matching(words)]
+    assert slug in [preset.slug for preset in presets.search(words)]
 
 
 def test_nothing_matches_nonsense() -> None:
     """Every word has to be there."""
-    assert presets.matching("openai nonsense-of-no-vendor") == ()
+    assert presets.search("openai nonsense-of-no-vendor") == ()
 
 
 def test_a_vendors_codes_are_its_own() -> None:
