@@ -71,10 +71,10 @@ def test_an_upload_looks_nothing_up(name: str, monkeypatch: pytest.MonkeyPatch) 
     [
         ("", "file is empty"),
         ("{\n  oops", "line 2, column 3"),
-        ("model_list: [", "line 2: this is no YAML"),
-        ("just words", "no configuration"),
+        ("model_list: [", "line 2: this is not valid YAML"),
+        ("just words", "not a configuration"),
         ('{"provider": {"a\\u0000": {}}}', "NUL"),
-        ("{}", "Neither"),
+        ("{}", "Unknown format"),
         ('{"provider": []}', "provider: an object"),
         ('{"provider": {"a": 1}}', "provider.a: an object"),
         ('{"provider": {"a": {"options": {"baseURL": "ftp://x"}}}}', "provider.a.options.baseURL"),

@@ -54,12 +54,12 @@ def test_anchors_and_merge_keys_are_read() -> None:
         ("---\n" * 200_000, "more than"),
         ("a: &a [*a]", "inside of what it repeats"),
         ("a: *b", "undefined alias"),
-        ("a: [", "line 2: this is no YAML|line 1: this is no YAML"),
+        ("a: [", "line 2: this is not valid YAML|line 1: this is not valid YAML"),
         ("a: !!python/object:os.system x", "could not determine a constructor"),
-        ("a: !!int ''", "no YAML"),
-        ("a: !!bool maybe", "no YAML"),
-        ("a: !!timestamp never", "no YAML"),
-        ("!!binary aGk=: {[1]: 2}", "no YAML"),
+        ("a: !!int ''", "not valid YAML"),
+        ("a: !!bool maybe", "not valid YAML"),
+        ("a: !!timestamp never", "not valid YAML"),
+        ("!!binary aGk=: {[1]: 2}", "not valid YAML"),
     ],
 )
 def test_what_would_grow_or_is_odd_is_refused(source: str, why: str) -> None:
