@@ -19,6 +19,7 @@ from providers.forms.secret import clean_key, clean_value
 from providers.forms.transfer import ExportForm, ImportForm
 from providers.importing import apply, exporting, native_format, plan, read, upload_cache
 from providers.importing.schema import Malformed, Missing, Parsed, Resolve, resolve_nothing
+from providers.importing.stored import load_entries
 from providers.infra import feature_flags
 from providers.infra.page_request import PageRequest
 from providers.infra.redis_client import RedisUnavailable
