@@ -12,7 +12,7 @@ from pathlib import Path
 
 from opencode_web.env import default_home
 from opencode_web.launcher import commands, lockfiles, test_runner
-from opencode_web.launcher.home import CannotStart, occupied, prepare
+from opencode_web.launcher.home import CannotStart, occupy, prepare
 from opencode_web.launcher.services import Address
 from opencode_web.launcher.supervisor import StartFailed
 from opencode_web.launcher.up import up
@@ -23,7 +23,7 @@ def home() -> Path:
     return (Path(named) if named else default_home()).expanduser().absolute()
 
 
-def start(arguments: Sequence[str]) -> int:
+def run_up(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="./dev up", description="Starts everything.")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", default=8000, type=_port, help="port to listen on")
@@ -35,7 +35,7 @@ def start(arguments: Sequence[str]) -> int:
     chosen = parser.parse_args(arguments)
     prepare(home())
     address = Address(host=chosen.host, port=chosen.port)
-    with occupied(home(), "up"):
+    with occupy(home(), "up"):
         return asyncio.run(up(home(), address, accept_lost_keys=chosen.accept_lost_keys))
 
 
@@ -48,7 +48,7 @@ def _port(text: str) -> int:
 def main(verb: str, *arguments: str) -> int:
     match verb:
         case "up":
-            return start(arguments)
+            return run_up(arguments)
         case "down":
             return commands.down(home())
         case "logs":
@@ -67,7 +67,7 @@ def main(verb: str, *arguments: str) -> int:
     return 2
 
 
-def explained(*arguments: str) -> int:
+def run_verb(*arguments: str) -> int:
     """Runs a verb; a failure that is a sentence is printed as one."""
     code = 1
     try:
@@ -79,14 +79,14 @@ def explained(*arguments: str) -> int:
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
-    found: list[BaseException] = []
+    leaves: list[BaseException] = []
     for exc in group.exceptions:
-        found += _leaves(exc) if isinstance(exc, BaseExceptionGroup) else [exc]
-    return found
+        leaves += _leaves(exc) if isinstance(exc, BaseExceptionGroup) else [exc]
+    return leaves
 
 
 if __name__ == "__main__":
     try:
-        sys.exit(explained(*sys.argv[1:]))
+        sys.exit(run_verb(*sys.argv[1:]))
     except KeyboardInterrupt:
         sys.exit(130)

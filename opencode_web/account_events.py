@@ -47,25 +47,25 @@ def _note_attempt(request: HttpRequest, account: str, address: str, verbs: tuple
 
 def connect() -> None:
     """Listen to Django's signals; called once, as the apps are ready."""
-    user_logged_out.connect(_signed_out, dispatch_uid="account-events")
-    pre_save.connect(_before_save, sender=User, dispatch_uid="account-events")
-    post_save.connect(_saved, sender=User, dispatch_uid="account-events")
-    post_delete.connect(_deleted, sender=User, dispatch_uid="account-events")
+    user_logged_out.connect(_note_signed_out, dispatch_uid="account-events")
+    pre_save.connect(_remember_stored, sender=User, dispatch_uid="account-events")
+    post_save.connect(_note_saved, sender=User, dispatch_uid="account-events")
+    post_delete.connect(_note_deleted, sender=User, dispatch_uid="account-events")
     for links in (User.groups.through, User.user_permissions.through):
-        m2m_changed.connect(_linked, sender=links, dispatch_uid="account-events")
+        m2m_changed.connect(_note_linked, sender=links, dispatch_uid="account-events")
 
 
-def _signed_out(user: AbstractBaseUser | None, **signal: Any) -> None:
+def _note_signed_out(user: AbstractBaseUser | None, **signal: Any) -> None:
     if isinstance(user, User):
         audit.note(user, "signed out", user)
 
 
-def _before_save(instance: User, raw: bool = False, **signal: Any) -> None:
+def _remember_stored(instance: User, raw: bool = False, **signal: Any) -> None:
     stored = None if raw or not instance.pk else User.objects.filter(pk=instance.pk).first()
     instance._before = _values(stored) if stored else {}  # type: ignore[attr-defined]
 
 
-def _saved(instance: User, created: bool, raw: bool = False, **signal: Any) -> None:
+def _note_saved(instance: User, created: bool, raw: bool = False, **signal: Any) -> None:
     if raw or signal.get("update_fields") == _REHASH:
         return
     before = instance._before  # type: ignore[attr-defined]
@@ -84,13 +84,15 @@ def _values(user: User) -> dict[str, Any]:
     return {k: v for k, v in values.items() if k not in linked} | secret
 
 
-def _deleted(instance: User, **signal: Any) -> None:
+def _note_deleted(instance: User, **signal: Any) -> None:
     actor = _actor(instance)
     # A row that is gone cannot be referred to.
     audit.note(AnonymousUser() if actor == instance else actor, "deleted", instance)
 
 
-def _linked(instance: Model, action: str, model: type[Model], pk_set: Any, **signal: Any) -> None:
+def _note_linked(
+    instance: Model, action: str, model: type[Model], pk_set: Any, **signal: Any
+) -> None:
     """Groups and permissions, from either side."""
     if verb := _LINKS.get(action):
         rows = model._default_manager.filter(pk__in=pk_set or ())

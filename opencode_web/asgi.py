@@ -35,19 +35,19 @@ from providers.infra.stopping import stopping  # noqa: E402
 from providers.router import route_table  # noqa: E402
 
 SWITCH = 0.0005  # seconds a thread keeps the interpreter while another one wants it
-GARBAGE = 50_000  # objects made and not yet let go of before the collector looks
+GARBAGE = 50_000  # live objects more than at the last collection before the next one
 START_SECONDS = 1.0  # that a start may wait for a database which does not answer
 
 
 @asynccontextmanager
 async def lifespan(_: object) -> AsyncGenerator[None]:
-    """Knows the providers before the first request asks, and writes the last results at the end."""
+    """Load the providers before the first request, and write the last results at the end."""
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, stopping.set)
     with suppress(django.db.Error, TimeoutError):
         async with asyncio.timeout(START_SECONDS):
             await route_table.current().ready()
-    # What is loaded by now stays: the collector need not walk it again, nor look as often as it
-    # does by default, which took a tenth of a request's time.
+    # What is loaded by now stays, so the collector need not walk it again. By default it runs so
+    # often that it took a tenth of a request's time.
     gc.freeze()
     gc.set_threshold(GARBAGE)
     # The default of 5 ms is what a request would wait for the thread that writes its results.

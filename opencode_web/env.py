@@ -55,7 +55,7 @@ class Environment(BaseSettings):
     encryption_keys: Annotated[list[SecretStr], NoDecode] = Field(
         min_length=1,
         description="Fernet keys for stored provider keys, comma separated; the first encrypts,"
-        " the others still decrypt until `manage.py rotate_keys` has written everything anew."
+        " the others still decrypt until `manage.py rotate_keys` has encrypted everything again."
         " `./dev up` makes one and keeps it.",
         examples=["the output of `./dev manage generate_key`"],
     )

@@ -1,4 +1,4 @@
-"""Values of the environment that stand in files: `NAME_FILE` names the one that holds `NAME`."""
+"""Read the environment's values from files: `NAME_FILE` names the file that holds `NAME`."""
 
 import os
 from pathlib import Path

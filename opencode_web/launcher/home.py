@@ -26,7 +26,7 @@ class CannotStart(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
-    """What runs on a home: by which verb, under which process, and how its parts see the world."""
+    """What runs on a home: its verb, its process, and the environment of its parts."""
 
     verb: str
     pid: int
@@ -34,7 +34,7 @@ class Running:
 
 
 def prepare(home: Path) -> None:
-    """Makes the folder and its rooms; only its own user reads what is secret."""
+    """Create the folder and its subfolders; only its own user can read secrets."""
     try:
         # Others may pass through (root's PostgreSQL runs as another user) but not look around.
         home.mkdir(mode=0o711, parents=True, exist_ok=True)
@@ -53,15 +53,15 @@ def prepare(home: Path) -> None:
         )
 
 
-def forget_metrics(home: Path) -> None:
-    """A new run counts from zero: the files of the last one's processes are theirs alone."""
+def clear_metrics(home: Path) -> None:
+    """Delete the files in which the processes of the last run counted."""
     for file in (home / "metrics").glob("*.db"):
         file.unlink()
 
 
 @contextlib.contextmanager
-def occupied(home: Path, verb: str) -> Iterator[None]:
-    """Holds the folder for one run; the kernel lets go of the lock however the process ends."""
+def occupy(home: Path, verb: str) -> Iterator[None]:
+    """Lock the folder for one run. The kernel releases the lock however the process ends."""
     with (home / "lock").open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -98,13 +98,13 @@ def running(home: Path) -> Running | None:
 
 
 def announce(home: Path, verb: str, environment: Mapping[str, str]) -> None:
-    """Lets `./dev manage`, `shell` and `down` join what was started."""
+    """Store how `./dev manage`, `shell` and `down` join this run."""
     state = {"verb": verb, "pid": os.getpid(), "environment": dict(environment)}
     write_secret(home / "state.json", json.dumps(state))
 
 
-def keep_keys(home: Path) -> dict[str, str]:
-    """The variables that name the key files, which are made where they are missing."""
+def ensure_keys(home: Path) -> dict[str, str]:
+    """The variables that name the key files; a missing file is created."""
     made = {
         "SECRET_KEY": secrets.token_urlsafe(50),
         "ENCRYPTION_KEYS": generate_encryption_key(),
@@ -117,12 +117,12 @@ def keep_keys(home: Path) -> dict[str, str]:
 
 
 def generate_encryption_key() -> str:
-    """What cryptography's Fernet takes as a key, without importing it."""
+    """A key for cryptography's Fernet, made without importing it."""
     return base64.urlsafe_b64encode(os.urandom(32)).decode()
 
 
 def write_secret(path: Path, text: str) -> None:
-    """Readable by its owner alone from the first moment on, and never half written."""
+    """Write a file that only its owner can ever read, and that is never half written."""
     fresh = path.with_name(path.name + ".new")
     fresh.unlink(missing_ok=True)
     with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:

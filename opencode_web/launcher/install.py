@@ -1,8 +1,8 @@
-"""Makes `.venv` from the hash-pinned locks; run as a script on a bare Python, by `./dev` alone.
+"""Make `.venv` from the hash-pinned locks; `./dev` runs this as a script on a bare Python.
 
 Every package is installed by hash and without asking for dependencies: the locks are complete.
 uv does it in a tenth of pip's time, so where it is not installed pip fetches it first, by hash too.
-The locks are copied into the environment last: an interrupted install is seen, and begun anew.
+The locks are copied into the environment last: an interrupted install is detected and restarted.
 Byte code is not written here: that takes four times as long as the packages, and whatever is
 imported writes its own.
 A development environment holds a second one, `run`, made from requirements.txt alone: the programs
@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = "run"
 """The folder, in a development environment, of the one that programs under test run in."""
 LOCKS = {"run": "requirements.txt", "dev": "requirements-dev.txt"}
-SPACE = {"run": 1200 * 1024 * 1024, "dev": 2600 * 1024 * 1024}
+NEEDED_BYTES = {"run": 1200 * 1024 * 1024, "dev": 2600 * 1024 * 1024}
 """Free bytes an install needs, downloads included."""
 
 
@@ -31,7 +31,7 @@ class InstallFailed(Exception):
     """Why the environment was not made, as a sentence for a person."""
 
 
-def say(text: str) -> None:
+def report(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
@@ -43,8 +43,8 @@ def is_complete(kind: str, environment: Path) -> bool:
     )
 
 
-def wanted(kind: str, environment: Path) -> str:
-    """A development environment stays one, whatever verb renews it."""
+def choose_kind(kind: str, environment: Path) -> str:
+    """The kind to install: a development environment stays one, whatever verb renews it."""
     return "dev" if (environment / "installed" / LOCKS["dev"]).exists() else kind
 
 
@@ -56,13 +56,13 @@ def environments(kind: str, environment: Path) -> list[tuple[str, Path]]:
 
 def install(kind: str, environment: Path) -> None:
     began = time.monotonic()
-    kind = wanted(kind, environment)
-    if shutil.disk_usage(environment.parent).free < SPACE[kind]:
+    kind = choose_kind(kind, environment)
+    if shutil.disk_usage(environment.parent).free < NEEDED_BYTES[kind]:
         raise InstallFailed(
-            f"The packages need {SPACE[kind] / 1e9:.1f} GB, and {environment.parent} has less free."
-            " Free some space and run this again."
+            f"The packages need {NEEDED_BYTES[kind] / 1e9:.1f} GB, and {environment.parent} has"
+            " less free. Free some space and run this again."
         )
-    say(f"Making {environment} with Python {sys.version.split()[0]} from {LOCKS[kind]} ...")
+    report(f"Making {environment} with Python {sys.version.split()[0]} from {LOCKS[kind]} ...")
     unfinished = environment / "unfinished"
     make_environment(environment, afresh=unfinished.exists())
     unfinished.touch()
@@ -72,11 +72,11 @@ def install(kind: str, environment: Path) -> None:
     for name in {LOCKS["run"], LOCKS[kind]}:
         shutil.copyfile(ROOT / name, environment / "installed" / name)
     unfinished.unlink()
-    say(f"The environment is ready after {time.monotonic() - began:.0f} s.")
+    report(f"The environment is ready after {time.monotonic() - began:.0f} s.")
 
 
 def make_environment(environment: Path, *, afresh: bool) -> None:
-    """Keeps one that works: replacing packages is much faster than fetching all of them."""
+    """Keep an environment that works: replacing packages is much faster than fetching all."""
     python = environment / "bin/python"
     if not afresh and python.exists() and _runs([str(python), "-c", "pass"]):
         return
@@ -87,10 +87,12 @@ def fill(kind: str, environment: Path) -> None:
     lock = ROOT / LOCKS[kind]
     if uv := find_uv(environment):
         command = [uv, "pip", "sync", "--quiet", "--require-hashes"]
-        _must([*command, "--python", str(environment / "bin/python"), str(lock)])
+        _run_or_fail([*command, "--python", str(environment / "bin/python"), str(lock)])
         return
-    say("Installing with pip; this takes a minute.")
-    _must([*_pip(environment), "--no-compile", "--no-deps", "--require-hashes", "-r", str(lock)])
+    report("Installing with pip; this takes a minute.")
+    _run_or_fail(
+        [*_pip(environment), "--no-compile", "--no-deps", "--require-hashes", "-r", str(lock)]
+    )
 
 
 def find_uv(environment: Path) -> str | None:
@@ -102,7 +104,7 @@ def find_uv(environment: Path) -> str | None:
         if place and _runs([str(place), "--version"]):
             return str(place)
     if not _runs([str(aside / "bin/uv"), "--version"]):
-        say("Fetching uv, which installs the packages ...")
+        report("Fetching uv, which installs the packages ...")
         lock = str(ROOT / "requirements-boot.txt")
         fetch = [*_pip(environment), "--no-deps", "--require-hashes", "--target", str(aside)]
         shutil.rmtree(aside, ignore_errors=True)
@@ -126,7 +128,7 @@ def _pip(environment: Path) -> list[str]:
     return [python, "-m", "pip", "install", *quiet]
 
 
-def _must(command: Sequence[str]) -> None:
+def _run_or_fail(command: Sequence[str]) -> None:
     # uv brings certificates of its own, which do not know a company's; older ones spell it TLS.
     environment = {**os.environ, "UV_SYSTEM_CERTS": "1", "UV_NATIVE_TLS": "1"}
     done = subprocess.run(  # noqa: S603
@@ -163,13 +165,13 @@ def main(kind: str, environment: Path) -> int:
             if not is_complete(each, place):
                 install(each, place)
     except InstallFailed as exc:
-        say(str(exc))
+        report(str(exc))
         return 1
     except KeyboardInterrupt:
-        say("Interrupted. Run this again to go on.")
+        report("Interrupted. Run this again to go on.")
         return 130
     except OSError as exc:
-        say(f"{environment} could not be made: {exc.strerror} ({exc.filename or environment}).")
+        report(f"{environment} could not be made: {exc.strerror} ({exc.filename or environment}).")
         return 1
     finally:
         os.close(folder)

@@ -1,4 +1,4 @@
-"""The log files of the parts: where they are, kept small, read from the end, followed.
+"""Find, rotate, cut and follow the log files of the parts.
 
 Parts write to the files themselves, in append mode: nothing that reads a log can hold up a part,
 and a file that grew too large is copied and cut without the writer noticing.
@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-LARGEST = 20 * 1024 * 1024
+MAX_LOG_BYTES = 20 * 1024 * 1024
 """Bytes a log may grow to; one older generation is kept beside it."""
 ALARMING = re.compile(r"(?:^|[\s\[])(WARNING|ERROR|CRITICAL)\b")
 
@@ -20,7 +20,7 @@ def log_path(folder: Path, name: str) -> Path:
 
 
 def rotate(folder: Path) -> None:
-    """Begins new logs; those of the run before stay as `NAME.log.1`."""
+    """Start new logs, and keep those of the last run as `NAME.log.1`."""
     for path in (folder / "logs").glob("*.log"):
         path.replace(path.with_suffix(".log.1"))
 
@@ -37,7 +37,7 @@ def is_alarming(line: str) -> bool:
 
 
 class Follower:
-    """Hands out the lines that were added to a folder's logs since it was asked last."""
+    """Return the lines added to a folder's logs since the last call."""
 
     def __init__(self, folder: Path, name: str = "*", *, backlog: int = 0) -> None:
         self._folder = folder
@@ -54,34 +54,34 @@ class Follower:
         yield from self._backlog
         self._backlog = []
         for path in self._paths():
-            for line in self._added(path):
+            for line in self._read_added(path):
                 yield path.stem, line
 
     def _paths(self) -> list[Path]:
         return sorted((self._folder / "logs").glob(f"{self._name}.log"))
 
-    def _added(self, path: Path) -> list[str]:
+    def _read_added(self, path: Path) -> list[str]:
         offset = self._read.get(path, 0)
-        if path.stat().st_size < offset:  # cut, or begun anew
+        if path.stat().st_size < offset:  # cut, or replaced by a new file
             offset = 0
         with path.open("rb") as file:
             file.seek(offset)
             added = file.read()
-        whole = added[: added.rfind(b"\n") + 1]
-        self._read[path] = offset + len(whole)
-        return whole.decode(errors="replace").splitlines()
+        complete = added[: added.rfind(b"\n") + 1]
+        self._read[path] = offset + len(complete)
+        return complete.decode(errors="replace").splitlines()
 
 
 def cut_large(folder: Path) -> None:
     for path in (folder / "logs").glob("*.log"):
-        if path.stat().st_size > LARGEST:
+        if path.stat().st_size > MAX_LOG_BYTES:
             shutil.copyfile(path, path.with_suffix(".log.1"))
             path.write_bytes(b"")
 
 
 class RefusalFilter(logging.Filter):
-    """Makes of a request that was refused (a 4xx, such as 403 or 404) one line: its exception is
-    how Django's views refuse, and no failure of the program."""
+    """Log a refused request (a 4xx, such as 403 or 404) as one line: its exception is how Django's
+    views refuse, and no failure of the program."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if getattr(record, "status_code", 500) < 500:

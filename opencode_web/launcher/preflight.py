@@ -1,4 +1,4 @@
-"""What must be done before the site can serve: static files gathered, the database migrated.
+"""Prepare a start: gather the static files, migrate the database, check the stored keys.
 
 Both take a second or two of Django, so for databases of our own a stamp in the home folder says
 that they are done for the files as they are. A database of the user's own is always migrated, and
@@ -16,15 +16,15 @@ from urllib.parse import unquote, urlsplit
 from opencode_web.env import Environment
 from opencode_web.launcher.home import CannotStart
 from opencode_web.launcher.logs import log_path
-from opencode_web.launcher.supervisor import Say
+from opencode_web.launcher.supervisor import Report
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCK = ROOT / "requirements.txt"
 MANAGE = (sys.executable, "manage.py")
-RETRY = 3.0
+RETRY_SECONDS = 3.0
 """Seconds between two looks whether a database that could not be reached is back."""
-LOST = 3  # the exit code of `check_keys` where stored secrets cannot be decrypted
-REACH = 3.0
+CODE_LOST_KEYS = 3  # the exit code of `check_keys` where stored secrets cannot be decrypted
+CONNECT_SECONDS = 3.0
 """Seconds to wait for a connection before a server counts as unreachable."""
 
 
@@ -51,40 +51,40 @@ def static_stamp(home: Path) -> Stamp:
     return Stamp(home, "static", [LOCK, ROOT / "opencode_web" / "settings.py", *files])
 
 
-async def collect_static(home: Path, env: Mapping[str, str], say: Say) -> None:
+async def collect_static(home: Path, env: Mapping[str, str], report: Report) -> None:
     stamp = static_stamp(home)
     if stamp.is_current and (home / "static" / "staticfiles.json").exists():
         return
-    say("Preparing the static files ...")
+    report("Preparing the static files ...")
     code, _, errors = await manage(env, "collectstatic", "--noinput", "-v0")
     if code:
-        raise _failed("The static files could not be prepared", "collectstatic", home, errors)
+        raise _failure("The static files could not be prepared", "collectstatic", home, errors)
     stamp.set()
 
 
-async def migrate_ours(home: Path, env: Mapping[str, str], say: Say) -> None:
+async def migrate_ours(home: Path, env: Mapping[str, str], report: Report) -> None:
     # The lock is among the files because Django's own migrations come with Django.
     stamp = Stamp(home, "migrations", [LOCK, *ROOT.glob("*/migrations/*.py")])
     if stamp.is_current:
         return
-    say("Migrating the database ...")
+    report("Migrating the database ...")
     if problem := await _migrate(home, env):
         raise CannotStart(f"The database could not be migrated: {problem}.")
     stamp.set()
 
 
 async def migrate_given(
-    home: Path, env: Mapping[str, str], settings: Environment, say: Say
+    home: Path, env: Mapping[str, str], settings: Environment, report: Report
 ) -> bool:
     """Whether the user's database is as the code expects it; if it cannot be used, says so."""
     where = settings.database_url.get_secret_value()
-    say("Migrating the database ...")
+    report("Migrating the database ...")
     problem = (
         await _migrate(home, env) if await is_reachable(where, 5432) else "nobody answers there"
     )
     if problem:
-        say(
-            f"The database at {shown(where)} (DATABASE_URL) cannot be used: {problem}."
+        report(
+            f"The database at {describe_address(where)} (DATABASE_URL) cannot be used: {problem}."
             " The site starts and says so, and the database is migrated as soon as it answers."
         )
     return not problem
@@ -114,22 +114,23 @@ def _keys_stamp(home: Path, settings: Environment) -> Stamp:
 
 
 async def migrate_when_back(
-    home: Path, env: Mapping[str, str], settings: Environment, say: Say
+    home: Path, env: Mapping[str, str], settings: Environment, report: Report
 ) -> None:
     where = settings.database_url.get_secret_value()
     while True:
-        await asyncio.sleep(RETRY)
+        await asyncio.sleep(RETRY_SECONDS)
         if await is_reachable(where, 5432) and not await _migrate(home, env):
-            say("The database answers and is migrated.")
+            report("The database answers and is migrated.")
             return
 
 
-async def warn_of_redis(settings: Environment, say: Say) -> None:
+async def warn_of_redis(settings: Environment, report: Report) -> None:
     where = settings.redis_url.get_secret_value()
     if not await is_reachable(where, 6379):
-        say(
-            f"Redis at {shown(where)} (REDIS_URL) cannot be reached. The site starts and says so;"
-            " answers come with a delay and health checks wait until it is back."
+        report(
+            f"Redis at {describe_address(where)} (REDIS_URL) cannot be reached."
+            " The site starts and says so; answers come with a delay and health checks wait until"
+            " it is back."
         )
 
 
@@ -159,7 +160,7 @@ async def is_reachable(url: str, port: int) -> bool:
     """Whether somebody listens there; whether they let us in shows when they are used."""
     where = urlsplit(url)
     try:
-        async with asyncio.timeout(REACH):
+        async with asyncio.timeout(CONNECT_SECONDS):
             host = unquote(where.hostname or "")
             if where.scheme == "unix":
                 _, writer = await asyncio.open_unix_connection(unquote(where.path))
@@ -176,7 +177,7 @@ async def is_reachable(url: str, port: int) -> bool:
     return True
 
 
-def shown(url: str) -> str:
+def describe_address(url: str) -> str:
     """The address without what is secret in it."""
     where = urlsplit(url)
     return f"{where.hostname or where.path}{f':{where.port}' if where.port else ''}"
@@ -188,11 +189,11 @@ async def _migrate(home: Path, env: Mapping[str, str]) -> str:
     if not code:
         return ""
     if "OperationalError" not in errors:
-        raise _failed("The database could not be migrated", "migrate", home, errors)
+        raise _failure("The database could not be migrated", "migrate", home, errors)
     return _last_line(errors)
 
 
-def _failed(what: str, command: str, home: Path, errors: str) -> CannotStart:
+def _failure(what: str, command: str, home: Path, errors: str) -> CannotStart:
     log = log_path(home, command)
     log.write_text(errors)
     return CannotStart(f"{what}: {_last_line(errors)}\nThe whole message is in {log}.")

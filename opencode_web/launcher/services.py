@@ -1,4 +1,4 @@
-"""The program's own processes: what runs each, where web listens, what they are told of it."""
+"""The program's own processes: the command of each, and the address that web listens at."""
 
 import asyncio
 import secrets
@@ -29,10 +29,10 @@ class Address:
     def numeric(self) -> str:
         """The host as the server wants it: a name is looked up, `localhost` as 127.0.0.1."""
         try:
-            found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
+            resolved = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
         except socket.gaierror:
             raise CannotStart(f"--host {self.host} is no address of this machine.") from None
-        addresses = [str(address[0]) for *_, address in found]
+        addresses = [str(address[0]) for *_, address in resolved]
         return next((text for text in addresses if "." in text), addresses[0])
 
     @property
@@ -43,14 +43,14 @@ class Address:
     @property
     def url(self) -> str:
         """The address people open; for one that listens everywhere, as others see this machine."""
-        seen = _seen_from_outside() if self.host in EVERYWHERE else None
-        return f"http://{_bracketed(seen or self.local)}:{self.port}"
+        outside = _outside_address() if self.host in EVERYWHERE else None
+        return f"http://{_bracket(outside or self.local)}:{self.port}"
 
     @property
     def allowed_hosts(self) -> str:
-        names = [*LOCAL_NAMES, _bracketed(self.local)]
+        names = [*LOCAL_NAMES, _bracket(self.local)]
         if self.host in EVERYWHERE:
-            names += [socket.gethostname(), _seen_from_outside() or "localhost"]
+            names += [socket.gethostname(), _outside_address() or "localhost"]
         return ",".join(dict.fromkeys(names))
 
 
@@ -96,7 +96,7 @@ def web(address: Address, env: Mapping[str, str], stop_seconds: float) -> Part:
         argv=tuple(argv),
         env=env,
         cwd=ROOT,
-        ready=_answers(address),
+        ready=_is_answering(address),
         grace=stop_seconds + LAST_WORDS,
     )
 
@@ -106,7 +106,7 @@ def runner(env: Mapping[str, str]) -> Part:
 
 
 def gateway(env: Mapping[str, str]) -> Part:
-    """Answers under way in web and runner come through it."""
+    """The gateway process. It stops last: answers under way in web and runner come through it."""
     argv = (*MANAGE, "gateway")
     return Part(name="gateway", argv=argv, env=env, cwd=ROOT, stops_last=True)
 
@@ -124,7 +124,7 @@ def beat(env: Mapping[str, str], home: Path) -> Part:
     return Part(name="beat", argv=tuple(argv), env=env, cwd=ROOT)
 
 
-def _answers(address: Address) -> Ready:
+def _is_answering(address: Address) -> Ready:
     async def ready() -> bool:
         try:
             async with asyncio.timeout(5):
@@ -141,11 +141,11 @@ def _answers(address: Address) -> Ready:
     return ready
 
 
-def _bracketed(host: str) -> str:
+def _bracket(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _seen_from_outside() -> str | None:
+def _outside_address() -> str | None:
     """This machine's address in its network; connecting a datagram socket sends nothing."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:

@@ -1,7 +1,7 @@
 """The first run: a one-time link creates the owner, and is dead from then on.
 
-The link is signed with SECRET_KEY and only good while no user exists, so it can be made anew until
-it is used and never after.
+The link is signed with SECRET_KEY and only good while no user exists, so it can be created
+again until it is used, and never after.
 """
 
 from datetime import timedelta

@@ -1,8 +1,8 @@
-"""The parts of a running program: started, watched, started again when they end, stopped for good.
+"""Start the parts of a program, watch them, restart those that end, and stop them all.
 
-It knows nothing of the program itself: a Part says what to run, how to see that it is ready and how
-to stop it. What ends unasked is started again, at once the first time and ever later when it keeps
-ending; no process outlives `stop`, nor - on Linux - a killed supervisor.
+A Part describes what to run, how to check that it is ready and how to stop it. A part that ends by
+itself is restarted: at once the first time, and later each time it ends again. No process outlives
+`stop`, nor - on Linux - a killed supervisor.
 """
 
 import asyncio
@@ -18,16 +18,16 @@ from pathlib import Path
 from opencode_web.launcher.logs import last_lines, log_path
 from opencode_web.launcher.orphans import forget, remember
 
-Say = Callable[[str], None]
+Report = Callable[[str], None]
 Ready = Callable[[], Awaitable[bool]]
 
-PAUSES = (0.1, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
+RESTART_PAUSES = (0.1, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 """Seconds before the first, second, ... start of a part that keeps ending."""
-CALM = 10.0
+CALM_SECONDS = 10.0
 """Seconds a part must have run for its earlier ends to be forgotten."""
 READY_SECONDS = 60.0
 """Seconds a part that was started again has to become ready."""
-GLANCE = 0.02
+READY_CHECK_SECONDS = 0.02
 """Seconds between two looks whether a part is ready; they add up on the way to a page."""
 TETHER = Path(__file__).with_name("parent_death.py")
 
@@ -64,10 +64,10 @@ def pause_before_start(ends: Sequence[float], now: float) -> float:
     """How long to wait before starting a part that ended at these times, the last one just now."""
     recent = 0
     for end in reversed(ends):
-        if now - end > CALM:
+        if now - end > CALM_SECONDS:
             break
         recent, now = recent + 1, end
-    return PAUSES[min(max(recent, 1), len(PAUSES)) - 1]
+    return RESTART_PAUSES[min(max(recent, 1), len(RESTART_PAUSES)) - 1]
 
 
 def describe_end(code: int) -> str:
@@ -104,11 +104,11 @@ def signal_group(pid: int, number: signal.Signals) -> None:
 
 
 class Supervisor:
-    """Keeps parts running; one for the databases, one for the programs that need them."""
+    """Keep parts running: one supervisor for the databases, one for the programs."""
 
-    def __init__(self, folder: Path, say: Say) -> None:
+    def __init__(self, folder: Path, report: Report) -> None:
         self._folder = folder
-        self._say = say
+        self._report = report
         self._stopping = asyncio.Event()
         self._processes: dict[str, tuple[Part, asyncio.subprocess.Process]] = {}
         self._keepers: list[asyncio.Task[None]] = []
@@ -122,12 +122,11 @@ class Supervisor:
         process = await self._spawn(part)
         if not await self._becomes_ready(part, process, patience) and not self._stopping.is_set():
             await self._end(part, process)
-            raise StartFailed(self._why(part, process, patience))
-        self._keepers.append(asyncio.create_task(self._keep(part, process), name=part.name))
+            raise StartFailed(self._describe_failure(part, process, patience))
+        self._keepers.append(asyncio.create_task(self._keep_running(part, process), name=part.name))
 
     async def stop(self) -> None:
-        """Asks the parts to end, those that others use after the others, and kills what does not
-        within its grace."""
+        """Stop the parts, those that others use last; kill what does not end within its grace."""
         self._stopping.set()
         items = list(self._processes.values())
         for last in (False, True):
@@ -137,7 +136,7 @@ class Supervisor:
         await asyncio.gather(*self._keepers)
 
     def kill(self) -> None:
-        """Ends the patience of a `stop` under way."""
+        """Kill what a `stop` under way still waits for."""
         for _, process in self._processes.values():
             signal_group(process.pid, signal.SIGKILL)
 
@@ -158,10 +157,12 @@ class Supervisor:
         while part.ready and process.returncode is None and not await part.ready():
             if self._stopping.is_set() or time.monotonic() > deadline:
                 return False
-            await asyncio.sleep(GLANCE)
+            await asyncio.sleep(READY_CHECK_SECONDS)
         return process.returncode is None
 
-    def _why(self, part: Part, process: asyncio.subprocess.Process, patience: float) -> str:
+    def _describe_failure(
+        self, part: Part, process: asyncio.subprocess.Process, patience: float
+    ) -> str:
         late = process.returncode in (None, -part.stop_signal, -signal.SIGKILL)
         what = (
             f"was not ready after {patience:.0f} s"
@@ -171,7 +172,7 @@ class Supervisor:
         log = log_path(self._folder, part.name)
         return "\n".join([f"{part.name} {what}. Its last words ({log}):", *last_lines(log, 5)])
 
-    async def _keep(self, part: Part, process: asyncio.subprocess.Process) -> None:
+    async def _keep_running(self, part: Part, process: asyncio.subprocess.Process) -> None:
         ends: list[float] = []
         while True:
             code = await process.wait()
@@ -182,13 +183,13 @@ class Supervisor:
             pause = pause_before_start(ends, ends[-1])
             when = f"in {pause:.0f} s" if pause >= 1 else "now"
             words = "".join(last_lines(log_path(self._folder, part.name), 1)) if code > 0 else ""
-            said = f" ({words.strip()})" if words.strip() else ""
-            self._say(f"{part.name} {describe_end(code)}{said}; it is started again {when}.")
+            detail = f" ({words.strip()})" if words.strip() else ""
+            self._report(f"{part.name} {describe_end(code)}{detail}; it is started again {when}.")
             if await self._stopped_within(pause):
                 return
             process = await self._spawn(part)
             if part.ready and await self._becomes_ready(part, process, READY_SECONDS):
-                self._say(f"{part.name} is back after {time.monotonic() - ends[-1]:.1f} s.")
+                self._report(f"{part.name} is back after {time.monotonic() - ends[-1]:.1f} s.")
 
     async def _stopped_within(self, seconds: float) -> bool:
         with suppress(TimeoutError):
@@ -196,7 +197,7 @@ class Supervisor:
         return self._stopping.is_set()
 
     async def _end(self, part: Part, process: asyncio.subprocess.Process) -> None:
-        """Asks once, waits for the grace, kills; leaves nothing of the part's session behind."""
+        """Signal, wait for the grace, kill. Nothing of the part's session is left."""
         if process.returncode is None:
             with suppress(ProcessLookupError):
                 process.send_signal(part.stop_signal)

@@ -1,4 +1,4 @@
-"""`./dev up`: everything on one machine, from nothing to the first page, until it is told to stop.
+"""`./dev up`: run everything on one machine, from an empty folder to the first page, until stopped.
 
 What the first page does not need waits until it is there, so that two cores serve it first.
 """
@@ -15,18 +15,18 @@ from pathlib import Path
 from opencode_web.env import Environment, EnvironmentInvalid, read
 from opencode_web.launcher import preflight, services
 from opencode_web.launcher.databases import databases, environment, is_given
-from opencode_web.launcher.home import CannotStart, announce, forget_metrics, keep_keys
+from opencode_web.launcher.home import CannotStart, announce, clear_metrics, ensure_keys
 from opencode_web.launcher.logs import Follower, cut_large, is_alarming, rotate
-from opencode_web.launcher.orphans import stop_leftovers
+from opencode_web.launcher.orphans import stop_orphans
 from opencode_web.launcher.services import Address
 from opencode_web.launcher.supervisor import Supervisor
 
 PLACEHOLDERS = {"DATABASE_URL": "postgresql://ours", "REDIS_URL": "unix://ours"}
-"""Stand for our own databases until these have an address."""
+"""Stand-ins for our own databases until these have an address."""
 SHOWN = 6
 """Lines of one part's log shown at once; the rest is in the file."""
 QUIET = {"postgres", "valkey", "initdb", "migrate", "collectstatic"}
-"""Logs not shown: they tell of every query refused; what matters the programs say themselves."""
+"""Logs not shown: they list every refused query, and the programs log what matters."""
 
 
 class Progress:
@@ -41,14 +41,14 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
-    """One start: where, for whom, and what the user's environment says."""
+    """One start: the home, the address, and the user's environment."""
 
     home: Path
     address: Address
     given: Mapping[str, str]
     added: Mapping[str, str]
     settings: Environment
-    say: Progress
+    report: Progress
     accept_lost_keys: bool = False
 
     def environment(self, urls: Mapping[str, str]) -> dict[str, str]:
@@ -56,15 +56,15 @@ class Start:
 
 
 async def up(home: Path, address: Address, *, accept_lost_keys: bool = False) -> int:
-    """Runs until SIGINT, SIGTERM or SIGHUP; the home must be occupied by the caller."""
+    """Run until SIGINT, SIGTERM or SIGHUP. The caller has locked the home."""
     services.require_free(address)
     rotate(home)
-    forget_metrics(home)
-    say, given = Progress(), dict(os.environ)
-    if left := stop_leftovers(home):
-        say(f"The last run was killed; stopped what it left behind: {', '.join(left)}.")
+    clear_metrics(home)
+    report, given = Progress(), dict(os.environ)
+    if left := stop_orphans(home):
+        report(f"The last run was killed; stopped what it left behind: {', '.join(left)}.")
     is_new = not (home / "encryption_keys").exists() and not (home / "postgres").exists()
-    added = {**keep_keys(home), **services.site_variables(address)}
+    added = {**ensure_keys(home), **services.site_variables(address)}
     settings = check_environment(environment(home, given, {**PLACEHOLDERS, **added}))
     if is_new and not is_given("DATABASE_URL", given):
         preflight.accept_keys(home, settings)  # nothing is stored yet
@@ -74,16 +74,16 @@ async def up(home: Path, address: Address, *, accept_lost_keys: bool = False) ->
         given=given,
         added=added,
         settings=settings,
-        say=say,
+        report=report,
         accept_lost_keys=accept_lost_keys,
     )
-    programs = Supervisor(home, say)
+    programs = Supervisor(home, report)
     running = asyncio.create_task(_run(start, programs))
-    _stop_on_signals(running, programs, say)
+    _stop_on_signals(running, programs, report)
     try:
         await running
     except asyncio.CancelledError:
-        say("Stopped.")
+        report("Stopped.")
     return 0
 
 
@@ -99,14 +99,14 @@ def check_environment(env: Mapping[str, str]) -> Environment:
         raise CannotStart(str(exc)) from None
 
 
-def _stop_on_signals(running: asyncio.Task[None], programs: Supervisor, say: Progress) -> None:
-    """The first signal stops everything in order; one more kills what is not a database."""
+def _stop_on_signals(running: asyncio.Task[None], programs: Supervisor, report: Progress) -> None:
+    """Stop everything in order at the first signal; a second one kills all but the databases."""
 
     def stop() -> None:
         if running.cancelling():
             programs.kill()
         else:
-            say("Stopping ...")
+            report("Stopping ...")
             running.cancel()
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -115,11 +115,11 @@ def _stop_on_signals(running: asyncio.Task[None], programs: Supervisor, say: Pro
 
 async def _run(start: Start, programs: Supervisor) -> None:
     static = asyncio.create_task(
-        preflight.collect_static(start.home, start.environment(PLACEHOLDERS), start.say)
+        preflight.collect_static(start.home, start.environment(PLACEHOLDERS), start.report)
     )
-    start.say("Starting the databases ...")
+    start.report("Starting the databases ...")
     try:
-        async with databases(start.home, start.given, start.say) as urls:
+        async with databases(start.home, start.given, start.report) as urls:
             env = start.environment(urls)
             migrated = await _migrate(start, env)
             if migrated:
@@ -137,10 +137,10 @@ async def _run(start: Start, programs: Supervisor) -> None:
 async def _migrate(start: Start, env: Mapping[str, str]) -> bool:
     """Whether the database is ready; a user's own that is away holds up nothing."""
     if is_given("REDIS_URL", start.given):
-        await preflight.warn_of_redis(start.settings, start.say)
+        await preflight.warn_of_redis(start.settings, start.report)
     if is_given("DATABASE_URL", start.given):
-        return await preflight.migrate_given(start.home, env, start.settings, start.say)
-    await preflight.migrate_ours(start.home, env, start.say)
+        return await preflight.migrate_given(start.home, env, start.settings, start.report)
+    await preflight.migrate_ours(start.home, env, start.report)
     return True
 
 
@@ -154,26 +154,26 @@ LOST_KEYS = (
 async def _check_keys(start: Start, env: Mapping[str, str]) -> None:
     """Raises CannotStart where stored keys are lost: providers would be called without them."""
     code = await preflight.check_keys(start.home, env, start.settings)
-    if code != preflight.LOST:
+    if code != preflight.CODE_LOST_KEYS:
         return
     if not (start.accept_lost_keys or start.settings.accept_lost_keys):
         given = is_given("ENCRYPTION_KEYS", start.given)
         where = "ENCRYPTION_KEYS" if given else start.home / "encryption_keys"
         raise CannotStart(LOST_KEYS.format(where=where))
     preflight.accept_keys(start.home, start.settings)
-    start.say("Some stored keys cannot be decrypted: enter those of your providers again.")
+    start.report("Some stored keys cannot be decrypted: enter those of your providers again.")
 
 
 async def _serve(
     start: Start, env: Mapping[str, str], programs: Supervisor, *, migrated: bool
 ) -> None:
     """Until cancelled."""
-    start.say("Starting the site ...")
+    start.report("Starting the site ...")
     # The runner beside web, for the first question; the rest, which takes longer, after it.
     stop_seconds = start.settings.stop_pause + start.settings.stop_drain
     web, runner = services.web(start.address, env, stop_seconds), services.runner(env)
     await asyncio.gather(programs.start(web), programs.start(runner))
-    start.say(f"OpenCode Web is at {env['PUBLIC_URL']} - Ctrl-C stops it.")
+    start.report(f"OpenCode Web is at {env['PUBLIC_URL']} - Ctrl-C stops it.")
     later = [services.worker(env), services.beat(env, start.home)]
     if not is_given("GATEWAY_URL", start.given):
         later.insert(0, services.gateway(env))
@@ -185,13 +185,13 @@ async def _serve(
 
 
 async def _link(start: Start, env: Mapping[str, str], *, migrated: bool) -> None:
-    """Shows the one-time link while there is no owner, as soon as the database can tell."""
+    """Shows the one-time link while there is no owner, as soon as the database answers."""
     if not migrated:
-        await preflight.migrate_when_back(start.home, env, start.settings, start.say)
+        await preflight.migrate_when_back(start.home, env, start.settings, start.report)
     code, link, problem = await preflight.manage(env, "signin_link")
     if code:
         last = problem.strip().rpartition("\n")[2]
-        start.say(f"The sign-in link could not be made; try ./dev manage signin_link ({last}).")
+        start.report(f"The sign-in link could not be made; try ./dev manage signin_link ({last}).")
     elif link.strip():
         print(
             f"\nFirst time here? This link creates the owner:\n\n    {link.strip()}\n", flush=True

@@ -284,7 +284,7 @@ def test_a_password_is_hashed_without_a_database_connection(
     assert held == [False] * 5
 
 
-def test_too_many_at_once_are_told_so_and_not_counted(
+def test_too_many_at_once_are_refused_and_not_counted(
     owner: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(passwords, "WAIT_SECONDS", 0.01)

@@ -38,10 +38,10 @@ async def answers(url: str) -> None:
 
 def test_both_survive_kill_9_and_lose_nothing(home: Path) -> None:
     """They are started again by themselves; what was written is there."""
-    said: list[str] = []
+    detail: list[str] = []
 
     async def scenario() -> None:
-        async with databases(home, {}, said.append) as urls:
+        async with databases(home, {}, detail.append) as urls:
             with psycopg.connect(urls["DATABASE_URL"], autocommit=True) as connection:
                 connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
             valkey = redis.Redis.from_url(urls["REDIS_URL"])
@@ -49,14 +49,14 @@ def test_both_survive_kill_9_and_lose_nothing(home: Path) -> None:
             for name in ("postgres", "valkey"):
                 os.kill(int((home / "run" / f"{name}.pid").read_text().split()[0]), signal.SIGKILL)
             async with asyncio.timeout(60):
-                while sum("is back" in line for line in said) < 2:  # noqa: ASYNC110
+                while sum("is back" in line for line in detail) < 2:  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
             with psycopg.connect(urls["DATABASE_URL"]) as connection:
                 assert connection.execute("SELECT answer FROM kept").fetchone() == (42,)
             assert valkey.get("kept") == b"42"
 
     asyncio.run(scenario())
-    assert {"postgres", "valkey"} == {line.split()[0] for line in said}
+    assert {"postgres", "valkey"} == {line.split()[0] for line in detail}
     assert list((home / "run").glob("*.pid")) == []
 
 
@@ -77,7 +77,7 @@ def test_postgres_starts_where_its_owner_cannot_reach_and_sockets_would_be_too_l
     """A closed home keeps its permissions: what must be reached is put elsewhere, and linked."""
     outside = Path(tempfile.mkdtemp(prefix="ocw-"))
     outside.chmod(0o755)
-    monkeypatch.setattr(postgres_paths, "ROOTS_PLACE", outside / "place")
+    monkeypatch.setattr(postgres_paths, "ROOT_FOLDER", outside / "place")
     closed = outside / "closed"
     home = closed / ("long" * 25)
     for folder in (closed, home, *(home / name for name in ("logs", "run", "stamps"))):

@@ -12,9 +12,9 @@ from opencode_web.launcher import home
 
 def test_a_second_run_on_one_home_is_refused_with_a_sentence(tmp_path: Path) -> None:
     """It names the folder, the process and the way out."""
-    with home.occupied(tmp_path, "up"):
+    with home.occupy(tmp_path, "up"):
         assert home.is_occupied(tmp_path)
-        with pytest.raises(home.CannotStart) as refused, home.occupied(tmp_path, "manage"):
+        with pytest.raises(home.CannotStart) as refused, home.occupy(tmp_path, "manage"):
             pass
     assert f"{tmp_path} is in use by `./dev up` (process {os.getpid()})" in str(refused.value)
     assert "./dev down" in str(refused.value)
@@ -23,9 +23,9 @@ def test_a_second_run_on_one_home_is_refused_with_a_sentence(tmp_path: Path) -> 
 
 def test_keys_are_made_once_and_readable_by_their_owner_alone(tmp_path: Path) -> None:
     """A new key at each start would lose every stored secret."""
-    first = home.keep_keys(tmp_path)
+    first = home.ensure_keys(tmp_path)
     texts = {name: Path(path).read_text() for name, path in first.items()}
-    assert home.keep_keys(tmp_path) == first
+    assert home.ensure_keys(tmp_path) == first
     assert texts == {name: Path(path).read_text() for name, path in first.items()}
     assert {0o600} == {stat.S_IMODE(Path(path).stat().st_mode) for path in first.values()}
 
@@ -37,7 +37,7 @@ def test_a_generated_key_is_one_that_encrypts() -> None:
 
 def test_what_runs_can_be_joined_until_it_ends(tmp_path: Path) -> None:
     """`./dev manage` finds the addresses there, and nothing once it has stopped."""
-    with home.occupied(tmp_path, "up"):
+    with home.occupy(tmp_path, "up"):
         assert home.running(tmp_path) is None
         home.announce(tmp_path, "up", {"REDIS_URL": "unix:///somewhere"})
         state = home.running(tmp_path)
@@ -66,5 +66,5 @@ def test_a_new_run_counts_from_zero(tmp_path: Path) -> None:
     home.prepare(tmp_path)
     left = tmp_path / "metrics" / "counter_17.db"
     left.touch()
-    home.forget_metrics(tmp_path)
+    home.clear_metrics(tmp_path)
     assert not left.exists()

@@ -1,4 +1,4 @@
-"""The environment: made once, renewed when a lock changes, begun anew after an interruption.
+"""The environment: made once, renewed when a lock changes, restarted after an interruption.
 
 uv is a program of ours here, first on PATH, that notes how it was called: no package is fetched.
 """
@@ -27,7 +27,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "requirements.txt").write_text("run\n")
     (folder / "requirements-dev.txt").write_text("dev\n")
     monkeypatch.setattr(install, "ROOT", folder)
-    monkeypatch.setattr(install, "SPACE", {"run": 0, "dev": 0})
+    monkeypatch.setattr(install, "NEEDED_BYTES", {"run": 0, "dev": 0})
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
     (tmp_path / "bin").mkdir()
     uv(folder, "true")
@@ -114,6 +114,6 @@ def test_a_full_disk_is_a_sentence(
     assert capsys.readouterr().err.endswith(
         "The disk is full. Free some space and run this again.\n"
     )
-    monkeypatch.setattr(install, "SPACE", {"run": 1 << 62, "dev": 1 << 62})
+    monkeypatch.setattr(install, "NEEDED_BYTES", {"run": 1 << 62, "dev": 1 << 62})
     assert make(checkout, "run") == 1
     assert "Free some space and run this again." in capsys.readouterr().err

@@ -39,7 +39,7 @@ def test_a_log_that_grew_too_large_is_cut_and_still_followed(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The writer keeps its file; one older generation stays."""
-    monkeypatch.setattr(logs, "LARGEST", 10)
+    monkeypatch.setattr(logs, "MAX_LOG_BYTES", 10)
     web = logs.log_path(folder, "web")
     follower = logs.Follower(folder)
     with web.open("a") as file:

@@ -1,4 +1,4 @@
-"""Where the site listens, and what it is told of that."""
+"""Where the site listens, and the variables made from that."""
 
 import socket
 

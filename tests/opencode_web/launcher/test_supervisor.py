@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from opencode_web.launcher.home import prepare
-from opencode_web.launcher.orphans import remember, started, stop_leftovers
+from opencode_web.launcher.orphans import remember, start_time, stop_orphans
 from opencode_web.launcher.supervisor import (
-    PAUSES,
+    RESTART_PAUSES,
     Part,
     StartFailed,
     Supervisor,
@@ -35,17 +35,17 @@ def shell(script: str, *, name: str = "part", grace: float = 5.0) -> Part:
 def supervise(folder: Path, scenario: Scenario) -> list[str]:
     """Runs a scenario and returns what the supervisor said."""
     prepare(folder)
-    said: list[str] = []
+    detail: list[str] = []
 
     async def run() -> None:
-        supervisor = Supervisor(folder, said.append)
+        supervisor = Supervisor(folder, detail.append)
         try:
-            await scenario(supervisor, said)
+            await scenario(supervisor, detail)
         finally:
             await supervisor.stop()
 
     asyncio.run(run())
-    return said
+    return detail
 
 
 async def until(true: Callable[[], object], seconds: float = 30.0) -> None:
@@ -65,12 +65,12 @@ def is_alive(pid: int) -> bool:
 @pytest.mark.parametrize(
     ("ends", "pause"),
     [
-        ([100.0], PAUSES[0]),
-        ([99.0, 100.0], PAUSES[1]),
-        ([90.0, 95.0, 100.0], PAUSES[2]),
-        ([89.0, 100.0], PAUSES[0]),
-        ([85.0, 90.0, 95.0, 100.0], PAUSES[3]),
-        ([float(second) for second in range(80, 101)], PAUSES[-1]),
+        ([100.0], RESTART_PAUSES[0]),
+        ([99.0, 100.0], RESTART_PAUSES[1]),
+        ([90.0, 95.0, 100.0], RESTART_PAUSES[2]),
+        ([89.0, 100.0], RESTART_PAUSES[0]),
+        ([85.0, 90.0, 95.0, 100.0], RESTART_PAUSES[3]),
+        ([float(second) for second in range(80, 101)], RESTART_PAUSES[-1]),
     ],
 )
 def test_the_pause_grows_with_each_end_and_is_forgotten_after_a_calm(
@@ -82,10 +82,10 @@ def test_the_pause_grows_with_each_end_and_is_forgotten_after_a_calm(
 
 def test_the_first_restart_is_immediate() -> None:
     """Pages are back after `kill -9` as soon as the web process has started."""
-    assert PAUSES[0] <= 0.1
+    assert RESTART_PAUSES[0] <= 0.1
 
 
-def test_ends_are_told_in_words() -> None:
+def test_exit_codes_are_described() -> None:
     """A person reads what happened, not a negative number."""
     assert describe_end(3) == "ended with code 3"
     assert describe_end(-signal.SIGKILL) == "was killed (SIGKILL)"
@@ -94,25 +94,25 @@ def test_ends_are_told_in_words() -> None:
 def test_a_killed_part_is_started_again_and_said_so(tmp_path: Path) -> None:
     """kill -9 of a part costs a moment and a line."""
 
-    async def scenario(supervisor: Supervisor, said: list[str]) -> None:
+    async def scenario(supervisor: Supervisor, detail: list[str]) -> None:
         await supervisor.start(shell("exec sleep 60"))
         first = supervisor.pids["part"]
         os.kill(first, signal.SIGKILL)
         await until(lambda: supervisor.pids["part"] != first)
 
-    said = supervise(tmp_path, scenario)
-    assert said == ["part was killed (SIGKILL); it is started again now."]
+    detail = supervise(tmp_path, scenario)
+    assert detail == ["part was killed (SIGKILL); it is started again now."]
 
 
 def test_a_part_that_fails_says_why(tmp_path: Path) -> None:
     """The last line of its log is what a person would look for."""
 
-    async def scenario(supervisor: Supervisor, said: list[str]) -> None:
+    async def scenario(supervisor: Supervisor, detail: list[str]) -> None:
         await supervisor.start(shell("sleep 0.1; echo no such table; exit 7"))
-        await until(lambda: said)
+        await until(lambda: detail)
 
-    said = supervise(tmp_path, scenario)
-    assert said[0].startswith("part ended with code 7 (no such table);")
+    detail = supervise(tmp_path, scenario)
+    assert detail[0].startswith("part ended with code 7 (no such table);")
 
 
 @ON_LINUX
@@ -120,7 +120,7 @@ def test_what_a_killed_part_had_started_is_ended_too(tmp_path: Path) -> None:
     """A web worker that outlives its master would keep the port."""
     note = tmp_path / "child"
 
-    async def scenario(supervisor: Supervisor, said: list[str]) -> None:
+    async def scenario(supervisor: Supervisor, detail: list[str]) -> None:
         await supervisor.start(shell(f"sleep 60 & echo $! > {note}; wait"))
         await until(lambda: note.exists() and note.read_text().strip())
         child = int(note.read_text())
@@ -135,7 +135,7 @@ def test_what_others_use_is_stopped_after_them(tmp_path: Path) -> None:
     ended, lost = tmp_path / "ended", tmp_path / "lost"
     waits = "echo up; while :; do sleep 0.05; done"
 
-    async def scenario(supervisor: Supervisor, said: list[str]) -> None:
+    async def scenario(supervisor: Supervisor, detail: list[str]) -> None:
         used = shell(f"trap 'touch {ended}; exit' TERM; {waits}", name="used")
         user = f"trap 'sleep 0.5; [ -e {ended} ] && touch {lost}; exit' TERM; {waits}"
         await supervisor.start(replace(used, stops_last=True))
@@ -153,7 +153,7 @@ def test_what_others_use_is_stopped_after_them(tmp_path: Path) -> None:
 def test_a_part_that_ignores_the_stop_signal_is_killed_after_its_grace(tmp_path: Path) -> None:
     """Stopping ends, whatever a part thinks of it."""
 
-    async def scenario(supervisor: Supervisor, said: list[str]) -> None:
+    async def scenario(supervisor: Supervisor, detail: list[str]) -> None:
         stubborn = shell("trap '' TERM; echo deaf; while :; do sleep 0.1; done", grace=0.3)
         await supervisor.start(stubborn)
         log = tmp_path / "logs" / "part.log"
@@ -172,7 +172,7 @@ def test_a_part_that_never_becomes_ready_is_a_failed_start(tmp_path: Path) -> No
     async def never() -> bool:
         return False
 
-    async def scenario(supervisor: Supervisor, said: list[str]) -> None:
+    async def scenario(supervisor: Supervisor, detail: list[str]) -> None:
         argv = ("/bin/sh", "-c", "echo cannot bind; exec sleep 60")
         part = Part(name="web", argv=argv, env=dict(os.environ), ready=never)
         with pytest.raises(StartFailed, match=r"web was not ready after 0 s.*\n.*cannot bind"):
@@ -213,12 +213,14 @@ def test_leftovers_are_ended_and_strangers_are_not(tmp_path: Path) -> None:
         subprocess.Popen(["/bin/sleep", "60"], start_new_session=True) as stranger,
     ):
         remember(tmp_path, "ours", ours.pid)
-        (tmp_path / "run" / "other.pid").write_text(f"{stranger.pid} {int(started(ours.pid)) - 1}")
+        (tmp_path / "run" / "other.pid").write_text(
+            f"{stranger.pid} {int(start_time(ours.pid)) - 1}"
+        )
         # A parent that looks for its child's end, as init does for orphans.
         os.posix_spawn("/bin/true", ["true"], {})
         signal.signal(signal.SIGCHLD, lambda *_: ours.poll())
         try:
-            assert stop_leftovers(tmp_path) == ["ours"]
+            assert stop_orphans(tmp_path) == ["ours"]
         finally:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         assert stranger.poll() is None
