@@ -272,8 +272,8 @@ class Runner:
     @staticmethod
     async def _send_heartbeats() -> None:
         while True:
-            await heartbeat.beat(heartbeat.Part.RUNNER)
-            await asyncio.sleep(heartbeat.EVERY)
+            await heartbeat.send(heartbeat.Role.RUNNER)
+            await asyncio.sleep(heartbeat.INTERVAL_SECONDS)
 
     # Stopping
 

@@ -27,8 +27,8 @@ CACHE_SECONDS = 1.0  # more frequent requests get the same result
 REPORT_DROPPED_SECONDS = 300.0  # in which lost attempts are a reason
 
 MISSING = {
-    heartbeat.Part.RUNNER: "No runner is running. Chat messages wait until one starts.",
-    heartbeat.Part.WORKER: "Health checks are not running: `worker` or `beat` is down.",
+    heartbeat.Role.RUNNER: "No runner is running. Chat messages wait until one starts.",
+    heartbeat.Role.WORKER: "Health checks are not running: `worker` or `beat` is down.",
 }
 GATEWAY_AWAY = (
     "The gateway process does not respond. Requests use direct connections where possible."
@@ -113,7 +113,7 @@ async def _find_redis_problems() -> list[str]:
     if problem := await database.run(liveness.redis_problem):
         return [problem]
     try:
-        return [MISSING[part] for part in await heartbeat.missing()]
+        return [MISSING[part] for part in await heartbeat.missing_roles()]
     except RedisUnavailable:
         return [liveness.REDIS_AWAY]
 

@@ -16,7 +16,7 @@ from providers.vendors.presets import Preset
 
 def default_values(preset: Preset) -> dict[str, Any]:
     """By field, for a provider of this vendor. Needs the feature flags as they are stored."""
-    is_smart = feature_flags.on("smart_routing")
+    is_smart = feature_flags.is_enabled("smart_routing")
     return {
         "provider_type": preset.provider_type if is_smart else ProviderType.LEGACY.value,
         "routing_method": preset.routing_method,

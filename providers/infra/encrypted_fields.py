@@ -27,18 +27,18 @@ def cipher() -> MultiFernet:
 
 
 def key_id(key: str) -> str:
-    """Which key sealed a value, without telling anything of it: stands before what it sealed."""
+    """The id of a key, which reveals nothing of it; it precedes what the key encrypted."""
     return hashlib.sha256(b"opencode-web key id:" + key.encode()).hexdigest()[:8]
 
 
-def _encrypted(text: str) -> str:
+def _encrypt(text: str) -> str:
     if not text:
         return ""
     key = settings.ENCRYPTION_KEYS[0]
     return f"{key_id(key)}:{Fernet(key).encrypt(text.encode()).decode()}"
 
 
-def _decrypted(stored: str) -> str:
+def _decrypt(stored: str) -> str:
     """Raises InvalidToken. What was stored before keys had ids is tried with each of them."""
     named, _, token = stored.rpartition(":")
     keys = [key for key in settings.ENCRYPTION_KEYS if not named or key_id(key) == named]
@@ -47,9 +47,9 @@ def _decrypted(stored: str) -> str:
     return MultiFernet([Fernet(key) for key in keys]).decrypt(token.encode()).decode()
 
 
-def opens(stored: str) -> bool:
-    """Whether one of ENCRYPTION_KEYS decrypts a stored value; told by its key's id where it has
-    one, so that many are looked at quickly."""
+def can_decrypt(stored: str) -> bool:
+    """Whether one of ENCRYPTION_KEYS decrypts a stored value; decided by its key's id where it
+    has one, so that many are checked quickly."""
     named, _, token = stored.rpartition(":")
     if named:
         return any(key_id(key) == named for key in settings.ENCRYPTION_KEYS)
@@ -60,14 +60,14 @@ def opens(stored: str) -> bool:
     return True
 
 
-def rotated(stored: str) -> str | None:
-    """A stored value under the first of ENCRYPTION_KEYS; None where it is so already.
+def reencrypt(stored: str) -> str | None:
+    """Encrypt a stored value with the first of ENCRYPTION_KEYS; None where it is already.
 
     Raises cryptography.fernet.InvalidToken where no key opens it.
     """
     if stored.startswith(f"{key_id(settings.ENCRYPTION_KEYS[0])}:"):
         return None
-    return _encrypted(_decrypted(stored))
+    return _encrypt(_decrypt(stored))
 
 
 def mask(secret: str) -> str:
@@ -81,13 +81,13 @@ class EncryptedTextField(_TextField):
     def get_prep_value(self, value: Any) -> Any:
         if isinstance(value, Sealed):
             return value.token
-        return _encrypted(super().get_prep_value(value))
+        return _encrypt(super().get_prep_value(value))
 
     def from_db_value(self, value: str | None, *_: object) -> str:
         if not value:
             return ""
         try:
-            return _decrypted(value)
+            return _decrypt(value)
         except InvalidToken:
             return Sealed(value)
 
@@ -99,7 +99,7 @@ class EncryptedJSONField(EncryptedTextField):
         if isinstance(value, SealedHeaders):
             return value.token
         # Not by way of the text field: that would hand the JSON to `to_python` and get a dict back.
-        return _encrypted(json.dumps(value, cls=DjangoJSONEncoder) if value else "")
+        return _encrypt(json.dumps(value, cls=DjangoJSONEncoder) if value else "")
 
     def from_db_value(self, value: str | None, *args: object) -> Any:
         text = super().from_db_value(value, *args)

@@ -1,7 +1,7 @@
-"""Feature flags: one typed registry of what an instance may switch, and what holds. No I/O.
+"""Feature flags: one typed registry of what an instance may switch, and their values. No I/O.
 
-The environment wins, so that whoever runs the instance can pin a flag; then what operators set in
-the panel; then the default. A process keeps the panel's values as its snapshot was read last.
+The environment wins, so that whoever runs the instance can pin a flag; then the value that
+operators set; then the default. A process uses the operators' values as of its last snapshot.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ class Flag:
 
     name: str
     title: str
-    says: str
+    description: str
     default: bool
     phase: int = 0
 
@@ -35,32 +35,33 @@ FLAGS: Mapping[str, Flag] = {
         Flag(
             name="gateway_sdk",
             title="Our own gateway process",
-            says="LiteLLM in a process beside this one is a second route to each provider, and the"
-            " only one to wire formats that are not spoken here. Off: only LiteLLM proxies are"
-            " gateways.",
+            description="A LiteLLM process beside this one is a second route to each provider, and"
+            " the only route to APIs that are not supported directly. Off: only LiteLLM"
+            " proxies are gateways.",
             default=True,
             phase=2,
         ),
         Flag(
             name="smart_routing",
             title="Smart routing for new providers",
-            says="A new provider begins with automatic routing: it learns which route works and"
-            " falls back. Off: it begins as legacy, direct only, until somebody opts it in.",
+            description="New providers use automatic routing: it remembers which route works and"
+            " falls back to the other. Off: new providers are legacy, direct only, until an"
+            " operator opts them in.",
             default=True,
             phase=3,
         ),
         Flag(
             name="emergency_answers",
             title="Emergency answers",
-            says="When every route has failed, the same caller gets an earlier answer to the"
-            " identical question, marked with its age. Answers are kept encrypted for a day.",
+            description="When every route has failed, a caller gets its own earlier answer to the"
+            " identical request, marked with its age. Answers are kept encrypted for a day.",
             default=False,
         ),
         Flag(
             name="chat_probes",
             title="Chat probes",
-            says="Checks may send one short chat to providers whose operator allows it, below the"
-            " provider's cap a day. Off: checks only list models, whatever a provider allows.",
+            description="Health checks may send one short chat to providers that allow it, within"
+            " their daily budget. Off: health checks only list models.",
             default=True,
         ),
     )
@@ -69,22 +70,22 @@ FLAGS: Mapping[str, Flag] = {
 _stored: Mapping[str, bool] = {}
 
 
-def take(stored: Mapping[str, bool]) -> None:
-    """What the panel says now; told to each process as it reads its snapshot.
+def set_stored(stored: Mapping[str, bool]) -> None:
+    """Set the operators' values; each process does so when it reads its snapshot.
 
-    Replaced as a whole: it is read in a thread while calls on the loop ask what holds.
+    The mapping is replaced, not changed: a thread sets it while the event loop reads it.
     """
     global _stored
     _stored = dict(stored)
 
 
-def on(name: str) -> bool:
+def is_enabled(name: str) -> bool:
     """Whether a flag is switched on. Raises KeyError for one that is not in the registry."""
     return state(name)[0]
 
 
 def state(name: str) -> tuple[bool, Source]:
-    """The same, and who says so."""
+    """Whether a flag is switched on, and which source decides it."""
     flag = FLAGS[name]
     pinned: bool | None = getattr(settings, flag.variable)
     if pinned is not None:

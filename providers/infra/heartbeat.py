@@ -1,6 +1,6 @@
-"""Which parts of the program are at work: each says so, in a key of Redis that soon expires.
+"""Which processes are running: each role sends a heartbeat, a Redis key that soon expires.
 
-Any number of processes share a part's key: what counts is that one of them is there.
+All processes of a role share one key: what counts is that one of them runs.
 """
 
 from contextlib import suppress
@@ -9,34 +9,34 @@ from enum import StrEnum
 from providers.infra import redis_client
 from providers.infra.redis_client import Redis, RedisUnavailable
 
-EVERY = 5.0  # seconds between two beats
-LIVES = 15  # seconds; a beat or two may be late
+INTERVAL_SECONDS = 5.0
+EXPIRY_SECONDS = 15  # two heartbeats may be late
 
 
-class Part(StrEnum):
+class Role(StrEnum):
     RUNNER = "runner"
     WORKER = "worker"
 
 
-async def beat(part: Part) -> None:
-    """Says that this part is at work; a Redis that is away is told of elsewhere."""
+async def send(role: Role) -> None:
+    """Report that a process of this role runs. A Redis that is away is reported elsewhere."""
 
-    async def say(redis: Redis) -> None:
-        await redis.set(_key(part), 1, ex=LIVES)
+    async def command(redis: Redis) -> None:
+        await redis.set(_key(role), 1, ex=EXPIRY_SECONDS)
 
     with suppress(RedisUnavailable):
-        await redis_client.execute_patiently(say)
+        await redis_client.execute_patiently(command)
 
 
-async def missing() -> list[Part]:
-    """The parts that have not been heard of. Raises RedisUnavailable where Redis cannot say."""
+async def missing_roles() -> list[Role]:
+    """The roles without a recent heartbeat. Raises RedisUnavailable."""
 
-    async def ask(redis: Redis) -> list[bytes | str | None]:
-        return await redis.mget([_key(part) for part in Part])
+    async def command(redis: Redis) -> list[bytes | str | None]:
+        return await redis.mget([_key(role) for role in Role])
 
-    beats = await redis_client.execute_patiently(ask)
-    return [part for part, heard in zip(Part, beats, strict=True) if heard is None]
+    beats = await redis_client.execute_patiently(command)
+    return [role for role, beat in zip(Role, beats, strict=True) if beat is None]
 
 
-def _key(part: Part) -> str:
-    return f"pulse:{part}"
+def _key(role: Role) -> str:
+    return f"heartbeat:{role}"

@@ -1,11 +1,11 @@
-"""What Prometheus is told: requests, attempts, fallbacks, breakers - counted where they happen.
+"""The metrics that Prometheus reads: requests, attempts, fallbacks and breaker moves.
 
 Names are OpenTelemetry's for generative AI where there is one
 (https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-metrics/), `opencode_web_` else. Labels
 come from rows and enums, are capped in number, and never name a person or hold what one typed.
 
 With PROMETHEUS_MULTIPROC_DIR set each process counts in files of its own there, and any of them
-can tell of all; without it each process knows of itself alone.
+can report all; without it each process reports itself alone.
 """
 
 import os
@@ -32,11 +32,11 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from providers.domain.types import AttemptRecord, Usage
 from providers.policy.breaker import State
 
-MOST_PROVIDERS = 100  # that keep their name, of each process
-MOST_MODELS = 300  # likewise, all providers together: one takes about 10 KB of file
-MOST_UNTOLD = 1000  # requests that are counted later
-OTHER = "other"  # what all later ones are called
-TIMED = frozenset({"chat", "api"})  # purposes; probes and tests are no traffic
+MAX_PROVIDERS = 100  # that keep their name, in each process
+MAX_MODELS = 300  # likewise, all providers together: one takes about 10 KB of file
+MAX_WAITING = 1000  # counts that wait for a flush
+OTHER = "other"  # the name of all later ones
+TIMED_PURPOSES = frozenset({"chat", "api"})  # purposes; probes and tests are no traffic
 
 # The bounds that OpenTelemetry gives for each of its histograms.
 _SECONDS = tuple(0.01 * 2**power for power in range(14))
@@ -63,7 +63,7 @@ def _counter(name: str, words: str, *labels: str) -> Counter:
 
 
 class _Histogram(Histogram):
-    """The library's, which can also be told of many at once: nearly all fall into few buckets."""
+    """The library's, which can also observe many amounts at once: most fall into few buckets."""
 
     def observe_all(self, amounts: Sequence[float]) -> None:
         """What `observe` does with each of them."""
@@ -172,21 +172,21 @@ _DROPPED = _counter(
 _LEVELS = {State.CLOSED: 0, State.HALF_OPEN: 1, State.OPEN: 2}
 
 
-def attempt(provider: str, model: str, purpose: str, record: AttemptRecord) -> None:
-    """One call over one route has ended. `provider` is a slug, `model` an id of its catalogue."""
+def count_attempt(provider: str, model: str, purpose: str, record: AttemptRecord) -> None:
+    """Count a call over one route. `provider` is a slug, `model` an id of its catalogue."""
     slug, model = _names.of(provider, model)
-    _note(_ATTEMPTS, 1, slug, record.method or "", purpose, record.outcome)
+    _add(_ATTEMPTS, 1, slug, record.method or "", purpose, record.outcome)
     if record.cost:
-        _note(_COST, float(record.cost), slug, purpose)
-    if purpose not in TIMED:
+        _add(_COST, float(record.cost), slug, purpose)
+    if purpose not in TIMED_PURPOSES:
         return
     call = ("chat", slug, model)
-    _note(_CALL_SECONDS, record.duration_ms / 1000, *call, _error(record.outcome))
+    _add(_CALL_SECONDS, record.duration_ms / 1000, *call, _error(record.outcome))
     if usage := record.usage:
-        _note(_TOKENS_USED, usage.input_tokens, *call, "input")
-        _note(_TOKENS_USED, usage.output_tokens, *call, "output")
+        _add(_TOKENS_USED, usage.input_tokens, *call, "input")
+        _add(_TOKENS_USED, usage.output_tokens, *call, "output")
         for part, tokens in _parts(usage):
-            _note(_TOKEN_PARTS, tokens, slug, model, part)
+            _add(_TOKEN_PARTS, tokens, slug, model, part)
 
 
 def _parts(usage: Usage) -> Iterator[tuple[str, int]]:
@@ -199,30 +199,30 @@ def _parts(usage: Usage) -> Iterator[tuple[str, int]]:
         yield "reasoning", usage.reasoning_tokens
 
 
-_later: deque[Callable[[], None]] = deque()
-_noted: deque[tuple[Counter | _Histogram, tuple[str, ...], float]] = deque()
+_waiting_counts: deque[Callable[[], None]] = deque()
+_waiting_amounts: deque[tuple[Counter | _Histogram, tuple[str, ...], float]] = deque()
 
 
-def _note(metric: Counter | _Histogram, amount: float, *labels: str) -> None:
-    """Counts it with the next `tell`, in one go with all that goes into the same series."""
-    _noted.append((metric, labels, amount))
+def _add(metric: Counter | _Histogram, amount: float, *labels: str) -> None:
+    """Count an amount at the next `flush`, together with all others of the same series."""
+    _waiting_amounts.append((metric, labels, amount))
 
 
-def tell_later(count: Callable[[], None]) -> None:
-    """Has something counted by the next `tell`: in a row with others it costs a fourth of what it
+def count_later(count: Callable[[], None]) -> None:
+    """Count something at the next `flush`: in a row with others that costs a fourth of what it
     costs amid a request, whose code has left nothing of this in the processor's caches."""
-    _later.append(count)
-    if len(_later) > MOST_UNTOLD:
-        tell()
+    _waiting_counts.append(count)
+    if len(_waiting_counts) > MAX_WAITING:
+        flush()
 
 
-def tell() -> None:
-    """Counts what waits for it: as results are written, and before anybody reads."""
-    for count in _drained(_later):
+def flush() -> None:
+    """Count all that waits: when results are written, and before a scrape."""
+    for count in _drain(_waiting_counts):
         count()
     series: defaultdict[tuple[Counter | _Histogram, tuple[str, ...]], list[float]]
     series = defaultdict(list)
-    for metric, labels, amount in _drained(_noted):
+    for metric, labels, amount in _drain(_waiting_amounts):
         series[metric, labels].append(amount)
     for (metric, labels), amounts in series.items():
         if isinstance(metric, _Histogram):
@@ -231,74 +231,74 @@ def tell() -> None:
             _child(metric, *labels).inc(sum(amounts))
 
 
-def _drained[Item](waiting: deque[Item]) -> Iterator[Item]:
-    """What waits, each taken by one of those who may tell at once."""
+def _drain[Item](waiting: deque[Item]) -> Iterator[Item]:
+    """Take what waits, item by item: several threads may flush at once."""
     with suppress(IndexError):
         while True:
             yield waiting.popleft()
 
 
-def request(
+def count_request(
     purpose: str,
     outcome: str,
     seconds: float,
     *,
     provider: str = "",
-    asked: str = "",
+    requested: str = "",
     model: str = "",
     overhead: float | None = None,
     first_token: float | None = None,
     output_tokens: int = 0,
     longest_gap: float | None = None,
 ) -> None:
-    """A request has ended: `ok`, `stopped` or an error kind, after so many seconds.
+    """Count a request that ended as `ok`, as `stopped` or with an error kind.
 
-    `asked` is the name asked for, where that names a model of ours, and `model` the id of the one
-    that ran, at `provider` (a slug). `first_token` and `longest_gap` are a streamed answer's.
+    `requested` is the requested name, where a model of ours has it, and `model` the id of the
+    model that ran, at `provider` (a slug). `first_token` and `longest_gap` are a streamed answer's.
     """
-    slug, asked, model = _names.of(provider, asked, model)
-    answer = ("chat", slug, asked, model)
-    _note(_REQUESTS, 1, purpose, outcome)
-    _note(_REQUEST_SECONDS, seconds, *answer, _error(outcome))
+    slug, requested, model = _names.of(provider, requested, model)
+    answer = ("chat", slug, requested, model)
+    _add(_REQUESTS, 1, purpose, outcome)
+    _add(_REQUEST_SECONDS, seconds, *answer, _error(outcome))
     if overhead is not None:
-        _note(_OVERHEAD_SECONDS, overhead, purpose)
+        _add(_OVERHEAD_SECONDS, overhead, purpose)
     if longest_gap is not None:
-        _note(_LONGEST_GAP, longest_gap, slug)
+        _add(_LONGEST_GAP, longest_gap, slug)
     if first_token is not None:
-        _note(_FIRST_TOKEN, first_token, *answer)
+        _add(_FIRST_TOKEN, first_token, *answer)
         if output_tokens > 1:
-            _note(_EACH_TOKEN, (seconds - first_token) / (output_tokens - 1), *answer)
+            _add(_EACH_TOKEN, (seconds - first_token) / (output_tokens - 1), *answer)
 
 
-def in_flight(purpose: str) -> AbstractContextManager[object]:
-    """For as long as it is entered, one more request is being answered."""
+def track_in_flight(purpose: str) -> AbstractContextManager[object]:
+    """While this is entered, one more request is in flight."""
     return _child(_IN_FLIGHT, purpose).track_inprogress()
 
 
-def fallback(reason: str) -> None:
-    """The next route was taken, because of an error of this kind."""
+def count_fallback(reason: str) -> None:
+    """Count that the next route was taken because of an error of this kind."""
     _child(_FALLBACKS, reason).inc()
 
 
-def breaker_moved(provider: str, method: str, state: State) -> None:
-    """This process moved a route's breaker."""
+def count_breaker_move(provider: str, method: str, state: State) -> None:
+    """Count that this process moved a route's breaker."""
     (slug,) = _names.of(provider)
     _child(_BREAKER, slug, method).set(_LEVELS[state])
     _child(_MOVES, slug, method, state.value).inc()
 
 
-def retry_budget(left: float) -> None:
-    """What this process's retry budget holds."""
+def set_retry_budget(left: float) -> None:
+    """Report what is left of this process's retry budget."""
     _BUDGET.set(left)
 
 
-def dropped(attempts: int) -> None:
-    """So many attempts were not recorded."""
+def count_dropped(attempts: int) -> None:
+    """Count attempts that were not recorded."""
     _DROPPED.inc(attempts)
 
 
-class Pace:
-    """The gaps between the chunks of one answer. Cheap enough to be told of every chunk."""
+class ChunkGaps:
+    """The gaps between the chunks of one answer. Cheap enough to be called for every chunk."""
 
     __slots__ = ("_last", "longest")
 
@@ -306,8 +306,8 @@ class Pace:
         self._last: float | None = None
         self.longest: float | None = None
 
-    def beat(self) -> None:
-        """A chunk has come."""
+    def add_chunk(self) -> None:
+        """Note that a chunk has arrived."""
         now = time.perf_counter()
         if self._last is not None:
             gap = now - self._last
@@ -316,10 +316,10 @@ class Pace:
         self._last = now
 
 
-class Names:
-    """The names that may label a metric: the first so many, and `other` for all that follow."""
+class LabelNames:
+    """The names that may label a metric: a limited number, then `other` for all that follow."""
 
-    def __init__(self, providers: int = MOST_PROVIDERS, models: int = MOST_MODELS) -> None:
+    def __init__(self, providers: int = MAX_PROVIDERS, models: int = MAX_MODELS) -> None:
         self._limits = (providers, models)
         self._providers: set[str] = set()
         self._models: set[tuple[str, ...]] = set()
@@ -343,7 +343,7 @@ class Names:
         return provider in self._providers
 
 
-_names = Names()
+_names = LabelNames()
 
 
 class _Child(Protocol):
@@ -354,31 +354,31 @@ class _Child(Protocol):
     ) -> Metric: ...
 
 
-def _made(metric: Counter, *labels: str) -> Counter:
+def _with_labels(metric: Counter, *labels: str) -> Counter:
     return metric.labels(*labels)
 
 
-_child = cast(_Child, cache(_made))
+_child = cast(_Child, cache(_with_labels))
 
 
 def _error(outcome: str) -> str:
     return "" if outcome == "ok" else outcome
 
 
-def exposition(folder: Path | None) -> bytes:
-    """What a scrape reads: of all processes that count in `folder`, else of this one."""
-    tell()
+def render(folder: Path | None) -> bytes:
+    """The text of a scrape: of all processes that count in `folder`, else of this one."""
+    flush()
     if folder is None:
         return generate_latest(REGISTRY)
-    for pid in _dead(folder):
+    for pid in _dead_processes(folder):
         mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]
     everyone = CollectorRegistry()
     MultiProcessCollector(everyone, str(folder))  # type: ignore[no-untyped-call]
     return generate_latest(everyone)
 
 
-def _dead(folder: Path) -> Iterator[int]:
-    """Processes that ended without a word, whose requests are not in flight any more."""
+def _dead_processes(folder: Path) -> Iterator[int]:
+    """Processes that were killed, whose requests are not in flight any more."""
     for file in folder.glob("gauge_live*_*.db"):
         pid = int(file.stem.rpartition("_")[2])
         try:

@@ -1,7 +1,7 @@
-"""Tells every process that rows have changed, and keeps each one's copy of them in step.
+"""Announce to every process that rows have changed, and keep its copy of them current.
 
-Redis carries the news; without it a copy is still checked every moment, so nothing depends on it.
-A copy serves on from memory while the database is away.
+Redis carries the announcements. Without it a copy is still read again every moment, so nothing
+depends on it. A copy keeps serving from memory while the database is away.
 """
 
 import asyncio
@@ -20,11 +20,11 @@ from providers.infra import database, redis_client
 log = logging.getLogger(__name__)
 
 CHANNEL = "changes"
-CHECK_EVERY = 1.5  # seconds between two looks where nobody told of a change
-REREAD_EVERY = 1.0  # seconds between two readings for what was missing: unknown names cost no more
-REREAD_SHARE = 10  # nor sooner than so many times the CPU of the last reading
-MOST_OF_A_CPU = 50  # a copy is checked no sooner than so many times the CPU of the last reading
-MOST_OF_THE_DATABASE = 4  # nor sooner than so many times what it took in all, waiting included
+CHECK_SECONDS = 1.5  # between two readings without an announcement
+CHECK_CPU_FACTOR = 50  # the same interval is at least so many times the CPU of the last reading
+CHECK_DURATION_FACTOR = 4  # and at least so many times its duration, waiting included
+REREAD_SECONDS = 1.0  # between two readings for a missing row, so that unknown names cost little
+REREAD_CPU_FACTOR = 10  # the same interval is at least so many times the CPU of the last reading
 
 
 _avoidance = redis_client.Avoidance()
@@ -50,9 +50,9 @@ def _publish_now(topic: str) -> None:
 
 
 class Replica[T]:
-    """An in-process copy of some rows, of one event loop: read at first use, then kept in step.
+    """An in-process copy of some rows, of one event loop: read at first use, then kept current.
 
-    `guard`, where given, is held while the copy is read and taken.
+    `guard`, where given, is held while the copy is read and passed to `on_read`.
     """
 
     def __init__(
@@ -60,20 +60,21 @@ class Replica[T]:
         load: Callable[[], T],
         topics: Iterable[str],
         *,
-        taken: Callable[[T], None] | None = None,
+        on_read: Callable[[T], None] | None = None,
         guard: asyncio.Lock | None = None,
     ) -> None:
         self._load = load
         self._topics = frozenset(topics)
-        self._taken = taken
+        self._on_read = on_read
         self._guard = guard or asyncio.Lock()
         self._value: T | None = None
-        self._last = math.inf  # seconds of the last reading
-        self._took = 0.0  # of the quicker of the last two: one that hung in an outage is no measure
-        self._worked = 0.0  # of this process's CPU in the last one
+        self._last_duration = math.inf  # seconds of the last reading
+        # Of the quicker of the last two: one that hung in an outage is no measure.
+        self._duration = 0.0
+        self._cpu_seconds = 0.0  # of the last reading
         self._changed = asyncio.Event()
         self._rereading: asyncio.Task[None] | None = None
-        self._may_reread = 0.0  # on the monotonic clock
+        self._reread_at = 0.0  # on the monotonic clock
         self._task: asyncio.Task[None] | None = None
         self.stale = False
 
@@ -82,28 +83,28 @@ class Replica[T]:
         if self._value is None:
             await self.read()
         if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._follow())
+            self._task = asyncio.create_task(self._keep_current())
         value = self._value
         if value is None:
             raise RuntimeError("the copy was read and is not there")
         return value
 
     def refresh_soon(self) -> None:
-        """Has the copy read anew soon: something here shows that it is behind."""
+        """Read the copy again soon: something here shows that it is behind."""
         self._changed.set()
 
     async def reread(self) -> T:
-        """The copy, read anew because something is missing in it: at most once in REREAD_EVERY
-        seconds, unless a change was announced. All who come meanwhile share that reading.
+        """Read the copy again because something is missing in it: at most once in
+        REREAD_SECONDS, unless a change was announced. Concurrent callers share that reading.
 
         A database that is away leaves the copy as it is.
         """
         if self._rereading is None or self._rereading.done():
             now = time.monotonic()
             is_behind = self._changed.is_set() or self._guard.locked()
-            if now < self._may_reread and not is_behind:
+            if now < self._reread_at and not is_behind:
                 return await self.get()
-            self._may_reread = now + max(REREAD_EVERY, REREAD_SHARE * self._worked)
+            self._reread_at = now + max(REREAD_SECONDS, REREAD_CPU_FACTOR * self._cpu_seconds)
             self._rereading = asyncio.create_task(self._read_quietly())
         # Who leaves meanwhile must not end the reading of the others.
         await asyncio.shield(self._rereading)
@@ -120,60 +121,64 @@ class Replica[T]:
                 await self._task
 
     async def read(self) -> None:
-        """Reads the copy anew, now. Raises django.db.Error where that fails."""
+        """Read the copy again, now. Raises django.db.Error where that fails."""
         async with self._guard:
             began = time.monotonic()
-            value, self._worked = await database.run(self._timed)
+            value, self._cpu_seconds = await database.run(self._load_timed)
             took = time.monotonic() - began
-            self._took, self._last = min(took, self._last), took
+            self._duration, self._last_duration = min(took, self._last_duration), took
             self._value = value
-            if self._taken:
-                self._taken(value)
+            if self._on_read:
+                self._on_read(value)
 
-    def _timed(self) -> tuple[T, float]:
+    def _load_timed(self) -> tuple[T, float]:
         """The copy, and the CPU that reading it cost the thread it was read in."""
         began = time.thread_time()
         return self._load(), time.thread_time() - began
 
-    def _pause(self) -> float:
-        """Seconds until the copy is checked without news."""
-        return max(CHECK_EVERY, MOST_OF_A_CPU * self._worked, MOST_OF_THE_DATABASE * self._took)
+    def _check_interval(self) -> float:
+        """Seconds until the copy is read again without an announcement."""
+        return max(
+            CHECK_SECONDS,
+            CHECK_CPU_FACTOR * self._cpu_seconds,
+            CHECK_DURATION_FACTOR * self._duration,
+        )
 
-    async def _follow(self) -> None:
+    async def _keep_current(self) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._listen())
-            group.create_task(self._keep())
+            group.create_task(self._read_changes())
 
-    async def _keep(self) -> None:
+    async def _read_changes(self) -> None:
         while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._pause()):
+                async with asyncio.timeout(self._check_interval()):
                     await self._changed.wait()
             self._changed.clear()
             try:
                 await self.read()
             except django.db.Error as exc:
-                self._say(stale=True, problem=type(exc).__name__)
+                self._log_staleness(stale=True, problem=type(exc).__name__)
             else:
-                self._say(stale=False)
-            # A storm of news must not become a storm of queries.
-            await asyncio.sleep(self._took)
+                self._log_staleness(stale=False)
+            # A storm of announcements must not become a storm of queries.
+            await asyncio.sleep(self._duration)
 
-    def _say(self, *, stale: bool, problem: str = "") -> None:
+    def _log_staleness(self, *, stale: bool, problem: str = "") -> None:
         if stale != self.stale:
             self.stale = stale
             word = "copy_stale" if stale else "copy_fresh"
             log.warning("%s topics=%s %s", word, ",".join(sorted(self._topics)), problem)
 
     async def _listen(self) -> None:
-        """Hears the news; while Redis is away the checks have to do."""
+        """Listen for announcements; while Redis is away the regular readings suffice."""
         while True:
             try:
-                await self._hear()
+                await self._receive()
             except (RedisError, OSError):
                 await asyncio.sleep(1)
 
-    async def _hear(self) -> None:
+    async def _receive(self) -> None:
         client = redis_client.blocking_client()
         async with client, client.pubsub() as channel:
             await channel.subscribe(CHANNEL)

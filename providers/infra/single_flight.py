@@ -1,4 +1,4 @@
-"""One run for all who request the same at the same time, in whatever process: a flight.
+"""Single-flight: one run for all callers that request the same at the same time, in any process.
 
 The callers of one process share one copy of the run, without Redis. The processes share it by a
 log in Redis: the first one leads, the others follow it from the beginning. A leader that dies has
@@ -21,7 +21,13 @@ from providers.event_loop.per_loop import PerLoop
 from providers.infra.local_run import LocalRun
 from providers.infra.redis_client import RedisUnavailable
 from providers.infra.single_flight_leader import Leader, Run
-from providers.infra.single_flight_log import LINGERS, LeaderLost, Log, Move, decide
+from providers.infra.single_flight_log import (
+    FINISHED_LOG_SECONDS,
+    CallerRole,
+    LeaderLost,
+    Log,
+    decide,
+)
 
 _runs = PerLoop[dict[str, "_Shared"]](dict)
 
@@ -35,7 +41,7 @@ def _digest(value: bytes) -> str:
     return salted_hmac("providers.flights", value, algorithm="sha256").hexdigest()[:32]
 
 
-def completion(caller: str, key: str, body: bytes, run: Run) -> "Flight":
+def completion(caller: str, key: str, body: bytes, run: Run) -> "SingleFlight":
     """A completion with an `Idempotency-Key`, for one caller.
 
     The same key again answers what it answered, also for IDEMPOTENCY_KEEP seconds afterwards, and
@@ -43,31 +49,32 @@ def completion(caller: str, key: str, body: bytes, run: Run) -> "Flight":
     draft-ietf-httpapi-idempotency-key-header-07, section 2.7, has it). Unlike Stripe's, a failure
     reaches those who wait and is then forgotten: the next one with this key tries again.
     """
-    flight, keep = name("completion", caller, key), settings.IDEMPOTENCY_KEEP
-    return Flight(flight, run, of=_digest(body), keep=keep)
+    run_name, keep = name("completion", caller, key), settings.IDEMPOTENCY_KEEP
+    return SingleFlight(run_name, run, of=_digest(body), keep=keep)
 
 
-async def once(flight: str, call: Callable[[], Awaitable[Any]]) -> Any:
+async def once(run_name: str, call: Callable[[], Awaitable[Any]]) -> Any:
     """What a call returns, something JSON holds, for all who request it while it is on its way."""
 
     async def run() -> AsyncGenerator[bytes]:
         yield json.dumps(await call()).encode()
 
-    async with aclosing(join(flight, run)) as pieces:
+    async with aclosing(join(run_name, run)) as pieces:
         return json.loads(b"".join([piece async for piece in pieces]))
 
 
-def join(flight: str, run: Run) -> AsyncGenerator[bytes]:
-    """The pieces of a run, from its beginning, whichever process runs it. Raises as Flight does."""
-    return Flight(flight, run).pieces()
+def join(run_name: str, run: Run) -> AsyncGenerator[bytes]:
+    """The pieces of a run, from its beginning, whichever process runs it. Raises as
+    `SingleFlight.pieces` does."""
+    return SingleFlight(run_name, run).pieces()
 
 
-class Flight:
-    """One caller's part in a run. `keep`: seconds in which a run that ended well answers later
-    callers too; `of`: a digest of what it answers."""
+class SingleFlight:
+    """One caller of a run. `keep`: seconds in which a run that ended well also answers later
+    callers; `of`: a digest of the request."""
 
-    def __init__(self, flight: str, run: Run, *, of: str = "", keep: float = 0.0) -> None:
-        self._name = flight
+    def __init__(self, run_name: str, run: Run, *, of: str = "", keep: float = 0.0) -> None:
+        self._name = run_name
         self._run = run
         self._of = of
         self._keep = keep
@@ -100,15 +107,15 @@ class Flight:
                 _forget(runs, self._name, shared)
 
 
-def _forget(runs: "dict[str, _Shared]", flight: str, shared: "_Shared") -> None:
+def _forget(runs: "dict[str, _Shared]", run_name: str, shared: "_Shared") -> None:
     """Forgets a run that is over; at once, unless this process alone knows its answer."""
 
     def forget() -> None:
-        if runs.get(flight) is shared:
-            del runs[flight]
+        if runs.get(run_name) is shared:
+            del runs[run_name]
 
     if shared.is_joinable:
-        asyncio.get_running_loop().call_later(LINGERS, forget)
+        asyncio.get_running_loop().call_later(FINISHED_LOG_SECONDS, forget)
     else:
         forget()
 
@@ -116,8 +123,8 @@ def _forget(runs: "dict[str, _Shared]", flight: str, shared: "_Shared") -> None:
 class _Shared:
     """A run as this process has it: led, followed, or run for its own callers alone."""
 
-    def __init__(self, flight: str, run: Run, of: str, keep: float) -> None:
-        self._log = Log(flight)
+    def __init__(self, run_name: str, run: Run, of: str, keep: float) -> None:
+        self._log = Log(run_name)
         self._run = run
         self._keep = keep
         self.of = of
@@ -127,15 +134,15 @@ class _Shared:
     @property
     def is_joinable(self) -> bool:
         """Whether a new caller may read it: it is on its way, or ended well and is nowhere else."""
-        kept = self.is_alone and self._keep > 0 and self.local.is_complete
-        return kept or not self.local.has_ended
+        is_buffered = self.is_alone and self._keep > 0 and self.local.is_complete
+        return is_buffered or not self.local.has_ended
 
     async def _across(self) -> AsyncGenerator[bytes]:
         """The run's pieces, whichever process runs it."""
         heard = False
-        while (seen := await self._decide())[0] is Move.FOLLOW:
+        while (state := await self._decide())[0] is CallerRole.FOLLOWER:
             try:
-                async with aclosing(self._log.follow(seen[1])) as pieces:
+                async with aclosing(self._log.read_pieces(state[1])) as pieces:
                     async for piece in pieces:
                         heard = True
                         yield piece
@@ -143,25 +150,27 @@ class _Shared:
             except LeaderLost as lost:
                 if heard:
                     raise RunInterrupted from lost
-        async with aclosing(self._own(*seen)) as pieces:
+        async with aclosing(self._own(*state)) as pieces:
             async for piece in pieces:
                 yield piece
 
-    async def _decide(self) -> tuple[Move, int]:
+    async def _decide(self) -> tuple[CallerRole, int]:
         """What this process does, and the generation that it leads or follows."""
         try:
             while True:
-                seen = await self._log.seen()
-                move = decide(seen, self.of, replay=self._keep > 0)
-                if move is Move.FOLLOW:
-                    return move, seen.generation
-                if await self._log.begin(seen.generation + 1, self.of):
-                    return move, seen.generation + 1
+                state = await self._log.state()
+                role = decide(state, self.of, replay=self._keep > 0)
+                if role is CallerRole.FOLLOWER:
+                    return role, state.generation
+                if await self._log.begin(state.generation + 1, self.of):
+                    return role, state.generation + 1
         except RedisUnavailable:
             self.is_alone = True
-            return Move.ALONE, 0
+            return CallerRole.ALONE, 0
 
-    def _own(self, move: Move, generation: int) -> AsyncGenerator[bytes]:
-        if move is Move.ALONE:
+    def _own(self, role: CallerRole, generation: int) -> AsyncGenerator[bytes]:
+        if role is CallerRole.ALONE:
             return self._run()
-        return Leader(self._log, generation, self._run, max(self._keep, LINGERS)).read()
+        return Leader(
+            self._log, generation, self._run, max(self._keep, FINISHED_LOG_SECONDS)
+        ).read()

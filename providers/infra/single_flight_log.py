@@ -1,4 +1,4 @@
-"""The log of one flight in Redis: who leads it, what has been said so far, how it ended.
+"""The log of one single-flight in Redis: its leader, the pieces so far, how it ended.
 
 Entries are numbered `<generation>-<n>`. Redis refuses a number that is not above the last one, and
 that is all the locking there is: a generation begins once, and a leader that was taken for dead
@@ -6,7 +6,7 @@ cannot write after its successor has begun.
 
     flight:<name>        stream  a beginning (n = 0), pieces, an end
     flight:<name>:<g>    string  the lease of generation g's leader; gone soon after its process is
-    flight:<name>:ears   string  there while somebody follows
+    flight:<name>:listeners  string  there while somebody follows
 """
 
 import asyncio
@@ -24,12 +24,12 @@ from providers.infra import redis_client
 from providers.infra.redis_client import Redis, RedisUnavailable
 
 JOIN_SECONDS = 1.0  # for Redis to answer a caller that joins: a key dropped may be paid for twice
-LEASE = 3.0  # seconds after which a leader that says nothing is taken for dead
-EARS = 1.0  # seconds for which a follower is believed to listen
-LIVES = 60.0  # seconds that a log outlives the last word of its leader, who may be dead
-LINGERS = 5.0  # seconds that a finished log stays for its followers, where it is not kept longer
-PACE = 0.05  # seconds between two looks of a follower
-AT_ONCE = 64  # entries read in one go
+LEASE_SECONDS = 3.0  # after which a silent leader counts as dead
+LISTENER_SECONDS = 1.0  # that a follower counts as listening
+LOG_SECONDS = 60.0  # that a log outlives its leader's last write; the leader may be dead
+FINISHED_LOG_SECONDS = 5.0  # that a finished log stays for its followers, or longer if asked to
+POLL_SECONDS = 0.05  # between two reads of a follower
+MAX_ENTRIES = 64  # in one read
 OK, TOO_LARGE = "ok", "too large"
 
 
@@ -37,41 +37,41 @@ class LeaderLost(Exception):
     """The leader is gone without an end."""
 
 
-class Move(Enum):
-    """What one who joins a flight does."""
+class CallerRole(Enum):
+    """What a caller does that joins a single-flight."""
 
-    LEAD = "lead"
-    FOLLOW = "follow"
+    LEADER = "lead"
+    FOLLOWER = "follow"
     ALONE = "alone"
 
 
 @frozen
-class Seen:
-    """A flight as one who joins finds it. Generation 0: nobody has begun it.
+class RunState:
+    """A single-flight as a new caller finds it. Generation 0: nobody has begun it.
 
-    `of` is what it answers; `end` is empty on its way; `led` tells whether its leader lives.
+    `of` is a digest of the request; `end` is empty until it has ended.
     """
 
     generation: int = 0
     of: str = ""
     end: str = ""
-    led: bool = False
+    has_leader: bool = False
 
 
-def decide(seen: Seen, of: str, *, replay: bool) -> Move:
-    """What to do about a flight. `replay`: whether one that ended well answers later callers too.
+def decide(state: RunState, of: str, *, replay: bool) -> CallerRole:
+    """The role of a new caller. `replay`: whether a run that ended well answers later callers.
 
     Raises KeyReused where it answers something else.
     """
-    if seen.generation and seen.of != of:
+    if state.generation and state.of != of:
         raise KeyReused
-    if not seen.end:
-        return Move.FOLLOW if seen.led else Move.LEAD
-    return Move.FOLLOW if seen.end == OK and replay else Move.LEAD
+    if not state.end:
+        return CallerRole.FOLLOWER if state.has_leader else CallerRole.LEADER
+    return CallerRole.FOLLOWER if state.end == OK and replay else CallerRole.LEADER
 
 
 @frozen
-class Entry:
+class LogEntry:
     """One entry of a log."""
 
     generation: int
@@ -81,11 +81,11 @@ class Entry:
     end: str = ""
 
 
-def read(found: tuple[bytes, dict[bytes, bytes]]) -> Entry:
+def read(raw: tuple[bytes, dict[bytes, bytes]]) -> LogEntry:
     """An entry as Redis gives it. Pieces are fields named by their place."""
-    number, fields = found
+    number, fields = raw
     generation, _, place = number.partition(b"-")
-    return Entry(
+    return LogEntry(
         generation=int(generation),
         number=int(place),
         pieces=tuple(value for name, value in fields.items() if name.isdigit()),
@@ -103,29 +103,33 @@ class Log:
     def _lease(self, generation: int) -> str:
         return f"{self._key}:{generation}"
 
-    async def seen(self) -> Seen:
-        """The flight as it is now."""
+    async def state(self) -> RunState:
+        """Read the flight's state."""
         first, last = await redis_client.execute_fast(self._ends, JOIN_SECONDS)
         if last is None or first is None:
-            return Seen()
+            return RunState()
         lease = self._lease(last.generation)
-        led = bool(
+        has_leader = bool(
             await redis_client.execute_fast(lambda client: client.exists(lease), JOIN_SECONDS)
         )
-        if not led and not last.end:
-            # A leader gives its lease back with its end: that one may have come in between.
-            return await self._ended(last.generation)
-        return Seen(generation=last.generation, of=first.of, end=last.end, led=led)
+        if not has_leader and not last.end:
+            # A leader gives up its lease as it ends: the end may have come in between.
+            return await self._read_ended(last.generation)
+        return RunState(
+            generation=last.generation, of=first.of, end=last.end, has_leader=has_leader
+        )
 
-    async def _ended(self, generation: int) -> Seen:
-        """A flight whose leader has no lease. A later generation may have begun."""
+    async def _read_ended(self, generation: int) -> RunState:
+        """Read the state of a flight without a lease. A later generation may have begun."""
         first, last = await redis_client.execute_fast(self._ends, JOIN_SECONDS)
         if last is None or first is None:
-            return Seen()
-        led = last.generation > generation
-        return Seen(generation=last.generation, of=first.of, end=last.end, led=led)
+            return RunState()
+        has_leader = last.generation > generation
+        return RunState(
+            generation=last.generation, of=first.of, end=last.end, has_leader=has_leader
+        )
 
-    async def _ends(self, client: Redis) -> tuple[Entry | None, Entry | None]:
+    async def _ends(self, client: Redis) -> tuple[LogEntry | None, LogEntry | None]:
         async with client.pipeline() as pipe:
             pipe.xrange(self._key, count=1)
             pipe.xrevrange(self._key, count=1)
@@ -133,7 +137,7 @@ class Log:
         return (read(first[0]), read(last[0])) if last else (None, None)
 
     async def begin(self, generation: int, of: str) -> bool:
-        """Whether this generation is ours. The one before it stays for its followers to read."""
+        """Begin a generation; False where another leader has. The one before stays readable."""
 
         async def command(client: Redis) -> bool:
             async with client.pipeline() as pipe:
@@ -144,30 +148,30 @@ class Log:
                     minid=f"{generation - 1}-0",
                     approximate=False,
                 )
-                pipe.set(self._lease(generation), "", px=_ms(LEASE))
-                pipe.pexpire(self._key, _ms(LIVES))
+                pipe.set(self._lease(generation), "", px=_ms(LEASE_SECONDS))
+                pipe.pexpire(self._key, _ms(LOG_SECONDS))
                 begun, *_ = await pipe.execute(raise_on_error=False)
-            return not _refused(begun)
+            return not _is_refused(begun)
 
         return await redis_client.execute_fast(command, JOIN_SECONDS)
 
     async def write(self, generation: int, number: int, pieces: Sequence[bytes]) -> bool:
-        """Writes what there is and renews the lease; False where the log is not ours any more."""
+        """Write the pieces and renew the lease; False where another leader has the log."""
         fields: dict[Any, Any] = {str(place): piece for place, piece in enumerate(pieces)}
 
         async def command(client: Redis) -> bool:
             async with client.pipeline() as pipe:
                 if fields:
                     pipe.xadd(self._key, fields, id=f"{generation}-{number}", nomkstream=True)
-                pipe.set(self._lease(generation), "", px=_ms(LEASE))
-                pipe.pexpire(self._key, _ms(LIVES))
+                pipe.set(self._lease(generation), "", px=_ms(LEASE_SECONDS))
+                pipe.pexpire(self._key, _ms(LOG_SECONDS))
                 written, *_ = await pipe.execute(raise_on_error=False)
-            return bool(written) and not _refused(written)
+            return bool(written) and not _is_refused(written)
 
         return await redis_client.execute_patiently(command)
 
     async def close(self, generation: int, number: int, end: str, lives: float) -> None:
-        """Writes the end, where there is one, and gives the lease back."""
+        """Write the end, where there is one, and give up the lease."""
 
         async def command(client: Redis) -> None:
             async with client.pipeline() as pipe:
@@ -179,45 +183,47 @@ class Log:
 
         await redis_client.execute_patiently(command)
 
-    async def followed(self) -> bool:
+    async def has_listeners(self) -> bool:
         """Whether anybody follows."""
-        ears = f"{self._key}:ears"
-        return bool(await redis_client.execute_patiently(lambda client: client.exists(ears)))
+        listeners = f"{self._key}:listeners"
+        return bool(await redis_client.execute_patiently(lambda client: client.exists(listeners)))
 
-    async def follow(self, generation: int) -> AsyncGenerator[bytes]:
-        """All that a generation says, from its beginning.
+    async def read_pieces(self, generation: int) -> AsyncGenerator[bytes]:
+        """The pieces of a generation, from its beginning.
 
         Raises the CallError it ended with, and LeaderLost where it has no end.
         """
         number = 0
-        async with self._listening():
+        async with self._announce_listener():
             while True:
-                entries, led = await self._news(generation, number)
+                entries, has_leader = await self._read_new(generation, number)
                 for entry in entries:
                     if entry.generation != generation:
                         raise LeaderLost
                     for piece in entry.pieces:
                         yield piece
                     if entry.end:
-                        _end(entry.end)
+                        _raise_end(entry.end)
                         return
                     number = entry.number
                 if not entries:
-                    if not led:
+                    if not has_leader:
                         raise LeaderLost
-                    await asyncio.sleep(PACE)
+                    await asyncio.sleep(POLL_SECONDS)
 
     @asynccontextmanager
-    async def _listening(self) -> AsyncGenerator[None]:
-        """Shows the leader that somebody follows, however slowly."""
+    async def _announce_listener(self) -> AsyncGenerator[None]:
+        """Let the leader know that somebody follows, however slowly."""
 
         async def show() -> None:
             while True:
                 with suppress(RedisUnavailable):
                     await redis_client.execute_patiently(
-                        lambda client: client.set(f"{self._key}:ears", "", px=_ms(EARS))
+                        lambda client: client.set(
+                            f"{self._key}:listeners", "", px=_ms(LISTENER_SECONDS)
+                        )
                     )
-                await asyncio.sleep(EARS / 3)
+                await asyncio.sleep(LISTENER_SECONDS / 3)
 
         showing = asyncio.create_task(show())
         try:
@@ -225,13 +231,13 @@ class Log:
         finally:
             showing.cancel()
 
-    async def _news(self, generation: int, number: int) -> tuple[list[Entry], bool]:
-        async def command(client: Redis) -> tuple[list[Entry], bool]:
+    async def _read_new(self, generation: int, number: int) -> tuple[list[LogEntry], bool]:
+        async def command(client: Redis) -> tuple[list[LogEntry], bool]:
             async with client.pipeline() as pipe:
-                pipe.xrange(self._key, min=f"({generation}-{number}", count=AT_ONCE)
+                pipe.xrange(self._key, min=f"({generation}-{number}", count=MAX_ENTRIES)
                 pipe.exists(self._lease(generation))
-                found, led = await pipe.execute()
-            return [read(each) for each in found], bool(led)
+                raw, has_leader = await pipe.execute()
+            return [read(each) for each in raw], bool(has_leader)
 
         try:
             return await redis_client.execute_patiently(command)
@@ -239,15 +245,15 @@ class Log:
             raise LeaderLost from away
 
 
-def _refused(result: object) -> bool:
-    """Whether Redis refused an entry because a later one is there. Raises what else it refused."""
+def _is_refused(result: object) -> bool:
+    """Whether Redis refused an entry because a later one exists. Raises its other errors."""
     if isinstance(result, ResponseError) and "equal or smaller" not in str(result):
         raise result
     return isinstance(result, ResponseError)
 
 
-def _end(end: str) -> None:
-    """Raises what a flight ended with, if that is no good end."""
+def _raise_end(end: str) -> None:
+    """Raise the error a flight ended with, if any."""
     if end == TOO_LARGE:
         raise RunInterrupted
     if end != OK:

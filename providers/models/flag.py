@@ -23,4 +23,6 @@ class FlagSetting(Replicated):
 def read_flags() -> None:
     """Load the stored flags into this process."""
     rows = FlagSetting.objects.values_list("name", "enabled")
-    feature_flags.take({name: enabled for name, enabled in rows if name in feature_flags.FLAGS})
+    feature_flags.set_stored(
+        {name: enabled for name, enabled in rows if name in feature_flags.FLAGS}
+    )

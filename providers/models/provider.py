@@ -259,7 +259,7 @@ class Provider(Replicated):
         """Method and endpoint of every route it should have: direct, its own gateway, and as
         fallbacks the other gateways and our own gateway process, if there is one."""
         endpoints = {self.endpoint(), *gateways, *([""] if settings.GATEWAY_TOKEN else [])}
-        if not feature_flags.on("gateway_sdk"):
+        if not feature_flags.is_enabled("gateway_sdk"):
             endpoints.discard("")
         return {(Method.DIRECT.value, "")} | {(Method.GATEWAY.value, each) for each in endpoints}
 

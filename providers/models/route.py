@@ -52,7 +52,7 @@ class RouteQuerySet(models.QuerySet["Route"]):
         """Reset these routes, and begin a new epoch: results of calls in progress are ignored."""
         not_closed = self.exclude(state=breaker.State.CLOSED.value)
         for slug, method in not_closed.values_list("provider__slug", "method"):
-            metrics.breaker_moved(slug, method, breaker.State.CLOSED)
+            metrics.count_breaker_move(slug, method, breaker.State.CLOSED)
         keys = {
             key
             for route in self.select_related("provider")

@@ -78,7 +78,7 @@ def list_endpoints() -> list[Endpoint]:
     endpoints = [*_instance_endpoints(), *_stored_endpoints()]
     endpoints += _provider_endpoints({each.url for each in endpoints})
     if settings.GATEWAY_TOKEN:
-        on = feature_flags.on("gateway_sdk")
+        on = feature_flags.is_enabled("gateway_sdk")
         name = "Our own gateway process"
         endpoints.append(Endpoint(key="process", name=name, url="", enabled=on))
     return endpoints

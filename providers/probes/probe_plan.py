@@ -90,7 +90,7 @@ def _may_chat(candidate: Candidate) -> bool:
 def _chat_candidates(candidates: Iterable[Candidate], now: datetime) -> dict[int, Candidate]:
     """Each provider's candidate with its cheapest model, where today's probes cost less than the
     operator's daily budget."""
-    if not feature_flags.on("chat_probes"):
+    if not feature_flags.is_enabled("chat_probes"):
         return {}
     by_provider = {each.provider_id: each for each in candidates}
     enabled = Provider.objects.filter(pk__in=by_provider, chat_probe=True)

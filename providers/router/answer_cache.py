@@ -67,7 +67,7 @@ async def store(
 ) -> None:
     """Cache a complete answer in text; one that was cut, or calls tools, must not be repeated."""
     cacheable = finish_reason == "stop" and 0 < len(text) <= MAX_CHARACTERS
-    if not cacheable or not caller or not feature_flags.on("emergency_answers"):
+    if not cacheable or not caller or not feature_flags.is_enabled("emergency_answers"):
         return
     answer = {
         "text": text,
@@ -88,7 +88,7 @@ async def find(
     caller: str, provider_id: int, model_id: str, request: ChatRequest
 ) -> CachedAnswer | None:
     """The cached answer of this caller to the identical request."""
-    if not feature_flags.on("emergency_answers") or not caller:
+    if not feature_flags.is_enabled("emergency_answers") or not caller:
         return None
     name = _key_name(caller, provider_id, model_id, request)
     try:

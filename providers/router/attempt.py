@@ -45,7 +45,7 @@ class Figures(TypedDict, total=False):
     """The keyword arguments of `metrics.request`."""
 
     provider: str
-    asked: str
+    requested: str
     model: str
     overhead: float | None
     first_token: float | None
@@ -68,14 +68,14 @@ class AttemptTracker:
     begun: bool = False
     judged: bool = False
     calls_tools: bool = False
-    keeps: bool = field(default_factory=lambda: feature_flags.on("emergency_answers"))
+    keeps: bool = field(default_factory=lambda: feature_flags.is_enabled("emergency_answers"))
     text: list[str] = field(default_factory=list)  # only where `keeps`
     held: list[ClientEvent] = field(default_factory=list)
     ttft_ms: int | None = None
     overhead_ms: float = 0.0
     usage: Usage | None = None
     characters: int = 0
-    pace: metrics.Pace = field(default_factory=metrics.Pace)
+    pace: metrics.ChunkGaps = field(default_factory=metrics.ChunkGaps)
     finish_reason: str = ""
     native_reason: str = ""
     late: LateError | None = None
@@ -103,7 +103,7 @@ class AttemptTracker:
         for event in events:
             self._count(event)
             if is_content(event):
-                self.pace.beat()
+                self.pace.add_chunk()
                 if not self.begun:
                     self.begun, self.ttft_ms = True, self._elapsed_ms()
                     visible += [self._build_route_taken(), *self.held]
@@ -196,7 +196,7 @@ class AttemptTracker:
         streamed = self.ttft_ms is not None and not self.request.non_streaming
         return {
             "provider": self.candidate.slug,
-            "asked": self.candidate.model_id,
+            "requested": self.candidate.model_id,
             "model": self.target.model,
             "overhead": self.overhead_ms / 1000,
             "first_token": (self.ttft_ms or 0) / 1000 if streamed else None,

@@ -95,11 +95,11 @@ def _count(rows: WrittenRows) -> None:
     """Count the attempts and the breakers that changed their state."""
     for result in rows.results:
         slug = rows.providers[result.provider_id].slug
-        metrics.attempt(slug, result.model_id, result.purpose, result.attempt)
-    metrics.tell()
+        metrics.count_attempt(slug, result.model_id, result.purpose, result.attempt)
+    metrics.flush()
     for state in rows.changes.with_new_breaker_state():
         if provider := rows.providers.get(state.provider_id):
-            metrics.breaker_moved(provider.slug, state.method, state.breaker.state)
+            metrics.count_breaker_move(provider.slug, state.method, state.breaker.state)
 
 
 def update_provider_type(

@@ -95,7 +95,7 @@ def claim_trial(
         replicas.publish("routes")
     if current.breaker != claimed.breaker:
         for slug in Provider.objects.filter(pk=route.provider_id).values_list("slug", flat=True):
-            metrics.breaker_moved(slug, route.method, claimed.breaker.state)
+            metrics.count_breaker_move(slug, route.method, claimed.breaker.state)
     return claimed
 
 

@@ -185,7 +185,7 @@ class RouteExecutor:
             planned = replace(planned, route=route, trial=not route.is_closed)
         self.waits.repeats += step.is_repeat
         if self.errors and not (step.is_repeat or step.is_retry):
-            metrics.fallback(self.errors[-1].kind.value)
+            metrics.count_fallback(self.errors[-1].kind.value)
         self.unclaimed.clear()
         return planned
 
@@ -320,7 +320,9 @@ class RouteExecutor:
         seconds = time.monotonic() - self.began
         figures = answered.figures() if answered else {}
         outcome = self._outcome(answered)
-        metrics.tell_later(partial(metrics.request, self.call.purpose, outcome, seconds, **figures))
+        metrics.count_later(
+            partial(metrics.count_request, self.call.purpose, outcome, seconds, **figures)
+        )
 
     def _outcome(self, answered: AttemptTracker | None) -> str:
         if answered:

@@ -44,7 +44,7 @@ class RouteTable:
         self._routes = replicas.Replica(
             snapshot.load_route_snapshot,
             {"providers", "routes"},
-            taken=self._load_routes,
+            on_read=self._load_routes,
             guard=guard,
         )
         self._states = RouteStates(rules)
@@ -68,7 +68,7 @@ class RouteTable:
         providers = await self._providers.get()
         await self._routes.get()
         if self.queue.start():
-            metrics.retry_budget(self.budget.left)
+            metrics.set_retry_budget(self.budget.left)
         return providers
 
     async def ready_for(self, name: str) -> Snapshot:
@@ -160,7 +160,7 @@ class RouteTable:
 
     def _load_written(self, changes: RouteChanges) -> None:
         self._write_changed(changed=self._states.load_written(changes, self.queue.outcomes()))
-        metrics.retry_budget(self.budget.left)
+        metrics.set_retry_budget(self.budget.left)
 
     async def flush(self) -> None:
         """Write every queued result. Raises django.db.Error while the database is away."""

@@ -50,7 +50,7 @@ async def reads(
 ) -> AsyncGenerator[list[StreamEvent]]:
     """Stream the same events, those that came together in one list."""
     executor = RouteExecutor(route_table.current(), call, request, announces)
-    with metrics.in_flight(call.purpose):
+    with metrics.track_in_flight(call.purpose):
         try:
             await executor.begin()
             while not executor.answered:

@@ -65,7 +65,7 @@ class WriteBehindQueue:
         if len(self._pending) >= MAX_PENDING_RESULTS:
             self._pending.popleft()
             self.dropped += 1
-            metrics.dropped(1)
+            metrics.count_dropped(1)
         self._pending.append(entry)
         self._arrived.set()
 

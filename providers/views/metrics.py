@@ -11,7 +11,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from providers.infra.metrics import exposition
+from providers.infra import metrics as metric_series
 
 FORWARDED = ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Proto", "X-Real-Ip")
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
@@ -27,7 +27,9 @@ def metrics(request: HttpRequest) -> HttpResponse:
             return HttpResponse(status=401, headers={"WWW-Authenticate": "Bearer"})
     elif not _is_local(request):
         raise Http404
-    return HttpResponse(exposition(settings.METRICS_FOLDER), content_type=CONTENT_TYPE_LATEST)
+    return HttpResponse(
+        metric_series.render(settings.METRICS_FOLDER), content_type=CONTENT_TYPE_LATEST
+    )
 
 
 def _has_token(request: HttpRequest) -> bool:

@@ -221,7 +221,7 @@ def legacy(request: PageRequest) -> HttpResponse:
     context = {
         "providers": rows,
         "failing": set(failing),
-        "smart": feature_flags.on("smart_routing"),
+        "smart": feature_flags.is_enabled("smart_routing"),
     }
     return render(request, "settings/legacy.html", context)
 

@@ -79,12 +79,12 @@ async def until_log(turn: Message, text: str, patience: float = 60) -> None:
 async def test_a_runner_says_that_it_is_at_work(settings: Settings) -> None:
     """`/readyz` reports where no runner is; several runners share one word."""
     with redis.Redis.from_url(settings.REDIS_URL) as client:
-        client.delete("pulse:runner")
+        client.delete("heartbeat:runner")
         async with running():
             async with asyncio.timeout(30):
-                while not client.exists("pulse:runner"):  # noqa: ASYNC110 - another's doing
+                while not client.exists("heartbeat:runner"):  # noqa: ASYNC110 - another's doing
                     await asyncio.sleep(0.02)
-            assert heartbeat.Part.RUNNER not in await heartbeat.missing()
+            assert heartbeat.Role.RUNNER not in await heartbeat.missing_roles()
 
 
 async def until_closed(script: Script, times: int) -> None:

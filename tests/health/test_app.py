@@ -16,7 +16,7 @@ from health.readiness import MISSING
 from opencode_web.asgi import application
 from providers.clients import http
 from providers.infra import heartbeat
-from providers.infra.heartbeat import Part
+from providers.infra.heartbeat import Role
 from providers.router import route_table
 from tests import fakes
 from tests.upstreams.fixtures import GatewayProcess
@@ -65,8 +65,8 @@ async def get(path: str) -> Answer:
 @asynccontextmanager
 async def process() -> AsyncGenerator[None]:
     """A web process that just started, beside a runner and a worker."""
-    for part in Part:
-        await heartbeat.beat(part)
+    for role in Role:
+        await heartbeat.send(role)
     try:
         yield
     finally:
@@ -84,11 +84,11 @@ def forget(settings: Settings) -> Iterator[Forget]:
     readiness.check = readiness._ReadinessCheck()
     with redis.Redis.from_url(settings.REDIS_URL) as client:
 
-        def forget(*parts: Part) -> None:
-            client.delete(*(f"pulse:{part}" for part in parts))
+        def forget(*roles: Role) -> None:
+            client.delete(*(f"heartbeat:{role}" for role in roles))
 
         yield forget
-        forget(*Part)
+        forget(*Role)
 
 
 async def ready() -> Answer:
@@ -112,12 +112,12 @@ async def test_readyz_is_200() -> None:
 async def test_reports_a_process_without_heartbeat(forget: Forget) -> None:
     """The web process serves; answers and checks wait."""
     async with process():
-        forget(Part.RUNNER)
-        assert (await ready()).reasons == [MISSING[Part.RUNNER]]
-        forget(Part.WORKER)
+        forget(Role.RUNNER)
+        assert (await ready()).reasons == [MISSING[Role.RUNNER]]
+        forget(Role.WORKER)
         answer = await ready()
     assert (answer.status, answer.body["status"]) == (200, "degraded")
-    assert answer.reasons == [MISSING[Part.RUNNER], MISSING[Part.WORKER]]
+    assert answer.reasons == [MISSING[Role.RUNNER], MISSING[Role.WORKER]]
 
 
 async def test_serves_without_redis(settings: Settings) -> None:
@@ -161,5 +161,5 @@ async def test_caches_the_result(forget: Forget) -> None:
     """The address is open to everybody: it must not be a way to keep databases busy."""
     async with process():
         before = await ready()
-        forget(*Part)
+        forget(*Role)
         assert await get("/readyz") == before

@@ -10,7 +10,7 @@ import django.db
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from providers.infra.encrypted_fields import opens
+from providers.infra.encrypted_fields import can_decrypt
 from providers.management.commands.rotate_keys import columns, read_tokens
 
 
@@ -50,5 +50,7 @@ LOST = (
 
 def _count_unreadable() -> int:
     return sum(
-        not opens(token) for model, column in columns() for _, token in read_tokens(model, column)
+        not can_decrypt(token)
+        for model, column in columns()
+        for _, token in read_tokens(model, column)
     )

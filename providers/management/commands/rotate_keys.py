@@ -15,7 +15,7 @@ from django.db import connection
 from django.db.models import Model
 
 from providers.infra import replicas
-from providers.infra.encrypted_fields import EncryptedTextField, rotated
+from providers.infra.encrypted_fields import EncryptedTextField, reencrypt
 from providers.operations import audit
 
 BATCH_SIZE = 500  # rows read at once
@@ -81,7 +81,7 @@ def rotate_value(model: type[Model], column: str, pk: int, token: str, *, dry_ru
     """Re-encrypts one value and returns the outcome; reads it again if it changed meanwhile."""
     for _ in range(MAX_TRIES):
         try:
-            new = rotated(token)
+            new = reencrypt(token)
         except InvalidToken:
             return "sealed"
         if new is None:

@@ -1,4 +1,4 @@
-"""Secrets at rest: encrypted, rotated, and never destroyed by a wrong key."""
+"""Stored secrets: encrypted, rotated, and never destroyed by a wrong key."""
 
 import json
 from collections.abc import Callable
@@ -124,7 +124,7 @@ def test_the_rotation_reads_a_slice_at_a_time(
     assert len(queries) == 3
 
 
-def test_a_secret_that_no_key_opens_is_told_and_kept(
+def test_a_secret_that_no_key_decrypts_is_reported_and_stays(
     provider: Provider, settings: Settings
 ) -> None:
     """It may be opened again by a key that comes back."""

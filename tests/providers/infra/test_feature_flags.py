@@ -26,9 +26,9 @@ PAGE = "/settings/"
 
 @pytest.fixture(autouse=True)
 def forgotten() -> Iterator[None]:
-    feature_flags.take({})
+    feature_flags.set_stored({})
     yield
-    feature_flags.take({})
+    feature_flags.set_stored({})
 
 
 def switched(client: Client, name: str, on: str) -> str:
@@ -94,24 +94,24 @@ def test_without_smart_routing_a_new_provider_begins_as_legacy(owner_client: Cli
     assert ProviderForm.for_preset(get("openai"))["provider_type"].value() == "legacy"
 
 
-def test_without_the_gateway_process_no_road_leads_through_it(
+def test_without_the_gateway_process_no_route_leads_through_it(
     make_provider: MakeProvider, owner_client: Client
 ) -> None:
     """From the next reading of the routes on, and back again; LiteLLM proxies stay."""
     provider = make_provider()
 
-    def roads() -> set[tuple[str, str]]:
+    def routes() -> set[tuple[str, str]]:
         snapshot.load()
         return {(r.method.value, r.endpoint) for r in snapshot.load_routes()[provider.pk]}
 
-    assert roads() == {("direct", ""), ("gateway", "")}
+    assert routes() == {("direct", ""), ("gateway", "")}
     switched(owner_client, "gateway_sdk", "off")
-    assert roads() == {("direct", "")}
+    assert routes() == {("direct", "")}
     Provider.objects.update(gateway_endpoint="http://litellm:4000")
-    assert roads() == {("direct", ""), ("gateway", "http://litellm:4000")}
+    assert routes() == {("direct", ""), ("gateway", "http://litellm:4000")}
     Provider.objects.update(gateway_endpoint=None)
     switched(owner_client, "gateway_sdk", "on")
-    assert roads() == {("direct", ""), ("gateway", "")}
+    assert routes() == {("direct", ""), ("gateway", "")}
 
 
 def test_without_chat_probes_no_check_chats(
@@ -131,7 +131,7 @@ def test_without_chat_probes_no_check_chats(
 
 @pytest.mark.django_db(transaction=True)
 async def test_a_change_holds_in_a_process_that_is_at_work(make_provider: MakeProvider) -> None:
-    """Told by what another process stores; no call asks the database for it."""
+    """By what another process stores; no call asks the database for it."""
     provider = await sync_to_async(make_provider)()
     try:
         candidate = await route_table.current().candidate(provider.pk, "m")

@@ -105,8 +105,8 @@ async def test_a_cancelled_reader_leaves_the_others_alone() -> None:
 async def test_of_a_long_run_the_oldest_reader_alone_has_the_rest(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Memory is bounded: the run waits for that reader, and the others are told."""
-    monkeypatch.setattr(single_flight_leader, "LARGEST", 1000)
+    """Memory is bounded: the run waits for that reader, and the others fail."""
+    monkeypatch.setattr(single_flight_leader, "MAX_BYTES", 1000)
     source = Source(*[b"x" * 300] * 20)
     run = LocalRun(source())
     oldest, other = run.read(), run.read()
@@ -121,11 +121,11 @@ async def test_of_a_long_run_the_oldest_reader_alone_has_the_rest(
     assert len(await heard(oldest)) == 19 * 300
 
 
-async def test_a_reader_that_is_too_far_behind_is_told_when_the_oldest_leaves(
+async def test_a_reader_that_is_too_far_behind_fails_when_the_oldest_leaves(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It never gets a piece from the middle as the next one."""
-    monkeypatch.setattr(single_flight_leader, "LARGEST", 500)
+    monkeypatch.setattr(single_flight_leader, "MAX_BYTES", 500)
     source = Source(*[bytes([65 + n]) * 300 for n in range(4)])
     run = LocalRun(source())
     oldest, other = run.read(), run.read()

@@ -1,4 +1,4 @@
-"""What Prometheus is told, read back with Prometheus' own parser, and who may read it."""
+"""The metrics, read back with Prometheus' own parser, and who may read it."""
 
 import subprocess
 import sys
@@ -28,7 +28,7 @@ TOKEN = "metrics-test-token-0123456789"
 @pytest.fixture(autouse=True)
 def _room_for_names(monkeypatch: pytest.MonkeyPatch) -> None:
     """Other tests' providers may have taken it all."""
-    monkeypatch.setattr(metrics, "_names", metrics.Names())
+    monkeypatch.setattr(metrics, "_names", metrics.LabelNames())
 
 
 def record(outcome: str = "ok", **fields: object) -> AttemptRecord:
@@ -44,13 +44,13 @@ def record(outcome: str = "ok", **fields: object) -> AttemptRecord:
     return AttemptRecord(**given)  # type: ignore[arg-type]
 
 
-def told(name: str, **labels: str) -> float:
+def sample_value(name: str, **labels: str) -> float:
     """A sample's value, summed over the labels that are not given."""
     return sum(value for found, value in samples(name) if labels.items() <= found.items())
 
 
 def samples(name: str) -> Iterator[tuple[dict[str, str], float]]:
-    text = metrics.exposition(settings.METRICS_FOLDER).decode()
+    text = metrics.render(settings.METRICS_FOLDER).decode()
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             if sample.name == name:
@@ -60,11 +60,11 @@ def samples(name: str) -> Iterator[tuple[dict[str, str], float]]:
 def test_it_works() -> None:
     """A whole request: the attempt, its tokens and cost, and what the caller saw of it."""
     usage = Usage(input_tokens=20, output_tokens=51)
-    metrics.attempt("works", "m", "api", record(usage=usage, cost=Decimal("0.25")))
-    metrics.request(
+    metrics.count_attempt("works", "m", "api", record(usage=usage, cost=Decimal("0.25")))
+    metrics.count_request(
         *("api", "ok", 1.1),
         provider="works",
-        asked="works/m",
+        requested="works/m",
         model="m",
         overhead=0.0004,
         first_token=0.1,
@@ -72,35 +72,37 @@ def test_it_works() -> None:
         longest_gap=0.3,
     )
     call = {"gen_ai_provider_name": "works", "gen_ai_request_model": "m"}
-    assert told("opencode_web_attempts_total", provider="works", outcome="ok") == 1
-    assert told("opencode_web_cost_usd_total", provider="works", purpose="api") == 0.25
-    assert told("gen_ai_client_operation_duration_seconds_sum", **call, error_type="") == 0.3
-    assert told("gen_ai_client_token_usage_sum", **call, gen_ai_token_type="output") == 51
+    assert sample_value("opencode_web_attempts_total", provider="works", outcome="ok") == 1
+    assert sample_value("opencode_web_cost_usd_total", provider="works", purpose="api") == 0.25
+    assert (
+        sample_value("gen_ai_client_operation_duration_seconds_sum", **call, error_type="") == 0.3
+    )
+    assert sample_value("gen_ai_client_token_usage_sum", **call, gen_ai_token_type="output") == 51
     answer = {"gen_ai_request_model": "works/m", "gen_ai_response_model": "m"}
-    assert told("gen_ai_server_request_duration_seconds_sum", **answer) == 1.1
-    assert told("gen_ai_server_time_to_first_token_seconds_sum", **answer) == 0.1
-    each = told("gen_ai_server_time_per_output_token_seconds_sum", **answer)
+    assert sample_value("gen_ai_server_request_duration_seconds_sum", **answer) == 1.1
+    assert sample_value("gen_ai_server_time_to_first_token_seconds_sum", **answer) == 0.1
+    each = sample_value("gen_ai_server_time_per_output_token_seconds_sum", **answer)
     assert each == pytest.approx(0.02)
-    assert told("opencode_web_longest_chunk_gap_seconds_sum", provider="works") == 0.3
+    assert sample_value("opencode_web_longest_chunk_gap_seconds_sum", provider="works") == 0.3
 
 
 def test_what_is_counted_later_is_there_when_somebody_asks(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """And where very much waits it is counted at once."""
-    metrics.tell()
-    before = told("opencode_web_fallbacks_total", reason="later")
-    metrics.tell_later(lambda: metrics.fallback("later"))
-    assert told("opencode_web_fallbacks_total", reason="later") == before + 1
-    monkeypatch.setattr(metrics, "MOST_UNTOLD", 3)
+    metrics.flush()
+    before = sample_value("opencode_web_fallbacks_total", reason="later")
+    metrics.count_later(lambda: metrics.count_fallback("later"))
+    assert sample_value("opencode_web_fallbacks_total", reason="later") == before + 1
+    monkeypatch.setattr(metrics, "MAX_WAITING", 3)
     counted: list[int] = []
     for number in range(4):
-        metrics.tell_later(lambda number=number: counted.append(number))  # type: ignore[misc]
+        metrics.count_later(lambda number=number: counted.append(number))  # type: ignore[misc]
     assert counted == [0, 1, 2, 3]
 
 
 @given(st.lists(st.floats(min_value=0, max_value=200) | st.sampled_from([0.01, 0.02]), min_size=1))
-def test_many_told_at_once_fall_where_each_alone_would(amounts: list[float]) -> None:
+def test_many_amounts_at_once_fall_where_each_alone_would(amounts: list[float]) -> None:
     """The library knows only the one by one."""
     seconds = metrics._CALL_SECONDS
     for amount in amounts:
@@ -122,51 +124,58 @@ def test_many_told_at_once_fall_where_each_alone_would(amounts: list[float]) -> 
 def test_probes_and_tests_are_counted_and_not_timed() -> None:
     """They are no traffic: a probe each minute would be all that the histograms show."""
     for purpose in ("probe", "test"):
-        metrics.attempt("idle", "m", purpose, record("timeout", cost=Decimal("0.001")))
-    assert told("opencode_web_attempts_total", provider="idle", outcome="timeout") == 2
-    assert told("opencode_web_cost_usd_total", provider="idle", purpose="probe") == 0.001
-    assert told("gen_ai_client_operation_duration_seconds_count", gen_ai_provider_name="idle") == 0
+        metrics.count_attempt("idle", "m", purpose, record("timeout", cost=Decimal("0.001")))
+    assert sample_value("opencode_web_attempts_total", provider="idle", outcome="timeout") == 2
+    assert sample_value("opencode_web_cost_usd_total", provider="idle", purpose="probe") == 0.001
+    assert (
+        sample_value("gen_ai_client_operation_duration_seconds_count", gen_ai_provider_name="idle")
+        == 0
+    )
 
 
 def test_a_whole_answer_has_no_first_token() -> None:
     """Its tokens come all at once."""
-    metrics.request("api", "ok", 0.2, provider="whole", asked="w", model="m", output_tokens=9)
+    metrics.count_request(
+        "api", "ok", 0.2, provider="whole", requested="w", model="m", output_tokens=9
+    )
     answer = {"gen_ai_provider_name": "whole"}
-    assert told("gen_ai_server_request_duration_seconds_count", **answer) == 1
-    assert told("gen_ai_server_time_to_first_token_seconds_count", **answer) == 0
-    assert told("gen_ai_server_time_per_output_token_seconds_count", **answer) == 0
+    assert sample_value("gen_ai_server_request_duration_seconds_count", **answer) == 1
+    assert sample_value("gen_ai_server_time_to_first_token_seconds_count", **answer) == 0
+    assert sample_value("gen_ai_server_time_per_output_token_seconds_count", **answer) == 0
 
 
-def test_what_the_router_decides_is_told() -> None:
+def test_the_routers_decisions_are_counted() -> None:
     """Fallbacks by reason, breakers by state, what is left of the budget, what was lost."""
     before = {
-        name: told(f"opencode_web_{name}_total")
+        name: sample_value(f"opencode_web_{name}_total")
         for name in ("fallbacks", "attempts_dropped", "breaker_transitions")
     }
-    metrics.fallback("rate_limit")
-    metrics.breaker_moved("moves", "gateway", State.OPEN)
-    metrics.breaker_moved("moves", "gateway", State.HALF_OPEN)
-    metrics.retry_budget(7.5)
-    metrics.dropped(3)
-    assert told("opencode_web_fallbacks_total") == before["fallbacks"] + 1
-    assert told("opencode_web_attempts_dropped_total") == before["attempts_dropped"] + 3
-    assert told("opencode_web_breaker_transitions_total") == before["breaker_transitions"] + 2
-    assert told("opencode_web_breaker_state", provider="moves", method="gateway") == 1
-    assert told("opencode_web_retry_budget") == 7.5
+    metrics.count_fallback("rate_limit")
+    metrics.count_breaker_move("moves", "gateway", State.OPEN)
+    metrics.count_breaker_move("moves", "gateway", State.HALF_OPEN)
+    metrics.set_retry_budget(7.5)
+    metrics.count_dropped(3)
+    assert sample_value("opencode_web_fallbacks_total") == before["fallbacks"] + 1
+    assert sample_value("opencode_web_attempts_dropped_total") == before["attempts_dropped"] + 3
+    assert (
+        sample_value("opencode_web_breaker_transitions_total") == before["breaker_transitions"] + 2
+    )
+    assert sample_value("opencode_web_breaker_state", provider="moves", method="gateway") == 1
+    assert sample_value("opencode_web_retry_budget") == 7.5
 
 
 def test_a_request_is_in_flight_until_it_ends_however_it_ends() -> None:
     """Or a dashboard would show answers that nobody waits for."""
     flying = "opencode_web_requests_in_flight"
-    with suppress(ConnectionError), metrics.in_flight("chat"):
-        assert told(flying, purpose="chat") == 1
+    with suppress(ConnectionError), metrics.track_in_flight("chat"):
+        assert sample_value(flying, purpose="chat") == 1
         raise ConnectionError
-    assert told(flying, purpose="chat") == 0
+    assert sample_value(flying, purpose="chat") == 0
 
 
 def test_names_are_kept_up_to_a_number_and_then_shared() -> None:
     """Each series is memory here and in Prometheus, for ever."""
-    names = metrics.Names(providers=2, models=2)
+    names = metrics.LabelNames(providers=2, models=2)
     assert names.of("a", "m1") == ("a", "m1")
     assert names.of("b", "m2") == ("b", "m2")
     assert names.of("b", "m3") == ("b", "other")
@@ -177,8 +186,8 @@ def test_names_are_kept_up_to_a_number_and_then_shared() -> None:
 
 def test_labels_are_of_a_known_few() -> None:
     """None could name a person, a key or what somebody typed."""
-    metrics.attempt("labels", "m", "chat", record("network"))
-    text = metrics.exposition(settings.METRICS_FOLDER).decode()
+    metrics.count_attempt("labels", "m", "chat", record("network"))
+    text = metrics.render(settings.METRICS_FOLDER).decode()
     families = list(text_string_to_metric_families(text))
     assert {family.name.partition("_web_")[0].partition("_ai_")[0] for family in families} == {
         "gen",
@@ -194,27 +203,27 @@ def test_labels_are_of_a_known_few() -> None:
 
 def test_the_longest_gap_between_chunks_is_kept() -> None:
     """One chunk has none."""
-    pace = metrics.Pace()
-    pace.beat()
+    pace = metrics.ChunkGaps()
+    pace.add_chunk()
     assert pace.longest is None
-    pace.beat()
+    pace.add_chunk()
     first = pace.longest
-    pace.beat()
+    pace.add_chunk()
     assert first is not None
     assert pace.longest is not None
     assert pace.longest >= first
 
 
-def test_processes_are_told_of_together_and_the_dead_have_nothing_in_flight(
+def test_processes_are_reported_together_and_the_dead_have_nothing_in_flight(
     tmp_path: Path,
 ) -> None:
     """What a killed process counted stays counted; what it was at is over."""
     code = (
         "import os, sys; from providers.infra import metrics;"
         "from providers.policy.breaker import State;"
-        "metrics.request('api', 'ok', 1.0); metrics.tell();"
-        "metrics.breaker_moved('p', 'direct', State.OPEN);"
-        "metrics.in_flight('api').__enter__(); print(flush=True); sys.stdin.read()"
+        "metrics.count_request('api', 'ok', 1.0); metrics.flush();"
+        "metrics.count_breaker_move('p', 'direct', State.OPEN);"
+        "metrics.track_in_flight('api').__enter__(); print(flush=True); sys.stdin.read()"
     )
     environment = {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
     processes = [
@@ -230,10 +239,10 @@ def test_processes_are_told_of_together_and_the_dead_have_nothing_in_flight(
     for process in processes:
         assert process.stdout is not None
         process.stdout.readline()
-    together = metrics.exposition(tmp_path).decode()
+    together = metrics.render(tmp_path).decode()
     processes[0].kill()
     processes[0].communicate()
-    afterwards = metrics.exposition(tmp_path).decode()
+    afterwards = metrics.render(tmp_path).decode()
     processes[1].communicate()
     for text, in_flight in ((together, 2), (afterwards, 1)):
         assert 'opencode_web_requests_total{outcome="ok",purpose="api"} 2.0' in text
@@ -241,15 +250,15 @@ def test_processes_are_told_of_together_and_the_dead_have_nothing_in_flight(
         assert 'opencode_web_breaker_state{method="direct",provider="p"} 2.0' in text
 
 
-def test_a_process_alone_tells_of_itself() -> None:
+def test_a_process_alone_reports_itself() -> None:
     """Where no folder is shared."""
-    metrics.fallback("network")
-    assert b"opencode_web_fallbacks_total" in metrics.exposition(None)
+    metrics.count_fallback("network")
+    assert b"opencode_web_fallbacks_total" in metrics.render(None)
 
 
 def test_this_machine_reads_without_a_token(settings: Settings) -> None:
     """In the format that Prometheus asks for, and without a session."""
-    metrics.fallback("network")
+    metrics.count_fallback("network")
     answer = Client().get("/metrics", headers=HERE)
     assert answer.status_code == 200
     assert answer["Content-Type"].startswith("text/plain; version=")

@@ -25,15 +25,15 @@ def names() -> list[str]:
 
 
 async def test_a_change_is_seen_within_moments(make_provider: Callable[..., Provider]) -> None:
-    """Told over Redis once it is committed."""
+    """Announced over Redis once it is committed."""
     seen: list[list[str]] = []
-    mirror = Replica(names, {"providers"}, taken=seen.append)
-    assert await mirror.get() == []
+    replica = Replica(names, {"providers"}, on_read=seen.append)
+    assert await replica.get() == []
     await asyncio.sleep(0.2)
     await sync_to_async(make_provider)()
     await until(lambda: ["Acme"] in seen, 30)
-    assert await mirror.get() == ["Acme"]
-    await mirror.close()
+    assert await replica.get() == ["Acme"]
+    await replica.close()
 
 
 async def test_without_redis_a_change_is_seen_by_looking(
@@ -42,28 +42,28 @@ async def test_without_redis_a_change_is_seen_by_looking(
     """Later, and without a word to anybody."""
     settings.REDIS_URL = NOWHERE
     seen: list[list[str]] = []
-    mirror = Replica(names, {"providers"}, taken=seen.append)
-    await mirror.get()
+    replica = Replica(names, {"providers"}, on_read=seen.append)
+    await replica.get()
     await sync_to_async(make_provider)()
     await until(lambda: ["Acme"] in seen)
-    await mirror.close()
+    await replica.close()
 
 
 async def test_what_changed_while_redis_was_away_is_seen_as_it_comes_back(
     make_provider: Callable[..., Provider], settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However soon that is: nobody told of it, and the next look may be far off."""
-    monkeypatch.setattr(replicas, "CHECK_EVERY", 60)
+    """However soon that is: nobody announced it, and the next look may be far off."""
+    monkeypatch.setattr(replicas, "CHECK_SECONDS", 60)
     seen: list[list[str]] = []
-    mirror = Replica(names, {"providers"}, taken=seen.append)
-    await mirror.get()
+    replica = Replica(names, {"providers"}, on_read=seen.append)
+    await replica.get()
     await asyncio.sleep(0.3)
     monkeypatch.setattr(replicas, "publish", lambda topic: None)
     await sync_to_async(make_provider)()
     with redis.Redis.from_url(settings.REDIS_URL) as client:
         client.client_kill_filter(_type="pubsub")
     await until(lambda: ["Acme"] in seen, 30)
-    await mirror.close()
+    await replica.close()
 
 
 async def test_a_reading_that_hung_once_puts_off_no_other(settings: Settings) -> None:
@@ -77,11 +77,11 @@ async def test_a_reading_that_hung_once_puts_off_no_other(settings: Settings) ->
             time.sleep(2)
         return 7
 
-    mirror = Replica(load, {"providers"})
-    await mirror.get()
+    replica = Replica(load, {"providers"})
+    await replica.get()
     await until(lambda: len(read) == 4, 30)
-    assert read[2] - read[1] < 2 + 2 * replicas.CHECK_EVERY
-    await mirror.close()
+    assert read[2] - read[1] < 2 + 2 * replicas.CHECK_SECONDS
+    await replica.close()
 
 
 async def test_a_copy_serves_on_while_the_database_is_away() -> None:
@@ -93,16 +93,16 @@ async def test_a_copy_serves_on_while_the_database_is_away() -> None:
             raise django.db.OperationalError("away")
         return 7
 
-    mirror = Replica(load, {"providers"})
-    assert await mirror.get() == 7
+    replica = Replica(load, {"providers"})
+    assert await replica.get() == 7
     away = True
-    mirror.refresh_soon()
-    await until(lambda: mirror.stale)
-    assert await mirror.get() == 7
+    replica.refresh_soon()
+    await until(lambda: replica.stale)
+    assert await replica.get() == 7
     away = False
-    mirror.refresh_soon()
-    await until(lambda: not mirror.stale)
-    await mirror.close()
+    replica.refresh_soon()
+    await until(lambda: not replica.stale)
+    await replica.close()
 
 
 async def test_what_was_never_read_is_an_error() -> None:
@@ -138,7 +138,7 @@ async def test_what_is_missing_is_looked_for_once_a_second(
 ) -> None:
     """However many miss something at once, and however often."""
     settings.REDIS_URL = NOWHERE
-    monkeypatch.setattr(replicas, "CHECK_EVERY", 600)
+    monkeypatch.setattr(replicas, "CHECK_SECONDS", 600)
     clock = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     read: list[int] = []
@@ -147,20 +147,20 @@ async def test_what_is_missing_is_looked_for_once_a_second(
         read.append(1)
         return names()
 
-    mirror = Replica(load, {"providers"})
-    assert await mirror.get() == []
+    replica = Replica(load, {"providers"})
+    assert await replica.get() == []
     await sync_to_async(make_provider)()
     clock[0] += 60
-    found = await asyncio.gather(*(mirror.reread() for _ in range(200)))
+    found = await asyncio.gather(*(replica.reread() for _ in range(200)))
     assert found == [["Acme"]] * 200
     assert len(read) == 2
     for _ in range(50):
-        await mirror.reread()
+        await replica.reread()
     assert len(read) == 2
     clock[0] += 60
-    await mirror.reread()
+    await replica.reread()
     assert len(read) == 3
-    await mirror.close()
+    await replica.close()
 
 
 async def test_a_look_for_what_is_missing_survives_a_database_that_is_away() -> None:
@@ -172,8 +172,8 @@ async def test_a_look_for_what_is_missing_survives_a_database_that_is_away() -> 
             raise django.db.OperationalError("away")
         return 7
 
-    mirror = Replica(load, {"providers"})
-    await mirror.get()
+    replica = Replica(load, {"providers"})
+    await replica.get()
     away = True
-    assert await mirror.reread() == 7
-    await mirror.close()
+    assert await replica.reread() == 7
+    await replica.close()

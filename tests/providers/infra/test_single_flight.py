@@ -18,7 +18,7 @@ from pytest_django import Settings
 from opencode_web.launcher import postgres_paths
 from providers.domain.errors import CallError, ErrorKind, KeyReused, RunInterrupted
 from providers.infra import redis_client, single_flight, single_flight_leader, single_flight_log
-from providers.infra.single_flight_log import OK, TOO_LARGE, Move, Seen, decide
+from providers.infra.single_flight_log import OK, TOO_LARGE, CallerRole, RunState, decide
 from tests import fakes
 from tests.providers.flying import other, told
 from tests.upstreams.tethered import tethered
@@ -66,7 +66,7 @@ class Runs:
 
 
 @pytest.fixture
-def flight() -> str:
+def run_name() -> str:
     return single_flight.name("test", uuid.uuid4())
 
 
@@ -75,65 +75,65 @@ async def heard(pieces: AsyncGenerator[bytes]) -> bytes:
         return b"".join([piece async for piece in pieces])
 
 
-def kept(flight: str, run: Runs) -> AsyncGenerator[bytes]:
+def is_buffered(run_name: str, run: Runs) -> AsyncGenerator[bytes]:
     """A flight whose answer is kept for those who come later."""
-    return single_flight.Flight(flight, run, keep=5).pieces()
+    return single_flight.SingleFlight(run_name, run, keep=5).pieces()
 
 
 def of_key(caller: str, key: str, body: bytes, run: Runs) -> AsyncGenerator[bytes]:
     return single_flight.completion(caller, key, body, run).pieces()
 
 
-async def leading(flight: str, run: Runs) -> AsyncGenerator[bytes]:
+async def leading(run_name: str, run: Runs) -> AsyncGenerator[bytes]:
     """A flight that this process leads and has heard the first piece of."""
-    pieces = single_flight.join(flight, run)
+    pieces = single_flight.join(run_name, run)
     await anext(pieces)
     # Written a moment after it was heard.
-    await asyncio.sleep(single_flight_leader.WRITE_EVERY * 3)
+    await asyncio.sleep(single_flight_leader.WRITE_SECONDS * 3)
     return pieces
 
 
 @pytest.mark.parametrize(
-    ("seen", "replay", "move"),
+    ("state", "replay", "role"),
     [
-        (Seen(), False, Move.LEAD),
-        (Seen(generation=1, led=True), False, Move.FOLLOW),
-        (Seen(generation=1, led=False), True, Move.LEAD),
-        (Seen(generation=1, end=OK), True, Move.FOLLOW),
-        (Seen(generation=1, end=OK), False, Move.LEAD),
-        (Seen(generation=2, end=TOO_LARGE), True, Move.LEAD),
-        (Seen(generation=2, end='{"kind": "timeout"}'), True, Move.LEAD),
+        (RunState(), False, CallerRole.LEADER),
+        (RunState(generation=1, has_leader=True), False, CallerRole.FOLLOWER),
+        (RunState(generation=1, has_leader=False), True, CallerRole.LEADER),
+        (RunState(generation=1, end=OK), True, CallerRole.FOLLOWER),
+        (RunState(generation=1, end=OK), False, CallerRole.LEADER),
+        (RunState(generation=2, end=TOO_LARGE), True, CallerRole.LEADER),
+        (RunState(generation=2, end='{"kind": "timeout"}'), True, CallerRole.LEADER),
     ],
 )
-def test_who_joins_leads_or_follows(seen: Seen, replay: bool, move: Move) -> None:
+def test_who_joins_leads_or_follows(state: RunState, replay: bool, role: CallerRole) -> None:
     """One that lives is followed, one that ended well is repeated where that is wanted."""
-    assert decide(seen, "", replay=replay) is move
+    assert decide(state, "", replay=replay) is role
 
 
-async def test_twenty_who_ask_at_once_share_one_run(flight: str) -> None:
+async def test_twenty_who_ask_at_once_share_one_run(run_name: str) -> None:
     """Each hears all of it."""
     run = Runs(*WORDS)
-    answers = await asyncio.gather(*(heard(single_flight.join(flight, run)) for _ in range(20)))
+    answers = await asyncio.gather(*(heard(single_flight.join(run_name, run)) for _ in range(20)))
     assert answers == [b"one two three"] * 20
     assert run.begun == 1
 
 
-async def test_processes_share_a_run_too(flight: str) -> None:
+async def test_processes_share_a_run_too(run_name: str) -> None:
     """The second process hears what the first one says, in the same pieces."""
     run = Runs()
-    with other(flight, "one ", "two ", "three", "...") as leader:
+    with other(run_name, "one ", "two ", "three", "...") as leader:
         assert await asyncio.to_thread(told, leader) == "leads"
-        pieces = single_flight.join(flight, run)
+        pieces = single_flight.join(run_name, run)
         assert [await anext(pieces) for _ in WORDS] == WORDS
         await pieces.aclose()
     assert run.begun == 0
 
 
-async def test_one_who_comes_late_hears_it_from_the_beginning(flight: str) -> None:
+async def test_one_who_comes_late_hears_it_from_the_beginning(run_name: str) -> None:
     """Also while it goes on."""
     run = Runs(*WORDS, held=asyncio.Event())
-    pieces = await leading(flight, run)
-    late = single_flight.join(flight, run)
+    pieces = await leading(run_name, run)
+    late = single_flight.join(run_name, run)
     assert await anext(late) == b"one "
     run.go_on()
     assert await heard(pieces) == b"two three"
@@ -141,14 +141,14 @@ async def test_one_who_comes_late_hears_it_from_the_beginning(flight: str) -> No
     assert run.begun == 1
 
 
-async def test_what_ended_is_run_again_unless_it_is_kept(flight: str) -> None:
+async def test_what_ended_is_run_again_unless_it_is_kept(run_name: str) -> None:
     """A second look is a new one; an idempotency key's answer is the same."""
     run = Runs(*WORDS, pause=0)
     for expected in (1, 2):
-        assert await heard(single_flight.join(flight, run)) == b"one two three"
+        assert await heard(single_flight.join(run_name, run)) == b"one two three"
         assert run.begun == expected
     for _ in range(3):
-        assert await heard(kept(flight, run)) == b"one two three"
+        assert await heard(is_buffered(run_name, run)) == b"one two three"
     assert run.begun == 2
 
 
@@ -165,28 +165,28 @@ async def test_a_completions_key_belongs_to_its_caller_and_its_body() -> None:
     assert run.begun == 2
 
 
-async def test_a_failure_is_told_to_all_and_then_forgotten(flight: str) -> None:
+async def test_a_failure_reaches_all_and_is_then_forgotten(run_name: str) -> None:
     """With its kind, status, code and Retry-After; who asks afterwards tries again."""
     error = CallError(ErrorKind.OVERLOADED, "Busy.", status=503, code="busy", retry_after=7)
     run = Runs(error=error, pause=0.2)
-    joined = [heard(kept(flight, run)) for _ in range(5)]
+    joined = [heard(is_buffered(run_name, run)) for _ in range(5)]
     for caught in await asyncio.gather(*joined, return_exceptions=True):
         assert isinstance(caught, CallError)
         said = (caught.kind, caught.message, caught.status, caught.code, caught.retry_after)
         assert said == (ErrorKind.OVERLOADED, "Busy.", 503, "busy", 7)
     assert run.begun == 1
     with pytest.raises(CallError):
-        await heard(kept(flight, run))
+        await heard(is_buffered(run_name, run))
     assert run.begun == 2
 
 
-async def test_a_bug_of_the_run_reaches_its_own_reader(flight: str) -> None:
+async def test_a_bug_of_the_run_reaches_its_own_reader(run_name: str) -> None:
     """As the exception it is."""
     with pytest.raises(ZeroDivisionError):
-        await heard(single_flight.join(flight, Runs(error=ZeroDivisionError())))
+        await heard(single_flight.join(run_name, Runs(error=ZeroDivisionError())))
 
 
-async def test_a_result_is_shared_as_json(flight: str) -> None:
+async def test_a_result_is_shared_as_json(run_name: str) -> None:
     """For what is no stream."""
     calls = []
 
@@ -195,15 +195,17 @@ async def test_a_result_is_shared_as_json(flight: str) -> None:
         await asyncio.sleep(0.05)
         return 42
 
-    assert await asyncio.gather(*(single_flight.once(flight, count) for _ in range(5))) == [42] * 5
+    assert (
+        await asyncio.gather(*(single_flight.once(run_name, count) for _ in range(5))) == [42] * 5
+    )
     assert len(calls) == 1
 
 
-async def test_a_follower_that_leaves_harms_nobody(flight: str) -> None:
+async def test_a_follower_that_leaves_harms_nobody(run_name: str) -> None:
     """Neither the leader nor the others."""
     run = Runs(*WORDS, held=asyncio.Event())
-    pieces = await leading(flight, run)
-    leaving, staying = single_flight.join(flight, run), single_flight.join(flight, run)
+    pieces = await leading(run_name, run)
+    leaving, staying = single_flight.join(run_name, run), single_flight.join(run_name, run)
     assert [await anext(leaving), await anext(staying)] == [b"one "] * 2
     await leaving.aclose()
     run.go_on()
@@ -213,26 +215,28 @@ async def test_a_follower_that_leaves_harms_nobody(flight: str) -> None:
 
 
 async def test_the_run_goes_on_for_followers_when_its_own_reader_leaves(
-    flight: str, monkeypatch: pytest.MonkeyPatch
+    run_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Even for one that reads slowly, of this process."""
     monkeypatch.setattr(single_flight_leader, "GRACE", 0.2)
     monkeypatch.setattr(single_flight_leader, "LOOK_EVERY", 0.1)
-    monkeypatch.setattr(single_flight_log, "EARS", 0.3)
+    monkeypatch.setattr(single_flight_log, "LISTENER_SECONDS", 0.3)
     run = Runs(*WORDS, pause=0.4)
-    pieces = await leading(flight, run)
-    following = single_flight.join(flight, run)
+    pieces = await leading(run_name, run)
+    following = single_flight.join(run_name, run)
     assert await anext(following) == b"one "
     await pieces.aclose()
     assert await heard(following) == b"two three"
     assert run.begun == 1
 
 
-async def test_the_run_goes_on_for_another_process_when_its_own_reader_leaves(flight: str) -> None:
+async def test_the_run_goes_on_for_another_process_when_its_own_reader_leaves(
+    run_name: str,
+) -> None:
     """What follows there is heard from the log."""
     run = Runs(*WORDS, held=asyncio.Event())
-    pieces = await leading(flight, run)
-    with other(flight) as follower:
+    pieces = await leading(run_name, run)
+    with other(run_name) as follower:
         assert await asyncio.to_thread(told, follower) == "hears one"
         await pieces.aclose()
         run.go_on()
@@ -241,10 +245,10 @@ async def test_the_run_goes_on_for_another_process_when_its_own_reader_leaves(fl
     assert run.begun == 1
 
 
-async def test_a_run_that_nobody_listens_to_is_ended(flight: str) -> None:
+async def test_a_run_that_nobody_listens_to_is_ended(run_name: str) -> None:
     """Within a second of its own reader's leaving."""
     run = Runs(b"one ", *[b"two "] * 1000)
-    pieces = await leading(flight, run)
+    pieces = await leading(run_name, run)
     left = time.monotonic()
     await pieces.aclose()
     await fakes.until(lambda: run.closed_at)
@@ -252,14 +256,14 @@ async def test_a_run_that_nobody_listens_to_is_ended(flight: str) -> None:
     assert run.closed_at - left < 1
 
 
-async def test_a_run_whose_last_follower_left_is_ended(flight: str) -> None:
+async def test_a_run_whose_last_follower_left_is_ended(run_name: str) -> None:
     """Within two seconds."""
     run = Runs(b"one ", *[b"two "] * 1000)
-    pieces = await leading(flight, run)
-    following = single_flight.join(flight, run)
+    pieces = await leading(run_name, run)
+    following = single_flight.join(run_name, run)
     assert await anext(following) == b"one "
     await pieces.aclose()
-    await asyncio.sleep(single_flight_leader.GRACE + 0.1)
+    await asyncio.sleep(single_flight_leader.GRACE_SECONDS + 0.1)
     assert run.closed_at is None
     left = time.monotonic()
     await following.aclose()
@@ -268,70 +272,72 @@ async def test_a_run_whose_last_follower_left_is_ended(flight: str) -> None:
     assert run.closed_at - left < 15
 
 
-async def test_a_killed_leader_has_exactly_one_successor(flight: str) -> None:
+async def test_a_killed_leader_has_exactly_one_successor(run_name: str) -> None:
     """Those who have heard nothing get the successor's answer, whole."""
     run = Runs(*WORDS)
-    with other(flight, "...") as leader:
+    with other(run_name, "...") as leader:
         assert await asyncio.to_thread(told, leader) == "leads"
-        following = [asyncio.create_task(heard(single_flight.join(flight, run))) for _ in range(20)]
+        following = [
+            asyncio.create_task(heard(single_flight.join(run_name, run))) for _ in range(20)
+        ]
         await asyncio.sleep(0.2)
         killed = time.monotonic()
         leader.kill()
         assert await asyncio.gather(*following) == [b"one two three"] * 20
     assert run.begun == 1
-    assert time.monotonic() - killed < single_flight_log.LEASE + 15
+    assert time.monotonic() - killed < single_flight_log.LEASE_SECONDS + 15
 
 
-async def test_who_has_heard_a_part_of_a_killed_leader_is_told(flight: str) -> None:
+async def test_who_has_read_a_part_of_a_killed_leader_gets_an_error(run_name: str) -> None:
     """Never two halves of two answers. One who comes later hears a whole one."""
     run = Runs(*WORDS)
-    with other(flight, "one ", "...") as leader:
+    with other(run_name, "one ", "...") as leader:
         assert await asyncio.to_thread(told, leader) == "leads"
-        following = single_flight.join(flight, run)
+        following = single_flight.join(run_name, run)
         assert await anext(following) == b"one "
         leader.kill()
         with pytest.raises(RunInterrupted):
             await anext(following)
     assert run.begun == 0
-    assert await heard(single_flight.join(flight, run)) == b"one two three"
+    assert await heard(single_flight.join(run_name, run)) == b"one two three"
 
 
-async def test_a_leader_that_wakes_up_after_its_successor_cannot_write(flight: str) -> None:
+async def test_a_leader_that_wakes_up_after_its_successor_cannot_write(run_name: str) -> None:
     """It was stopped for longer than its lease; its own reader still hears all of it."""
     run = Runs(b"new ", b"answer", pause=0.05)
-    with other(flight, "~", "old ", "answer") as leader:
+    with other(run_name, "~", "old ", "answer") as leader:
         assert await asyncio.to_thread(told, leader) == "leads"
         leader.send_signal(signal.SIGSTOP)
-        following = kept(flight, run)
+        following = is_buffered(run_name, run)
         first = await anext(following)
         leader.send_signal(signal.SIGCONT)
         assert first + await heard(following) == b"new answer"
         rest = [await asyncio.to_thread(told, leader) for _ in range(3)]
     assert rest == ["hears old", "hears answer", "ends"]
-    assert await heard(kept(flight, run)) == b"new answer"
+    assert await heard(is_buffered(run_name, run)) == b"new answer"
     assert run.begun == 1
 
 
 async def test_what_is_too_large_to_share_is_its_own_readers_alone(
-    flight: str, monkeypatch: pytest.MonkeyPatch
+    run_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is never held back for it; followers are told."""
-    monkeypatch.setattr(single_flight_leader, "LARGEST", 2000)
+    """It is never held back for it; followers get an error."""
+    monkeypatch.setattr(single_flight_leader, "MAX_BYTES", 2000)
     run = Runs(*[b"x" * 300] * 20, pause=0.05)
-    pieces = await leading(flight, run)
-    following = asyncio.create_task(heard(single_flight.join(flight, run)))
+    pieces = await leading(run_name, run)
+    following = asyncio.create_task(heard(single_flight.join(run_name, run)))
     assert len(await heard(pieces)) == 19 * 300
     with pytest.raises(RunInterrupted):
         await following
 
 
 async def test_a_slow_reader_holds_the_run_back_only_where_it_must(
-    flight: str, monkeypatch: pytest.MonkeyPatch
+    run_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Memory is bounded."""
-    monkeypatch.setattr(single_flight_leader, "LARGEST", 1000)
+    monkeypatch.setattr(single_flight_leader, "MAX_BYTES", 1000)
     run = Runs(*[b"x" * 300] * 20, pause=0)
-    pieces = await leading(flight, run)
+    pieces = await leading(run_name, run)
     await asyncio.sleep(0.1)
     assert run.closed_at is None
     assert len(await heard(pieces)) == 19 * 300
@@ -351,33 +357,33 @@ async def silent_server() -> tuple[asyncio.Server, str, list[int]]:
 
 
 async def test_without_redis_a_process_still_shares_a_run(
-    flight: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    run_name: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With those who come while it runs, and for a moment afterwards; each knows that it is shared
     no further, and a Redis that does not answer is tried once."""
     monkeypatch.setattr(redis_client, "CONNECT_SECONDS", 0.1)
-    monkeypatch.setattr(single_flight, "LINGERS", 0.3)
+    monkeypatch.setattr(single_flight, "FINISHED_LOG_SECONDS", 0.3)
     server, settings.REDIS_URL, accepted = await silent_server()
     async with server:
         run = Runs(*WORDS)
         for _ in range(2):
-            joined = [single_flight.Flight(flight, run, keep=5) for _ in range(50)]
+            joined = [single_flight.SingleFlight(run_name, run, keep=5) for _ in range(50)]
             answers = await asyncio.gather(*(heard(each.pieces()) for each in joined))
             assert answers == [b"one two three"] * 50
             assert all(each.is_alone for each in joined)
             assert run.begun == 1
         await asyncio.sleep(0.4)
-        assert await heard(kept(flight, run)) == b"one two three"
+        assert await heard(is_buffered(run_name, run)) == b"one two three"
         assert run.begun == 2
         assert len(accepted) == 1
 
 
 async def test_one_who_looks_as_the_run_ends_gets_its_answer(
-    flight: str, monkeypatch: pytest.MonkeyPatch
+    run_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The lease was there as the log was read, and gone with the end a moment later."""
     run = Runs(*WORDS, held=asyncio.Event())
-    pieces = await leading(flight, run)
+    pieces = await leading(run_name, run)
     look, ended = single_flight_log.Log._ends, asyncio.Event()
 
     async def end_meanwhile(self: single_flight_log.Log, client: redis.asyncio.Redis) -> object:
@@ -389,17 +395,17 @@ async def test_one_who_looks_as_the_run_ends_gets_its_answer(
         return found
 
     monkeypatch.setattr(single_flight_log.Log, "_ends", end_meanwhile)
-    seen = await single_flight_log.Log(flight).seen()
-    assert (seen.generation, seen.end, seen.led) == (1, OK, False)
+    state = await single_flight_log.Log(run_name).state()
+    assert (state.generation, state.end, state.has_leader) == (1, OK, False)
 
 
-async def test_a_key_of_another_body_is_refused_within_a_process_too(flight: str) -> None:
+async def test_a_key_of_another_body_is_refused_within_a_process_too(run_name: str) -> None:
     """While the first request is still on its way."""
     run = Runs(*WORDS, held=asyncio.Event())
-    first = single_flight.Flight(flight, run, of="a").pieces()
+    first = single_flight.SingleFlight(run_name, run, of="a").pieces()
     await anext(first)
     with pytest.raises(KeyReused):
-        await heard(single_flight.Flight(flight, run, of="b").pieces())
+        await heard(single_flight.SingleFlight(run_name, run, of="b").pieces())
     await first.aclose()
 
 
@@ -435,19 +441,19 @@ def _answers(client: "redis.Redis") -> bool:
 
 
 @pytest.mark.parametrize("stop", [signal.SIGSTOP, signal.SIGKILL])
-async def test_a_redis_that_stops_in_mid_flight_costs_no_answer(
+async def test_a_redis_that_stops_during_a_run_costs_no_answer(
     own_redis: subprocess.Popen[bytes],
-    flight: str,
+    run_name: str,
     stop: signal.Signals,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The readers of the process that runs hear all; another one's, which has a part, is told."""
+    """The leader's readers get everything; another process's, which has a part, gets an error."""
     monkeypatch.setenv("REDIS_URL", settings.REDIS_URL)
     run = Runs(*WORDS, pause=0.1, held=asyncio.Event())
-    pieces = await leading(flight, run)
-    with other(flight) as follower:
+    pieces = await leading(run_name, run)
+    with other(run_name) as follower:
         assert await asyncio.to_thread(told, follower) == "hears one"
-        beside = single_flight.join(flight, run)
+        beside = single_flight.join(run_name, run)
         assert await anext(beside) == b"one "
         own_redis.send_signal(stop)
         run.go_on()
@@ -458,14 +464,14 @@ async def test_a_redis_that_stops_in_mid_flight_costs_no_answer(
 
 
 async def test_a_follower_that_has_heard_nothing_runs_alone_once_redis_stops(
-    own_redis: subprocess.Popen[bytes], flight: str, monkeypatch: pytest.MonkeyPatch
+    own_redis: subprocess.Popen[bytes], run_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its process runs once more, for its own callers."""
     monkeypatch.setenv("REDIS_URL", settings.REDIS_URL)
     run = Runs(*WORDS)
-    with other(flight, "...") as leader:
+    with other(run_name, "...") as leader:
         assert await asyncio.to_thread(told, leader) == "leads"
-        waiting = [asyncio.create_task(heard(single_flight.join(flight, run))) for _ in range(5)]
+        waiting = [asyncio.create_task(heard(single_flight.join(run_name, run))) for _ in range(5)]
         await asyncio.sleep(0.2)
         assert run.begun == 0
         own_redis.send_signal(signal.SIGKILL)

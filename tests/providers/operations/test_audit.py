@@ -313,7 +313,7 @@ WAYS: dict[str, tuple[Callable[[At], None], list[tuple[str, str, str]]]] = {
 def unflagged() -> Iterator[None]:
     """This process forgets the flags that a test has set."""
     yield
-    feature_flags.take({})
+    feature_flags.set_stored({})
 
 
 @pytest.mark.usefixtures("unflagged")

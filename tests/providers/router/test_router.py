@@ -98,7 +98,7 @@ async def test_a_changed_method_holds_from_the_next_request_on(
     try:
         for method in (Method.DIRECT, Method.GATEWAY, Method.DIRECT):
             await sync_to_async(choose)(provider, method.value, owner)
-            async with asyncio.timeout(replicas.CHECK_EVERY * 4):
+            async with asyncio.timeout(replicas.CHECK_SECONDS * 4):
                 while (await one(provider)).method != method:
                     pass  # the news is on its way
     finally:
@@ -278,7 +278,7 @@ async def test_a_half_open_probe_and_the_retry_budget_are_exported_to_prometheus
 ) -> None:
     """From real calls: half-open while the trial runs, closed after an edit, the budget."""
     # The tests before this one have used up the names that a process keeps.
-    monkeypatch.setattr(metrics, "_names", metrics.Names())
+    monkeypatch.setattr(metrics, "_names", metrics.LabelNames())
     provider = await behind_proxy(
         make_provider, fake.url, fake.url, name="Told", slug="told", routing_method="direct"
     )
@@ -299,7 +299,7 @@ async def test_a_half_open_probe_and_the_retry_budget_are_exported_to_prometheus
 
 def exposition() -> str:
     """What Prometheus would read now."""
-    return metrics.exposition(settings.METRICS_FOLDER).decode()
+    return metrics.render(settings.METRICS_FOLDER).decode()
 
 
 async def test_what_waited_for_a_place_does_not_wait_again(
