@@ -55,7 +55,7 @@ def test_every_flag_has_its_variable() -> None:
 
 def test_an_operator_switches_one_and_it_is_noted(owner_client: Client) -> None:
     """On the page, without any script."""
-    assert "Switch off" in owner_client.get(PAGE).content.decode()
+    assert "Turn off" in owner_client.get(PAGE).content.decode()
     assert "Chat probes is off" in switched(owner_client, "chat_probes", "off")
     assert feature_flags.state("chat_probes") == (False, "panel")
     assert "Set here." in owner_client.get(PAGE).content.decode()
