@@ -1,4 +1,4 @@
-"""`/v1`, ahead of Django: the doors, and OpenAI's JSON for every error.
+"""`/v1`, ahead of Django: the doors, and an error in a door's format for every failure.
 
 Raw ASGI, because this is the hot path: a key and a model are looked up in memory, and neither the
 database nor Redis is called before the upstream. No request is ever redirected to the sign-in page,
@@ -14,7 +14,8 @@ from starlette.types import Receive, Scope, Send
 
 from api.asgi_response import Reply
 from api.chat_completions import endpoint as chat_completions
-from api.errors import ApiError, unavailable
+from api.errors import ANTHROPIC_ERRORS, OPENAI_ERRORS, ApiError, ErrorFormat, unavailable
+from api.messages import endpoint as messages
 from api.model_list import endpoint as model_list
 from api.request import ROOT, ApiRequest
 
@@ -25,6 +26,8 @@ type Door = Callable[[ApiRequest, Reply], Awaitable[None]]
 DOORS: Mapping[str, Door] = {
     "/v1/models": model_list.list_models,
     "/v1/chat/completions": chat_completions.complete,
+    "/v1/messages": messages.create_message,
+    "/v1/messages/count_tokens": messages.count_tokens,
 }
 
 
@@ -36,7 +39,12 @@ def is_here(path: str) -> bool:
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
     """One request."""
     request = ApiRequest(scope, receive)
-    reply = Reply(send, request.response_headers(), bodiless=request.method == "HEAD")
+    reply = Reply(
+        send,
+        request.response_headers(),
+        errors=_error_format(request.path),
+        bodiless=request.method == "HEAD",
+    )
     try:
         await _find_door(request.path)(request, reply)
     except ApiError as error:
@@ -52,13 +60,17 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         await _send_error(request, reply, internal)
 
 
+def _error_format(path: str) -> ErrorFormat:
+    return ANTHROPIC_ERRORS if path.startswith("/v1/messages") else OPENAI_ERRORS
+
+
 def _find_door(path: str) -> Door:
     """Raises ApiError (404) where nothing is at this path."""
     if door := DOORS.get(path):
         return door
     if path.startswith(model_list.PREFIX):
         return model_list.get_model
-    message = f"There is no {path[:200]}. Available: {' and '.join(DOORS)}."
+    message = f"There is no {path[:200]}. Available: {', '.join(DOORS)}."
     raise ApiError(404, message, code="not_found")
 
 

@@ -11,7 +11,7 @@ from types import TracebackType
 
 from starlette.types import Receive, Send
 
-from api.errors import ApiError
+from api.errors import OPENAI_ERRORS, ApiError, ErrorFormat
 from providers.protocols import sse
 
 JSON = "application/json"
@@ -23,15 +23,28 @@ _KEEP_ALIVE = sse.comment("keep-alive")
 
 
 class Reply:
-    """One answer. `headers` are always sent; `bodiless`: it answers a HEAD request."""
+    """One answer. `headers` are always sent; `errors`: the format of an error; `bodiless`: it
+    answers a HEAD request."""
 
-    def __init__(self, send: Send, headers: Mapping[str, str], *, bodiless: bool = False) -> None:
+    def __init__(
+        self,
+        send: Send,
+        headers: Mapping[str, str],
+        *,
+        errors: ErrorFormat = OPENAI_ERRORS,
+        bodiless: bool = False,
+    ) -> None:
         self._send = send
+        self._errors = errors
         self._bodiless = bodiless
         self._headers = dict(headers)
         self._sending = asyncio.Lock()
         self._sent_at = 0.0
         self.has_started = False
+
+    def add_headers(self, headers: Mapping[str, str]) -> None:
+        """Send these headers too, whatever the answer is."""
+        self._headers |= headers
 
     async def send_json(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
         """Send the full answer."""
@@ -57,11 +70,10 @@ class Reply:
     async def send_error(self, error: ApiError) -> None:
         """Send an error by its status, or as an event where the stream has started. The stream then
         ends without a finish reason or an end mark, because the answer is incomplete."""
-        body = error.body()
         if not self.has_started:
-            await self.send_json(error.status, body, error.headers)
+            await self.send_json(error.status, self._errors.body(error), error.headers)
             return
-        await self.send_piece(b"data: %b\n\n" % body)
+        await self.send_piece(self._errors.stream_event(error))
         await self.end()
 
     async def _start(self, status: int, headers: Mapping[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""Errors in OpenAI's format, and the status of each kind of failed call. No I/O.
+"""Errors in each format of the doors, and the status of each kind of failed call. No I/O.
 
 The status decides what a client does next. OpenCode, the AI SDK and OpenAI's own packages retry
 after 408, 409, 429 and 5xx, honouring Retry-After; after any other 4xx they stop and show our
@@ -6,12 +6,13 @@ message. So any other status below 500 is for failures that a retry cannot fix.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from providers.domain.errors import CallError, ErrorKind, PlanFailed
 from providers.domain.types import AttemptRecord
+from providers.protocols.anthropic_events import write_error
 from providers.protocols.openai_chat import encode_json
 
 
@@ -75,8 +76,8 @@ class ApiError(Exception):
         self.headers = dict(headers or {})
         self.attempts = attempts
 
-    def body(self) -> bytes:
-        """The error as JSON, for a body and for an event alike."""
+    def fields(self) -> dict[str, Any]:
+        """The error in OpenAI's shape."""
         error: dict[str, Any] = {
             "message": self.message,
             "type": self.type,
@@ -85,7 +86,29 @@ class ApiError(Exception):
         }
         if self.attempts:
             error["attempts"] = [attempt.fields() for attempt in self.attempts]
-        return encode_json({"error": error})
+        return {"error": error}
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorFormat:
+    """How a door writes an error. `event`: the start of the event that carries it in a stream."""
+
+    write: Callable[[ApiError], Mapping[str, Any]]
+    event: bytes = b""
+
+    def body(self, error: ApiError) -> bytes:
+        """The error as a JSON body."""
+        return encode_json(self.write(error))
+
+    def stream_event(self, error: ApiError) -> bytes:
+        """The error as an event of a stream that has started."""
+        return b"%bdata: %b\n\n" % (self.event, self.body(error))
+
+
+OPENAI_ERRORS = ErrorFormat(ApiError.fields)
+ANTHROPIC_ERRORS = ErrorFormat(
+    lambda error: write_error(error.status, error.message), b"event: error\n"
+)
 
 
 @dataclass(frozen=True, slots=True)

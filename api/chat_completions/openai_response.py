@@ -13,6 +13,7 @@ from providers.domain.types import (
     Finish,
     Json,
     ReasoningDelta,
+    RouteTaken,
     TextDelta,
     ToolCallDelta,
     UsageReport,
@@ -39,9 +40,9 @@ class ChunkSerializer:
         self._last: Json | None = None
         self._has_started = False
 
-    def start(self, model: str, cached_reason: str = "") -> None:
-        """Set the model. `cached_reason`: why a cached answer is sent, which each chunk carries."""
-        self._head |= {"model": model} | _cached_fields(cached_reason)
+    def start(self, taken: RouteTaken) -> None:
+        """Set the model, and why a cached answer is sent, which each chunk carries."""
+        self._head |= {"model": taken.model} | _cached_fields(taken)
 
     def serialize(self, event: ClientEvent) -> bytes:
         """The event as a chunk; empty where it adds nothing."""
@@ -138,10 +139,10 @@ class AnswerSerializer:
         self._gathered = Gatherer()
         self._usage: Json | None = None
 
-    def start(self, model: str, cached_reason: str = "") -> None:
-        """Set the model. `cached_reason`: why a cached answer is sent, which the answer carries."""
-        self._model = model
-        self._head |= _cached_fields(cached_reason)
+    def start(self, taken: RouteTaken) -> None:
+        """Set the model, and why a cached answer is sent."""
+        self._model = taken.model
+        self._head |= _cached_fields(taken)
 
     def serialize(self, event: ClientEvent) -> bytes:
         """Gather the event; always empty, because nothing is sent before the end."""
@@ -160,8 +161,8 @@ class AnswerSerializer:
         return encode_json(answer)
 
 
-def _cached_fields(reason: str) -> dict[str, Any]:
-    return {"earlier_answer": reason} if reason else {}
+def _cached_fields(taken: RouteTaken) -> dict[str, Any]:
+    return {"earlier_answer": taken.reason} if taken.is_cached else {}
 
 
 def _is_full_answer(raw: Json) -> bool:

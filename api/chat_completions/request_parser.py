@@ -3,11 +3,11 @@
 Only fields that this program reads are checked. All others go to the provider unchanged.
 """
 
-import json
 from collections.abc import Mapping
-from typing import Any, NoReturn, cast
+from typing import Any, cast
 
-from api.errors import ApiError, bad_request
+from api.errors import bad_request
+from api.json_body import decode_object
 from providers.domain.frozen import frozen
 from providers.domain.types import ChatMessage, ChatRequest
 
@@ -40,7 +40,7 @@ _OWN_FIELDS = frozenset({"model", "messages", "stream"})
 
 def parse_request(body: bytes) -> ParsedRequest:
     """Raises ApiError (400) with the name of the wrong field."""
-    fields = _decode(body)
+    fields = decode_object(body)
     for name in filter(_TYPES.__contains__, fields):
         types, what = _TYPES[name]
         _check(fields[name], name, types, what)
@@ -59,34 +59,6 @@ def parse_request(body: bytes) -> ParsedRequest:
             non_streaming=not stream,
         ),
     )
-
-
-def _decode(body: bytes) -> dict[str, Any]:
-    try:
-        fields = _decoder.decode(body.decode("utf-8"))
-    except UnicodeDecodeError:
-        raise _invalid_json("it is not UTF-8") from None
-    except json.JSONDecodeError as exc:
-        raise _invalid_json(f"{exc.msg}, line {exc.lineno}, column {exc.colno}") from None
-    except RecursionError:
-        raise _invalid_json("it is nested too deeply") from None
-    except ValueError:
-        raise _invalid_json("it contains a number that JSON does not allow") from None
-    if not isinstance(fields, dict):
-        raise _invalid_json("it must be an object")
-    return fields
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    """Python reads NaN and Infinity, JSON has neither, and the provider would receive them."""
-    raise ValueError(name)
-
-
-_decoder = json.JSONDecoder(parse_constant=_refuse_constant)
-
-
-def _invalid_json(problem: str) -> ApiError:
-    return bad_request(f"The request body is not valid JSON: {problem}.", code="invalid_json")
 
 
 def _parse_messages(messages: object) -> tuple[ChatMessage, ...]:

@@ -83,7 +83,7 @@ class EventWriter:
 
     def end(self, usage: Usage) -> list[Payload]:
         """The payloads that end the answer."""
-        payloads = self._start() + self._close_text()
+        payloads = self._start() + self.close_text()
         payloads += [_block_stop(index) for index in self._calls.values()]
         delta = {"stop_reason": self._reason, "stop_sequence": None}
         return [
@@ -111,14 +111,15 @@ class EventWriter:
     def _add_text(self, kind: str, delta: Json) -> list[Payload]:
         payloads: list[Payload] = []
         if self._open != kind:
-            payloads = self._close_text()
+            payloads = self.close_text()
             self._open = kind
             signature = {"signature": ""} if kind == "thinking" else {}
             payloads.append(self._block_start({"type": kind, kind: "", **signature}))
         index = self._count - 1
         return [*payloads, {"type": "content_block_delta", "index": index, "delta": delta}]
 
-    def _close_text(self) -> list[Payload]:
+    def close_text(self) -> list[Payload]:
+        """End the open block of text or thinking; a later text begins another."""
         was_open, self._open = self._open, ""
         return [_block_stop(self._count - 1)] if was_open else []
 
@@ -126,7 +127,7 @@ class EventWriter:
         function, number = fields(call.get("function")), call.get("index")
         payloads: list[Payload] = []
         if number not in self._calls:
-            payloads = self._close_text()
+            payloads = self.close_text()
             self._calls[number] = self._count
             name = function.get("name")
             block: Payload = {"type": "tool_use", "id": call.get("id"), "name": name, "input": {}}
@@ -170,10 +171,10 @@ def encode_event(payload: Json) -> bytes:
     return b"event: %b\ndata: %b\n\n" % (str(payload["type"]).encode(), encode_json(payload))
 
 
-def error_body(status: int, message: str, request_id: str) -> Payload:
+def write_error(status: int, message: str) -> Payload:
     """An error in this format, for a body and for a stream's event alike."""
     error = {"type": _ERRORS.get(status, "api_error"), "message": message}
-    return {"type": "error", "error": error, "request_id": request_id}
+    return {"type": "error", "error": error}
 
 
 class MessageGatherer:
@@ -210,6 +211,16 @@ class MessageGatherer:
             else:
                 blocks[index][name] = (blocks[index].get(name) or "") + text
         return {**self._message, "content": list(blocks.values())}
+
+    def retract_text(self, *, keep: bool) -> None:
+        """All text so far turned out to be reasoning: `keep` it as thinking, or drop it."""
+        for index in [i for i, block in self._blocks.items() if block.get("type") == "text"]:
+            pieces = self._pieces.pop((index, "text"), [])
+            if keep:
+                self._blocks[index] = {"type": "thinking", "thinking": "", "signature": ""}
+                self._pieces[index, "thinking"] = pieces
+            else:
+                del self._blocks[index]
 
     def _add_delta(self, index: object, delta: Json) -> None:
         block = self._blocks.setdefault(index, {"type": "text", "text": ""})

@@ -7,7 +7,6 @@ Specification: https://docs.anthropic.com/en/api/messages.
 
 import json
 from collections.abc import Iterable
-from dataclasses import field
 from typing import Any
 
 from providers.domain.frozen import frozen
@@ -37,16 +36,18 @@ _NOT_SENT = frozenset({"thinking", "redacted_thinking"})
 
 @frozen
 class MessagesRequest:
-    """`dropped`: paths of fields that the canonical request cannot hold."""
+    """`dropped`: paths of fields that the canonical request cannot hold. `thinking`: the caller
+    reads the model's thoughts."""
 
     model: str
     stream: bool
     request: ChatRequest
-    dropped: tuple[str, ...] = field(default=())
+    dropped: tuple[str, ...] = ()
+    thinking: bool = False
 
 
-def read_request(fields: Json) -> MessagesRequest:
-    """Raises InvalidRequest."""
+def read_request(fields: Json, *, is_limited: bool = True) -> MessagesRequest:
+    """Raises InvalidRequest. `is_limited`: the format demands `max_tokens`."""
     model = require_string(fields.get("model"), "model").strip()
     if not model:
         raise InvalidRequest("`model` must name a model.", "model")
@@ -55,17 +56,25 @@ def read_request(fields: Json) -> MessagesRequest:
             raise InvalidRequest(f"`{name}` works only with a model of Anthropic's API.", name)
     stream = fields.get("stream") is True
     tools, lost = _read_tools(fields)
-    options = {**_read_options(fields), **tools}
+    options = {**_read_options(fields, is_limited=is_limited), **tools}
     request = ChatRequest(
         messages=_read_messages(fields), options=options, non_streaming=not stream
     )
     ignored = sorted(name for name in fields.keys() - _READ if fields[name] is not None)
-    return MessagesRequest(model=model, stream=stream, request=request, dropped=(*ignored, *lost))
+    thinking = require_object(fields.get("thinking") or {}, "thinking").get("type")
+    return MessagesRequest(
+        model=model,
+        stream=stream,
+        request=request,
+        dropped=(*ignored, *lost),
+        thinking=thinking in ("enabled", "adaptive"),
+    )
 
 
-def _read_options(fields: Json) -> dict[str, Any]:
+def _read_options(fields: Json, *, is_limited: bool) -> dict[str, Any]:
     options = {name: fields[name] for name in _SAME if fields.get(name) is not None}
-    options["max_tokens"] = require_positive(fields.get("max_tokens"), "max_tokens")
+    if is_limited or fields.get("max_tokens") is not None:
+        options["max_tokens"] = require_positive(fields.get("max_tokens"), "max_tokens")
     if stops := fields.get("stop_sequences"):
         options["stop"] = [
             require_string(s, "stop_sequences") for s in require_list(stops, "stop_sequences")

@@ -5,7 +5,15 @@ import json
 import pytest
 from django.utils import timezone
 
-from api.errors import RULES, ApiError, FailedAttempt, retry_after, to_api_error
+from api.errors import (
+    ANTHROPIC_ERRORS,
+    OPENAI_ERRORS,
+    RULES,
+    ApiError,
+    FailedAttempt,
+    retry_after,
+    to_api_error,
+)
 from providers.domain.errors import CallError, ErrorKind, PlanFailed
 from providers.domain.types import AttemptRecord, Method
 
@@ -59,7 +67,7 @@ def test_the_field_that_the_provider_refused_is_named() -> None:
     error = CallError(ErrorKind.REQUEST, "Too large.", status=422, param="messages[0].content")
     failed = to_api_error(PlanFailed(error, ()), "Acme")
     assert (failed.status, failed.param) == (422, "messages[0].content")
-    body = json.loads(to_api_error(CallError(ErrorKind.REQUEST, "No."), "").body())
+    body = json.loads(OPENAI_ERRORS.body(to_api_error(CallError(ErrorKind.REQUEST, "No."), "")))
     assert body["error"]["param"] is None
 
 
@@ -91,7 +99,7 @@ def test_the_shape_is_openais() -> None:
     """Message, type, param, code; and who said it."""
     error = CallError(ErrorKind.RATE_LIMIT, "Slow down.", code="1302", retry_after=1.2)
     refused = to_api_error(error, "Z.ai")
-    assert json.loads(refused.body()) == {
+    assert json.loads(OPENAI_ERRORS.body(refused)) == {
         "error": {
             "message": "Z.ai: Slow down.",
             "type": "rate_limit_error",
@@ -106,7 +114,7 @@ def test_lists_the_attempts() -> None:
     """As a list for programs; in words where there was more than one."""
     tried = (attempt("overloaded", "It is full."), attempt("network"))
     failed = PlanFailed(CallError(ErrorKind.NETWORK, "It broke."), ())
-    error = json.loads(to_api_error(failed, "Acme", tried).body())["error"]
+    error = json.loads(OPENAI_ERRORS.body(to_api_error(failed, "Acme", tried)))["error"]
     assert error["message"] == (
         "Acme: It broke. (Attempts: acme/direct: It is full; acme/direct: network.)"
     )
@@ -131,5 +139,15 @@ def test_retry_after_is_rounded_up(seconds: float | None, header: str | None) ->
 
 def test_any_text_can_be_encoded() -> None:
     """Lone surrogates too, which no UTF-8 takes."""
-    body = ApiError(400, "a \ud800 b", code="x").body()
+    body = OPENAI_ERRORS.body(ApiError(400, "a \ud800 b", code="x"))
     assert json.loads(body)["error"]["message"] == "a \ud800 b"
+
+
+def test_each_door_writes_an_error_in_its_own_shape() -> None:
+    """In a body, and in an event of a stream that has started."""
+    error = ApiError(429, "Slow down.", code="rate_limit", type="rate_limit_error")
+    assert json.loads(OPENAI_ERRORS.body(error))["error"]["code"] == "rate_limit"
+    assert OPENAI_ERRORS.stream_event(error).startswith(b"data: {")
+    expected = {"type": "rate_limit_error", "message": "Slow down."}
+    assert json.loads(ANTHROPIC_ERRORS.body(error)) == {"type": "error", "error": expected}
+    assert ANTHROPIC_ERRORS.stream_event(error).startswith(b"event: error\ndata: {")

@@ -10,7 +10,9 @@ from providers.domain.types import (
     ClientEvent,
     Completed,
     Finish,
+    Method,
     ReasoningDelta,
+    RouteTaken,
     TextDelta,
     ToolCallDelta,
     Usage,
@@ -25,6 +27,19 @@ ENDED = Completed(
     cost=None,
     finish_reason="stop",
 )
+
+
+def taken(model: str, cached_reason: str = "") -> RouteTaken:
+    return RouteTaken(
+        route_id=1,
+        method=Method.DIRECT,
+        provider_name="Acme",
+        model=model,
+        reason=cached_reason,
+        fallback=False,
+        ttft_ms=1,
+        is_cached=bool(cached_reason),
+    )
 
 
 def chunk(delta: dict[str, Any], reason: str | None = None, **fields: Any) -> dict[str, Any]:
@@ -45,7 +60,7 @@ def ended(events: Iterable[ClientEvent]) -> Completed:
 def streamed(events: Iterable[ClientEvent], *, usage: bool = False) -> list[dict[str, Any]]:
     """What is sent of these events, up to the end mark."""
     chunks = ChunkSerializer("chatcmpl-1", 9, usage=usage)
-    chunks.start("m")
+    chunks.start(taken("m"))
     events = list(events)
     sent = b"".join([*map(chunks.serialize, events), chunks.finish(ended(events))])
     assert sent.endswith(DONE)
@@ -157,7 +172,7 @@ def test_a_full_answer_to_a_stream_request_is_streamed() -> None:
 
 def whole(events: Iterable[ClientEvent]) -> dict[str, Any]:
     form = AnswerSerializer("chatcmpl-1", 9)
-    form.start("m")
+    form.start(taken("m"))
     events = list(events)
     said = b"".join(form.serialize(event) for event in events)
     assert said == b""
@@ -204,7 +219,7 @@ def test_marks_a_cached_answer() -> None:
     """On every chunk, and beside a whole one."""
     chunks, one = ChunkSerializer("chatcmpl-1", 9, usage=False), AnswerSerializer("chatcmpl-1", 9)
     for form in (chunks, one):
-        form.start("m", "this is the answer of 3 h ago")
+        form.start(taken("m", "this is the answer of 3 h ago"))
     said = TextDelta(text="Hi")
     one.serialize(said)
     for sent in (chunks.serialize(said), one.finish(ENDED)):
@@ -214,7 +229,7 @@ def test_marks_a_cached_answer() -> None:
 def test_passes_an_unchanged_chunk_byte_by_byte() -> None:
     """Spaces, order and spelling; encoding each one again would be dear."""
     chunks = ChunkSerializer("chatcmpl-1", 9, usage=True)
-    chunks.start("m")
+    chunks.start(taken("m"))
     lines = [json.dumps(chunk({"content": text}, model="m", x="é")) for text in "ab"]
     reader = openai_chat.ChunkReader()
     sent = [

@@ -22,7 +22,7 @@ from providers.protocols.anthropic_events import (
     EventWriter,
     MessageGatherer,
     encode_event,
-    error_body,
+    write_error,
     write_usage,
 )
 
@@ -182,7 +182,7 @@ def test_events_are_named_as_their_type() -> None:
     ],
 )
 def test_errors_have_the_types_that_clients_know(status: int, kind: str) -> None:
-    assert error_body(status, "No.", "r")["error"] == {"type": kind, "message": "No."}
+    assert write_error(status, "No.")["error"] == {"type": kind, "message": "No."}
 
 
 EVENTS = st.lists(

@@ -1,4 +1,6 @@
-"""Answer one chat completion: a request in, the head of the answer and its body out.
+"""Answer one completion for any door: a request in, the head of the answer and its body out.
+
+The door brings the request in canonical form and a serializer of its format.
 
 `await completion.head()` waits for the first content, `completion.stream()` gives the body. They
 are two things because a door needs them at two moments: as long as the head is not there, every
@@ -11,16 +13,22 @@ import json
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from typing import Protocol
 from uuid import UUID
 
 from api import model_resolver
-from api.chat_completions.openai_response import AnswerSerializer, ChunkSerializer
-from api.chat_completions.request_parser import ParsedRequest
 from api.errors import ApiError, FailedAttempt, to_api_error
 from api.keys.lookup import Caller
 from providers.domain.errors import CallError, KeyReused, PlanFailed
 from providers.domain.frozen import frozen
-from providers.domain.types import AttemptRecord, AttemptStarted, Completed, RouteTaken
+from providers.domain.types import (
+    AttemptRecord,
+    AttemptStarted,
+    ChatRequest,
+    ClientEvent,
+    Completed,
+    RouteTaken,
+)
 from providers.infra import single_flight
 from providers.models import Purpose
 from providers.protocols.openai_chat import encode_json
@@ -42,16 +50,35 @@ class Head:
     status: int = 200
 
 
+class Serializer(Protocol):
+    """An answer in a door's format. `start`, then `serialize` each event, then `finish`.
+
+    Each returns the next bytes of the body, or none.
+    """
+
+    def start(self, taken: RouteTaken) -> None:
+        """The route that answers is known."""
+
+    def serialize(self, event: ClientEvent) -> bytes:
+        """Some more of the answer."""
+
+    def finish(self, completed: Completed) -> bytes:
+        """The end of the answer."""
+
+
 @frozen
 class CompletionRequest:
     """A valid request and its caller.
 
     `arrived`: when, on the monotonic clock. `idempotency_key`: empty where none was sent; a key
-    with the same `body` gets the same answer again.
+    with the same `body` at the same `path` gets the same answer again.
     """
 
-    parsed: ParsedRequest
+    model: str
+    chat: ChatRequest
+    serializer: Serializer
     caller: Caller
+    path: str
     request_id: UUID
     arrived: float
     body: bytes
@@ -61,10 +88,8 @@ class CompletionRequest:
 async def start_completion(request: CompletionRequest) -> "Completion":
     """Resolve the model. Raises ApiError where no model has this name, and django.db.Error where
     the providers were never read."""
-    snapshot = await route_table.current().ready_for(request.parsed.model)
-    return Completion(
-        request, snapshot, model_resolver.resolve_model(snapshot, request.parsed.model)
-    )
+    snapshot = await route_table.current().ready_for(request.model)
+    return Completion(request, snapshot, model_resolver.resolve_model(snapshot, request.model))
 
 
 class Completion:
@@ -76,12 +101,6 @@ class Completion:
         self._model = model
         self._queued_ms = (time.monotonic() - request.arrived) * 1000
         self._head: Head | None = None
-        answer_id, created = f"chatcmpl-{request.request_id.hex}", int(time.time())
-        self._serializer: ChunkSerializer | AnswerSerializer = (
-            ChunkSerializer(answer_id, created, usage=request.parsed.include_usage)
-            if request.parsed.stream
-            else AnswerSerializer(answer_id, created)
-        )
         self._pieces = self._shared_pieces() if request.idempotency_key else self._own_pieces()
 
     async def head(self) -> Head:
@@ -104,7 +123,7 @@ class Completion:
 
     async def _own_pieces(self) -> AsyncGenerator[bytes]:
         """The marker of the head, then the body, from the router's events."""
-        request, serializer = self._request.parsed.request, self._serializer
+        request, serializer = self._request.chat, self._request.serializer
         async with aclosing(router.reads(self._call(), request)) as reads:
             async for events in reads:
                 piece = b""
@@ -128,9 +147,8 @@ class Completion:
         """The same, from one run for all requests with this key; its head is its first piece."""
         request = self._request
         caller = answer_cache.caller(request.caller.user_id, request.caller.key_id)
-        shared_run = single_flight.completion(
-            caller, request.idempotency_key, request.body, self._run
-        )
+        body = request.path.encode() + b" " + request.body
+        shared_run = single_flight.completion(caller, request.idempotency_key, body, self._run)
         async with aclosing(shared_run.pieces()) as pieces:
             headers = json.loads(await anext(pieces))
             self._head = Head(headers=headers | (NOT_HONOURED if shared_run.is_alone else {}))
@@ -146,7 +164,7 @@ class Completion:
 
     def _call(self) -> Call:
         request = self._request
-        fallbacks = self._snapshot.names.fallbacks(request.parsed.model)
+        fallbacks = self._snapshot.names.fallbacks(request.model)
         return Call(
             provider_id=self._model.provider_id,
             model_id=self._model.model_id,
@@ -159,7 +177,7 @@ class Completion:
 
     def _start(self, taken: RouteTaken) -> None:
         """Fill in the head: the route is known now."""
-        self._serializer.start(taken.model, taken.reason if taken.is_cached else "")
+        self._request.serializer.start(taken)
         source = "earlier" if taken.is_cached else taken.method
         headers = {
             "x-route": f"{taken.provider_slug}/{source}",

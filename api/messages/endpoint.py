@@ -1,0 +1,64 @@
+"""`POST /v1/messages` and `/v1/messages/count_tokens`, as Anthropic's clients call them."""
+
+from api import model_resolver
+from api.asgi_response import Reply
+from api.completion import CompletionRequest
+from api.errors import ApiError, bad_request
+from api.json_body import decode_object
+from api.messages.anthropic_response import MessageSerializer, StreamSerializer
+from api.request import ApiRequest
+from api.sender import send_completion
+from providers.protocols import estimates
+from providers.protocols.anthropic_requests import MessagesRequest, read_request
+from providers.protocols.openai_chat import encode_json
+from providers.protocols.request_checks import InvalidRequest
+from providers.router import route_table
+
+
+async def create_message(request: ApiRequest, reply: Reply) -> None:
+    """Answer one request. Raises ApiError."""
+    request.require_method("POST")
+    caller = await request.authenticate()
+    body = await request.read_body(caller)
+    parsed = _parse(body)
+    form = StreamSerializer if parsed.stream else MessageSerializer
+    reply.add_headers(_dropped_header(parsed))
+    completion_request = CompletionRequest(
+        model=parsed.model,
+        chat=parsed.request,
+        serializer=form(request.request_id.hex, parsed),
+        caller=caller,
+        path=request.path,
+        request_id=request.request_id,
+        arrived=request.arrived,
+        body=body,
+        idempotency_key=request.idempotency_key(),
+    )
+    await send_completion(request, reply, completion_request)
+
+
+async def count_tokens(request: ApiRequest, reply: Reply) -> None:
+    """Estimate the input tokens of a request, with no call to a provider. Raises ApiError."""
+    request.require_method("POST")
+    caller = await request.authenticate()
+    parsed = _parse(await request.read_body(caller), is_limited=False)
+    snapshot = await route_table.current().ready_for(parsed.model)
+    model_resolver.resolve_model(snapshot, parsed.model)
+    tokens = estimates.input_tokens(parsed.request)
+    await reply.send_json(200, encode_json({"input_tokens": tokens}), {"x-estimated": "true"})
+
+
+def _parse(body: bytes, *, is_limited: bool = True) -> MessagesRequest:
+    try:
+        return read_request(decode_object(body), is_limited=is_limited)
+    except InvalidRequest as error:
+        raise _to_api_error(error) from None
+
+
+def _to_api_error(error: InvalidRequest) -> ApiError:
+    return bad_request(error.message, error.param)
+
+
+def _dropped_header(parsed: MessagesRequest) -> dict[str, str]:
+    """Names the fields that no OpenAI-compatible provider takes."""
+    return {"x-dropped-fields": ", ".join(parsed.dropped)[:500]} if parsed.dropped else {}
