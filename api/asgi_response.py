@@ -42,10 +42,6 @@ class Reply:
         self._sent_at = 0.0
         self.has_started = False
 
-    def add_headers(self, headers: Mapping[str, str]) -> None:
-        """Send these headers too, whatever the answer is."""
-        self._headers |= headers
-
     async def send_json(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
         """Send the full answer."""
         length = {"content-type": JSON, "content-length": str(len(body))}

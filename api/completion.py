@@ -11,7 +11,7 @@ so a reader who leaves closes one thing, and with it the provider's connection.
 
 import json
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Protocol
 from uuid import UUID
@@ -56,8 +56,8 @@ class Serializer(Protocol):
     Each returns the next bytes of the body, or none.
     """
 
-    def start(self, taken: RouteTaken) -> None:
-        """The route that answers is known."""
+    def start(self, taken: RouteTaken) -> Mapping[str, str]:
+        """The route that answers is known. Returns headers of the format's own."""
 
     def serialize(self, event: ClientEvent) -> bytes:
         """Some more of the answer."""
@@ -177,9 +177,10 @@ class Completion:
 
     def _start(self, taken: RouteTaken) -> None:
         """Fill in the head: the route is known now."""
-        self._request.serializer.start(taken)
+        own_headers = self._request.serializer.start(taken)
         source = "earlier" if taken.is_cached else taken.method
         headers = {
+            **own_headers,
             "x-route": f"{taken.provider_slug}/{source}",
             "x-attempts": str(taken.attempts),
             "x-overhead-ms": f"{self._queued_ms + taken.overhead_ms:.2f}",

@@ -66,6 +66,11 @@ class ApiRequest:
         bearer = secret if scheme.lower() == b"bearer" else b""
         return (bearer.strip() or self._headers.get(b"x-api-key", b"").strip()).decode("latin-1")
 
+    def pick_headers(self, *names: str) -> dict[str, str]:
+        """The headers of these names that the request has, in lower case."""
+        values = {name: self._headers.get(name.encode(), b"") for name in names}
+        return {name: value.decode("latin-1") for name, value in values.items() if value}
+
     def idempotency_key(self) -> str:
         """The `Idempotency-Key` header; empty where there is none. Raises ApiError (400)."""
         key = self._headers.get(b"idempotency-key", b"")

@@ -5,6 +5,7 @@ those of other formats are translated. Specification:
 https://platform.openai.com/docs/api-reference/chat-streaming.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from providers.domain.types import (
@@ -23,6 +24,7 @@ from providers.protocols.openai_chat import encode_json
 from providers.protocols.usage import openai_usage
 
 DONE = b"data: [DONE]\n\n"
+_NO_HEADERS: Mapping[str, str] = {}
 
 
 class ChunkSerializer:
@@ -40,9 +42,10 @@ class ChunkSerializer:
         self._last: Json | None = None
         self._has_started = False
 
-    def start(self, taken: RouteTaken) -> None:
+    def start(self, taken: RouteTaken) -> Mapping[str, str]:
         """Set the model, and why a cached answer is sent, which each chunk carries."""
         self._head |= {"model": taken.model} | _cached_fields(taken)
+        return _NO_HEADERS
 
     def serialize(self, event: ClientEvent) -> bytes:
         """The event as a chunk; empty where it adds nothing."""
@@ -139,10 +142,11 @@ class AnswerSerializer:
         self._gathered = Gatherer()
         self._usage: Json | None = None
 
-    def start(self, taken: RouteTaken) -> None:
+    def start(self, taken: RouteTaken) -> Mapping[str, str]:
         """Set the model, and why a cached answer is sent."""
         self._model = taken.model
         self._head |= _cached_fields(taken)
+        return _NO_HEADERS
 
     def serialize(self, event: ClientEvent) -> bytes:
         """Gather the event; always empty, because nothing is sent before the end."""

@@ -1,13 +1,16 @@
 """`POST /v1/messages` and `/v1/messages/count_tokens`, as Anthropic's clients call them."""
 
+from dataclasses import replace
+
 from api import model_resolver
 from api.asgi_response import Reply
 from api.completion import CompletionRequest
-from api.errors import ApiError, bad_request
+from api.errors import bad_request
 from api.json_body import decode_object
 from api.messages.anthropic_response import MessageSerializer, StreamSerializer
 from api.request import ApiRequest
 from api.sender import send_completion
+from providers.domain.types import Json, Kind, NativeBody
 from providers.protocols import estimates
 from providers.protocols.anthropic_requests import MessagesRequest, read_request
 from providers.protocols.openai_chat import encode_json
@@ -20,12 +23,17 @@ async def create_message(request: ApiRequest, reply: Reply) -> None:
     request.require_method("POST")
     caller = await request.authenticate()
     body = await request.read_body(caller)
-    parsed = _parse(body)
+    parsed, fields = _parse(body)
     form = StreamSerializer if parsed.stream else MessageSerializer
-    reply.add_headers(_dropped_header(parsed))
+    native = NativeBody(
+        kind=Kind.ANTHROPIC,
+        fields=fields,
+        headers=request.pick_headers("anthropic-beta"),
+        translation_error=parsed.translation_error,
+    )
     completion_request = CompletionRequest(
         model=parsed.model,
-        chat=parsed.request,
+        chat=replace(parsed.request, native=native),
         serializer=form(request.request_id.hex, parsed),
         caller=caller,
         path=request.path,
@@ -41,24 +49,16 @@ async def count_tokens(request: ApiRequest, reply: Reply) -> None:
     """Estimate the input tokens of a request, with no call to a provider. Raises ApiError."""
     request.require_method("POST")
     caller = await request.authenticate()
-    parsed = _parse(await request.read_body(caller), is_limited=False)
+    parsed, _ = _parse(await request.read_body(caller), is_limited=False)
     snapshot = await route_table.current().ready_for(parsed.model)
     model_resolver.resolve_model(snapshot, parsed.model)
     tokens = estimates.input_tokens(parsed.request)
     await reply.send_json(200, encode_json({"input_tokens": tokens}), {"x-estimated": "true"})
 
 
-def _parse(body: bytes, *, is_limited: bool = True) -> MessagesRequest:
+def _parse(body: bytes, *, is_limited: bool = True) -> tuple[MessagesRequest, Json]:
+    fields = decode_object(body)
     try:
-        return read_request(decode_object(body), is_limited=is_limited)
+        return read_request(fields, is_limited=is_limited), fields
     except InvalidRequest as error:
-        raise _to_api_error(error) from None
-
-
-def _to_api_error(error: InvalidRequest) -> ApiError:
-    return bad_request(error.message, error.param)
-
-
-def _dropped_header(parsed: MessagesRequest) -> dict[str, str]:
-    """Names the fields that no OpenAI-compatible provider takes."""
-    return {"x-dropped-fields": ", ".join(parsed.dropped)[:500]} if parsed.dropped else {}
+        raise bad_request(error.message, error.param) from None

@@ -29,6 +29,7 @@ from providers.domain.types import (
     Kind,
     Resent,
     Target,
+    is_native,
 )
 from providers.protocols import anthropic_messages, model_list, openai_chat
 from providers.protocols.error_body import ErrorBody, read_error
@@ -40,6 +41,7 @@ TRAILER_SECONDS = 2.0  # how long usage may come after the finish reason
 ANTHROPIC_VERSION = "2023-06-01"  # https://docs.anthropic.com/en/api/versioning
 
 _UNCHANGED = nullcontext()
+NO_HEADERS: Mapping[str, str] = {}
 
 
 def stream(target: Target, request: ChatRequest) -> AsyncGenerator[list[ClientEvent]]:
@@ -49,13 +51,23 @@ def stream(target: Target, request: ChatRequest) -> AsyncGenerator[list[ClientEv
     """
     base = target.base_url.rstrip("/")
     if target.kind == Kind.ANTHROPIC:
-        body = anthropic_messages.body(request, target.model)
-        return stream_request(
-            target, f"{base}/messages", body, anthropic_messages.MessageReader().events
-        )
+        return _stream_messages(target, request, f"{base}/messages")
     body = openai_chat.body(request, target.model)
     reader = openai_chat.ChunkReader(splits=target.splits_reasoning)
     return stream_request(target, f"{base}/chat/completions", body, reader.events)
+
+
+def _stream_messages(
+    target: Target, request: ChatRequest, url: str
+) -> AsyncGenerator[list[ClientEvent]]:
+    """In Anthropic's format: as the request came where it came so, else translated."""
+    native = request.native if is_native(target, request) else None
+    reader = anthropic_messages.MessageReader(passes=native is not None)
+    if native is None:
+        body = anthropic_messages.body(request, target.model)
+        return stream_request(target, url, body, reader.events)
+    body = {**native.fields, "model": target.model, "stream": not request.non_streaming}
+    return stream_request(target, url, body, reader.events, extra_headers=native.headers)
 
 
 async def list_models(target: Target) -> model_list.ModelList:
@@ -112,16 +124,17 @@ async def stream_request(
     body: dict[str, Any],
     read_payload: ReadPayload,
     error_context: AbstractContextManager[None] = _UNCHANGED,
+    extra_headers: Mapping[str, str] = NO_HEADERS,
 ) -> AsyncGenerator[list[ClientEvent]]:
     """Post a body and read the answer's events, under the target's deadlines.
 
-    `error_context` is entered around the call, to change its errors.
+    `error_context` is entered around the call, to change its errors. The target's own headers win
+    over `extra_headers`.
     """
     deadlines = Deadlines(target.timeouts, whole=not body.get("stream"))
     answer = AnswerReader(read_payload, deadlines, target)
-    call = http.HttpCall(
-        "POST", url, headers=request_headers(target), body=body, deadlines=deadlines
-    )
+    headers = {**extra_headers, **request_headers(target)}
+    call = http.HttpCall("POST", url, headers=headers, body=body, deadlines=deadlines)
     reported = False
     with error_context, redacted_errors(target):
         try:

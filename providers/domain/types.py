@@ -41,6 +41,20 @@ class ChatMessage:
 
 
 @frozen
+class NativeBody:
+    """A request as it came, in a provider's own format: a direct route that speaks it sends it so.
+
+    `headers` are the caller's that belong to the format. `translation_error`: why the request
+    cannot be translated for other routes; empty where it can.
+    """
+
+    kind: Kind
+    fields: Json
+    headers: Mapping[str, str] = field(default_factory=dict)
+    translation_error: str = ""
+
+
+@frozen
 class ChatRequest:
     """A chat to be answered. `options` are the body's other fields, such as temperature.
 
@@ -50,6 +64,7 @@ class ChatRequest:
     messages: tuple[ChatMessage, ...]
     options: Json = field(default_factory=dict)
     non_streaming: bool = False
+    native: NativeBody | None = None
 
 
 @frozen
@@ -121,6 +136,12 @@ class Target:
         keys = {each.api_key.strip() for each in parts}
         values = {str(v) for each in parts for v in each.headers.values()}
         return frozenset(keys | values).union(self.account_secrets)
+
+
+def is_native(target: Target, request: ChatRequest) -> bool:
+    """Whether the target takes the request in the format in which it came."""
+    native = request.native
+    return native is not None and (target.method, target.kind) == (Method.DIRECT, native.kind)
 
 
 @frozen
@@ -274,6 +295,7 @@ class RouteTaken:
     `fallback`: it was not the plan's first choice. `attempts` includes this one. `overhead_ms` is
     the time in this program before the answering call went out, without failed calls. `is_cached`:
     no route answered, and this is a cached answer to the same request; the reason states its age.
+    `native`: the events carry the provider's payloads, in the request's own format.
     """
 
     route_id: int
@@ -287,6 +309,7 @@ class RouteTaken:
     attempts: int = 1
     overhead_ms: float = 0.0
     is_cached: bool = False
+    native: bool = False
 
 
 @frozen

@@ -171,6 +171,11 @@ def encode_event(payload: Json) -> bytes:
     return b"event: %b\ndata: %b\n\n" % (str(payload["type"]).encode(), encode_json(payload))
 
 
+def encode_line(payload: Json, line: str) -> bytes:
+    """A provider's own payload as it came, as an event named as its type."""
+    return b"event: %b\ndata: %b\n\n" % (str(payload.get("type")).encode(), line.encode())
+
+
 def write_error(status: int, message: str) -> Payload:
     """An error in this format, for a body and for a stream's event alike."""
     error = {"type": _ERRORS.get(status, "api_error"), "message": message}

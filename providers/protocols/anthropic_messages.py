@@ -5,6 +5,7 @@ Specification: https://docs.anthropic.com/en/api/messages and .../messages-strea
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from providers.domain.types import (
@@ -13,6 +14,7 @@ from providers.domain.types import (
     ClientEvent,
     Finish,
     Json,
+    Passed,
     ReasoningDelta,
     TextDelta,
     ToolCallDelta,
@@ -109,9 +111,14 @@ def _plain(message: ChatMessage) -> str:
 
 
 class MessageReader:
-    """Turns the stream's events into ours; remembers the tokens reported at its beginning."""
+    """Turns the stream's events into ours; remembers the tokens reported at its beginning.
 
-    def __init__(self) -> None:
+    `passes`: the events carry the payload, and each payload is an event, for callers who read this
+    format.
+    """
+
+    def __init__(self, *, passes: bool = False) -> None:
+        self._passes = passes
         self._usage: Usage | None = None
         self._reported: dict[str, Any] = {}
         self._calls = Numbering()
@@ -119,6 +126,13 @@ class MessageReader:
 
     def events(self, payload: Json, line: str = "") -> Iterable[ClientEvent]:
         """The events of one payload, streamed or whole. Raises CallError for an `error` event."""
+        events = self._events(payload)
+        if not self._passes:
+            return events
+        carrying = [replace(event, raw=payload, line=line) for event in events]
+        return carrying or [Passed(raw=payload, line=line)]
+
+    def _events(self, payload: Json) -> Iterable[ClientEvent]:
         match payload.get("type"):
             case "error":
                 raise openai_chat.in_band_error(payload)

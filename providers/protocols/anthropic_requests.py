@@ -1,7 +1,7 @@
 """Read a request in the Anthropic Messages format as a canonical chat request. No I/O.
 
-The canonical request is OpenAI's. What it cannot express is left out and named in `dropped`, where
-the answer means the same without it; a field without which it would mean something else is refused.
+The canonical request is OpenAI's. What it cannot express is left out and named in `dropped` where
+the answer means the same without it; else `translation_error` gives the reason.
 Specification: https://docs.anthropic.com/en/api/messages.
 """
 
@@ -29,7 +29,7 @@ _READ = frozenset(
     }
 )
 # They shape the answer: without them the caller would get something else than it asked for.
-_REFUSED = ("mcp_servers", "container")
+_ONLY_NATIVE = ("mcp_servers", "container")
 _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 _NOT_SENT = frozenset({"thinking", "redacted_thinking"})
 
@@ -37,13 +37,20 @@ _NOT_SENT = frozenset({"thinking", "redacted_thinking"})
 @frozen
 class MessagesRequest:
     """`dropped`: paths of fields that the canonical request cannot hold. `thinking`: the caller
-    reads the model's thoughts."""
+    reads the model's thoughts. `translation_error`: why only Anthropic's own API can take the
+    request; its canonical form has no messages then.
+    """
 
     model: str
     stream: bool
     request: ChatRequest
     dropped: tuple[str, ...] = ()
     thinking: bool = False
+    translation_error: str = ""
+
+
+class _NotTranslatable(Exception):
+    """Only Anthropic's own API can take the request."""
 
 
 def read_request(fields: Json, *, is_limited: bool = True) -> MessagesRequest:
@@ -51,15 +58,11 @@ def read_request(fields: Json, *, is_limited: bool = True) -> MessagesRequest:
     model = require_string(fields.get("model"), "model").strip()
     if not model:
         raise InvalidRequest("`model` must name a model.", "model")
-    for name in _REFUSED:
-        if fields.get(name):
-            raise InvalidRequest(f"`{name}` works only with a model of Anthropic's API.", name)
     stream = fields.get("stream") is True
     tools, lost = _read_tools(fields)
     options = {**_read_options(fields, is_limited=is_limited), **tools}
-    request = ChatRequest(
-        messages=_read_messages(fields), options=options, non_streaming=not stream
-    )
+    messages, translation_error = _translate_messages(fields)
+    request = ChatRequest(messages=messages, options=options, non_streaming=not stream)
     ignored = sorted(name for name in fields.keys() - _READ if fields[name] is not None)
     thinking = require_object(fields.get("thinking") or {}, "thinking").get("type")
     return MessagesRequest(
@@ -68,6 +71,7 @@ def read_request(fields: Json, *, is_limited: bool = True) -> MessagesRequest:
         request=request,
         dropped=(*ignored, *lost),
         thinking=thinking in ("enabled", "adaptive"),
+        translation_error=translation_error,
     )
 
 
@@ -125,6 +129,17 @@ def _read_choice(kind: object, choice: Json) -> object:
 # Messages
 
 
+def _translate_messages(fields: Json) -> tuple[tuple[ChatMessage, ...], str]:
+    """The messages, or none and the reason why they cannot be translated."""
+    for name in _ONLY_NATIVE:
+        if fields.get(name):
+            return (), f"`{name}` works only with a provider that has Anthropic's own API."
+    try:
+        return _read_messages(fields), ""
+    except _NotTranslatable as error:
+        return (), str(error)
+
+
 def _read_messages(fields: Json) -> tuple[ChatMessage, ...]:
     messages = list(_read_system(fields.get("system")))
     for place, message in enumerate(require_list(fields.get("messages"), "messages")):
@@ -157,7 +172,7 @@ def _read_message(message: Json, where: str) -> Iterable[ChatMessage]:
 
 
 def _read_assistant(blocks: list[Json], where: str) -> ChatMessage:
-    """Thoughts are left out: their signatures mean nothing to another vendor."""
+    """Thoughts are left out: another vendor cannot check their signatures."""
     texts = [str(block.get("text") or "") for block in blocks if block.get("type") == "text"]
     calls = [_call(block, where) for block in blocks if block.get("type") == "tool_use"]
     for block in blocks:
@@ -228,7 +243,8 @@ def _data_url(source: Json) -> str:
     return f"data:{source.get('media_type')};base64,{source.get('data')}"
 
 
-def _unknown_block(block: Json, where: str) -> InvalidRequest:
+def _unknown_block(block: Json, where: str) -> _NotTranslatable:
     kind = str(block.get("type"))[:50]
-    message = f"`{where}.content` holds a block `{kind}`, which only Anthropic's API understands."
-    return InvalidRequest(message, f"{where}.content")
+    return _NotTranslatable(
+        f"`{where}.content` has a block `{kind}`, which only Anthropic's own API understands."
+    )

@@ -31,6 +31,7 @@ from providers.domain.types import (
     Usage,
     UsageReport,
     is_content,
+    is_native,
 )
 from providers.infra import feature_flags, metrics
 from providers.policy.route_state import RouteState
@@ -167,6 +168,7 @@ class AttemptTracker:
             ttft_ms=self.ttft_ms or 0,
             attempts=self.position,
             overhead_ms=self.overhead_ms,
+            native=is_native(self.target, self.request),
         )
 
     def record(self) -> AttemptRecord:

@@ -173,3 +173,57 @@ def test_the_key_is_taken_as_a_bearer_token_too(door: Door, acme: Provider) -> N
     """As Claude Code sends it with ANTHROPIC_AUTH_TOKEN."""
     bearer = anthropic.Anthropic(base_url=door.site.url, auth_token=door.secret, max_retries=0)
     assert bearer.messages.create(model="acme/echo", max_tokens=5, messages=HELLO).content
+
+
+def test_a_body_passes_natively_to_a_provider_of_the_same_format(
+    door: Door, fake: fakes.Upstream
+) -> None:
+    """All but the model's name: cache marks, fields that we do not know, and beta headers."""
+    native(door, fake)
+    system: Any = [{"type": "text", "text": "Hi", "cache_control": {"type": "ephemeral"}}]
+    answer = client(door).messages.with_raw_response.create(
+        model="acme/echo",
+        max_tokens=50,
+        messages=HELLO,
+        system=system,
+        extra_body={"context_management": {"edits": []}},
+        extra_headers={"anthropic-beta": "context-management-2025-06-27"},
+    )
+    message = answer.parse()
+    assert message.content[0].text == "Hello there, café"  # type: ignore[union-attr]
+    assert (message.model, "x-dropped-fields" in answer.headers) == ("echo", False)
+    sent = fake.requests[-1]
+    assert sent.body["system"] == system
+    assert sent.body["context_management"] == {"edits": []}
+    assert sent.headers["anthropic-beta"] == "context-management-2025-06-27"
+
+
+def test_a_native_stream_is_passed_on_to_its_last_event(door: Door, fake: fakes.Upstream) -> None:
+    native(door, fake)
+    with client(door).messages.stream(model="acme/echo", max_tokens=50, messages=HELLO) as stream:
+        kinds = [event.type for event in stream]
+        message = stream.get_final_message()
+    assert message.content[0].text == "Hello there, café"  # type: ignore[union-attr]
+    assert (kinds[0], kinds.count("message_stop")) == ("message_start", 1)
+
+
+def test_what_cannot_be_translated_is_refused_with_its_field(door: Door, acme: Provider) -> None:
+    """Without it the answer would be another."""
+    content: Any = [{"type": "server_tool_use", "id": "t", "name": "web_search", "input": {}}]
+    with pytest.raises(anthropic.BadRequestError, match="server_tool_use"):
+        client(door).messages.create(
+            model="acme/echo",
+            max_tokens=50,
+            messages=[*HELLO, {"role": "assistant", "content": content}],
+        )
+
+
+def native(door: Door, fake: fakes.Upstream) -> Provider:
+    """A provider whose one route speaks Anthropic's format."""
+    return door.serve(
+        "echo",
+        base_url=fake.url,
+        kind="anthropic",
+        routing_method="direct",
+        fallback_enabled=False,
+    )

@@ -164,8 +164,6 @@ def test_what_cannot_be_said_is_named() -> None:
         ({"messages": ["hi"]}, "messages[0]"),
         ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].role"),
         ({"messages": [{"role": "user", "content": 7}]}, "messages[0].content"),
-        ({"messages": [{"role": "user", "content": [{"type": "x"}]}]}, "messages[0].content"),
-        ({"mcp_servers": [{"url": "u"}]}, "mcp_servers"),
         ({"tools": [{"description": "no name"}]}, "tools.name"),
         ({"tools": [TOOL], "tool_choice": {"type": "all"}}, "tool_choice.type"),
         ({"stop_sequences": [7]}, "stop_sequences"),
@@ -175,6 +173,26 @@ def test_a_wrong_field_is_named(fields: dict[str, Any], param: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
         read_request({"model": "m", "max_tokens": 9, "messages": [USER], **fields})
     assert refused.value.param == param
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"mcp_servers": [{"url": "u"}]}, "mcp_servers"),
+        ({"messages": [{"role": "user", "content": [{"type": "x"}]}]}, "messages[0].content"),
+        (
+            {"messages": [{"role": "assistant", "content": [{"type": "server_tool_use"}]}]},
+            "server_tool_use",
+        ),
+    ],
+)
+def test_what_only_anthropic_understands_cannot_be_translated(
+    fields: dict[str, Any], reason: str
+) -> None:
+    """It is for a route that takes the body as it came."""
+    request = read_request({"model": "m", "max_tokens": 9, "messages": [USER], **fields})
+    assert reason in request.translation_error
+    assert request.request.messages == ()
 
 
 TEXTS = st.text(min_size=1, max_size=9)
