@@ -272,7 +272,7 @@ class Runner:
     @staticmethod
     async def _send_heartbeats() -> None:
         while True:
-            await heartbeat.send(heartbeat.Role.RUNNER)
+            await heartbeat.send(heartbeat.ProcessRole.RUNNER)
             await asyncio.sleep(heartbeat.INTERVAL_SECONDS)
 
     # Stopping

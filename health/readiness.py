@@ -27,8 +27,8 @@ CACHE_SECONDS = 1.0  # more frequent requests get the same result
 REPORT_DROPPED_SECONDS = 300.0  # in which lost attempts are a reason
 
 MISSING = {
-    heartbeat.Role.RUNNER: "No runner is running. Chat messages wait until one starts.",
-    heartbeat.Role.WORKER: "Health checks are not running: `worker` or `beat` is down.",
+    heartbeat.ProcessRole.RUNNER: "No runner is running. Chat messages wait until one starts.",
+    heartbeat.ProcessRole.WORKER: "Health checks are not running: `worker` or `beat` is down.",
 }
 GATEWAY_AWAY = (
     "The gateway process does not respond. Requests use direct connections where possible."

@@ -27,7 +27,7 @@ def tick() -> None:
 
 
 async def _tick() -> None:
-    await heartbeat.send(heartbeat.Role.WORKER)
+    await heartbeat.send(heartbeat.ProcessRole.WORKER)
     await database.run(incidents.reconcile, timezone.now())
     if _round.acquire(blocking=False):
         await check_scheduler.check_due(on_claimed=_round.release)

@@ -259,8 +259,8 @@ class Environment(BaseSettings):
         default=10,
         gt=0,
         le=600,
-        description="Seconds of silence after which a stream of `/v1` gets a sign of life; from the"
-        " first one on its failures are told in-band.",
+        description="Seconds of silence after which a stream of `/v1` gets a keep-alive comment;"
+        " later failures are events of the stream.",
         examples=["10"],
     )
     api_largest_body: int = Field(

@@ -21,12 +21,12 @@ def browser_id(request: HttpRequest, account: str) -> str:
     """The id of the browser that sends this request, if it has signed in to this account before;
     else an empty text."""
     try:
-        known, browser = signing.loads(
+        account_digest, browser = signing.loads(
             request.COOKIES.get(COOKIE, ""), salt=_SALT, max_age=_LIFETIME_SECONDS
         )
     except (signing.BadSignature, ValueError):
         return ""
-    return str(browser) if known == _digest(account) else ""
+    return str(browser) if account_digest == _digest(account) else ""
 
 
 def remember(response: HttpResponseBase, account: str) -> None:

@@ -20,14 +20,14 @@ def report_flaky(
     runs: list[list[str]] = json.loads(log.read_text()) if log.exists() else []
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_text(json.dumps([*runs, list(tests)][-REMEMBERED_RUNS:]))
-    earlier = {test for run in runs for test in run}
-    lines = [f"{test}{_REPEATED if test in earlier else ''}" for test in tests]
+    earlier_tests = {test for run in runs for test in run}
+    lines = [f"{test}{_REPEATED if test in earlier_tests else ''}" for test in tests]
     if lines:
         report("\nPassed only on their second run:")
         report("\n".join(f"  {line}" for line in lines))
         if summary := given.get("GITHUB_STEP_SUMMARY"):
             _append_summary(Path(summary), lines)
-    return [test for test in tests if test in earlier]
+    return [test for test in tests if test in earlier_tests]
 
 
 _REPEATED = " (and in one of the ten runs before)"

@@ -29,7 +29,7 @@ QUIET = {"postgres", "valkey", "initdb", "migrate", "collectstatic"}
 """Logs not shown: they list every refused query, and the programs log what matters."""
 
 
-class Progress:
+class StartProgress:
     """Lines for the person who waits, with the seconds since they began to."""
 
     def __init__(self) -> None:
@@ -48,7 +48,7 @@ class Start:
     given: Mapping[str, str]
     added: Mapping[str, str]
     settings: Environment
-    report: Progress
+    report: StartProgress
     accept_lost_keys: bool = False
 
     def environment(self, urls: Mapping[str, str]) -> dict[str, str]:
@@ -60,7 +60,7 @@ async def up(home: Path, address: Address, *, accept_lost_keys: bool = False) ->
     services.require_free(address)
     rotate(home)
     clear_metrics(home)
-    report, given = Progress(), dict(os.environ)
+    report, given = StartProgress(), dict(os.environ)
     if left := stop_orphans(home):
         report(f"The last run was killed; stopped what it left behind: {', '.join(left)}.")
     is_new = not (home / "encryption_keys").exists() and not (home / "postgres").exists()
@@ -99,7 +99,9 @@ def check_environment(env: Mapping[str, str]) -> Environment:
         raise CannotStart(str(exc)) from None
 
 
-def _stop_on_signals(running: asyncio.Task[None], programs: Supervisor, report: Progress) -> None:
+def _stop_on_signals(
+    running: asyncio.Task[None], programs: Supervisor, report: StartProgress
+) -> None:
     """Stop everything in order at the first signal; a second one kills all but the databases."""
 
     def stop() -> None:

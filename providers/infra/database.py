@@ -31,10 +31,10 @@ async def run_in[**P, T](
 ) -> T:
     """The same in threads of the caller's own, for what must not wait behind everybody else."""
 
-    def called() -> T:
+    def call_and_close() -> T:
         try:
             return function(*args, **kwargs)
         finally:
             connections.close_all()
 
-    return await sync_to_async(called, thread_sensitive=False, executor=executor)()
+    return await sync_to_async(call_and_close, thread_sensitive=False, executor=executor)()

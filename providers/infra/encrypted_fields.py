@@ -76,7 +76,7 @@ def mask(secret: str) -> str:
 
 
 class EncryptedTextField(_TextField):
-    """Text, encrypted at rest; empty stays empty. Never shown in a form or the admin."""
+    """Text, stored encrypted; empty stays empty. Never shown in a form or the admin."""
 
     def get_prep_value(self, value: Any) -> Any:
         if isinstance(value, Sealed):
@@ -93,7 +93,7 @@ class EncryptedTextField(_TextField):
 
 
 class EncryptedJSONField(EncryptedTextField):
-    """A JSON object, encrypted at rest."""
+    """A JSON object, stored encrypted."""
 
     def get_prep_value(self, value: Any) -> Any:
         if isinstance(value, SealedHeaders):

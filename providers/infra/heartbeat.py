@@ -13,12 +13,12 @@ INTERVAL_SECONDS = 5.0
 EXPIRY_SECONDS = 15  # two heartbeats may be late
 
 
-class Role(StrEnum):
+class ProcessRole(StrEnum):
     RUNNER = "runner"
     WORKER = "worker"
 
 
-async def send(role: Role) -> None:
+async def send(role: ProcessRole) -> None:
     """Report that a process of this role runs. A Redis that is away is reported elsewhere."""
 
     async def command(redis: Redis) -> None:
@@ -28,15 +28,15 @@ async def send(role: Role) -> None:
         await redis_client.execute_patiently(command)
 
 
-async def missing_roles() -> list[Role]:
+async def missing_roles() -> list[ProcessRole]:
     """The roles without a recent heartbeat. Raises RedisUnavailable."""
 
     async def command(redis: Redis) -> list[bytes | str | None]:
-        return await redis.mget([_key(role) for role in Role])
+        return await redis.mget([_key(role) for role in ProcessRole])
 
     beats = await redis_client.execute_patiently(command)
-    return [role for role, beat in zip(Role, beats, strict=True) if beat is None]
+    return [role for role, beat in zip(ProcessRole, beats, strict=True) if beat is None]
 
 
-def _key(role: Role) -> str:
+def _key(role: ProcessRole) -> str:
     return f"heartbeat:{role}"

@@ -202,8 +202,8 @@ class MessageGatherer:
             case "content_block_delta":
                 self._add_delta(payload.get("index"), fields(payload.get("delta")))
             case "message_delta":
-                known = fields(self._message.get("usage"))
-                usage = {**known, **fields(payload.get("usage"))}
+                so_far = fields(self._message.get("usage"))
+                usage = {**so_far, **fields(payload.get("usage"))}
                 self._message |= {**fields(payload.get("delta")), "usage": usage}
 
     def message(self) -> dict[str, Any]:

@@ -121,8 +121,8 @@ def _read_choice(kind: object, choice: Json) -> object:
         name = require_string(choice.get("name"), "tool_choice.name")
         return {"type": "function", "function": {"name": name}}
     if kind not in _CHOICES:
-        known = ", ".join([*_CHOICES, "tool"])
-        raise InvalidRequest(f"`tool_choice.type` must be one of {known}.", "tool_choice.type")
+        names = ", ".join([*_CHOICES, "tool"])
+        raise InvalidRequest(f"`tool_choice.type` must be one of {names}.", "tool_choice.type")
     return _CHOICES[str(kind)]
 
 

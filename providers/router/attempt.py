@@ -87,7 +87,7 @@ class AttemptTracker:
     started_at: datetime = field(default_factory=timezone.now)
 
     @property
-    def told(self) -> bool:
+    def has_shown_content(self) -> bool:
         """Whether the caller may have a part of the answer. Of one in one piece it has none."""
         return self.begun and not self.request.non_streaming
 
@@ -206,7 +206,7 @@ class AttemptTracker:
             "longest_gap": self.pace.longest if streamed else None,
         }
 
-    def completed(self, attempts: Sequence[AttemptRecord]) -> Completed:
+    def build_completed(self, attempts: Sequence[AttemptRecord]) -> Completed:
         """The event that ends the answer. `attempts` are all of the request, this one last."""
         last = attempts[-1]
         return Completed(

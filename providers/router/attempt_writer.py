@@ -3,7 +3,7 @@
 Real traffic, health checks and tests all end in `write_results`, so there is one truth about every
 route. Writing is three steps of one transaction, which each hand a value to the next: `write_rows`
 appends the attempts and applies their outcomes to the locked breakers, `derive_health` updates what
-follows for the providers, `publish` tells the other processes. A result that was written before
+follows for the providers, `publish` notifies the other processes. A result that was written before
 changes nothing: where a connection breaks as it commits, the writer cannot know whether it did, and
 writes the same results again.
 """

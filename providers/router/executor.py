@@ -243,10 +243,10 @@ class RouteExecutor:
             raise
         else:
             limiter.on_success(turn)
-        self.answered = tracker.told or tracker.error is None
+        self.answered = tracker.has_shown_content or tracker.error is None
         self._record(tracker)
         if self.answered:
-            yield [*held, tracker.completed(self.attempts)]
+            yield [*held, tracker.build_completed(self.attempts)]
         else:
             self.failed, self.failed_at = step, timezone.now()
 
@@ -316,7 +316,11 @@ class RouteExecutor:
         """Count the ended request, and check the key where it may have been refused."""
         for tracker in self.refused:
             key_check.start(self.table, tracker)
-        answered = self.tracker if self.tracker and (self.answered or self.tracker.told) else None
+        answered = (
+            self.tracker
+            if self.tracker and (self.answered or self.tracker.has_shown_content)
+            else None
+        )
         seconds = time.monotonic() - self.began
         figures = answered.figures() if answered else {}
         outcome = self._outcome(answered)

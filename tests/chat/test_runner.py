@@ -84,7 +84,7 @@ async def test_a_runner_says_that_it_is_at_work(settings: Settings) -> None:
             async with asyncio.timeout(30):
                 while not client.exists("heartbeat:runner"):  # noqa: ASYNC110 - another's doing
                     await asyncio.sleep(0.02)
-            assert heartbeat.Role.RUNNER not in await heartbeat.missing_roles()
+            assert heartbeat.ProcessRole.RUNNER not in await heartbeat.missing_roles()
 
 
 async def until_closed(script: Script, times: int) -> None:

@@ -16,7 +16,7 @@ from health.readiness import MISSING
 from opencode_web.asgi import application
 from providers.clients import http
 from providers.infra import heartbeat
-from providers.infra.heartbeat import Role
+from providers.infra.heartbeat import ProcessRole
 from providers.router import route_table
 from tests import fakes
 from tests.upstreams.fixtures import GatewayProcess
@@ -65,7 +65,7 @@ async def get(path: str) -> Answer:
 @asynccontextmanager
 async def process() -> AsyncGenerator[None]:
     """A web process that just started, beside a runner and a worker."""
-    for role in Role:
+    for role in ProcessRole:
         await heartbeat.send(role)
     try:
         yield
@@ -84,11 +84,11 @@ def forget(settings: Settings) -> Iterator[Forget]:
     readiness.check = readiness._ReadinessCheck()
     with redis.Redis.from_url(settings.REDIS_URL) as client:
 
-        def forget(*roles: Role) -> None:
+        def forget(*roles: ProcessRole) -> None:
             client.delete(*(f"heartbeat:{role}" for role in roles))
 
         yield forget
-        forget(*Role)
+        forget(*ProcessRole)
 
 
 async def ready() -> Answer:
@@ -112,12 +112,12 @@ async def test_readyz_is_200() -> None:
 async def test_reports_a_process_without_heartbeat(forget: Forget) -> None:
     """The web process serves; answers and checks wait."""
     async with process():
-        forget(Role.RUNNER)
-        assert (await ready()).reasons == [MISSING[Role.RUNNER]]
-        forget(Role.WORKER)
+        forget(ProcessRole.RUNNER)
+        assert (await ready()).reasons == [MISSING[ProcessRole.RUNNER]]
+        forget(ProcessRole.WORKER)
         answer = await ready()
     assert (answer.status, answer.body["status"]) == (200, "degraded")
-    assert answer.reasons == [MISSING[Role.RUNNER], MISSING[Role.WORKER]]
+    assert answer.reasons == [MISSING[ProcessRole.RUNNER], MISSING[ProcessRole.WORKER]]
 
 
 async def test_serves_without_redis(settings: Settings) -> None:
@@ -161,5 +161,5 @@ async def test_caches_the_result(forget: Forget) -> None:
     """The address is open to everybody: it must not be a way to keep databases busy."""
     async with process():
         before = await ready()
-        forget(*Role)
+        forget(*ProcessRole)
         assert await get("/readyz") == before

@@ -183,7 +183,7 @@ def test_the_task_runs_it(make_provider: MakeProvider, fake: fakes.Upstream) -> 
     tasks.tick()
     provider.refresh_from_db()
     assert provider.last_health_check is not None
-    assert heartbeat.Role.WORKER not in asyncio.run(heartbeat.missing_roles())
+    assert heartbeat.ProcessRole.WORKER not in asyncio.run(heartbeat.missing_roles())
 
 
 def test_a_tick_during_a_round_does_nothing(make_provider: MakeProvider) -> None:

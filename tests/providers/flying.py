@@ -1,4 +1,4 @@
-"""A process that joins a flight and tells on its standard output what happens to it.
+"""A process that joins a shared run and prints what happens to it.
 
     python -m tests.providers.flying NAME [PIECE ...]
 
@@ -17,9 +17,9 @@ from tests.upstreams.tethered import tethered
 
 
 @contextmanager
-def other(flight: str, *pieces: str) -> Iterator[subprocess.Popen[str]]:
-    """Another process that joins the flight."""
-    command = tethered([sys.executable, "-m", "tests.providers.flying", flight, *pieces])
+def other(shared_run: str, *pieces: str) -> Iterator[subprocess.Popen[str]]:
+    """Another process that joins the shared_run."""
+    command = tethered([sys.executable, "-m", "tests.providers.flying", shared_run, *pieces])
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         yield process
@@ -30,19 +30,19 @@ def other(flight: str, *pieces: str) -> Iterator[subprocess.Popen[str]]:
             process.stdout.close()
 
 
-def told(process: subprocess.Popen[str]) -> str:
-    """The next line of what it tells."""
+def next_line(process: subprocess.Popen[str]) -> str:
+    """The next line of its output."""
     assert process.stdout is not None
     return process.stdout.readline().strip()
 
 
-def tell(what: str) -> None:
+def print_line(what: str) -> None:
     sys.stdout.write(f"{what}\n")
     sys.stdout.flush()
 
 
 async def say(pieces: list[str]) -> AsyncGenerator[bytes]:
-    tell("leads")
+    print_line("leads")
     for piece in pieces:
         if piece == "...":
             await asyncio.Event().wait()
@@ -56,11 +56,11 @@ async def say(pieces: list[str]) -> AsyncGenerator[bytes]:
 async def fly(name: str, pieces: list[str]) -> None:
     try:
         async for piece in single_flight.join(name, lambda: say(pieces)):
-            tell(f"hears {piece.decode()}")
+            print_line(f"hears {piece.decode()}")
     except CallError as error:
-        tell(f"fails {error.code}")
+        print_line(f"fails {error.code}")
     else:
-        tell("ends")
+        print_line("ends")
 
 
 if __name__ == "__main__":

@@ -179,9 +179,9 @@ def test_an_edit_of_who_stands_in_is_noted(
     owner_client: Client, provider: Provider, make_provider: MakeProvider
 ) -> None:
     """Though the admin stores it after the row."""
-    spare = make_provider("Spare")
+    other = make_provider("Spare")
     url = reverse("admin:providers_provider_change", args=[provider.pk])
-    sent = EDITED | {"name": provider.name, "alternatives": [spare.pk]}
+    sent = EDITED | {"name": provider.name, "alternatives": [other.pk]}
     assert owner_client.post(url, sent).status_code == 302
     assert AuditEvent.objects.get().changes == {"alternatives": ["", "Spare"]}
 

@@ -103,10 +103,10 @@ def test_every_choice_can_be_theirs(
     owner_client: Client, other_client: Client, make_provider: MakeProvider
 ) -> None:
     """Switches, lists of providers and parameters as well."""
-    spare = make_provider("Spare")
+    other = make_provider("Spare")
     make_provider()
     mine, theirs = opened(owner_client), opened(other_client)
-    changed = theirs | {"alternatives": [spare.pk], "parameters": '{"seed": 1}'}
+    changed = theirs | {"alternatives": [other.pk], "parameters": '{"seed": 1}'}
     changed.pop("prefer_direct")
     other_client.post("/providers/acme/", changed)
     page = owner_client.post("/providers/acme/", mine | {"name": "Mine"}).content.decode()
@@ -116,7 +116,7 @@ def test_every_choice_can_be_theirs(
     assert owner_client.post("/providers/acme/", again).status_code == 302
     stored = Provider.objects.get(slug="acme")
     assert (stored.name, stored.prefer_direct, stored.parameters) == ("Mine", False, {"seed": 1})
-    assert list(stored.alternatives.all()) == [spare]
+    assert list(stored.alternatives.all()) == [other]
 
 
 def test_a_version_that_was_tampered_with_is_none(

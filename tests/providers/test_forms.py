@@ -67,7 +67,7 @@ def test_slugs_are_unique_and_never_a_pages_name(owner: User, name: str) -> None
     assert not slugs & {"new", "test", "fix", ""}
 
 
-def test_an_address_is_tidied_and_the_change_is_told(db: None) -> None:
+def test_an_address_is_tidied_and_the_change_is_reported(db: None) -> None:
     """For the message after saving."""
     form = ProviderForm(values(base_url="https://a.example/v1/chat/completions"))
     assert form.is_valid()
@@ -81,7 +81,7 @@ def test_the_name_of_a_container_is_an_address(db: None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "told"),
+    ("field", "value", "shown"),
     [
         ("name", "", "required"),
         ("base_url", "", "required"),
@@ -98,13 +98,13 @@ def test_the_name_of_a_container_is_an_address(db: None) -> None:
         ("health_check_interval", "soon", "whole number"),
     ],
 )
-def test_what_is_wrong_is_told_beside_its_field(
-    db: None, field: str, value: str, told: str
+def test_what_is_wrong_is_reported_beside_its_field(
+    db: None, field: str, value: str, shown: str
 ) -> None:
     """And nowhere else."""
     found = errors(**{field: value})
     assert list(found) == [field]
-    assert told in found[field][0]
+    assert shown in found[field][0]
 
 
 @pytest.mark.parametrize("name", ["Authorization", "x-api-key", "API-Key"])
@@ -288,12 +288,12 @@ def test_a_stored_secret_stays_with_the_server_it_was_typed_for(
 def test_what_limits_calls_and_who_stands_in_is_stored(
     owner: User, make_provider: MakeProvider
 ) -> None:
-    """And taken back again; a provider never stands in for itself."""
-    provider, spare = make_provider(), make_provider("Spare")
+    """And removed again; a provider is never its own fallback."""
+    provider, other = make_provider(), make_provider("Spare")
     typed = values(
         name="Acme",
         base_url=provider.base_url,
-        alternatives=[spare.pk],
+        alternatives=[other.pk],
         concurrency="3",
         chat_probe="on",
         chat_probe_cap="0.20",
@@ -303,7 +303,7 @@ def test_what_limits_calls_and_who_stands_in_is_stored(
     assert form.is_valid(), form.errors
     form.store(owner)
     stored = Provider.objects.get(pk=provider.pk)
-    assert list(stored.alternatives.all()) == [spare]
+    assert list(stored.alternatives.all()) == [other]
     assert (stored.concurrency, stored.chat_probe) == (3, True)
     assert (stored.reasoning_tags, stored.splits_reasoning) == ("keep", False)
     assert stored.chat_probe_cap == Decimal("0.20")
@@ -401,16 +401,16 @@ def test_the_headers_of_a_vendor_have_fields_of_their_own(owner: User) -> None:
     assert "header_1" in errors(preset="openrouter", api_key=SECRET, header_1="ü")
 
 
-def test_a_stored_key_tells_who_brought_it_and_when_it_was_used(
+def test_a_stored_key_reports_who_brought_it_and_when_it_was_used(
     owner: User, make_provider: MakeProvider
 ) -> None:
     """Its last four, its day, and how long ago anything went out with it."""
     form = ProviderForm(values(api_key=SECRET))
     assert form.is_valid()
     provider = form.store(owner)
-    told = ProviderForm(instance=provider).fields["api_key"].help_text
-    assert f"…{SECRET[-4:]} is stored, added by {owner} on" in told
-    assert "not used yet" in told
+    shown = ProviderForm(instance=provider).fields["api_key"].help_text
+    assert f"…{SECRET[-4:]} is stored, added by {owner} on" in shown
+    assert "not used yet" in shown
     Attempt.objects.create(
         provider=provider, request_id=uuid4(), method="direct", purpose="chat", outcome="ok"
     )

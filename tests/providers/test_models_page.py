@@ -146,7 +146,7 @@ def test_readers_read_and_have_favourites(
     assert not Favourite.objects.exists()
 
 
-def test_a_model_says_who_told_what(owner_client: Client, provider: Provider) -> None:
+def test_a_model_says_who_reported_what(owner_client: Client, provider: Provider) -> None:
     """Each fact has its source."""
     model = provider.language_models.get(model_id="gpt-4o")
     model.context, model.sources = 128_000, {"context": "litellm"}
@@ -167,7 +167,7 @@ def test_a_model_says_who_told_what(owner_client: Client, provider: Provider) ->
         ({"max_tokens": "0"}, "greater than or equal to 1"),
     ],
 )
-def test_what_is_wrong_is_told_at_its_field(
+def test_what_is_wrong_is_reported_at_its_field(
     owner_client: Client, provider: Provider, typed: dict[str, str], problem: str
 ) -> None:
     """And what was typed is still there."""

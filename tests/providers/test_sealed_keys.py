@@ -93,8 +93,8 @@ def test_a_further_gateways_key_is_not_replaced_by_none(
 ) -> None:
     Gateway.objects.create(name="Spare", url=fake.url, api_key=fakes.KEY)
     lose_keys()
-    spares = {each.url: each.api_key for each in Gateway.objects.all()}
-    reached = snapshot.connection(make_provider(), spares)
+    others = {each.url: each.api_key for each in Gateway.objects.all()}
+    reached = snapshot.connection(make_provider(), others)
     target = connection.target(reached, Method.GATEWAY, "m", fake.url)
     assert is_sealed(target.api_key)
 

@@ -27,7 +27,7 @@ from providers.vendors import presets
 from providers.views import access
 from tests import fakes
 from tests.providers import test_forms
-from tests.providers.flying import other, told
+from tests.providers.flying import next_line, other
 
 MakeProvider = Callable[..., Provider]
 SECRET = "sk-secret-0123456789wxyz"
@@ -79,7 +79,7 @@ def test_vendors_are_found_by_typing(owner_client: Client) -> None:
     assert "<nonsense>" not in none
 
 
-def test_a_reader_without_a_provider_is_told_whom_to_ask(stranger_client: Client) -> None:
+def test_a_reader_without_a_provider_is_reported_whom_to_ask(stranger_client: Client) -> None:
     """No button that would only say no."""
     html = stranger_client.get(reverse("providers:index")).content.decode()
     assert "Ask an operator of this instance" in html
@@ -199,7 +199,7 @@ def test_a_preset_fills_the_new_form(owner_client: Client) -> None:
 
 
 def test_a_provider_is_added(owner_client: Client) -> None:
-    """Without htmx: a redirect to its page. What was tidied is told."""
+    """Without htmx: a redirect to its page. The page names what was corrected."""
     sent = values(api_key=SECRET, base_url="http://127.0.0.1:9/v1/chat/completions")
     response = owner_client.post(reverse("providers:new"), sent, follow=True)
     html = response.content.decode()
@@ -561,11 +561,11 @@ async def test_a_test_whose_process_died_says_so(
     """It was begun in another tab, on a web process that was killed."""
     stored = await Provider.objects.acreate(slug="acme", name="Acme", base_url=fake.url)
     reached = asdict(connection(stored))
-    flight = single_flight.name("test", reached, "", stored.pk, "")
+    shared_run = single_flight.name("test", reached, "", stored.pk, "")
     step = json.dumps(asdict(Stage(method=Method.DIRECT, name="tcp", state="running")))
     client, url = await signed_in(owner), reverse("providers:test", args=[stored.slug])
-    with other(flight, step, "...") as leader:
-        await asyncio.to_thread(told, leader)
+    with other(shared_run, step, "...") as leader:
+        await asyncio.to_thread(next_line, leader)
         watching = asyncio.create_task(streamed(client, url, {}))
         await asyncio.sleep(0.5)
         leader.kill()
@@ -672,9 +672,9 @@ async def test_operators_alone_test(transactional_db: None, stranger: User) -> N
 def test_the_page_says_what_each_method_would_do(
     owner_client: Client, make_provider: MakeProvider
 ) -> None:
-    """From the routes as they are, with the provider that stands in; polled with the health."""
-    provider, spare = make_provider(), make_provider("Spare")
-    provider.alternatives.add(spare)
+    """From the routes as they are, with the fallback provider; polled with the health."""
+    provider, other = make_provider(), make_provider("Spare")
+    provider.alternatives.add(other)
     for html in (
         owner_client.get(reverse("providers:detail", args=[provider.slug])).content.decode(),
         owner_client.get(

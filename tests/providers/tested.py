@@ -1,4 +1,4 @@
-"""A test of a provider run to its end, for the tests of what it tells."""
+"""A test of a provider run to its end, for the tests of its stages."""
 
 import asyncio
 import re

@@ -122,7 +122,7 @@ def test_what_is_never_called_is_refused_as_it_is_typed(host: str) -> None:
         ("http://a.example/v1", "", ""),
     ],
 )
-def test_a_redirect_tells_the_address_to_use(url: str, location: str, instead: str) -> None:
+def test_a_redirect_reports_the_address_to_use(url: str, location: str, instead: str) -> None:
     """Where it leads to the same call; never to a page, to plain text, or to where nobody goes."""
     assert base_url.redirect_target(url, location) == instead
 

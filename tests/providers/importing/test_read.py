@@ -24,7 +24,7 @@ def golden(name: str, auth: str = "", found: str | None = None) -> Parsed:
 def test_an_opencode_json_with_its_keys() -> None:
     """Comments, commas, a list of allowed models, a vendor known by its id, and what is skipped."""
     parsed = golden("opencode.json", (GOLDEN / "auth.json").read_text(), "relay-key")
-    relay, spare, zai = parsed.entries
+    relay, other, zai = parsed.entries
     assert (relay.slug, relay.name) == ("relay", "Relay // not a comment")
     assert (relay.base_url, relay.api_key) == ("https://relay.example/v1", "relay-key")
     assert relay.headers == {"X-Team": "a"}
@@ -38,7 +38,7 @@ def test_an_opencode_json_with_its_keys() -> None:
         Decimal("0.6"),
         True,
     )
-    assert spare.settings == {"enabled": False}
+    assert other.settings == {"enabled": False}
     assert (zai.preset, zai.api_key) == ("zai-coding", "zai-secret-0123456789")
     assert {each.name for each in parsed.skipped} == {"vertex", "auth.json: anthropic"}
 

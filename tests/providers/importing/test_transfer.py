@@ -196,12 +196,12 @@ def test_the_command_looks_up_what_the_file_names(
     monkeypatch.setenv("ACME_KEY", "from-the-environment")
     (tmp_path / "key.txt").write_text("from-the-disk\n")
     options = {"baseURL": "https://a.example/v1"}
-    told = {
+    shown = {
         "acme": {"options": options | {"apiKey": "{env:ACME_KEY}"}},
         "beta": {"options": options | {"apiKey": "{file:key.txt}"}},
     }
     file = tmp_path / "opencode.json"
-    file.write_text(json.dumps({"provider": told}))
+    file.write_text(json.dumps({"provider": shown}))
     out = StringIO()
     call_command("import_providers", file, dry_run=True, stdout=out)
     assert "created    acme" in out.getvalue()
@@ -221,7 +221,7 @@ def test_the_command_looks_up_what_the_file_names(
 def test_a_file_twice_changes_nothing_though_discovery_ran_between(
     owner_client: Client,
 ) -> None:
-    """What a model is, its provider tells; whether it is used, the file does."""
+    """The provider states what a model is; the file, whether it is used does."""
     upload(owner_client)
     owner_client.post("/settings/import/preview/", {"fill-env-RELAY_KEY": "typed-0123456789"})
     relay = Provider.objects.get(slug="relay")
@@ -263,8 +263,8 @@ def test_aliases_come_back(owner_client: Client, make_provider: MakeProvider) ->
 
 def test_how_far_a_whitelist_reaches_is_said(owner_client: Client) -> None:
     """Models that are found later are in use; those it refuses by name stay switched off."""
-    told = {"baseURL": "https://a.example/v1"}
-    file = {"provider": {"acme": {"options": told, "whitelist": ["one"], "blacklist": ["two"]}}}
+    shown = {"baseURL": "https://a.example/v1"}
+    file = {"provider": {"acme": {"options": shown, "whitelist": ["one"], "blacklist": ["two"]}}}
     source = {"source": json.dumps(file)}
     page = owner_client.post("/settings/import/", source, follow=True).content.decode()
     assert "Its whitelist applies to the models in the file" in page

@@ -164,7 +164,7 @@ def test_the_routers_decisions_are_counted() -> None:
     assert sample_value("opencode_web_retry_budget") == 7.5
 
 
-def test_a_request_is_in_flight_until_it_ends_however_it_ends() -> None:
+def test_a_request_is_in_run_until_it_ends_however_it_ends() -> None:
     """Or a dashboard would show answers that nobody waits for."""
     flying = "opencode_web_requests_in_flight"
     with suppress(ConnectionError), metrics.track_in_flight("chat"):
@@ -214,7 +214,7 @@ def test_the_longest_gap_between_chunks_is_kept() -> None:
     assert pace.longest >= first
 
 
-def test_processes_are_reported_together_and_the_dead_have_nothing_in_flight(
+def test_processes_are_reported_together_and_the_dead_have_nothing_in_run(
     tmp_path: Path,
 ) -> None:
     """What a killed process counted stays counted; what it was at is over."""

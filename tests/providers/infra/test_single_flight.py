@@ -20,7 +20,7 @@ from providers.domain.errors import CallError, ErrorKind, KeyReused, RunInterrup
 from providers.infra import redis_client, single_flight, single_flight_leader, single_flight_log
 from providers.infra.single_flight_log import OK, TOO_LARGE, CallerRole, RunState, decide
 from tests import fakes
-from tests.providers.flying import other, told
+from tests.providers.flying import next_line, other
 from tests.upstreams.tethered import tethered
 
 WORDS = [b"one ", b"two ", b"three"]
@@ -122,7 +122,7 @@ async def test_processes_share_a_run_too(run_name: str) -> None:
     """The second process hears what the first one says, in the same pieces."""
     run = Runs()
     with other(run_name, "one ", "two ", "three", "...") as leader:
-        assert await asyncio.to_thread(told, leader) == "leads"
+        assert await asyncio.to_thread(next_line, leader) == "leads"
         pieces = single_flight.join(run_name, run)
         assert [await anext(pieces) for _ in WORDS] == WORDS
         await pieces.aclose()
@@ -237,10 +237,10 @@ async def test_the_run_goes_on_for_another_process_when_its_own_reader_leaves(
     run = Runs(*WORDS, held=asyncio.Event())
     pieces = await leading(run_name, run)
     with other(run_name) as follower:
-        assert await asyncio.to_thread(told, follower) == "hears one"
+        assert await asyncio.to_thread(next_line, follower) == "hears one"
         await pieces.aclose()
         run.go_on()
-        heard_there = [await asyncio.to_thread(told, follower) for _ in range(3)]
+        heard_there = [await asyncio.to_thread(next_line, follower) for _ in range(3)]
     assert heard_there == ["hears two", "hears three", "ends"]
     assert run.begun == 1
 
@@ -276,7 +276,7 @@ async def test_a_killed_leader_has_exactly_one_successor(run_name: str) -> None:
     """Those who have heard nothing get the successor's answer, whole."""
     run = Runs(*WORDS)
     with other(run_name, "...") as leader:
-        assert await asyncio.to_thread(told, leader) == "leads"
+        assert await asyncio.to_thread(next_line, leader) == "leads"
         following = [
             asyncio.create_task(heard(single_flight.join(run_name, run))) for _ in range(20)
         ]
@@ -292,7 +292,7 @@ async def test_who_has_read_a_part_of_a_killed_leader_gets_an_error(run_name: st
     """Never two halves of two answers. One who comes later hears a whole one."""
     run = Runs(*WORDS)
     with other(run_name, "one ", "...") as leader:
-        assert await asyncio.to_thread(told, leader) == "leads"
+        assert await asyncio.to_thread(next_line, leader) == "leads"
         following = single_flight.join(run_name, run)
         assert await anext(following) == b"one "
         leader.kill()
@@ -306,13 +306,13 @@ async def test_a_leader_that_wakes_up_after_its_successor_cannot_write(run_name:
     """It was stopped for longer than its lease; its own reader still hears all of it."""
     run = Runs(b"new ", b"answer", pause=0.05)
     with other(run_name, "~", "old ", "answer") as leader:
-        assert await asyncio.to_thread(told, leader) == "leads"
+        assert await asyncio.to_thread(next_line, leader) == "leads"
         leader.send_signal(signal.SIGSTOP)
         following = is_buffered(run_name, run)
         first = await anext(following)
         leader.send_signal(signal.SIGCONT)
         assert first + await heard(following) == b"new answer"
-        rest = [await asyncio.to_thread(told, leader) for _ in range(3)]
+        rest = [await asyncio.to_thread(next_line, leader) for _ in range(3)]
     assert rest == ["hears old", "hears answer", "ends"]
     assert await heard(is_buffered(run_name, run)) == b"new answer"
     assert run.begun == 1
@@ -452,14 +452,14 @@ async def test_a_redis_that_stops_during_a_run_costs_no_answer(
     run = Runs(*WORDS, pause=0.1, held=asyncio.Event())
     pieces = await leading(run_name, run)
     with other(run_name) as follower:
-        assert await asyncio.to_thread(told, follower) == "hears one"
+        assert await asyncio.to_thread(next_line, follower) == "hears one"
         beside = single_flight.join(run_name, run)
         assert await anext(beside) == b"one "
         own_redis.send_signal(stop)
         run.go_on()
         assert await heard(pieces) == b"two three"
         assert await heard(beside) == b"two three"
-        assert await asyncio.to_thread(told, follower) == "fails flight_broken"
+        assert await asyncio.to_thread(next_line, follower) == "fails flight_broken"
     assert run.begun == 1
 
 
@@ -470,7 +470,7 @@ async def test_a_follower_that_has_heard_nothing_runs_alone_once_redis_stops(
     monkeypatch.setenv("REDIS_URL", settings.REDIS_URL)
     run = Runs(*WORDS)
     with other(run_name, "...") as leader:
-        assert await asyncio.to_thread(told, leader) == "leads"
+        assert await asyncio.to_thread(next_line, leader) == "leads"
         waiting = [asyncio.create_task(heard(single_flight.join(run_name, run))) for _ in range(5)]
         await asyncio.sleep(0.2)
         assert run.begun == 0

@@ -221,7 +221,7 @@ def test_filters_find(
         ({"model": "a\0b"}, "Null characters are not allowed."),
     ],
 )
-def test_a_bad_value_is_told_and_nothing_is_lost(
+def test_a_bad_value_is_reported_and_nothing_is_lost(
     owner_client: Client, acme: Provider, query: dict[str, str], words: str
 ) -> None:
     """The other filters count, what was typed stays, the list is there."""
@@ -325,7 +325,7 @@ def test_a_page_link_keeps_the_filters(owner_client: Client, acme: Provider) -> 
     assert 'name="before"' not in older
 
 
-def test_a_trace_tells_the_whole_story(
+def test_a_trace_reports_the_whole_story(
     owner_client: Client,
     owner: User,
     acme: Provider,
@@ -401,7 +401,7 @@ def test_a_trace_opened_at_once_looks_again(owner_client: Client, acme: Provider
 
 @pytest.mark.parametrize("look", ["", "x", "-1", "²", "99999999999"])
 def test_a_strange_count_of_looks_is_none(owner_client: Client, look: str) -> None:
-    """It begins to count anew."""
+    """It counts from the start again."""
     assert looks(owner_client.get(trace_url(uuid4()), {"look": look}).content.decode()) == "1"
 
 

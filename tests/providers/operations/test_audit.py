@@ -75,17 +75,17 @@ def test_a_provider_is_followed_from_its_form(owner_client: Client, owner: User)
     assert SECRET not in str(list(AuditEvent.objects.values()))
 
 
-def test_what_is_empty_of_a_new_row_is_not_told(make_provider: MakeProvider) -> None:
+def test_what_is_empty_of_a_new_row_is_not_reported(make_provider: MakeProvider) -> None:
     """What somebody filled in stands out."""
-    told = audit.diff_values({}, audit.values(make_provider(api_key=SECRET)))
-    assert told["api_key"] == ["", "stored"]
-    assert not {"extra_headers", "gateway_api_key", "alternatives", "removed_at"} & told.keys()
+    shown = audit.diff_values({}, audit.values(make_provider(api_key=SECRET)))
+    assert shown["api_key"] == ["", "stored"]
+    assert not {"extra_headers", "gateway_api_key", "alternatives", "removed_at"} & shown.keys()
 
 
 def test_who_stands_in_is_followed(owner_client: Client, make_provider: MakeProvider) -> None:
     """Though it is no column of the provider."""
-    provider, spare = make_provider(), make_provider("Spare")
-    typed = values(name=provider.name, base_url=provider.base_url, alternatives=[spare.pk])
+    provider, other = make_provider(), make_provider("Spare")
+    typed = values(name=provider.name, base_url=provider.base_url, alternatives=[other.pk])
     owner_client.post(reverse("providers:detail", args=[provider.slug]), typed)
     assert AuditEvent.objects.get().changes == {"alternatives": ["", "Spare"]}
 
@@ -144,7 +144,7 @@ class At:
 
     client: Client
     provider: Provider
-    spare: Provider
+    other: Provider
     gateway: Gateway
     key: ClientKey
     folder: Path
@@ -174,7 +174,7 @@ class At:
                         "kind": "openai",
                         "base_url": self.provider.base_url,
                         "api_key": NEW,
-                        "alternatives": [self.spare.slug],
+                        "alternatives": [self.other.slug],
                     }
                 ],
             }
@@ -226,7 +226,7 @@ WAYS: dict[str, tuple[Callable[[At], None], list[tuple[str, str, str]]]] = {
         [("changed", "provider", "base_url")],
     ),
     "order": (
-        lambda at: at.post("providers:move", at.spare.slug, to="up"),
+        lambda at: at.post("providers:move", at.other.slug, to="up"),
         [("moved", "provider", "position")],
     ),
     "pause": (
@@ -326,7 +326,7 @@ def test_each_way_of_changing_is_an_event(
     at = At(
         client=owner_client,
         provider=make_provider(api_key=SECRET, base_url="https://a.example"),
-        spare=make_provider("Spare"),
+        other=make_provider("Spare"),
         gateway=Gateway.objects.create(name="Stand-in", url="http://l:4000", api_key=SECRET),
         key=key,
         folder=tmp_path,
@@ -342,6 +342,6 @@ def test_each_way_of_changing_is_an_event(
         assert row.subject
         assert not field or field in row.changes
         assert all(any(words) for words in row.changes.values())
-    told = str(list(AuditEvent.objects.values()))
-    assert SECRET not in told
-    assert NEW not in told
+    shown = str(list(AuditEvent.objects.values()))
+    assert SECRET not in shown
+    assert NEW not in shown

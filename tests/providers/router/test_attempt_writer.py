@@ -72,9 +72,9 @@ def test_many_results_take_as_many_statements_as_few(make_provider: MakeProvider
         for provider, kind in zip(made, kinds, strict=True):
             provider.refresh_from_db()
             route = provider.routes.get(method="direct")
-            told = (provider.health_status, route.last_outcome, route.last_error)
+            shown = (provider.health_status, route.last_outcome, route.last_error)
             failed = ("degraded", "network", "network error")
-            assert told == (failed if kind else ("healthy", "ok", ""))
+            assert shown == (failed if kind else ("healthy", "ok", ""))
     assert counts[0] == counts[1]
 
 

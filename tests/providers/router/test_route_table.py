@@ -301,7 +301,7 @@ async def test_an_edit_makes_results_of_the_old_key_count_for_nothing(
 
 
 async def test_where_all_rest_one_request_a_second_passes(make_provider: MakeProvider) -> None:
-    """The others are told when to come back."""
+    """The others learn when to retry."""
     provider = await sync_to_async(make_provider)()
     async with running() as table:
         assert table.last_resort_in(provider.pk) == 0

@@ -280,14 +280,14 @@ async def test_a_half_open_probe_and_the_retry_budget_are_exported_to_prometheus
     # The tests before this one have used up the names that a process keeps.
     monkeypatch.setattr(metrics, "_names", metrics.LabelNames())
     provider = await behind_proxy(
-        make_provider, fake.url, fake.url, name="Told", slug="told", routing_method="direct"
+        make_provider, fake.url, fake.url, name="Counted", slug="counted", routing_method="direct"
     )
-    labels = 'method="direct",provider="told"'
+    labels = 'method="direct",provider="counted"'
     past = timezone.now()
     direct = Route.objects.filter(provider=provider, method="direct")
     await direct.aupdate(state=State.OPEN, opened_at=past, retry_at=past, last_kind="provider")
     begun = asyncio.create_task(answered(call(provider, "late-600")))
-    moved = 'breaker_transitions_total{method="direct",provider="told",state="half_open"} 1.0'
+    moved = 'breaker_transitions_total{method="direct",provider="counted",state="half_open"} 1.0'
     # They are counted a moment later, in one go.
     await fakes.until(lambda: moved in exposition(), 20)
     assert f"opencode_web_retry_budget {RULES.budget_floor:.1f}" in exposition()

@@ -49,7 +49,7 @@ def test_only_what_is_switched_on_and_listed_may_be_asked_for(make_provider: Mak
 
 
 def test_the_same_model_elsewhere_may_bear_its_vendors_name(make_provider: MakeProvider) -> None:
-    """So that an aggregator can stand in."""
+    """So that an aggregator can be a fallback."""
     make_provider(model_id="GLM-4.6")
     other = make_provider("Other", model_id="z-ai/glm-4.6")
     found = snapshot.load().find_same_model("GLM-4.6", other.pk)
