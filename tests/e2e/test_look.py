@@ -183,7 +183,7 @@ def test_keys_leave_only_with_the_password(
     page.goto("/settings/export/")
     page.get_by_label("encrypted with a passphrase").check()
     for label in ("Passphrase", "Repeat passphrase"):
-        page.get_by_role("textbox", name=label).fill("correct horse battery")
+        page.get_by_role("textbox", name=re.compile(f"^{label}")).fill("correct horse battery")
     page.get_by_role("button", name="Download").click()
     expect(page.locator(".errorlist")).to_contain_text("Enter your password")
     look(page, "export-refused", *style)
