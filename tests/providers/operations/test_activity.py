@@ -378,31 +378,33 @@ def test_a_probe_is_no_call_to_repeat(owner_client: Client, acme: Provider) -> N
     assert "Repeat this request" not in html
 
 
-def looks(html: str) -> str:
-    found = re.search(r"\?look=(\d+)", html)
-    return found[1] if found else ""
+def reload_of(html: str) -> str:
+    match = re.search(r"\?reload=(\d+)", html)
+    return match[1] if match else ""
 
 
-def test_a_trace_opened_at_once_looks_again(owner_client: Client, acme: Provider) -> None:
+def test_a_trace_opened_at_once_reloads_itself(owner_client: Client, acme: Provider) -> None:
     """While something may still be written: a few times for a young one, never for an old one."""
     url = trace_url(uuid4())
     first = owner_client.get(url)
-    assert (first.status_code, looks(first.content.decode())) == (404, "1")
-    assert looks(owner_client.get(url, {"look": "4"}, headers=HTMX).content.decode()) == "5"
-    assert looks(owner_client.get(url, {"look": "5"}, headers=HTMX).content.decode()) == ""
+    assert (first.status_code, reload_of(first.content.decode())) == (404, "1")
+    assert reload_of(owner_client.get(url, {"reload": "4"}, headers=HTMX).content.decode()) == "5"
+    assert reload_of(owner_client.get(url, {"reload": "5"}, headers=HTMX).content.decode()) == ""
     young = attempt(acme, started_at=timezone.now() - timedelta(seconds=1))
     old = attempt(acme)
     html = owner_client.get(trace_url(young.request_id)).content.decode()
-    assert looks(html) == "1"
-    assert looks(owner_client.get(trace_url(old.request_id)).content.decode()) == ""
-    partial = owner_client.get(url, {"look": "1"}, headers=HTMX).content.decode()
+    assert reload_of(html) == "1"
+    assert reload_of(owner_client.get(trace_url(old.request_id)).content.decode()) == ""
+    partial = owner_client.get(url, {"reload": "1"}, headers=HTMX).content.decode()
     assert "<html" not in partial
 
 
-@pytest.mark.parametrize("look", ["", "x", "-1", "²", "99999999999"])
-def test_a_strange_count_of_looks_is_none(owner_client: Client, look: str) -> None:
+@pytest.mark.parametrize("number", ["", "x", "-1", "²", "99999999999"])
+def test_an_invalid_reload_number_counts_as_none(owner_client: Client, number: str) -> None:
     """It counts from the start again."""
-    assert looks(owner_client.get(trace_url(uuid4()), {"look": look}).content.decode()) == "1"
+    assert (
+        reload_of(owner_client.get(trace_url(uuid4()), {"reload": number}).content.decode()) == "1"
+    )
 
 
 def test_an_answer_leads_to_its_trace(

@@ -118,7 +118,7 @@ def test_one_is_added_changed_and_removed(
     gateway.refresh_from_db()
     assert (gateway.name, gateway.api_key) == ("Other", SECRET)
     remove = reverse("gateways:delete", args=[gateway.pk])
-    assert "1 provider can be reached" in owner_client.get(remove).content.decode()
+    assert "1 provider can use this gateway now" in owner_client.get(remove).content.decode()
     owner_client.post(remove)
     assert not Gateway.objects.exists()
     provider.ensure_routes()
