@@ -17,6 +17,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 KEPT = ROOT / ".venv" / "clients"
 OPENCODE = "1.18.33"
+CLAUDE_CODE = "2.1.197"
 _ARCHITECTURES = {"x86_64": "x64", "aarch64": "arm64", "arm64": "arm64"}
 # Nothing is fetched, shared or updated while a test looks on.
 _QUIET = {
@@ -80,3 +81,10 @@ def _opencode() -> Path:
     system = platform.system().lower()
     name = f"opencode-{system}-{_ARCHITECTURES.get(platform.machine(), platform.machine())}"
     return npm_package(name, OPENCODE) / "bin" / "opencode"
+
+
+def claude_code() -> Path:
+    """The command line of Claude Code."""
+    system = platform.system().lower()
+    machine = _ARCHITECTURES.get(platform.machine(), platform.machine())
+    return npm_package(f"@anthropic-ai/claude-code-{system}-{machine}", CLAUDE_CODE) / "claude"
