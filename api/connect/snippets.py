@@ -1,4 +1,4 @@
-"""Client configurations to copy: OpenCode, curl, Python. No I/O.
+"""Client configurations to copy: OpenCode, Claude Code, curl, Python. No I/O.
 
 None contains a key: each reads it from the environment.
 """
@@ -40,6 +40,7 @@ def make_snippets(base_url: str, models: Iterable[ListedModel]) -> list[Snippet]
     model = listed[0].id if listed else "provider/model"
     return [
         Snippet(title="opencode.json", language="json", text=opencode(base_url, listed)),
+        Snippet(title="Claude Code", language="sh", text=claude_code(base_url, model)),
         Snippet(title="curl", language="sh", text=curl(base_url, model)),
         Snippet(title="Python", language="python", text=python(base_url, model)),
     ]
@@ -67,6 +68,18 @@ def _entries(model: ListedModel) -> Iterable[tuple[str, dict[str, Any]]]:
     yield model.id, described
     if model.alias:
         yield model.alias, described | {"name": f"{model.facts.name} ({model.alias})"}
+
+
+def claude_code(base_url: str, model: str) -> str:
+    """Claude Code's environment and command. It adds `/v1` to the address by itself, and uses the
+    small model for titles."""
+    name = shlex.quote(model)
+    return (
+        f"export ANTHROPIC_BASE_URL={base_url.removesuffix('/v1')}\n"
+        f'export ANTHROPIC_AUTH_TOKEN="${VARIABLE}"\n'
+        f"export ANTHROPIC_DEFAULT_HAIKU_MODEL={name}\n"
+        f"claude --model {name}"
+    )
 
 
 def curl(base_url: str, model: str) -> str:

@@ -1,4 +1,4 @@
-"""What the Connect page gives to copy, run as it is: by a shell, by Python, by OpenCode itself."""
+"""What the Connect page gives to copy, run as it is: by a shell, Python, OpenCode, Claude Code."""
 
 import base64
 import json
@@ -16,7 +16,7 @@ from django.test import Client
 from providers.models import LanguageModel, Provider
 from tests import fakes
 from tests.api.conftest import Door
-from tests.clients import OpenCode
+from tests.clients import OpenCode, claude_code
 
 # One transparent pixel.
 PIXEL = base64.b64decode(
@@ -52,7 +52,36 @@ def run(door: Door, command: list[str], folder: Path) -> str:
 
 def test_every_text_of_the_page_is_run_here(door: Door, acme: Provider) -> None:
     """A new one needs a test of its own below."""
-    assert set(pasted(door)) == {"opencode.json", "curl", "Python"}
+    assert set(pasted(door)) == {"opencode.json", "Claude Code", "curl", "Python"}
+
+
+def test_claude_code_gets_an_answer(
+    door: Door, acme: Provider, fake: fakes.Upstream, tmp_path: Path
+) -> None:
+    """With its tools, thinking and cache marks, from a model that has none of them."""
+    environment = {
+        "PATH": f"{claude_code().parent}:{os.environ['PATH']}",
+        "HOME": str(tmp_path),
+        "OPENCODE_WEB_KEY": door.secret,
+        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+        "DISABLE_AUTOUPDATER": "1",
+    }
+    command = f"{pasted(door)['Claude Code']} -p 'Hello there, café' --output-format json"
+    done = subprocess.run(
+        ["sh", "-c", command],
+        cwd=tmp_path,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    assert done.returncode == 0, (done.stdout[-1000:], done.stderr[-1000:])
+    result = json.loads(done.stdout)
+    assert (result["is_error"], result["stop_reason"]) == (False, "end_turn")
+    assert "Hello there, café" in result["result"]
+    assert any(request.body.get("tools") for request in fake.requests)
 
 
 def test_curl_gets_an_answer(door: Door, acme: Provider, tmp_path: Path) -> None:
