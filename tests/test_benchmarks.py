@@ -21,7 +21,7 @@ LITTLE = {
 ROWS = {
     "completions": ("upstream", "bare proxy", "/v1"),
     "streams": ("upstream", "bare proxy", "/v1"),
-    "plan": ("routing.plan", "board.candidate"),
+    "plan": ("routing.plan", "route_table.candidate"),
     "models": ("everything", "one word", "no match"),
     "failover": ("failed requests", "upstream calls a request", "p99, s", "outage", "4 s flaps"),
 }

@@ -10,6 +10,7 @@ from opencode_web import __version__
 from opencode_web.env import Environment
 from providers.domain.errors import ErrorKind
 from providers.domain.tuning import Rules
+from providers.domain.types import RESENT_CODES
 from providers.policy.breaker import WEIGHTS, Weight
 from tests.e2e import pictures
 
@@ -94,7 +95,7 @@ def test_no_number_of_the_routing_is_reported_that_is_not_there() -> None:
     """A rule that was renamed is renamed here too."""
     words = set(re.findall(r"`([a-z]+(?:_[a-z]+)+)`", ROUTING))
     rules = {each.name for each in fields(Rules)}
-    assert words - {"rate_limit", "insufficient_quota"} <= rules
+    assert words - {"rate_limit", "insufficient_quota", *RESENT_CODES} <= rules
 
 
 def test_glossary_terms_are_the_designs() -> None:

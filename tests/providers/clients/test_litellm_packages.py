@@ -61,7 +61,7 @@ async def main():
         upstream = {"litellm_model": f"{prefix}/echo", "base_url": BASE, "api_key": KEY}
         for name, body in BODIES.items():
             for more in ({}, STREAMED):
-                given = _arguments({**body, "upstream": upstream}, sdk.kept)
+                given = _arguments({**body, "upstream": upstream}, sdk.shared_session)
                 made = litellm.acompletion(**given, **more)
                 await call(made, problems, f"{prefix}: {name}{', streamed' if more else ''}")
     given = {"api_base": BASE, "api_key": KEY, "max_retries": 0}

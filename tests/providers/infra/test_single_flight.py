@@ -218,8 +218,8 @@ async def test_the_run_goes_on_for_followers_when_its_own_reader_leaves(
     run_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Even for one that reads slowly, of this process."""
-    monkeypatch.setattr(single_flight_leader, "GRACE", 0.2)
-    monkeypatch.setattr(single_flight_leader, "LOOK_EVERY", 0.1)
+    monkeypatch.setattr(single_flight_leader, "GRACE_SECONDS", 0.2)
+    monkeypatch.setattr(single_flight_leader, "LISTENER_CHECK_SECONDS", 0.1)
     monkeypatch.setattr(single_flight_log, "LISTENER_SECONDS", 0.3)
     run = Runs(*WORDS, pause=0.4)
     pieces = await leading(run_name, run)

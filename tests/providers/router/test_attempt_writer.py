@@ -65,23 +65,26 @@ def test_many_results_take_as_many_statements_as_few(make_provider: MakeProvider
     for many in (2, 12):
         made = [make_provider(f"P{many}-{number}") for number in range(many)]
         kinds = [ErrorKind.NETWORK if number % 2 else None for number in range(many)]
-        results = [shown(*pair) for pair in zip(made, kinds, strict=True)]
+        results = [make_result(*pair) for pair in zip(made, kinds, strict=True)]
         with CaptureQueriesContext(connection) as captured:
             attempt_writer.write_results(results)
         counts.append(len(captured))
         for provider, kind in zip(made, kinds, strict=True):
             provider.refresh_from_db()
             route = provider.routes.get(method="direct")
-            shown = (provider.health_status, route.last_outcome, route.last_error)
+            state = (provider.health_status, route.last_outcome, route.last_error)
             failed = ("degraded", "network", "network error")
-            assert shown == (failed if kind else ("healthy", "ok", ""))
+            assert state == (failed if kind else ("healthy", "ok", ""))
     assert counts[0] == counts[1]
 
 
 def test_results_written_again_are_written_once(make_provider: MakeProvider) -> None:
     """A connection that breaks at commit leaves the writer in doubt, and it tries again."""
     provider = make_provider()
-    first, second = shown(provider, ErrorKind.NETWORK), shown(provider, ErrorKind.NETWORK)
+    first, second = (
+        make_result(provider, ErrorKind.NETWORK),
+        make_result(provider, ErrorKind.NETWORK),
+    )
     attempt_writer.write_results([first])
     attempt_writer.write_results([first, second])
     attempt_writer.write_results([first, second])
@@ -93,12 +96,12 @@ def test_results_written_again_are_written_once(make_provider: MakeProvider) -> 
 
 def test_a_changed_copy_of_a_result_is_another_attempt(make_provider: MakeProvider) -> None:
     """As of the further chats of a model's test."""
-    result = shown(make_provider(), None)
+    result = make_result(make_provider(), None)
     attempt_writer.write_results([result, replace(result, request_id=uuid4())])
     assert Attempt.objects.count() == 2
 
 
-def shown(provider: Provider, kind: ErrorKind | None) -> Result:
+def make_result(provider: Provider, kind: ErrorKind | None) -> Result:
     state = provider.routes.get(method="direct").as_state()
     attempt = AttemptRecord(
         route_id=state.route_id,
