@@ -29,7 +29,7 @@ def test_bars_by_keyboard(site: Site, new_context: Callable[..., BrowserContext]
     expect(words).to_be_visible()
     walked = words.inner_text()
     Provider.objects.update(health_status="failing", health_reason="direct failed 5 times")
-    expect(page.locator("#status")).to_contain_text("Every provider is failing")
+    expect(page.locator("#status")).to_contain_text("1 provider is failing")
     expect(slider).to_be_focused()
     expect(words).to_have_text(walked)
     expect(page.locator(".ranges [aria-current]")).to_have_text("30 days")
