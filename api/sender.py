@@ -8,16 +8,36 @@ from contextlib import aclosing
 from django.conf import settings
 
 from api.asgi_response import Reply, UntilDisconnect
-from api.completion import Completion, CompletionRequest, start_completion
+from api.completion import Completion, CompletionRequest, Serializer, start_completion
+from api.keys.lookup import Caller
 from api.request import ApiRequest
 from providers.domain.errors import CallError
+from providers.domain.types import ChatRequest
 
 
 async def send_completion(
-    request: ApiRequest, reply: Reply, completion_request: CompletionRequest
+    request: ApiRequest,
+    reply: Reply,
+    *,
+    caller: Caller,
+    body: bytes,
+    model: str,
+    chat: ChatRequest,
+    serializer: Serializer,
 ) -> None:
-    """Answer one request. Raises ApiError."""
-    send = _send_json if completion_request.chat.non_streaming else _send_events
+    """Answer one request in the serializer's format. Raises ApiError."""
+    completion_request = CompletionRequest(
+        model=model,
+        chat=chat,
+        serializer=serializer,
+        caller=caller,
+        path=request.path,
+        request_id=request.request_id,
+        arrived=request.arrived,
+        body=body,
+        idempotency_key=request.idempotency_key(),
+    )
+    send = _send_json if chat.non_streaming else _send_events
     async with UntilDisconnect(request.receive):
         completion = await start_completion(completion_request)
         try:

@@ -5,7 +5,7 @@ import time
 from api.asgi_response import Reply
 from api.chat_completions.openai_response import AnswerSerializer, ChunkSerializer
 from api.chat_completions.request_parser import parse_request
-from api.completion import CompletionRequest, Serializer
+from api.completion import Serializer
 from api.request import ApiRequest
 from api.sender import send_completion
 
@@ -22,15 +22,12 @@ async def complete(request: ApiRequest, reply: Reply) -> None:
         if parsed.stream
         else AnswerSerializer(answer_id, created)
     )
-    completion_request = CompletionRequest(
+    await send_completion(
+        request,
+        reply,
+        caller=caller,
+        body=body,
         model=parsed.model,
         chat=parsed.request,
         serializer=serializer,
-        caller=caller,
-        path=request.path,
-        request_id=request.request_id,
-        arrived=request.arrived,
-        body=body,
-        idempotency_key=request.idempotency_key(),
     )
-    await send_completion(request, reply, completion_request)

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 from api import model_resolver
 from api.asgi_response import Reply
-from api.completion import CompletionRequest
 from api.errors import bad_request
 from api.json_body import decode_object
 from api.messages.anthropic_response import MessageSerializer, StreamSerializer
@@ -31,18 +30,15 @@ async def create_message(request: ApiRequest, reply: Reply) -> None:
         headers=request.pick_headers("anthropic-beta"),
         translation_error=parsed.translation_error,
     )
-    completion_request = CompletionRequest(
+    await send_completion(
+        request,
+        reply,
+        caller=caller,
+        body=body,
         model=parsed.model,
         chat=replace(parsed.request, native=native),
         serializer=form(request.request_id.hex, parsed),
-        caller=caller,
-        path=request.path,
-        request_id=request.request_id,
-        arrived=request.arrived,
-        body=body,
-        idempotency_key=request.idempotency_key(),
     )
-    await send_completion(request, reply, completion_request)
 
 
 async def count_tokens(request: ApiRequest, reply: Reply) -> None:
