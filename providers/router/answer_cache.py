@@ -117,7 +117,9 @@ def _question(request: ChatRequest) -> list[object]:
     options = {
         name: value for name, value in request.options.items() if name not in _IGNORED_OPTIONS
     }
-    return [[asdict(message) for message in request.messages], options]
+    # What a translation leaves out makes a difference too.
+    native = request.native.fields if request.native else None
+    return [[asdict(message) for message in request.messages], options, native]
 
 
 def _in_words(age: timedelta) -> str:

@@ -11,7 +11,7 @@ from django.conf import settings as real_settings
 from django.utils import timezone
 from pytest_django import Settings
 
-from providers.domain.types import ChatMessage, ChatRequest
+from providers.domain.types import ChatMessage, ChatRequest, Kind, NativeBody
 from providers.router import answer_cache
 from providers.router.answer_cache import CachedAnswer
 
@@ -69,6 +69,17 @@ async def test_never_serves_another_caller() -> None:
         assert await find(caller=other) is None
     await store(caller="")
     assert await find(caller="") is None
+
+
+async def test_requests_that_differ_only_in_what_is_not_translated_differ() -> None:
+    """Such as blocks that only Anthropic's own API understands."""
+    first, second = (
+        replace(ASKED, native=NativeBody(kind=Kind.ANTHROPIC, fields={"container": name}))
+        for name in ("a", "b")
+    )
+    await answer_cache.store(ME, 1, "m", first, "Paris.", "stop")
+    assert await find(request=second) is None
+    assert await find(request=first) == "Paris."
 
 
 async def test_finds_only_for_the_identical_request() -> None:
