@@ -154,7 +154,7 @@ def _repeat(progress: Progress, now: datetime, rules: Rules) -> Step | None:
     error = progress.errors[-1]
     if error.kind == ErrorKind.RATE_LIMIT and error.sent:
         if error.retry_after:
-            return _wait_for_limit(progress, now, rules)
+            return _wait_for_limit(progress, _allowed_routes(progress, now), now, rules)
         has_turn = progress.repeats + 1 < rules.throttles
         may_queue = has_turn and progress.key_pause <= progress.wait_left
         return _same_route(progress, now, is_repeat=True) if may_queue else None
@@ -198,7 +198,9 @@ def _without_plan(progress: Progress, now: datetime, rules: Rules) -> Step | Non
     last_resort, soonest = progress.plan.last_resort, progress.plan.soonest
     if last_resort and not progress.last_resort_in and _is_free(progress, last_resort):
         return Try(route=last_resort, early=True)
-    if wait := _wait_for_limit(progress, now, rules) or _wait_for_probe(progress, now, rules):
+    routes = _allowed_routes(progress, now)
+    limit = _wait_for_limit(progress, routes, now, rules)
+    if wait := limit or _wait_for_probe(progress, routes, now, rules):
         return wait
     return Try(route=soonest) if soonest and _is_free(progress, soonest) else None
 
@@ -211,9 +213,11 @@ def _allowed_routes(progress: Progress, now: datetime) -> list[RouteState]:
     return in_order(progress.policy, progress.routes, now, progress.fresh)
 
 
-def _wait_for_limit(progress: Progress, now: datetime, rules: Rules) -> Step | None:
+def _wait_for_limit(
+    progress: Progress, routes: Sequence[RouteState], now: datetime, rules: Rules
+) -> Step | None:
     """A wait for the end of a rate limit's cooldown, where it is short and alone in the way."""
-    limited = retries.next_limited(_allowed_routes(progress, now), now)
+    limited = retries.next_limited(routes, now)
     if limited is None or progress.repeats + 1 >= rules.throttles:
         return None
     route, seconds = limited
@@ -223,10 +227,11 @@ def _wait_for_limit(progress: Progress, now: datetime, rules: Rules) -> Step | N
     return RetryAfter(seconds=wait, cooldown=route)
 
 
-def _wait_for_probe(progress: Progress, now: datetime, rules: Rules) -> Step | None:
+def _wait_for_probe(
+    progress: Progress, routes: Sequence[RouteState], now: datetime, rules: Rules
+) -> Step | None:
     """A wait until a half-open probe may be claimed, or has shown something; not longer than a
     moment at once, as another request's probe may close the route before."""
-    routes = _allowed_routes(progress, now)
     near = retries.next_probe(routes, now, progress.last_resort_in, rules)
     if near is None:
         return None

@@ -26,7 +26,7 @@ COOLING = BreakerState(
     opened_at=NOW,
     retry_at=NOW + timedelta(seconds=30),
 )
-MOST_CALLS, MOST_CALLS_IN_AN_OUTAGE = 100, 450
+MOST_CALLS, MOST_CALLS_IN_AN_OUTAGE = 100, 400
 
 
 class Site:
