@@ -13,7 +13,6 @@ from providers.protocols.anthropic_events import (
     MessageGatherer,
     Payload,
     encode_event,
-    encode_line,
 )
 from providers.protocols.anthropic_requests import MessagesRequest
 from providers.protocols.openai_chat import encode_json, fields
@@ -74,8 +73,7 @@ class StreamSerializer(_PayloadSerializer):
         if payload is None:
             return b""
         renamed = self._with_model(payload)
-        is_same = renamed is payload and bool(event.line)
-        return encode_line(payload, event.line) if is_same else encode_event(renamed)
+        return encode_event(renamed, event.line if renamed is payload else "")
 
     def finish(self, completed: Completed) -> bytes:
         """The payloads that end the stream."""

@@ -166,14 +166,11 @@ def write_usage(usage: Usage) -> dict[str, int]:
     }
 
 
-def encode_event(payload: Json) -> bytes:
-    """One payload as a server-sent event, named as its type."""
-    return b"event: %b\ndata: %b\n\n" % (str(payload["type"]).encode(), encode_json(payload))
-
-
-def encode_line(payload: Json, line: str) -> bytes:
-    """A provider's own payload as it came, as an event named as its type."""
-    return b"event: %b\ndata: %b\n\n" % (str(payload.get("type")).encode(), line.encode())
+def encode_event(payload: Json, line: str = "") -> bytes:
+    """One payload as a server-sent event, named as its type. `line`: its text where it came as
+    one, which is sent as it is."""
+    data = line.encode() or encode_json(payload)
+    return b"event: %b\ndata: %b\n\n" % (str(payload.get("type")).encode(), data)
 
 
 def write_error(status: int, message: str) -> Payload:

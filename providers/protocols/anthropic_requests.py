@@ -11,6 +11,7 @@ from typing import Any
 
 from providers.domain.frozen import frozen
 from providers.domain.types import ChatMessage, ChatRequest, Json
+from providers.protocols import openai_chat
 from providers.protocols.request_checks import (
     InvalidRequest,
     list_objects,
@@ -222,8 +223,7 @@ def _read_result(block: Json, where: str) -> tuple[str, list[Json]]:
 
 
 def _part(block: Json, where: str) -> Json:
-    source = block.get("source")
-    source = source if isinstance(source, dict) else {}
+    source = openai_chat.fields(block.get("source"))
     match block.get("type"), source.get("type"):
         case "text", _:
             return {"type": "text", "text": str(block.get("text") or "")}
