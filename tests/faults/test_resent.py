@@ -16,6 +16,7 @@ from providers.clients import http
 from providers.domain.types import STALE_CONNECTION, STREAM_REFUSED, RouteTaken
 from providers.models import Attempt, Provider
 from providers.router import route_table, router
+from providers.router.call import Call
 from tests import fakes
 from tests.faults.asking import QUESTION, RouteSetup, make_call
 from tests.upstreams.fixtures import GatewayProcess
@@ -97,6 +98,28 @@ def route(
     return RouteSetup(fields=fields, method=method)
 
 
+async def stream_twice(
+    provider: Provider, *, non_streaming: bool
+) -> tuple[list[Call], list[RouteTaken]]:
+    """Send two requests one after the other, wait for their rows, and close what was opened."""
+    taken: list[RouteTaken] = []
+    calls = [make_call(provider, "m"), make_call(provider, "m")]
+    try:
+        for call in calls:
+            async for event in router.stream(call, replace(QUESTION, non_streaming=non_streaming)):
+                taken += [event] if isinstance(event, RouteTaken) else []
+        await route_table.current().flush()
+    finally:
+        await route_table.close()
+        await http.close()
+    return calls, taken
+
+
+async def attempts_of(call: Call) -> list[Attempt]:
+    rows = Attempt.objects.filter(request_id=call.request_id).order_by("position")
+    return [row async for row in rows]
+
+
 @pytest.mark.parametrize("whole", [False, True], ids=["streamed", "in-one-piece"])
 async def test_a_request_that_was_sent_again_is_two_attempts(
     make_provider: MakeProvider, route: RouteSetup, whole: bool
@@ -104,20 +127,10 @@ async def test_a_request_that_was_sent_again_is_two_attempts(
     """In the trace, and in what the caller gets; it says nothing against the route."""
     async with one_answer_a_connection() as url:
         provider = await sync_to_async(make_provider)(model_id="m", base_url=url, **route.fields)
-        taken: list[RouteTaken] = []
-        calls = [make_call(provider, "m"), make_call(provider, "m")]
-        try:
-            for call in calls:
-                async for event in router.stream(call, replace(QUESTION, non_streaming=whole)):
-                    taken += [event] if isinstance(event, RouteTaken) else []
-            await route_table.current().flush()
-        finally:
-            await route_table.close()
-            await http.close()
+        calls, taken = await stream_twice(provider, non_streaming=whole)
     assert [each.attempts for each in taken] == [1, 2]
     assert not taken[1].fallback
-    rows = Attempt.objects.filter(request_id=calls[1].request_id).order_by("position")
-    first, second = [row async for row in rows]
+    first, second = await attempts_of(calls[1])
     assert (first.outcome, first.error_code) == ("network", STALE_CONNECTION)
     assert (second.outcome, second.position, second.error_code) == ("ok", 2, "")
     row = await provider.routes.aget(method=route.method)
@@ -130,20 +143,10 @@ async def test_a_request_that_was_sent_again_without_streaming_is_two_attempts(
     """The upstream's refusal is the first attempt's error; later requests do without it."""
     async with full_answers_only() as url:
         provider = await sync_to_async(make_provider)(model_id="m", base_url=url, **route.fields)
-        taken: list[RouteTaken] = []
-        calls = [make_call(provider, "m"), make_call(provider, "m")]
-        try:
-            for call in calls:
-                async for event in router.stream(call, replace(QUESTION, non_streaming=True)):
-                    taken += [event] if isinstance(event, RouteTaken) else []
-            await route_table.current().flush()
-        finally:
-            await route_table.close()
-            await http.close()
+        calls, taken = await stream_twice(provider, non_streaming=True)
     assert [each.attempts for each in taken] == [2, 1]
     assert not taken[0].fallback
-    rows = Attempt.objects.filter(request_id=calls[0].request_id).order_by("position")
-    first, second = [row async for row in rows]
+    first, second = await attempts_of(calls[0])
     assert (first.outcome, first.error_code, first.status) == ("request", STREAM_REFUSED, 400)
     assert "Streaming is not supported" in first.error_message
     assert (second.outcome, second.position, second.error_code) == ("ok", 2, "")
