@@ -1,6 +1,6 @@
 """Loads stored providers as entries, to compare them with a file or to export them.
 
-Entries hold secrets; whoever writes them to a file decides what leaves.
+Entries hold secrets; the caller that writes them to a file decides what leaves.
 """
 
 from collections.abc import Iterable

@@ -1,6 +1,6 @@
 """Feature flags: one typed registry of what an instance may switch, and their values. No I/O.
 
-The environment wins, so that whoever runs the instance can pin a flag; then the value that
+The environment wins, so that its deployment can pin a flag; then the value that
 operators set; then the default. A process uses the operators' values as of its last snapshot.
 """
 

@@ -1,7 +1,7 @@
 """`manage.py import_providers FILE`: plans an import, as the page's preview does, and stores it.
 
 Unlike the page, it resolves variables of its environment and files beside the configuration:
-whoever can run it can read these anyway.
+a user who can run it can read these anyway.
 """
 
 import getpass

@@ -54,7 +54,7 @@ def test_it_can_be_closed_early() -> None:
 
 
 def test_it_can_be_taken_out() -> None:
-    """Whoever takes it closes it."""
+    """The caller that takes it closes it."""
     sessions = PerLoop(Session)
 
     async def run() -> tuple[Session, Session | None, Session | None]:
