@@ -120,9 +120,6 @@ class ConnectionForm(_ModelForm):
         """A field for each header that the vendor supports."""
         return [self[f"header_{number}"] for number in self._templates]
 
-    def has_header_errors(self) -> bool:
-        return any(field.errors for field in self.header_fields)
-
     def _describe_key_field(self) -> None:
         """Shows the last four characters of a stored key, and offers to remove it."""
         stored, key = self.instance, self.fields["api_key"]
