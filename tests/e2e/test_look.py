@@ -6,11 +6,13 @@ With SCREENSHOTS=folder in the environment each page is also saved there, to be 
 import os
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from django.utils import timezone
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from opencode_web import throttle
@@ -394,10 +396,14 @@ def ask_again(page: Page, text: str, model: str) -> None:
 def test_the_admin(
     site: Site, new_context: Callable[..., BrowserContext], style: tuple[str, int]
 ) -> None:
-    """Django's own pages with our columns and actions: nothing serious or critical."""
+    """Django's own pages with our columns and actions: nothing serious or critical.
+
+    The roll-ups are looked at whole and within a month: both show links to dates, whatever today is.
+    """
     provider = connect("http://127.0.0.1:9/v1", models=("echo", "other"))
     remember()
     page = new_context(**options(style)).new_page()
+    month = timezone.now() - timedelta(days=40)
     bad = []
     for name, path in (
         ("admin", ""),
@@ -408,6 +414,8 @@ def test_the_admin(
         ("admin-attempts", "providers/attempt/"),
         ("admin-audit", "providers/auditevent/"),
         ("admin-incidents", "health/incident/"),
+        ("admin-rollups", "health/healthrollup/"),
+        ("admin-rollups-month", f"health/healthrollup/?hour__year={month:%Y&hour__month=%m}"),
         ("admin-keys", "api/clientkey/"),
     ):
         page.goto(f"/admin/{path}")
