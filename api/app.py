@@ -8,6 +8,7 @@ and no header allows browsers of other sites in (CORS): keys belong in programs.
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 
 import django.db
 from starlette.types import Receive, Scope, Send
@@ -21,13 +22,24 @@ from api.request import ROOT, ApiRequest
 
 log = logging.getLogger(__name__)
 
-type Door = Callable[[ApiRequest, Reply], Awaitable[None]]
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """What answers at a path, and the format of its errors."""
+
+    answer: Callable[[ApiRequest, Reply], Awaitable[None]]
+    errors: ErrorFormat = OPENAI_ERRORS
+
 
 DOORS: Mapping[str, Door] = {
-    "/v1/models": model_list.list_models,
-    "/v1/chat/completions": chat_completions.complete,
-    "/v1/messages": messages.create_message,
-    "/v1/messages/count_tokens": messages.count_tokens,
+    "/v1/models": Door(model_list.list_models),
+    "/v1/chat/completions": Door(chat_completions.complete),
+    "/v1/messages": Door(messages.create_message, ANTHROPIC_ERRORS),
+    "/v1/messages/count_tokens": Door(messages.count_tokens, ANTHROPIC_ERRORS),
+}
+# One object each: its name is the rest of the path.
+OBJECT_DOORS: Mapping[str, Door] = {
+    model_list.PREFIX: Door(model_list.get_model),
 }
 
 
@@ -39,14 +51,15 @@ def is_here(path: str) -> bool:
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
     """One request."""
     request = ApiRequest(scope, receive)
+    door = find_door(request.path)
     reply = Reply(
         send,
         request.response_headers(),
-        errors=_error_format(request.path),
+        errors=door.errors,
         bodiless=request.method == "HEAD",
     )
     try:
-        await _find_door(request.path)(request, reply)
+        await door.answer(request, reply)
     except ApiError as error:
         await _send_error(request, reply, error)
     except django.db.Error:
@@ -60,18 +73,20 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         await _send_error(request, reply, internal)
 
 
-def _error_format(path: str) -> ErrorFormat:
-    return ANTHROPIC_ERRORS if path.startswith("/v1/messages") else OPENAI_ERRORS
-
-
-def _find_door(path: str) -> Door:
-    """Raises ApiError (404) where nothing is at this path."""
+def find_door(path: str) -> Door:
+    """The door at a path; where there is none, one that says so."""
     if door := DOORS.get(path):
         return door
-    if path.startswith(model_list.PREFIX):
-        return model_list.get_model
-    message = f"There is no {path[:200]}. Available: {', '.join(DOORS)}."
+    objects = (door for prefix, door in OBJECT_DOORS.items() if path.startswith(prefix))
+    return next(objects, _NO_DOOR)
+
+
+async def _refuse_path(request: ApiRequest, reply: Reply) -> None:
+    message = f"There is no {request.path[:200]}. Available: {', '.join(DOORS)}."
     raise ApiError(404, message, code="not_found")
+
+
+_NO_DOOR = Door(_refuse_path)
 
 
 async def _send_error(request: ApiRequest, reply: Reply, error: ApiError) -> None:
