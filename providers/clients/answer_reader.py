@@ -11,6 +11,7 @@ from providers.domain.redaction import redact_error, secrets_of
 from providers.domain.types import ClientEvent, Finish, Json, LateError, Passed, Target, is_content
 from providers.protocols import finish, openai_chat
 from providers.protocols.framing import Framing, not_json
+from providers.protocols.joined_chunks import ChunkJoiner
 
 type ReadPayload = Callable[[Json, str], Iterable[ClientEvent]]
 
@@ -23,6 +24,7 @@ class AnswerReader:
         self._deadlines = deadlines
         self._target = target
         self._framing = Framing()
+        self._joiner = ChunkJoiner()
         self.done = False
         self.error: CallError | None = None
         self._notes: list[ClientEvent] = []
@@ -61,23 +63,23 @@ class AnswerReader:
         else:
             self.error = error
 
-    def _read_all(self, texts: Iterable[str]) -> list[ClientEvent]:
+    def _read_all(self, texts: list[str]) -> list[ClientEvent]:
         events: list[ClientEvent] = []
         try:
-            for text in texts:
-                self._read(text, events)
+            for text, data in self._joiner.join(texts):
+                self._read(text, data, events)
                 if self.done:
                     break
         except CallError as error:
             self.fail(error)
         return events
 
-    def _read(self, text: str, events: list[ClientEvent]) -> None:
+    def _read(self, text: str, data: str, events: list[ClientEvent]) -> None:
         if text == "[DONE]":
             self.done = True
             return
         values = json_values(text)
-        line = text if len(values) == 1 and "\n" not in text else ""
+        line = data if len(values) == 1 and "\n" not in text else ""
         for value in values:
             if not isinstance(value, dict):
                 raise not_json()

@@ -164,8 +164,10 @@ class Usage:
 class _Event:
     """An event that a client yields.
 
-    `raw` is the provider's chunk in OpenAI's format, unchanged, and `line` its text, for callers
-    that pass it on; None and empty for other formats. The events of one chunk share it.
+    `raw` is the provider's chunk in OpenAI's format, unchanged, and `line` the data of its event,
+    for callers that pass it on; None and empty for other formats. The events of one chunk share it.
+    A row of chunks of text may be joined to one; `line` is then the data of all of them, with what
+    is between two events ("\\n\\ndata: ") between them.
     """
 
     raw: Json | None = field(default=None, compare=False, repr=False)

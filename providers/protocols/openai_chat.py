@@ -29,6 +29,7 @@ from providers.domain.types import (
 )
 from providers.protocols import finish, reasoning
 from providers.protocols.error_body import read_error
+from providers.protocols.joined_chunks import plain_text
 from providers.protocols.retry_after import stated_wait
 from providers.protocols.tool_calls import Numbering, full_calls
 from providers.protocols.usage import find_usage, read_usage
@@ -71,7 +72,8 @@ class ChunkReader:
 
         Raises CallError for an error inside a good envelope.
         """
-        if (text := _plain_text(chunk)) and (not self._splits or self._passes(text)):
+        # Nearly all chunks are of this kind, so this one check spares them all others.
+        if (text := plain_text(chunk)) and (not self._splits or self._passes(text)):
             return [TextDelta(text=text, raw=chunk, line=line)]
         if chunk.get("error"):
             raise in_band_error(chunk)
@@ -118,32 +120,6 @@ class ChunkReader:
         if self._splits and (type(delta.get("content")) is list or not state.splitter.is_over):
             made = state.split(made, ends=ends)
         return _with_value(choice, "delta", made)
-
-
-# Fields that have to be read, of a chunk beside its choices and of a choice beside its delta.
-_BESIDE_CHOICES = frozenset({"error", "usageMetadata", "x_groq", "message", "response"})
-_BESIDE_DELTA = frozenset({"usage", "message"})
-
-
-def _plain_text(chunk: Json) -> str:
-    """The text of a chunk that holds nothing else; empty for any other.
-
-    Nearly all chunks are of this kind, so this one check spares them all others.
-    """
-    try:
-        (choice,) = chunk["choices"]
-        delta = choice["delta"]
-        text = delta["content"]
-    except (KeyError, TypeError, ValueError):
-        return ""
-    if type(text) is not str or choice.get("finish_reason") is not None:
-        return ""
-    if len(delta) > 1 and (len(delta) > 2 or "role" not in delta):
-        return ""
-    if choice.get("index") not in (None, 0) or not choice.keys().isdisjoint(_BESIDE_DELTA):
-        return ""
-    is_alone = chunk.keys().isdisjoint(_BESIDE_CHOICES) and not chunk.get("usage")
-    return text if is_alone else ""
 
 
 class _Choice:

@@ -80,12 +80,12 @@ _CHUNKS = st.fixed_dictionaries(
 
 
 @given(st.lists(_CHUNKS, max_size=6), st.booleans())
-def test_the_quick_check_of_a_plain_text_changes_nothing(
+def test_the_quick_check_of_aplain_text_changes_nothing(
     payloads: list[dict[str, Any]], splits: bool
 ) -> None:
     """Any mixture of chunks gives the events that the full check gives."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(openai_chat, "_plain_text", lambda chunk: "")
+        patched.setattr(openai_chat, "plain_text", lambda chunk: "")
         expected = read(payloads, splits=splits)
     assert read(payloads, splits=splits) == expected
 
