@@ -398,7 +398,7 @@ def test_the_admin(
 ) -> None:
     """Django's own pages with our columns and actions: nothing serious or critical.
 
-    The roll-ups are looked at whole and within a month: both show links to dates, whatever today is.
+    The roll-ups are looked at whole and within a month: both show links to dates, on any day.
     """
     provider = connect("http://127.0.0.1:9/v1", models=("echo", "other"))
     remember()

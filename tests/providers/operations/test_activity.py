@@ -470,7 +470,7 @@ def test_an_unknown_outcome_is_shown_as_it_is() -> None:
 def test_no_condition_asks_for_a_whole_table(owner: User, db: None) -> None:
     """A page of the log is read from the index on time, from where its mark stands.
 
-    Without a sort, only that index has the order, whatever PostgreSQL believes of an almost empty table.
+    Without a sort, only that index has the order, whatever PostgreSQL's statistics are.
     """
     mark = Mark(at=NOW, pk=5)
     with connection.cursor() as cursor:
