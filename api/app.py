@@ -19,6 +19,7 @@ from api.errors import ANTHROPIC_ERRORS, OPENAI_ERRORS, ApiError, ErrorFormat, u
 from api.messages import endpoint as messages
 from api.model_list import endpoint as model_list
 from api.request import ROOT, ApiRequest
+from api.responses import endpoint as responses
 
 log = logging.getLogger(__name__)
 
@@ -36,10 +37,12 @@ DOORS: Mapping[str, Door] = {
     "/v1/chat/completions": Door(chat_completions.complete),
     "/v1/messages": Door(messages.create_message, ANTHROPIC_ERRORS),
     "/v1/messages/count_tokens": Door(messages.count_tokens, ANTHROPIC_ERRORS),
+    "/v1/responses": Door(responses.create_response),
 }
 # One object each: its name is the rest of the path.
 OBJECT_DOORS: Mapping[str, Door] = {
     model_list.PREFIX: Door(model_list.get_model),
+    responses.PREFIX: Door(responses.stored_response),
 }
 
 

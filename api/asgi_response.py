@@ -35,7 +35,7 @@ class Reply:
         bodiless: bool = False,
     ) -> None:
         self._send = send
-        self._errors = errors
+        self.errors = errors
         self._bodiless = bodiless
         self._headers = dict(headers)
         self._sending = asyncio.Lock()
@@ -67,9 +67,9 @@ class Reply:
         """Send an error by its status, or as an event where the stream has started. The stream then
         ends without a finish reason or an end mark, because the answer is incomplete."""
         if not self.has_started:
-            await self.send_json(error.status, self._errors.body(error), error.headers)
+            await self.send_json(error.status, self.errors.body(error), error.headers)
             return
-        await self.send_piece(self._errors.stream_event(error))
+        await self.send_piece(self.errors.stream_event(error))
         await self.end()
 
     async def _start(self, status: int, headers: Mapping[str, str]) -> None:

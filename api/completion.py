@@ -11,7 +11,7 @@ so a reader who leaves closes one thing, and with it the provider's connection.
 
 import json
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from typing import Protocol
 from uuid import UUID
@@ -66,12 +66,20 @@ class Serializer(Protocol):
         """The end of the answer."""
 
 
+type BeforeEnd = Callable[[Completed], Awaitable[None]]
+
+
+async def do_nothing(completed: Completed) -> None:
+    """What most doors do before the end of an answer."""
+
+
 @frozen
 class CompletionRequest:
     """A valid request and its caller.
 
     `arrived`: when, on the monotonic clock. `idempotency_key`: empty where none was sent; a key
-    with the same `body` at the same `path` gets the same answer again.
+    with the same `body` at the same `path` gets the same answer again. `before_end` is awaited once
+    the answer is complete, before the last of it is serialized.
     """
 
     model: str
@@ -83,6 +91,7 @@ class CompletionRequest:
     arrived: float
     body: bytes
     idempotency_key: str = ""
+    before_end: BeforeEnd = do_nothing
 
 
 async def start_completion(request: CompletionRequest) -> "Completion":
@@ -137,6 +146,7 @@ class Completion:
                             raise PlanFailed(event.error, event.attempts)
                         if request.non_streaming:
                             yield _HEAD
+                        await self._request.before_end(event)
                         piece += serializer.finish(event)
                     elif not isinstance(event, AttemptStarted):
                         piece += serializer.serialize(event)

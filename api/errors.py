@@ -91,10 +91,12 @@ class ApiError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ErrorFormat:
-    """How a door writes an error. `event`: the start of the event that carries it in a stream."""
+    """How a door writes an error. `event`: the start of the event that carries it in a stream;
+    `write_events`: all events of the error, where what was sent before decides them."""
 
     write: Callable[[ApiError], Mapping[str, Any]]
     event: bytes = b""
+    write_events: Callable[[ApiError], bytes] | None = None
 
     def body(self, error: ApiError) -> bytes:
         """The error as a JSON body."""
@@ -102,6 +104,8 @@ class ErrorFormat:
 
     def stream_event(self, error: ApiError) -> bytes:
         """The error as an event of a stream that has started."""
+        if self.write_events:
+            return self.write_events(error)
         return b"%bdata: %b\n\n" % (self.event, self.body(error))
 
 

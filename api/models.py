@@ -1,4 +1,6 @@
-"""Client keys, which programs send to `/v1`. A key is shown once, and only its hash is stored.
+"""Client keys, which programs send to `/v1`, and the responses that callers had stored.
+
+A key is shown once, and only its hash is stored.
 
 The hash is a plain SHA-256. Slow, salted hashes (argon2, PBKDF2) protect passwords, which can be
 guessed. A key is 256 random bits, which cannot, and every request hashes one: a slow hash would
@@ -14,9 +16,13 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
+
+from providers.infra.encrypted_fields import EncryptedTextField
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -100,3 +106,32 @@ class ClientKey(models.Model):
     @property
     def expired(self) -> bool:
         return self.expires_at is not None and self.expires_at <= timezone.now()
+
+
+class StoredResponse(models.Model):
+    """An answer of `/v1/responses` with its whole input, which a later request may continue.
+
+    `content` is `{"input": items, "response": the answer}`; `item_ids` are those of its output.
+    """
+
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="stored_responses"
+    )
+    response_id = models.CharField(max_length=255)
+    item_ids = ArrayField(models.CharField(max_length=255))
+    content = EncryptedTextField()
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=("user", "response_id"), name="stored_response_unique"),
+        )
+        indexes = (
+            # requests that name an item of an earlier answer
+            GinIndex(fields=("item_ids",), name="stored_response_items"),
+            # deletion by age
+            models.Index(fields=("created_at",), name="stored_response_age"),
+        )
+
+    def __str__(self) -> str:
+        return self.response_id

@@ -8,7 +8,14 @@ from contextlib import aclosing
 from django.conf import settings
 
 from api.asgi_response import Reply, UntilDisconnect
-from api.completion import Completion, CompletionRequest, Serializer, start_completion
+from api.completion import (
+    BeforeEnd,
+    Completion,
+    CompletionRequest,
+    Serializer,
+    do_nothing,
+    start_completion,
+)
 from api.keys.lookup import Caller
 from api.request import ApiRequest
 from providers.domain.errors import CallError
@@ -24,6 +31,7 @@ async def send_completion(
     model: str,
     chat: ChatRequest,
     serializer: Serializer,
+    before_end: BeforeEnd = do_nothing,
 ) -> None:
     """Answer one request in the serializer's format. Raises ApiError."""
     completion_request = CompletionRequest(
@@ -36,6 +44,7 @@ async def send_completion(
         arrived=request.arrived,
         body=body,
         idempotency_key=request.idempotency_key(),
+        before_end=before_end,
     )
     send = _send_json if chat.non_streaming else _send_events
     async with UntilDisconnect(request.receive):

@@ -255,6 +255,9 @@ class Environment(BaseSettings):
         " kept in Redis for a day, encrypted with ENCRYPTION_KEYS.",
         examples=["true"],
     )
+    store_responses: bool | None = Field(
+        default=None, description="Pins the flag: whether responses are stored.", examples=["false"]
+    )
     api_keep_alive: float = Field(
         default=10,
         gt=0,
@@ -312,6 +315,9 @@ class Environment(BaseSettings):
         le=3650,
         description="Days that closed incidents are kept.",
         examples=["400"],
+    )
+    keep_responses: int = Field(
+        default=30, ge=1, description="Days that responses are stored.", examples=["30"]
     )
     keep_removed: int = Field(
         default=7,

@@ -37,6 +37,7 @@ INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
+    "django.contrib.postgres",
     "django.contrib.staticfiles",
     "allauth",
     "allauth.account",
@@ -200,6 +201,7 @@ MODELS_FRESH = ENV.models_fresh
 IDEMPOTENCY_KEEP = ENV.idempotency_keep
 # Flags: None where the panel decides.
 EMERGENCY_ANSWERS = ENV.emergency_answers
+STORE_RESPONSES = ENV.store_responses
 GATEWAY_SDK = ENV.gateway_sdk
 SMART_ROUTING = ENV.smart_routing
 CHAT_PROBES = ENV.chat_probes
@@ -215,6 +217,7 @@ KEEP_ATTEMPTS = ENV.keep_attempts
 KEEP_PROBES = ENV.keep_probes
 KEEP_ROLLUPS = ENV.keep_rollups
 KEEP_INCIDENTS = ENV.keep_incidents
+KEEP_RESPONSES = ENV.keep_responses
 KEEP_REMOVED = ENV.keep_removed
 
 # Metrics
@@ -236,6 +239,7 @@ CELERY_BEAT_SCHEDULE = {
     "tick": {"task": "health.tasks.tick", "schedule": 1.0, "options": {"expires": 2.0}},
     "roll-up": {"task": "health.tasks.roll_up", "schedule": 60.0, "options": {"expires": 60.0}},
     "prune": {"task": "health.tasks.prune", "schedule": 3600.0},
+    "delete-old-responses": {"task": "api.tasks.delete_old_responses", "schedule": 3600.0},
     "check-gateways": {
         "task": "providers.tasks.check_gateways",
         "schedule": 60.0,

@@ -12,10 +12,10 @@ from providers.protocols.anthropic_events import (
     EventWriter,
     MessageGatherer,
     Payload,
-    encode_event,
 )
 from providers.protocols.anthropic_requests import MessagesRequest
 from providers.protocols.openai_chat import encode_json, fields
+from providers.protocols.typed_events import encode_event
 
 
 class _PayloadSerializer:

@@ -58,6 +58,14 @@ FLAGS: Mapping[str, Flag] = {
             default=False,
         ),
         Flag(
+            name="store_responses",
+            title="Stored responses",
+            description="Answers of /v1/responses are stored, encrypted, so that a later request"
+            " can continue them or read them again. Off: nothing is stored, and clients send the"
+            " conversation each time.",
+            default=True,
+        ),
+        Flag(
             name="chat_probes",
             title="Chat probes",
             description="Health checks may send one short chat to providers that allow it, within"

@@ -18,7 +18,7 @@ from providers.domain.types import (
     ToolCallDelta,
     Usage,
 )
-from providers.protocols.openai_chat import encode_json, fields
+from providers.protocols.openai_chat import fields
 
 type Payload = dict[str, Any]
 
@@ -164,13 +164,6 @@ def write_usage(usage: Usage) -> dict[str, int]:
         "cache_read_input_tokens": usage.cached_tokens,
         "output_tokens": usage.output_tokens,
     }
-
-
-def encode_event(payload: Json, line: str = "") -> bytes:
-    """One payload as a server-sent event, named as its type. `line`: its text where it came as
-    one, which is sent as it is."""
-    data = line.encode() or encode_json(payload)
-    return b"event: %b\ndata: %b\n\n" % (str(payload.get("type")).encode(), data)
 
 
 def write_error(status: int, message: str) -> Payload:

@@ -21,10 +21,10 @@ from providers.protocols import anthropic_messages
 from providers.protocols.anthropic_events import (
     EventWriter,
     MessageGatherer,
-    encode_event,
     write_error,
     write_usage,
 )
+from providers.protocols.typed_events import encode_event
 
 USAGE = Usage(input_tokens=100, output_tokens=7, cached_tokens=60, cache_write_tokens=10)
 
