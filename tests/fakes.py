@@ -16,7 +16,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from dataclasses import asdict
 from itertools import pairwise
 from typing import Any, Self
@@ -48,7 +48,6 @@ __all__ = [
     "long_text",
     "refusing_port",
     "slow_text",
-    "until",
 ]
 
 KEY = "sk-fake-key-0123456789"
@@ -131,10 +130,6 @@ class Upstream:
     def gaps(self) -> list[float]:
         """The seconds between one request and the next."""
         return [later.started - earlier.started for earlier, later in pairwise(self.requests)]
-
-    def wait(self, condition: Callable[[], object], seconds: float = 30.0) -> None:
-        """Blocks until the condition holds. In a coroutine use `await until(...)`."""
-        asyncio.run_coroutine_threadsafe(until(condition, seconds), self._loop).result()
 
     def _call(self, work: Coroutine[Any, Any, None]) -> None:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
@@ -252,15 +247,6 @@ async def _watched(
         record.written = len(response.body) if isinstance(response.body, bytes) else 0
     record.finished = True
     return response
-
-
-async def until(condition: Callable[[], object], seconds: float = 30.0) -> None:
-    """Waits until the condition holds, else fails."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not so within {seconds} s")
-        await asyncio.sleep(0.005)
 
 
 def bound(port: int = 0) -> socket.socket:

@@ -1,7 +1,6 @@
 """The door as it runs in production: a granian web process on the test database; a key to it."""
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +13,10 @@ from pytest_django import DjangoDbBlocker
 from api.keys.lifecycle import issue_key
 from api.models import ClientKey
 from providers.infra import replicas
-from providers.models import Attempt, LanguageModel, Provider
-from providers.router import write_queue
+from providers.models import LanguageModel, Provider
 from tests import fakes
-from tests.e2e.site import Site
+from tests.e2e.site import Site, wait_for_writes
+from tests.polling import wait_until
 
 KEEP_ALIVE = 0.4  # seconds, in place of the ten of production
 
@@ -53,7 +52,7 @@ class Door:
         provider.ensure_routes()
         for model_id in model_ids:
             LanguageModel.objects.create(provider=provider, model_id=model_id, name=model_id)
-        self.wait_for(lambda: f"{provider.slug}/{model_ids[-1]}" in self.models())
+        wait_until(lambda: f"{provider.slug}/{model_ids[-1]}" in self.models())
         return provider
 
     def models(self) -> list[str]:
@@ -66,14 +65,6 @@ class Door:
         with self.raw() as client:
             answer = client.get("/models")
         return answer.status_code == 200 and not answer.json()["data"]
-
-    @staticmethod
-    def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
-        deadline = time.monotonic() + seconds
-        while not condition():
-            if time.monotonic() > deadline:
-                raise AssertionError(f"not so within {seconds} s")
-            time.sleep(0.02)
 
 
 @pytest.fixture(scope="package")
@@ -102,17 +93,10 @@ def door(running_web: Site, transactional_db: None) -> Iterator[Door]:
     made = Door(running_web, User.objects.create_superuser("alice"))
     # It may still know the provider of the test before, which has the same name.
     replicas.publish("providers")
-    Door.wait_for(lambda: made.is_empty())
+    wait_until(lambda: made.is_empty())
     yield made
     if Provider.objects.exists():
-        # Its last results are on their way; emptying the tables under them is a deadlock.
-        time.sleep(
-            3 * write_queue.WRITE_DELAY_SECONDS
-            + min(
-                write_queue.MAX_GATHER_SECONDS,
-                Attempt.objects.count() * write_queue.GATHER_SECONDS_PER_RESULT,
-            )
-        )
+        wait_for_writes()
 
 
 @pytest.fixture

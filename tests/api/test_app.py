@@ -16,6 +16,7 @@ from providers.models import LanguageModel, Provider
 from providers.operations import lifecycle
 from tests import fakes
 from tests.api.conftest import Door
+from tests.polling import wait_until
 
 HELLO = {"model": "acme/echo", "messages": [{"role": "user", "content": "Hello there"}]}
 
@@ -65,7 +66,7 @@ def test_a_key_is_revoked_everywhere_within_two_seconds(door: Door) -> None:
     with door.raw() as client:
         assert client.get("/models").status_code == 200
         revoke_keys([door.key.pk])
-        Door.wait_for(lambda: client.get("/models").status_code == 401, seconds=2)
+        wait_until(lambda: client.get("/models").status_code == 401, seconds=2)
 
 
 def test_a_deleted_owners_key_stops_working(door: Door) -> None:
@@ -73,7 +74,7 @@ def test_a_deleted_owners_key_stops_working(door: Door) -> None:
     door.user.is_active = False
     door.user.save()
     with door.raw() as client:
-        Door.wait_for(lambda: client.get("/models").status_code == 401, seconds=2)
+        wait_until(lambda: client.get("/models").status_code == 401, seconds=2)
 
 
 def test_an_expired_key_is_401(door: Door) -> None:
@@ -87,7 +88,7 @@ def test_records_the_last_use(door: Door) -> None:
     """A moment later, and not again within the minute."""
     with door.raw() as client:
         client.get("/models")
-        Door.wait_for(lambda: ClientKey.objects.get(pk=door.key.pk).last_used_at)
+        wait_until(lambda: ClientKey.objects.get(pk=door.key.pk).last_used_at)
         noted = ClientKey.objects.get(pk=door.key.pk).last_used_at
         client.get("/models")
     assert ClientKey.objects.get(pk=door.key.pk).last_used_at == noted
@@ -109,7 +110,7 @@ def test_models_are_those_in_use(door: Door, acme: Provider) -> None:
     LanguageModel.objects.create(
         provider=acme, model_id="missing", name="missing", missing_since=timezone.now()
     )
-    Door.wait_for(lambda: "best" in door.models())
+    wait_until(lambda: "best" in door.models())
     assert sorted(door.models()) == ["acme/echo", "acme/org/big", "best"]
     with door.raw() as client:
         row = client.get("/models/acme/echo").json()
@@ -174,7 +175,7 @@ def test_a_name_of_several_providers_lists_them(
 def test_an_alias_means_its_model(door: Door, acme: Provider, fake: fakes.Upstream) -> None:
     """The answer names the one that ran."""
     LanguageModel.objects.create(provider=acme, model_id="tiny-2", name="t", alias="fast")
-    Door.wait_for(lambda: "fast" in door.models())
+    wait_until(lambda: "fast" in door.models())
     with door.raw() as client:
         answer = client.post("/chat/completions", json=HELLO | {"model": "fast"})
     assert answer.json()["model"] == "tiny-2"

@@ -4,6 +4,7 @@ import httpx
 
 from tests import fakes
 from tests.api.conftest import Door
+from tests.polling import wait_until
 
 HELLO = [{"role": "user", "content": "hello"}]
 
@@ -38,7 +39,7 @@ def test_a_forbidden_model_and_a_moderated_prompt_are_403_and_others_go_on(
         refused = [ask(client, model) for model in ("403", "403", "403-moderated")]
         assert [each.status_code for each in refused] == [403] * 3
         assert {each.json()["error"]["type"] for each in refused} == {"permission_error"}
-        door.wait_for(lambda: any(r.path.endswith("/models") for r in fake.requests))
+        wait_until(lambda: any(r.path.endswith("/models") for r in fake.requests))
         assert [ask(client, "sixty").status_code for _ in range(3)] == [200] * 3
 
 
@@ -61,8 +62,8 @@ def test_a_wrong_key_is_disabled_after_one_answer(door: Door, fake: fakes.Upstre
     door.serve("sixty", "long", **direct(fake))
     with door.raw() as client:
         assert ask(client, "sixty").json()["error"]["type"] == "provider_auth_error"
-        door.wait_for(lambda: any(r.path.endswith("/models") for r in fake.requests))
-        door.wait_for(lambda: "disabled" in ask(client, "long").json()["error"]["message"])
+        wait_until(lambda: any(r.path.endswith("/models") for r in fake.requests))
+        wait_until(lambda: "disabled" in ask(client, "long").json()["error"]["message"])
         sent = chats(fake)
         assert ask(client, "sixty").status_code == 403
     assert chats(fake) == sent

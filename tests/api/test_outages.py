@@ -15,6 +15,7 @@ from tests import fakes
 from tests.api.conftest import Door
 from tests.e2e import door as doors
 from tests.e2e.site import Site, database_url
+from tests.polling import wait_until
 
 HELLO = {"model": "acme/echo", "messages": [{"role": "user", "content": "Hello there"}]}
 
@@ -61,11 +62,11 @@ def test_serves_without_its_databases(
 
         redis_door.open()
         database_door.open()
-        Door.wait_for(lambda: client.get("/models").status_code == 200)
+        wait_until(lambda: client.get("/models").status_code == 200)
         fragile.serve("echo", base_url=fake.url, gateway_endpoint=fake.url)
         # Its routes are read apart from its models: the first answer shows that they are known.
         assert client.post("/chat/completions", json=HELLO).status_code == 200
-        Door.wait_for(Attempt.objects.exists)
+        wait_until(Attempt.objects.exists)
 
         redis_door.shut()
         database_door.shut()
@@ -78,5 +79,5 @@ def test_serves_without_its_databases(
         assert Attempt.objects.count() == 1
 
         database_door.open()
-        Door.wait_for(lambda: Attempt.objects.count() == 11, seconds=40)
+        wait_until(lambda: Attempt.objects.count() == 11, seconds=40)
     assert set(Attempt.objects.values_list("outcome", flat=True)) == {"ok"}

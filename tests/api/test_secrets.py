@@ -24,6 +24,7 @@ from providers.models import Attempt, GatewayCheck, Provider
 from providers.probes import gateways
 from tests.api.conftest import Door
 from tests.e2e.site import Site
+from tests.polling import wait_until
 from tests.providers.test_dump import dumped
 
 DIRECT_KEY = "sk-direct-Mark0123456789direct"
@@ -220,7 +221,7 @@ def test_no_key_that_an_upstream_repeats_leaves_the_door(
 ) -> None:
     """Not to `/v1`, pages, traces, tests, tables, Redis, logs or metrics; what failed is said."""
     providers = [make_provider(leaking.origin, name, m) for name in ANSWERS for m in DOORS]
-    Door.wait_for(lambda: f"{providers[-1].slug}/m" in leaky_door.models())
+    wait_until(lambda: f"{providers[-1].slug}/m" in leaky_door.models())
     texts: list[tuple[str, str]] = []
     with leaky_door.raw() as client:
         for provider in providers:
@@ -237,7 +238,7 @@ def test_no_key_that_an_upstream_repeats_leaves_the_door(
         texts.append(
             (f"test {provider.slug}", asyncio.run(connection_test(leaky_door.user, provider)))
         )
-    Door.wait_for(lambda: Attempt.objects.count() >= 2 * len(providers))
+    wait_until(lambda: Attempt.objects.count() >= 2 * len(providers))
     page_client = Client()
     page_client.force_login(leaky_door.user)
     texts += pages(page_client, [provider.slug for provider in providers])

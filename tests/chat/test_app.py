@@ -15,7 +15,7 @@ from chat.events import Event, EventKind
 from chat.models import Message, Status
 from providers.infra import database
 from providers.infra.redis_client import blocking_client
-from tests import fakes
+from tests.polling import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Make = Callable[..., Message]
@@ -105,7 +105,7 @@ async def test_forty_open_streams_hold_no_connection(make_turn: Make, owner_clie
         await event_log.append(client, [(turn.pk, Event(kind=EventKind.RESET))])
         visits = [Visit(turn.pk, owner_client) for _ in range(40)]
         tasks = [asyncio.create_task(visit()) for visit in visits]
-        await fakes.until(lambda: all(visit.status == 200 for visit in visits))
+        await until(lambda: all(visit.status == 200 for visit in visits))
         assert await database.run(open_connections) <= 1
         await event_log.append(client, [(turn.pk, Event(kind=EventKind.END, html="e"))])
         await asyncio.gather(*tasks)
@@ -128,7 +128,7 @@ async def test_a_reader_that_leaves_ends_its_stream(make_turn: Make, owner_clien
     turn = await database.run(make_turn)
     visit = Visit(turn.pk, owner_client)
     reading = asyncio.create_task(visit())
-    await fakes.until(lambda: event_tail._hubs.current()._readers)
+    await until(lambda: event_tail._hubs.current()._readers)
     visit.leave()
     await reading
     assert not event_tail._hubs.current()._readers

@@ -1,7 +1,5 @@
 """What a person does in the browser, and the providers they find there."""
 
-import time
-from collections.abc import Callable
 from datetime import timedelta
 
 from django.utils import timezone
@@ -12,9 +10,8 @@ from health.models import HealthRollup, Incident
 from providers.models import LanguageModel, Provider
 from tests import fakes
 
-# Seconds in which a page is there, on a busy machine too: one that waited for a provider that hangs
-# would take as long as its first token may, which is ten.
-QUICK = 8.0
+# A page that waited for a provider that hangs would take the 10 s in which a first token is due.
+QUICK_MS = 8000
 
 
 def connect(
@@ -67,15 +64,6 @@ def wait_status(page: Page, status: str, seconds: float = 60) -> None:
     """Until the last answer on the page has this status."""
     reply = page.locator("[data-role=assistant]").last
     expect(reply).to_have_attribute("data-status", status, timeout=seconds * 1000)
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
-    """Until something outside the page is true."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise AssertionError("it did not become true in time")
-        time.sleep(0.05)
 
 
 def reply() -> Message:

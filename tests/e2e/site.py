@@ -14,6 +14,9 @@ import httpx
 from django.conf import settings
 from django.db import connection
 
+from providers.models import Attempt
+from providers.router import write_queue
+from tests.polling import wait_until
 from tests.programs import PYTHON
 from tests.upstreams.tethered import tethered
 
@@ -25,6 +28,13 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def wait_for_writes() -> None:
+    """Until the processes under test have written their last results: emptying the tables under a
+    write is a deadlock. Nothing outside a process shows what its queue still holds."""
+    gathering = write_queue.gather_seconds(Attempt.objects.count())
+    time.sleep(3 * write_queue.WRITE_DELAY_SECONDS + gathering)
 
 
 def database_url() -> str:
@@ -96,28 +106,25 @@ class Site:
 
     def wait_gateway(self, seconds: float = 180) -> None:
         """Until the gateway process has imported LiteLLM."""
-        deadline = time.monotonic() + seconds
         address = f"http://127.0.0.1:{self.gateway_port}/healthz"
-        while time.monotonic() < deadline:
+
+        def is_ready() -> bool:
             try:
-                if httpx.get(address, timeout=2).json().get("status") == "ready":
-                    return
+                return bool(httpx.get(address, timeout=2).json().get("status") == "ready")
             except (httpx.HTTPError, ValueError):
-                pass
-            time.sleep(0.1)
-        raise TimeoutError(f"the gateway process was not ready in {seconds} s")
+                return False
+
+        wait_until(is_ready, seconds)
 
     @staticmethod
     def _wait(address: str, seconds: float) -> None:
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
+        def answers() -> bool:
             try:
-                if httpx.get(address, timeout=2).status_code == 200:
-                    return
+                return httpx.get(address, timeout=2).status_code == 200
             except httpx.HTTPError:
-                pass
-            time.sleep(0.05)
-        raise TimeoutError(f"{address} did not answer in {seconds} s")
+                return False
+
+        wait_until(answers, seconds)
 
     def kill(self, name: str) -> None:
         """kill -9, as a crash or the kernel would do it, workers of the part included."""

@@ -14,8 +14,9 @@ from chat.models import Conversation, Message
 from providers.models import LanguageModel
 from providers.operations import lifecycle
 from tests import fakes
-from tests.e2e.people import answer, ask, connect, pick, reply, wait_for, wait_status
+from tests.e2e.people import answer, ask, connect, pick, reply, wait_status
 from tests.e2e.site import Site
+from tests.polling import wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.stack]
 PASTE = """() => {
@@ -195,7 +196,7 @@ def test_the_chat_without_scripts(
     assert len(plain.locator("#prompt").input_value()) == 400_001
     plain.fill("#prompt", "Hello")
     plain.get_by_role("button", name="Send").click()
-    wait_for(lambda: Message.objects.filter(status="done", text="Hello").exists())
+    wait_until(lambda: Message.objects.filter(status="done", text="Hello").exists())
     lifecycle.pause(provider)
     connect(fake.url, fake.url, name="Beta", slug="beta", models=("other",))
     plain.reload()
@@ -217,11 +218,11 @@ def test_a_cut_answer_goes_on_in_the_same_message(
     expect(reader.locator(".message .notice")).to_contain_text("Cut off at the token limit.")
     cut = reply()
     reader.get_by_role("button", name="Continue").click()
-    wait_for(lambda: reply().status == "done" and len(reply().text) > len(cut.text))
+    wait_until(lambda: reply().status == "done" and len(reply().text) > len(cut.text))
     expect(reader.locator(".message .notice")).to_have_count(0)
     assert reply().pk == cut.pk
     assert reply().text.startswith(cut.text)
-    wait_for(lambda: answer(reader).startswith(cut.text))
+    wait_until(lambda: answer(reader).startswith(cut.text))
 
 
 @pytest.mark.parametrize("scripted", [True, False])

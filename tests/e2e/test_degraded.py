@@ -12,8 +12,9 @@ from playwright.sync_api import BrowserContext, expect
 
 from tests import fakes
 from tests.e2e.door import Door
-from tests.e2e.people import answer, ask, connect, wait_for, wait_status
+from tests.e2e.people import answer, ask, connect, wait_status
 from tests.e2e.site import Site, database_url
+from tests.polling import wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.stack]
 
@@ -78,7 +79,7 @@ def test_redis_unreachable_at_start_and_back_later(
     wait_status(page, "done")
     assert answer(page) == "still here?"
     redis_door.open()
-    wait_for(lambda: not ails(behind_doors, REDIS))
+    wait_until(lambda: not ails(behind_doors, REDIS))
     page.reload()
     expect(page.locator(".banner")).to_have_count(0)
 
@@ -101,8 +102,8 @@ def test_the_database_unreachable_at_start_and_later(
     expect(page.locator("body")).to_contain_text("The database cannot be reached")
     database_door.open()
     expect(page.locator("#composer, .empty").first).to_be_visible(timeout=60_000)
-    wait_for(lambda: httpx.get(f"{behind_doors.url}/readyz", timeout=60).status_code == 200)
+    wait_until(lambda: httpx.get(f"{behind_doors.url}/readyz", timeout=60).status_code == 200)
     database_door.shut()
-    wait_for(lambda: ails(behind_doors, DATABASE))
+    wait_until(lambda: ails(behind_doors, DATABASE))
     database_door.open()
-    wait_for(lambda: not ails(behind_doors, DATABASE))
+    wait_until(lambda: not ails(behind_doors, DATABASE))

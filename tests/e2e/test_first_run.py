@@ -14,8 +14,9 @@ from chat.models import Message
 from opencode_web.launcher import setup
 from providers.models import Attempt, Provider
 from tests import fakes
-from tests.e2e.people import answer, ask, wait_for, wait_status
+from tests.e2e.people import answer, ask, wait_status
 from tests.e2e.site import Site
+from tests.polling import wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.stack]
 SECRET = "sk-very-secret-0123456789abcdef"
@@ -60,7 +61,7 @@ def test_from_the_link_to_the_first_answer(
     provider = Provider.objects.get()
     assert provider.base_url == fake.url
     assert provider.api_key == SECRET
-    wait_for(lambda: provider.language_models.exists())
+    wait_until(lambda: provider.language_models.exists())
 
     visitor.goto("/chat/new/")
     ask(visitor, "Hello from the first run", "echo")

@@ -6,8 +6,7 @@ The database is reached through a door that can be shut; Redis is a server of ou
 import re
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote
@@ -119,11 +118,3 @@ def stop(pair: Pair) -> None:
     for site in pair.sites:
         site.stop()
     pair.valkey.kill()
-
-
-def eventually(condition: Callable[[], object], seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not so within {seconds} s")
-        time.sleep(0.05)

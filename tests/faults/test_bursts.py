@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-import time
 import uuid
 from collections.abc import Iterator
 
@@ -14,11 +13,11 @@ from pytest_django import DjangoDbBlocker
 
 from api.keys.lifecycle import issue_key
 from providers.infra import replicas
-from providers.models import Attempt, ModelSource, Provider
-from providers.router import write_queue
+from providers.models import ModelSource, Provider
 from tests import fakes
-from tests.e2e.site import Site
-from tests.faults.processes import Valkey, eventually
+from tests.e2e.site import Site, wait_for_writes
+from tests.faults.processes import Valkey
+from tests.polling import wait_until
 
 pytestmark = pytest.mark.stack
 
@@ -80,7 +79,7 @@ class Client:
         with redis.Redis.from_url(valkey.url) as client:
             for topic in ("keys", "providers"):
                 client.publish(replicas.CHANNEL, topic)
-        eventually(lambda: all(self._is_known(site) for site in sites), 60)
+        wait_until(lambda: all(self._is_known(site) for site in sites), 60)
 
     def _is_known(self, site: Site) -> bool:
         answer = httpx.get(f"{site.url}/v1/models", headers=self._headers, timeout=10)
@@ -111,14 +110,7 @@ def client(
     sites: list[Site], valkey: Valkey, fake: fakes.Upstream, transactional_db: None
 ) -> Iterator[Client]:
     yield Client(sites, valkey, fake)
-    # Their last results are on their way; emptying the tables under them is a deadlock.
-    time.sleep(
-        3 * write_queue.WRITE_DELAY_SECONDS
-        + min(
-            write_queue.MAX_GATHER_SECONDS,
-            Attempt.objects.count() * write_queue.GATHER_SECONDS_PER_RESULT,
-        )
-    )
+    wait_for_writes()
 
 
 @pytest.mark.parametrize("processes", [1, 4])

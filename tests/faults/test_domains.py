@@ -20,6 +20,7 @@ from providers.router import route_table
 from providers.router.router import stream
 from tests import fakes
 from tests.faults.asking import QUESTION, RouteSetup, make_call
+from tests.polling import until
 
 MakeProvider = Callable[..., Provider]
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -78,8 +79,8 @@ def chats(fake: fakes.Upstream, model: str = "") -> list[fakes.Record]:
 
 async def until_checked(fake: fakes.Upstream) -> None:
     """Waits for the key check, and for what it found to be written."""
-    await fakes.until(lambda: any(r.path.endswith("/models") for r in fake.requests))
-    await fakes.until(lambda: not route_table.current().queue, 5)
+    await until(lambda: any(r.path.endswith("/models") for r in fake.requests))
+    await until(lambda: not route_table.current().queue, 5)
     await route_table.current().flush()
 
 

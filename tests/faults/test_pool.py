@@ -11,6 +11,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 
 from tests.e2e.door import Door
 from tests.e2e.site import database_url
+from tests.polling import wait_until
 
 AWAY = 8.0  # seconds
 
@@ -29,9 +30,7 @@ def test_after_an_outage_it_connects_again_within_moments() -> None:
             with pytest.raises(PoolTimeout), pool.connection(timeout=0.5):
                 pass
         door.open()
-        began = time.monotonic()
-        while not connects(pool):
-            assert time.monotonic() - began < 15
+        wait_until(lambda: connects(pool), 15)
     door.shut()
 
 

@@ -14,11 +14,11 @@ from pytest_django import DjangoDbBlocker
 
 from api.keys.lifecycle import issue_key
 from providers.models import Attempt, Breaker, ModelSource, Provider, Purpose
-from providers.router import write_queue
 from tests import fakes
-from tests.e2e.site import Site
+from tests.e2e.site import Site, wait_for_writes
 from tests.faults import processes
-from tests.faults.processes import Pair, eventually
+from tests.faults.processes import Pair
+from tests.polling import until, wait_until
 
 pytestmark = pytest.mark.stack
 
@@ -56,8 +56,7 @@ def pair(running: Pair, transactional_db: None) -> Iterator[Pair]:
     user = User.objects.create_superuser("alice")
     _, running.secret = issue_key(user, "tests")
     yield running
-    # Their last results are on their way; emptying the tables under them is a deadlock.
-    time.sleep(3 * write_queue.WRITE_DELAY_SECONDS + write_queue.MAX_GATHER_SECONDS)
+    wait_for_writes()
     running.database.shut()
 
 
@@ -86,7 +85,7 @@ def acme(pair: Pair, fake: fakes.Upstream) -> Provider:
 def until_known(pair: Pair, *, known: bool = True) -> None:
     """Until both processes know the pair's model, or know it no more. Beat may have had the
     provider's own list read meanwhile, so that there may be others."""
-    eventually(lambda: {pair.model in pair.models(site) for site in pair.sites} == {known}, 120.0)
+    wait_until(lambda: {pair.model in pair.models(site) for site in pair.sites} == {known}, 120.0)
 
 
 async def _asked(pair: Pair, *sites: Site) -> list[tuple[httpx.Response, float]]:
@@ -139,10 +138,10 @@ def opened(pair: Pair, fake: fakes.Upstream) -> Breaker:
     first, second = pair.sites
     asked(pair, first)
     asked(pair, first)
-    eventually(lambda: state() == "open")
+    wait_until(lambda: state() == "open")
     until_refused(pair, first)
     until_refused(pair, second)
-    eventually(lambda: attempts().exclude(method="").count() == len(chats(fake)))
+    wait_until(lambda: attempts().exclude(method="").count() == len(chats(fake)))
     return breaker()
 
 
@@ -155,7 +154,7 @@ def until_refused(pair: Pair, site: Site) -> httpx.Response:
 
 def until_due(resting: Breaker) -> None:
     assert resting.retry_at is not None
-    time.sleep(max(0.0, resting.retry_at.timestamp() - time.time()) + 0.05)
+    wait_until(lambda: resting.retry_at and resting.retry_at < timezone.now())
 
 
 def test_a_breaker_opened_in_one_process_is_known_in_the_other(
@@ -166,10 +165,10 @@ def test_a_breaker_opened_in_one_process_is_known_in_the_other(
     first, second = pair.sites
     asked(pair, first)
     asked(pair, first)
-    eventually(lambda: state() == "open")
+    wait_until(lambda: state() == "open")
     answer = until_refused(pair, second)
     attempts = Attempt.objects.filter(request_id=answer.headers["x-request-id"])
-    eventually(attempts.exists)
+    wait_until(attempts.exists)
     assert attempts.get().error_code == "routes_resting"
 
 
@@ -186,9 +185,9 @@ def test_of_fifty_requests_at_the_end_of_a_rest_one_is_the_trial(
     assert statuses(answers) == [200] + [503] * 49
     refused = [answer for answer, _ in answers if answer.status_code == 503]
     assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
-    eventually(lambda: state() == "closed")
+    wait_until(lambda: state() == "closed")
     fake.script("sixty")
-    eventually(lambda: statuses(asked(pair, *(pair.sites * 5))) == [200] * 10)
+    wait_until(lambda: statuses(asked(pair, *(pair.sites * 5))) == [200] * 10)
 
 
 def test_a_killed_process_loses_its_trial_to_exactly_one_other(
@@ -203,7 +202,7 @@ def test_a_killed_process_loses_its_trial_to_exactly_one_other(
 
     async def die_in_trial() -> None:
         dying = asyncio.create_task(_asked(pair, first))
-        await fakes.until(lambda: chats(fake))
+        await until(lambda: chats(fake))
         first.kill("web")
         with pytest.raises(httpx.TransportError):
             await dying
@@ -218,7 +217,7 @@ def test_a_killed_process_loses_its_trial_to_exactly_one_other(
         until_due(leased)
         assert statuses(asked(pair, *([second] * 20))) == [200] + [503] * 19
         assert len(chats(fake)) == 2
-        eventually(lambda: state() == "closed")
+        wait_until(lambda: state() == "closed")
     finally:
         if "web" not in first.parts:
             first.start("web")
@@ -250,7 +249,7 @@ def test_redis_dies_while_serving(pair: Pair, fake: fakes.Upstream, acme: Provid
     until_known(pair, known=False)
     Provider.objects.filter(pk=acme.pk).update(enabled=True)
     pair.valkey.start()
-    eventually(pair.connected)
+    wait_until(pair.connected)
     until_known(pair)
     served(pair, 5)
 
@@ -265,8 +264,8 @@ def test_the_database_goes_away_while_serving(
         served(pair, 30, limit)
     finally:
         pair.database.open()
-    eventually(pair.connected)
-    eventually(lambda: attempts().count() == len(chats(fake)), 60)
+    wait_until(pair.connected)
+    wait_until(lambda: attempts().count() == len(chats(fake)), 60)
     assert len(chats(fake)) == 70
     assert set(attempts().values_list("outcome", flat=True)) == {"ok"}
 
@@ -290,12 +289,12 @@ def test_both_go_away_and_all_of_it_recovers(
     finally:
         pair.valkey.start()
         pair.database.open()
-    eventually(pair.connected)
-    eventually(lambda: set(statuses(asked(pair, *pair.sites))) == {200})
-    eventually(lambda: state() == "closed")
+    wait_until(pair.connected)
+    wait_until(lambda: set(statuses(asked(pair, *pair.sites))) == {200})
+    wait_until(lambda: state() == "closed")
     # The worker and beat, too, are at work again.
     Provider.objects.filter(pk=acme.pk).update(
         health_check_interval=5, next_check_at=timezone.now(), last_health_check=None
     )
     probed = Provider.objects.filter(pk=acme.pk, last_health_check__isnull=False)
-    eventually(probed.exists, 120)
+    wait_until(probed.exists, 120)

@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 
 from tests import fakes
+from tests.polling import until
 from tests.upstreams.faults import FAULTS, ZAI
 
 PATIENCE = 0.2  # seconds, of a client that waits for nothing
@@ -114,7 +115,7 @@ async def test_a_name_may_fail_once_or_now_and_then(fake: fakes.Upstream) -> Non
     assert statuses == [500, 200, 200]
     fake.reset()
     assert (await asked(fake.url, "flap-200-200")).status == 200
-    await fakes.until(lambda: time.monotonic() - fake.requests[0].started > 0.2)
+    await until(lambda: time.monotonic() - fake.requests[0].started > 0.2)
     assert (await asked(fake.url, "flap-200-200")).status == 500
     assert fake.gaps[0] >= 0.2
 
@@ -127,7 +128,7 @@ async def test_a_big_page_is_written_as_it_is_read(fake: fakes.Upstream) -> None
         async with session.post(url, json={"model": "10-mb"}, headers=headers) as response:
             assert response.status == 500
             await response.content.readexactly(64 * 1024)
-        await fakes.until(lambda: fake.requests[0].disconnected_at)
+        await until(lambda: fake.requests[0].disconnected_at)
     assert 64 * 1024 <= fake.requests[0].written < 2 * 2**20
 
 

@@ -7,8 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
@@ -19,6 +18,7 @@ from django.conf import settings
 from opencode_web import __version__
 from opencode_web.launcher.databases import throw_away_home
 from opencode_web.launcher.preflight import static_stamp
+from tests.polling import wait_until
 from tests.programs import PYTHON
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -53,13 +53,6 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_for(true: Callable[[], object], seconds: float = 60.0) -> None:
-    began = time.monotonic()
-    while not true():
-        assert time.monotonic() - began < seconds
-        time.sleep(0.02)
-
-
 def is_alive(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
@@ -87,7 +80,7 @@ class Up:
         return self._printed.read_text()
 
     def says(self, text: str, seconds: float = 90.0) -> None:
-        wait_for(lambda: text in self.printed or self.process.poll() is not None, seconds)
+        wait_until(lambda: text in self.printed or self.process.poll() is not None, seconds)
         assert text in self.printed
 
     def page(self) -> int:
@@ -114,7 +107,7 @@ class Up:
         }
 
     def new_pid_after(self, name: str, pid: int) -> None:
-        wait_for(lambda: self.pids().get(name, pid) != pid)
+        wait_until(lambda: self.pids().get(name, pid) != pid)
 
 
 @contextmanager
@@ -153,7 +146,7 @@ def test_one_home_from_its_first_start_over_kill_9_of_everything_to_down(home: P
         made = dev(home, *NEW_OWNER, DJANGO_SUPERUSER_PASSWORD="a-long-pass-phrase")
         assert made.returncode == 0, made.stderr
 
-        wait_for(lambda: run.pids().keys() == PARTS)
+        wait_until(lambda: run.pids().keys() == PARTS)
         before = run.pids()
         for pid in before.values():
             os.kill(pid, signal.SIGKILL)
@@ -166,7 +159,7 @@ def test_one_home_from_its_first_start_over_kill_9_of_everything_to_down(home: P
 
         pids = run.pids().values()
         run.process.kill()
-        wait_for(lambda: not any(is_alive(pid) for pid in pids))
+        wait_until(lambda: not any(is_alive(pid) for pid in pids))
 
     with up(home) as run:
         assert dev(home, "manage", "signin_link").stdout.strip() == ""
@@ -174,7 +167,7 @@ def test_one_home_from_its_first_start_over_kill_9_of_everything_to_down(home: P
         os.kill(run.pids()["web"], signal.SIGKILL)
         assert run.seconds_until_back("web") < 10, "1.6 s on an idle machine"
         assert run.page() == 200
-        wait_for(lambda: run.pids().keys() == PARTS)
+        wait_until(lambda: run.pids().keys() == PARTS)
         pids = run.pids().values()
         assert dev(home, "down").returncode == 0
         assert run.process.wait(30) == 0
@@ -239,6 +232,7 @@ def test_unreachable_servers_hold_up_nothing_and_are_used_when_they_are_back(hom
 SERVERS = """
 import asyncio, contextlib, pathlib, signal, sys
 from opencode_web.launcher.databases import databases
+from tests.polling import wait_until
 async def main():
     async with databases(pathlib.Path(sys.argv[1]), {}, print):
         stop = asyncio.Event()

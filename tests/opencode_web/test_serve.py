@@ -16,6 +16,7 @@ from providers.models import Provider
 from tests import fakes
 from tests.api.conftest import Door
 from tests.e2e.site import Site
+from tests.polling import wait_until
 
 pytestmark = pytest.mark.stack
 
@@ -67,9 +68,9 @@ def test_at_sigterm_it_is_not_ready_then_closed_and_open_answers_go_on(
     assert began.wait(60)
     web = door.site.parts["web"]
     web.send_signal(signal.SIGTERM)
-    Door.wait_for(lambda: readiness(door.site) == "stopping")
+    wait_until(lambda: readiness(door.site) == "stopping")
     assert reader.is_alive()
-    Door.wait_for(lambda: not listens(door.site))
+    wait_until(lambda: not listens(door.site))
     assert reader.is_alive(), "the listener closes before the answer has ended"
     reader.join(60)
     assert b"w199" in answer
@@ -86,5 +87,5 @@ def test_a_refusal_is_one_line_of_the_log(door: Door) -> None:
     }
     refused = httpx.get(f"{door.site.url}/providers/new/", cookies=cookies, timeout=30)
     assert refused.status_code == 403
-    Door.wait_for(lambda: "Forbidden" in door.log())
+    wait_until(lambda: "Forbidden" in door.log())
     assert "Traceback" not in door.log()

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ import httpx
 import pytest
 
 from tests import fakes
+from tests.polling import wait_until
 from tests.programs import PYTHON
 from tests.upstreams.behaviours import CATALOGUE
 from tests.upstreams.faults import FAULTS
@@ -47,9 +47,7 @@ def gateway_process() -> Iterator[GatewayProcess]:
         start_new_session=True,
     )
     try:
-        deadline = time.monotonic() + 180
-        while not _is_ready(made) and time.monotonic() < deadline and process.poll() is None:
-            time.sleep(0.1)
+        wait_until(lambda: _is_ready(made) or process.poll() is not None, 180)
         yield made
     finally:
         process.terminate()

@@ -9,7 +9,6 @@ import importlib.util
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +16,7 @@ from typing import Self
 
 import httpx
 
+from tests.polling import wait_until
 from tests.upstreams.tethered import tethered
 
 MODEL = "smollm2"
@@ -74,18 +74,17 @@ def wait_until_up(
     url: str, process: subprocess.Popen[bytes], key: str = "", seconds: float = 90
 ) -> None:
     """Until the address answers 200; fails at once where the process has ended."""
-    deadline = time.monotonic() + seconds
     headers = {"Authorization": f"Bearer {key}"} if key else {}
-    while time.monotonic() < deadline:
+
+    def answers() -> bool:
         if process.poll() is not None:
             raise RuntimeError(f"the server of {url} ended with {process.returncode}")
         try:
-            if httpx.get(url, headers=headers, timeout=2, trust_env=False).status_code == 200:
-                return
+            return httpx.get(url, headers=headers, timeout=2, trust_env=False).status_code == 200
         except httpx.TransportError:
-            pass
-        time.sleep(0.1)
-    raise TimeoutError(f"{url} did not answer within {seconds:.0f} s")
+            return False
+
+    wait_until(answers, seconds)
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ from api.keys.lifecycle import issue_key
 from providers.models import Attempt, FlagSetting, Provider
 from tests import fakes
 from tests.api.conftest import KEEP_ALIVE, Door
+from tests.polling import wait_until
 from tests.upstreams.plans import REASONING, TOOL
 
 HELLO: Any = [{"role": "user", "content": "Hello there, café"}]
@@ -24,7 +25,7 @@ Serve = Callable[..., Provider]
 
 def attempts(door: Door, count: int) -> list[Attempt]:
     """What was recorded, as soon as it is written."""
-    Door.wait_for(lambda: Attempt.objects.count() >= count)
+    wait_until(lambda: Attempt.objects.count() >= count)
     return list(Attempt.objects.order_by("position"))
 
 
@@ -278,7 +279,7 @@ def test_an_idempotency_key_is_for_one_request_of_one_caller(
     assert (reused.status_code, reused.json()["error"]["code"]) == (422, "idempotency_key_reused")
     assert too_long.status_code == 400
     client = httpx.Client(headers={"Authorization": f"Bearer {theirs}", **headers})
-    Door.wait_for(lambda: client.get(f"{door.url}/models").is_success)
+    wait_until(lambda: client.get(f"{door.url}/models").is_success)
     assert client.post(f"{door.url}/chat/completions", json=body).status_code == 200
     assert len(fake.requests) == 2
 
@@ -399,7 +400,7 @@ def test_a_killed_process_is_a_connection_error(door: Door, fake: fakes.Upstream
     try:
         with pytest.raises((openai.APIConnectionError, httpx.TransportError)):
             list(stream)
-        fake.wait(lambda: fake.requests[-1].disconnected_at)
+        wait_until(lambda: fake.requests[-1].disconnected_at)
     finally:
         door.site.start("web")
         door.site.wait_ready()
@@ -471,7 +472,7 @@ def test_a_disconnected_client_is_not_waited_for(
         next(client.send(request, stream=True).iter_bytes())
     client.close()
     left = time.monotonic()
-    fake.wait(lambda: fake.requests and fake.requests[-1].disconnected_at, seconds=1)
+    wait_until(lambda: fake.requests and fake.requests[-1].disconnected_at, seconds=1)
     assert (fake.requests[-1].disconnected_at or 0) - left < 1
     (row,) = attempts(door, 1)
     assert row.outcome == "stopped"
@@ -485,7 +486,7 @@ def test_cancelling_a_stream_closes_the_upstream(door: Door, fake: fakes.Upstrea
         pass
     stream.close()
     left = time.monotonic()
-    fake.wait(lambda: fake.requests[-1].disconnected_at, seconds=1)
+    wait_until(lambda: fake.requests[-1].disconnected_at, seconds=1)
     assert (fake.requests[-1].disconnected_at or 0) - left < 1
 
 
@@ -506,7 +507,7 @@ def test_sends_the_cached_answer_where_every_route_fails(door: Door, fake: fakes
     streamed = client.post("/chat/completions", json=body | {"stream": True})
     assert all(b'"earlier_answer":' in sent for sent in _chunks(streamed.content))
     other = issue_key(User.objects.get(), "another")[1]
-    Door.wait_for(lambda: _knows(door, other))
+    wait_until(lambda: _knows(door, other))
     with pytest.raises(openai.APIError) as caught:
         door.client(other).chat.completions.create(model="acme/echo", messages=HELLO)
     assert caught.value.code == "connect_refused"

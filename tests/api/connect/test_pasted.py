@@ -17,6 +17,7 @@ from providers.models import LanguageModel, Provider
 from tests import fakes
 from tests.api.conftest import Door
 from tests.clients import OpenCode, claude_code
+from tests.polling import wait_until
 
 # One transparent pixel.
 PIXEL = base64.b64decode(
@@ -116,7 +117,7 @@ def test_opencode_sends_a_picture(
     door: Door, opencode: OpenCode, fake: fakes.Upstream, name: str, tmp_path: Path
 ) -> None:
     """The model is known to see, under each of its names; OpenCode drops pictures otherwise."""
-    Door.wait_for(lambda: "eyes" in door.models())
+    wait_until(lambda: "eyes" in door.models())
     arguments = ("-m", f"opencode-web/{name}", "What is this?", "-f", str(tmp_path / "pixel.png"))
     printed = opencode.run(*arguments, OPENCODE_WEB_KEY=door.secret)
     assert '"type":"text"' in printed

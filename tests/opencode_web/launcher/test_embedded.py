@@ -16,6 +16,7 @@ from opencode_web.launcher import postgres_paths
 from opencode_web.launcher.databases import databases, throw_away_home
 from opencode_web.launcher.embedded import start_postgres
 from opencode_web.launcher.supervisor import Supervisor
+from tests.polling import until
 
 
 @pytest.fixture
@@ -25,15 +26,12 @@ def home() -> Iterator[Path]:
         yield folder
 
 
-async def answers(url: str) -> None:
-    async with asyncio.timeout(60):
-        while True:
-            try:
-                psycopg.connect(url, connect_timeout=1).close()
-            except psycopg.OperationalError:
-                await asyncio.sleep(0.05)
-            else:
-                return
+def answers(url: str) -> bool:
+    try:
+        psycopg.connect(url, connect_timeout=1).close()
+    except psycopg.OperationalError:
+        return False
+    return True
 
 
 def test_both_survive_kill_9_and_lose_nothing(home: Path) -> None:
@@ -48,9 +46,7 @@ def test_both_survive_kill_9_and_lose_nothing(home: Path) -> None:
             valkey.set("kept", "42")
             for name in ("postgres", "valkey"):
                 os.kill(int((home / "run" / f"{name}.pid").read_text().split()[0]), signal.SIGKILL)
-            async with asyncio.timeout(60):
-                while sum("is back" in line for line in detail) < 2:  # noqa: ASYNC110
-                    await asyncio.sleep(0.02)
+            await until(lambda: sum("is back" in line for line in detail) == 2)
             with psycopg.connect(urls["DATABASE_URL"]) as connection:
                 assert connection.execute("SELECT answer FROM kept").fetchone() == (42,)
             assert valkey.get("kept") == b"42"
@@ -87,7 +83,7 @@ def test_postgres_starts_where_its_owner_cannot_reach_and_sockets_would_be_too_l
         supervisor = Supervisor(home, print)
         try:
             server = await start_postgres(home, supervisor)
-            await answers(server.url)
+            await until(lambda: answers(server.url))
             return server.url
         finally:
             await supervisor.stop()
@@ -113,7 +109,8 @@ def test_a_half_made_data_folder_is_made_anew(home: Path) -> None:
     async def scenario() -> None:
         supervisor = Supervisor(home, print)
         try:
-            await answers((await start_postgres(home, supervisor)).url)
+            server = await start_postgres(home, supervisor)
+            await until(lambda: answers(server.url))
         finally:
             await supervisor.stop()
 

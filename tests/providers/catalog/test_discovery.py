@@ -18,6 +18,7 @@ from providers.domain.errors import CallError, ErrorKind
 from providers.domain.types import DiscoveredModel
 from providers.models import LanguageModel, ModelSource, Provider
 from tests import fakes
+from tests.polling import until
 from tests.upstreams.fixtures import DESCRIBED
 from tests.upstreams.litellm_proxy import Proxy
 
@@ -125,7 +126,7 @@ async def test_a_changed_key_is_not_answered_by_a_fetch_with_the_old_one(
     fake.key = "sk-the-new-key-0123456789"
     old = asyncio.create_task(discovery.refresh(provider.pk))
     try:
-        await fakes.until(lambda: fake.requests)
+        await until(lambda: fake.requests)
         await Provider.objects.filter(pk=provider.pk).aupdate(api_key=fake.key)
         await discovery.refresh(provider.pk)
         await old

@@ -30,6 +30,7 @@ from providers.domain.types import (
     is_content,
 )
 from tests import fakes
+from tests.polling import until
 
 ASKED = ChatRequest(messages=(ChatMessage(role="user", content="hello wide world"),))
 PATIENT = Timeouts(connect=2, first_token=5, silence=5, total=10)
@@ -172,7 +173,7 @@ async def test_each_patience_ends_in_its_own_code(
     error, _ = await failure(target(fake, model, timeouts=times))
     assert (error.kind, error.code) == (ErrorKind.TIMEOUT, code)
     assert time.monotonic() - began < 5
-    await fakes.until(lambda: fake.requests[0].disconnected_at)
+    await until(lambda: fake.requests[0].disconnected_at)
 
 
 async def test_signs_of_life_without_an_answer_have_an_end() -> None:
@@ -225,7 +226,7 @@ async def test_leaving_closes_the_upstreams_socket(fake: fakes.Upstream) -> None
     async with aclosing(direct.stream(target(fake, "slow-500-20"), ASKED)) as events:
         await anext(events)
     left = time.monotonic()
-    await fakes.until(lambda: fake.requests[0].disconnected_at)
+    await until(lambda: fake.requests[0].disconnected_at)
     assert (fake.requests[0].disconnected_at or 0) - left < 1
 
 
@@ -233,12 +234,12 @@ async def test_leaving_closes_the_upstreams_socket(fake: fakes.Upstream) -> None
 async def test_cancelling_closes_the_upstreams_socket(fake: fakes.Upstream, model: str) -> None:
     """Wherever the call was waiting."""
     task = asyncio.create_task(answer(target(fake, model)))
-    await fakes.until(lambda: fake.requests)
+    await until(lambda: fake.requests)
     await asyncio.sleep(0.1)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    await fakes.until(lambda: fake.requests[0].disconnected_at)
+    await until(lambda: fake.requests[0].disconnected_at)
 
 
 async def test_zai_answers_on_the_coding_address_alone(fake: fakes.Upstream) -> None:

@@ -23,6 +23,7 @@ from providers.domain.types import (
     UsageReport,
 )
 from tests import fakes
+from tests.polling import until
 from tests.upstreams.fixtures import NOWHERE, GatewayProcess
 from tests.upstreams.litellm_proxy import Proxy
 from tests.upstreams.model_server import ModelServer
@@ -139,7 +140,7 @@ async def test_leaving_closes_the_connection_behind_the_proxy(
     async with aclosing(gateway.stream(target, asked())) as events:
         await anext(events)
     left = time.monotonic()
-    await fakes.until(lambda: fake.requests[0].disconnected_at)
+    await until(lambda: fake.requests[0].disconnected_at)
     assert (fake.requests[0].disconnected_at or 0) - left < 1
 
 

@@ -22,6 +22,7 @@ from providers.clients.deadlines import Deadlines
 from providers.domain.errors import AddressRefused, CallError, ErrorKind
 from providers.domain.types import Timeouts
 from tests import fakes
+from tests.polling import until
 
 QUICK = Timeouts(connect=0.5, first_token=2, silence=2, total=4)
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -292,7 +293,7 @@ async def test_waiting_for_the_head_ends(fake: fakes.Upstream, times: Timeouts, 
     error = await failed(f"{fake.url}/models", times, authorization=f"Bearer {fakes.KEY}")
     assert (error.kind, error.code) == (ErrorKind.TIMEOUT, code)
     assert time.monotonic() - began < 8
-    await fakes.until(lambda: fake.requests[0].disconnected_at is not None)
+    await until(lambda: fake.requests[0].disconnected_at is not None)
 
 
 def test_connections_are_closed_with_their_loop(fake: fakes.Upstream) -> None:

@@ -33,6 +33,7 @@ from providers.domain.types import (
     UsageReport,
 )
 from tests import fakes
+from tests.polling import until, wait_until
 from tests.programs import PYTHON
 from tests.providers.tested import answering
 from tests.upstreams.fixtures import GatewayProcess, free_port
@@ -238,8 +239,8 @@ async def test_headers_come_before_the_provider_says_a_word(
         "POST", url, headers=headers, body=body, deadlines=Deadlines(times)
     ) as response:
         assert response.status == 200
-        await fakes.until(lambda: fake.requests)
-    await fakes.until(lambda: fake.requests[-1].disconnected_at)
+        await until(lambda: fake.requests)
+    await until(lambda: fake.requests[-1].disconnected_at)
     await http.close()
 
 
@@ -288,7 +289,7 @@ async def test_the_reader_leaving_closes_the_upstreams_connection(
         async for _ in stream:
             break
     async with asyncio.timeout(15):
-        await fakes.until(lambda: fake.requests[-1].disconnected_at)
+        await until(lambda: fake.requests[-1].disconnected_at)
     await http.close()
 
 
@@ -346,6 +347,7 @@ import importlib, inspect, json, pathlib, re
 import django, httpx
 django.setup()
 from providers.clients import litellm_errors, litellm_server
+from tests.polling import until, wait_until
 litellm = litellm_server._import_litellm()
 root = pathlib.Path(litellm.__file__).parent
 for path in sorted(root.rglob("*.py")):
@@ -487,10 +489,10 @@ def test_the_process_is_up_at_once_says_nothing_and_ends_at_once(tmp_path: Path)
         with client.stream("POST", path, json=body, headers=headers) as answer:
             lines = answer.iter_lines()  # held: httpx closes the connection with the iterator
             next(lines)
-            upstream.wait(lambda: upstream.requests)
+            wait_until(lambda: upstream.requests)
             process.terminate()
             process.wait(60)
-        upstream.wait(lambda: upstream.requests[0].disconnected_at)
+        wait_until(lambda: upstream.requests[0].disconnected_at)
     said = log.read_text()
     assert "litellm_ready" in said
     for word in ("LiteLLM", "Feedback", "Traceback", "question", "Retrying", fakes.KEY):

@@ -22,6 +22,7 @@ from providers.models import Attempt, Provider, Route
 from providers.policy.breaker import State
 from providers.router import snapshot
 from tests import fakes
+from tests.polling import until
 from tests.providers.tested import checked, draft, ended, last
 
 MakeProvider = Callable[..., Provider]
@@ -264,7 +265,7 @@ async def test_an_abandoned_test_leaves_nothing_behind(
         if stage.method == Method.DIRECT and stage.name == "usage":
             break
     await stages.aclose()
-    await fakes.until(lambda: any(request.disconnected_at for request in fake.requests))
+    await until(lambda: any(request.disconnected_at for request in fake.requests))
     assert await Attempt.objects.acount() == 0
 
 

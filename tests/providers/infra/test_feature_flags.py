@@ -17,7 +17,7 @@ from providers.models import AuditEvent, FlagSetting, Provider, read_flags
 from providers.probes import probe_plan
 from providers.router import route_table, snapshot
 from providers.vendors.presets import get
-from tests import fakes
+from tests.polling import until
 
 MakeProvider = Callable[..., Provider]
 pytestmark = pytest.mark.django_db
@@ -138,7 +138,7 @@ async def test_a_change_holds_in_a_process_that_is_at_work(make_provider: MakePr
         assert candidate is not None
         assert {route.method.value for route in candidate.routes} == {"direct", "gateway"}
         await FlagSetting.objects.acreate(name="gateway_sdk", enabled=False)
-        await fakes.until(lambda: len(route_table.current().routes(provider.pk)) == 1)
+        await until(lambda: len(route_table.current().routes(provider.pk)) == 1)
         assert feature_flags.state("gateway_sdk") == (False, "panel")
     finally:
         await route_table.close()

@@ -14,7 +14,7 @@ from providers.infra import redis_client, replicas
 from providers.infra.redis_client import SyncRedis
 from providers.infra.replicas import Replica
 from providers.models import Provider
-from tests.fakes import until
+from tests.polling import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 NOWHERE = "redis://127.0.0.1:1/0"

@@ -19,7 +19,7 @@ from opencode_web.launcher import postgres_paths
 from providers.domain.errors import CallError, ErrorKind, KeyReused, RunInterrupted
 from providers.infra import redis_client, single_flight, single_flight_leader, single_flight_log
 from providers.infra.single_flight_log import OK, TOO_LARGE, CallerRole, RunState, decide
-from tests import fakes
+from tests.polling import until
 from tests.providers.flying import next_line, other
 from tests.upstreams.tethered import tethered
 
@@ -251,7 +251,7 @@ async def test_a_run_that_nobody_listens_to_is_ended(run_name: str) -> None:
     pieces = await leading(run_name, run)
     left = time.monotonic()
     await pieces.aclose()
-    await fakes.until(lambda: run.closed_at)
+    await until(lambda: run.closed_at)
     assert run.closed_at is not None
     assert run.closed_at - left < 1
 
@@ -267,7 +267,7 @@ async def test_a_run_whose_last_follower_left_is_ended(run_name: str) -> None:
     assert run.closed_at is None
     left = time.monotonic()
     await following.aclose()
-    await fakes.until(lambda: run.closed_at)
+    await until(lambda: run.closed_at)
     assert run.closed_at is not None
     assert run.closed_at - left < 15
 

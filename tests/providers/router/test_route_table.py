@@ -20,7 +20,7 @@ from providers.policy.route_state import RouteState
 from providers.router import attempt_writer, breaker_rows, trial_claims, write_queue
 from providers.router.results import Result, build_outcome
 from providers.router.route_table import RouteTable
-from tests import fakes
+from tests.polling import until
 
 MakeProvider = Callable[..., Provider]
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -101,7 +101,7 @@ async def test_a_breaker_that_one_process_opens_is_seen_by_the_others(
         route = one.routes(provider.pk)[0]
         one.settle(result(route, ErrorKind.QUOTA))
         opened = lambda: not other.routes(provider.pk)[0].is_closed  # noqa: E731
-        await fakes.until(opened)
+        await until(opened)
 
 
 async def test_where_much_comes_it_gathers_until_something_moves_a_breaker(
@@ -113,15 +113,15 @@ async def test_where_much_comes_it_gathers_until_something_moves_a_breaker(
     provider = await sync_to_async(make_provider)()
     async with running() as table:
         table.settle(result(table.routes(provider.pk)[0]))  # proves the route
-        await fakes.until(lambda: not table.queue)
+        await until(lambda: not table.queue)
         for _ in range(30):
             table.settle(result(table.routes(provider.pk)[0]))
-        await fakes.until(lambda: not table.queue)
+        await until(lambda: not table.queue)
         table.settle(result(table.routes(provider.pk)[0]))
         await asyncio.sleep(5 * write_queue.WRITE_DELAY_SECONDS)
         assert len(table.queue) == 1
         table.settle(result(table.routes(provider.pk)[0], ErrorKind.QUOTA))
-        await fakes.until(lambda: not table.queue)
+        await until(lambda: not table.queue)
     assert await Attempt.objects.acount() == 33
 
 
@@ -228,7 +228,7 @@ async def test_who_leaves_while_a_trial_is_claimed_for_him_does_not_keep_it(
                 now = other.route(route.route_id)
                 return bool(now and now.breaker.epoch and now.breaker.state != State.HALF_OPEN)
 
-            await fakes.until(is_free)
+            await until(is_free)
             free = other.route(route.route_id)
             assert free is not None
             assert await other.claim(free)

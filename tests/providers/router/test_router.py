@@ -33,6 +33,7 @@ from providers.policy.breaker import State
 from providers.router import route_table, router
 from providers.router.call import Call
 from tests import fakes
+from tests.polling import until
 
 MakeProvider = Callable[..., Provider]
 ASKED = ChatRequest(messages=(ChatMessage(role="user", content="Hello there"),))
@@ -289,7 +290,7 @@ async def test_a_half_open_probe_and_the_retry_budget_are_exported_to_prometheus
     begun = asyncio.create_task(answered(call(provider, "late-600")))
     moved = 'breaker_transitions_total{method="direct",provider="counted",state="half_open"} 1.0'
     # They are counted a moment later, in one go.
-    await fakes.until(lambda: moved in exposition(), 20)
+    await until(lambda: moved in exposition(), 20)
     assert f"opencode_web_retry_budget {RULES.budget_floor:.1f}" in exposition()
     await begun
     await direct.aupdate(state=State.OPEN)
@@ -311,7 +312,7 @@ async def test_what_waited_for_a_place_does_not_wait_again(
         make_provider, fake.url, fake.url, routing_method="direct", concurrency=1
     )
     long = asyncio.create_task(answered(call(provider, "slow-20-100")))
-    await fakes.until(lambda: fake.requests)
+    await until(lambda: fake.requests)
     with pytest.raises(PlanFailed) as caught:
         async with aclosing(router.stream(call(provider, "slow-20-100"), ASKED)) as events:
             [_ async for _ in events]
@@ -361,7 +362,7 @@ async def test_stopping_closes_the_upstreams_connection_within_a_second(
             if isinstance(event, TextDelta):
                 break
     async with asyncio.timeout(8):
-        await fakes.until(lambda: fake.requests[-1].disconnected_at)
+        await until(lambda: fake.requests[-1].disconnected_at)
     await route_table.close()
     await http.close()
     attempt = await Attempt.objects.aget()
@@ -540,7 +541,7 @@ async def test_a_trial_that_found_no_place_is_free_for_the_next_caller(
         await direct.aupdate(state=State.OPEN, retry_at="2026-01-01T00:00:00Z", epoch=7)
         known = route_table.current()
         known._routes.refresh_soon()
-        await fakes.until(lambda: known.routes(provider.pk)[0].breaker.epoch == 7)
+        await until(lambda: known.routes(provider.pk)[0].breaker.epoch == 7)
         with pytest.raises(PlanFailed) as caught:
             async with aclosing(router.stream(call(provider), ASKED)) as events:
                 await anext(events)
