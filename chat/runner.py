@@ -67,9 +67,10 @@ class Turn:
 
 
 class Runner:
-    """All turns of this process, and the loops that serve them."""
+    """All turns of this process, and the loops that serve them. `now`: the loop's clock."""
 
-    def __init__(self, stream: Stream = STREAM) -> None:
+    def __init__(self, stream: Stream = STREAM, now: Callable[[], float] | None = None) -> None:
+        self._now = now or asyncio.get_running_loop().time
         self.name = f"{socket.gethostname()[:30]}:{os.getpid()}:{secrets.token_hex(4)}"
         self._stream = stream
         self._turns: dict[int, Turn] = {}
@@ -329,10 +330,6 @@ class Runner:
         if what in self._away:
             self._away.discard(what)
             log.info("%s_back", what)
-
-    @staticmethod
-    def _now() -> float:
-        return asyncio.get_running_loop().time()
 
 
 async def _serve() -> None:

@@ -21,7 +21,7 @@ def test_a_coroutine_test_that_hangs_ends_with_its_time() -> None:
     async def hang() -> None:
         threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGUSR1)).start()
         try:
-            await asyncio.sleep(1000)
+            await asyncio.Event().wait()
         finally:
             ended.set()
 

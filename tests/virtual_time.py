@@ -24,6 +24,13 @@ class _Loop(asyncio.SelectorEventLoop):
         super()._run_once()  # type: ignore[misc]
 
 
+async def elapse(seconds: float) -> None:
+    """Let so many seconds of the loop's own clock pass."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, _Loop), "on a real clock this would wait"
+    await asyncio.sleep(seconds)
+
+
 def run[T](work: Coroutine[Any, Any, T]) -> T:
     """What the coroutine returns, however long it waits, at once."""
     with asyncio.Runner(loop_factory=_Loop) as runner:

@@ -10,7 +10,7 @@ cancellation from one that was requested meanwhile, as in `asyncio.timeout`.
 import asyncio
 import math
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from functools import cache
 
 import aiohttp
@@ -27,17 +27,20 @@ def _client_timeout(connect: float) -> aiohttp.ClientTimeout:
 class Deadlines:
     """How long one call may still wait: to the first token, between chunks, and in all."""
 
-    def __init__(self, times: Timeouts, *, whole: bool = False) -> None:
+    def __init__(
+        self, times: Timeouts, *, whole: bool = False, now: Callable[[], float] = time.monotonic
+    ) -> None:
         self.times = times
-        now = time.monotonic()
+        self._now = now
+        began = now()
         self.first = times.non_streaming if whole else times.first_token
-        self.first_at = now + self.first
-        self.total_at = now + times.total
-        self.silent_since = now
+        self.first_at = began + self.first
+        self.total_at = began + times.total
+        self.silent_since = began
         self.heard = False  # content has come since the last wait
         self.begun = False  # content has come
         self.ending = False  # so has the finish reason
-        self._timer = Timer()
+        self._timer = Timer(now)
 
     def timeout(self) -> aiohttp.ClientTimeout:
         """`connect` covers waiting for a connection, DNS and TLS as well; `wait` times reading."""
@@ -51,7 +54,7 @@ class Deadlines:
         `at_most`: seconds beside those of the call, and the code where they are over first.
         """
         until, why = self._due()
-        if at_most is not None and (soon := time.monotonic() + at_most) < until:
+        if at_most is not None and (soon := self._now() + at_most) < until:
             until, why = soon, code
         try:
             return await self._timer.wait(awaitable, until)
@@ -59,11 +62,11 @@ class Deadlines:
             raise CallError(ErrorKind.TIMEOUT, self._sentence(why), code=why) from exc
 
     def _due(self) -> tuple[float, str]:
-        """Until when, on the monotonic clock, and the code of the error when that has passed."""
+        """Until when, on the clock, and the code of the error when that has passed."""
         if self.begun:
             # Counted from the wait, as a slow reader is no silence of the provider's.
             if self.heard:
-                self.silent_since, self.heard = time.monotonic(), False
+                self.silent_since, self.heard = self._now(), False
             until, code = self.silent_since + self.times.silence, "silence_timeout"
         else:
             until, code = self.first_at, "first_token_timeout"
@@ -90,7 +93,8 @@ class Deadlines:
 class Timer:
     """One timer for all the waits of a call: making one for each wait is expensive."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
         self._handle: asyncio.TimerHandle | None = None
         self._rings_at = math.inf
         self._until = math.inf
@@ -98,7 +102,7 @@ class Timer:
         self._rang = False
 
     async def wait[T](self, awaitable: Awaitable[T], until: float) -> T:
-        """The awaitable's result; TimeoutError where it is not there at that monotonic time."""
+        """The awaitable's result; TimeoutError where it is not there at that time of the clock."""
         task = self._waiting = asyncio.current_task()
         before = task.cancelling() if task else 0
         self._until = until
@@ -122,14 +126,14 @@ class Timer:
     def _start(self) -> None:
         self.stop()
         self._rings_at = self._until
-        seconds = max(0.0, self._until - time.monotonic())
+        seconds = max(0.0, self._until - self._now())
         self._handle = asyncio.get_running_loop().call_later(seconds, self._ring)
 
     def _ring(self) -> None:
         self._rings_at = math.inf
         if self._waiting is None:
             return
-        if time.monotonic() < self._until:
+        if self._now() < self._until:
             self._start()
         else:
             self._rang = True

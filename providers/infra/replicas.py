@@ -52,7 +52,8 @@ def _publish_now(topic: str) -> None:
 class Replica[T]:
     """An in-process copy of some rows, of one event loop: read at first use, then kept current.
 
-    `guard`, where given, is held while the copy is read and passed to `on_read`.
+    `guard`, where given, is held while the copy is read and passed to `on_read`. `now` is the
+    clock that readings are timed with.
     """
 
     def __init__(
@@ -62,7 +63,9 @@ class Replica[T]:
         *,
         on_read: Callable[[T], None] | None = None,
         guard: asyncio.Lock | None = None,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._now = now
         self._load = load
         self._topics = frozenset(topics)
         self._on_read = on_read
@@ -74,7 +77,7 @@ class Replica[T]:
         self._cpu_seconds = 0.0  # of the last reading
         self._changed = asyncio.Event()
         self._rereading: asyncio.Task[None] | None = None
-        self._reread_at = 0.0  # on the monotonic clock
+        self._reread_at = 0.0  # on the same clock as `now`
         self._task: asyncio.Task[None] | None = None
         self.stale = False
 
@@ -100,7 +103,7 @@ class Replica[T]:
         A database that is away leaves the copy as it is.
         """
         if self._rereading is None or self._rereading.done():
-            now = time.monotonic()
+            now = self._now()
             is_behind = self._changed.is_set() or self._guard.locked()
             if now < self._reread_at and not is_behind:
                 return await self.get()
@@ -123,9 +126,9 @@ class Replica[T]:
     async def read(self) -> None:
         """Read the copy again, now. Raises django.db.Error where that fails."""
         async with self._guard:
-            began = time.monotonic()
+            began = self._now()
             value, self._cpu_seconds = await database.run(self._load_timed)
-            took = time.monotonic() - began
+            took = self._now() - began
             self._duration, self._last_duration = min(took, self._last_duration), took
             self._value = value
             if self._on_read:

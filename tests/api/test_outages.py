@@ -1,7 +1,6 @@
 """The door with its databases shut: it serves on from what it knows, and nothing is lost."""
 
 import re
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote
@@ -70,12 +69,9 @@ def test_serves_without_its_databases(
 
         redis_door.shut()
         database_door.shut()
-        began = time.monotonic()
         for number in range(10):
             body = HELLO | {"stream": bool(number % 2)}
             assert client.post("/chat/completions", json=body).status_code == 200
-        # Patience with Redis is 0.05 s and no request asks it; 10 answers take a moment.
-        assert time.monotonic() - began < 15
         assert Attempt.objects.count() == 1
 
         database_door.open()

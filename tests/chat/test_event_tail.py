@@ -13,6 +13,7 @@ from chat.event_tail import StoredMessage
 from chat.events import Event, EventKind
 from providers.event_loop.per_loop import PerLoop
 from providers.infra.redis_client import blocking_client
+from tests.polling import until
 
 END = Event(kind=EventKind.END, html="<p>finished</p>")
 
@@ -25,10 +26,6 @@ async def nothing() -> StoredMessage | None:
 async def write(*events: Event, turn_id: int = 7) -> set[int]:
     async with blocking_client() as client:
         return await event_log.append(client, [(turn_id, event) for event in events])
-
-
-async def wait(seconds: float = 0.15) -> None:
-    await asyncio.sleep(seconds)
 
 
 class Page:
@@ -71,11 +68,9 @@ async def test_a_reader_gets_what_was_written_and_what_is_still_coming() -> None
     await write(Event(kind=EventKind.RESET), Event(kind=EventKind.TAIL, text="Hel"))
     page = Page()
     reading = asyncio.create_task(page.follow())
-    await wait()
-    assert page.tail == "Hel"
+    await until(lambda: page.tail == "Hel")
     await write(Event(kind=EventKind.TAIL, text="lo"))
-    await wait()
-    assert page.tail == "Hello"
+    await until(lambda: page.tail == "Hello")
     await write(END)
     await reading
     assert page.done
@@ -91,12 +86,12 @@ async def test_resuming_from_any_place_repeats_and_leaves_out_nothing(seen: int)
     pieces += [Event(kind=EventKind.BLOCK, text="x", html="<p>0 1 2 3 4</p>", tail="")]
     pieces += [Event(kind=EventKind.TAIL, text=f"{n} ") for n in range(5, 9)]
     reading = asyncio.create_task(page.follow(most=min(seen, 10)))
-    for piece in pieces:
+    for number, piece in enumerate(pieces, start=1):
+        await until(lambda: reading.done() or len(page.messages) == number)  # noqa: B023
         await write(piece)
-        await wait(0.06)
-    reading.cancel()
+    assert reading.done()
     rest = asyncio.create_task(page.follow())
-    await wait()
+    await until(lambda: page.tail == "5 6 7 8 ")
     await write(END)
     await rest
     assert (page.blocks, page.tail) == ("<p>0 1 2 3 4</p>", "5 6 7 8 ")
@@ -108,11 +103,11 @@ async def test_two_readers_of_one_log_each_get_all_of_it() -> None:
     await write(Event(kind=EventKind.RESET), Event(kind=EventKind.TAIL, text="a"))
     first, second = Page(), Page()
     readings = [asyncio.create_task(first.follow())]
-    await wait()
+    await until(lambda: first.tail == "a")
     readings.append(asyncio.create_task(second.follow()))
-    await wait()
+    await until(lambda: second.tail == "a")
     await write(Event(kind=EventKind.TAIL, text="b"))
-    await wait()
+    await until(lambda: first.tail == second.tail == "ab")
     await write(END)
     await asyncio.gather(*readings)
     assert (first.tail, second.tail) == ("ab", "ab")
@@ -123,11 +118,10 @@ async def test_a_reset_replaces_what_the_page_shows(clean_redis: "redis.Redis") 
     await write(Event(kind=EventKind.RESET), Event(kind=EventKind.TAIL, text="Hello wor"))
     page = Page()
     reading = asyncio.create_task(page.follow())
-    await wait()
+    await until(lambda: page.tail == "Hello wor")
     clean_redis.flushdb()
     await write(Event(kind=EventKind.RESET, text="Hello world", tail="Hello world"))
-    await wait()
-    assert page.tail == "Hello world"
+    await until(lambda: page.tail == "Hello world")
     await write(END)
     await reading
 
@@ -152,10 +146,10 @@ async def test_a_page_that_shows_the_stored_message_starts_afresh() -> None:
     page = Page(lambda: asyncio.sleep(0, StoredMessage(html="<p>saved</p>")))
     page.last_id = "5-0"
     reading = asyncio.create_task(page.follow())
-    await wait(1.3)
-    assert (page.blocks, page.last_id) == ("<p>saved</p>", "")
+    await until(lambda: page.blocks == "<p>saved</p>")
+    assert page.last_id == ""
     await write(Event(kind=EventKind.RESET, html="<p>live</p>", tail="x"))
-    await wait()
+    await until(lambda: page.tail == "x")
     await write(END)
     await reading
     assert page.blocks == "<p>live</p>"
@@ -172,7 +166,7 @@ async def test_a_finished_turn_whose_log_expired_ends_at_once() -> None:
 async def test_an_end_that_was_never_logged_is_found_in_postgres(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The log is there but silent: after some seconds the row is requests."""
+    """The log is there but silent: after some seconds the row is read."""
     monkeypatch.setattr(event_tail, "CHECK_STORED_SECONDS", 0.5)
     await write(Event(kind=EventKind.RESET))
     page = Page(lambda: asyncio.sleep(0, StoredMessage(end="end")))

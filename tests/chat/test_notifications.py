@@ -7,17 +7,15 @@ from pytest_django import Settings
 
 from chat import notifications
 from providers.infra.redis_client import blocking_client
+from tests.polling import until
 
 
-async def wait(seconds: float = 0.15) -> None:
-    await asyncio.sleep(seconds)
-
-
-async def test_a_stop_request_reaches_a_listener() -> None:
+async def test_a_stop_request_reaches_a_listener(clean_redis: "redis.Redis") -> None:
     """Over the channel, at once."""
     requests = notifications.stop_requests()
     waiting = asyncio.ensure_future(anext(requests))
-    await wait()
+    channel = notifications.STOP_CHANNEL
+    await until(lambda: dict(clean_redis.pubsub_numsub(channel))[channel])
     await asyncio.to_thread(notifications.request_stop, 42)
     assert await asyncio.wait_for(waiting, 30) == 42
     await requests.aclose()

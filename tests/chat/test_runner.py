@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -38,6 +37,7 @@ from providers.infra import database, heartbeat
 from providers.infra.redis_client import Redis, blocking_client
 from providers.models import LanguageModel
 from tests.chat.conftest import DONE, ROUTE, Script
+from tests.polling import until
 from tests.programs import PYTHON
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -58,22 +58,24 @@ async def running(*steps: Any) -> AsyncGenerator[Script]:
         await task
 
 
-async def until(turn: Message, *statuses: Status, patience: float = 60) -> Message:
-    async with asyncio.timeout(patience):
-        while True:
-            await database.run(turn.refresh_from_db)
-            if turn.status in statuses:
-                return turn
-            await asyncio.sleep(0.03)
+async def until_status(turn: Message, *statuses: Status) -> None:
+    """The row has one of these; the turn is read again."""
+
+    async def has_status() -> bool:
+        await database.run(turn.refresh_from_db)
+        return turn.status in statuses
+
+    await until(has_status)
 
 
-async def until_log(turn: Message, text: str, patience: float = 60) -> None:
+async def until_log(turn: Message, text: str) -> None:
     """The log holds this text."""
-    async with asyncio.timeout(patience), blocking_client() as client:
-        while True:
-            if (await event_log.read_answer(client, turn.pk))[0] == text:
-                return
-            await asyncio.sleep(0.02)
+    async with blocking_client() as client:
+
+        async def holds_text() -> bool:
+            return (await event_log.read_answer(client, turn.pk))[0] == text
+
+        await until(holds_text)
 
 
 async def test_a_runner_says_that_it_is_at_work(settings: Settings) -> None:
@@ -81,28 +83,22 @@ async def test_a_runner_says_that_it_is_at_work(settings: Settings) -> None:
     with redis.Redis.from_url(settings.REDIS_URL) as client:
         client.delete("heartbeat:runner")
         async with running():
-            async with asyncio.timeout(30):
-                while not client.exists("heartbeat:runner"):  # noqa: ASYNC110 - another's doing
-                    await asyncio.sleep(0.02)
+            await until(lambda: client.exists("heartbeat:runner"))
             assert heartbeat.ProcessRole.RUNNER not in await heartbeat.missing_roles()
 
 
 async def until_closed(script: Script, times: int) -> None:
     """So many calls have ended, whichever way."""
-    async with asyncio.timeout(30):
-        while True:
-            if script.closed >= times:
-                return
-            await asyncio.sleep(0.02)
+    await until(lambda: script.closed >= times)
 
 
 async def until_ended(client: Redis, turn: Message) -> None:
     """The log lives on for its hour: the end is in it."""
-    async with asyncio.timeout(30):
-        while True:
-            if 0 < await client.ttl(event_log.key(turn.pk)) <= event_log.ENDED_LOG_SECONDS:
-                return
-            await asyncio.sleep(0.05)
+
+    async def has_end() -> bool:
+        return 0 < await client.ttl(event_log.key(turn.pk)) <= event_log.ENDED_LOG_SECONDS
+
+    await until(has_end)
 
 
 def failing_twice(real: Callable[..., Any]) -> Callable[..., Any]:
@@ -126,15 +122,14 @@ async def test_a_turn_is_answered_and_its_figures_kept(make_turn: Make) -> None:
     """Claimed, asked, logged, stored."""
     turn = await database.run(make_turn)
     async with running(ROUTE, ReasoningDelta(text="Hm."), "Hel", "lo.", DONE) as script:
-        await until(turn, Status.DONE)
-        await asyncio.sleep(0.1)
+        await until_status(turn, Status.DONE)
     assert (turn.text, turn.reasoning, turn.html) == ("Hello.", "Hm.", "<p>Hello.</p>\n")
     assert (turn.provider_name, turn.method, turn.ttft_ms) == ("Acme", "direct", 120)
     assert (turn.input_tokens, turn.output_tokens) == (3, 5)
     assert turn.duration_ms is not None
     assert script.closed == 1
     async with blocking_client() as client:
-        assert await client.xlen(event_log.key(turn.pk))
+        await until(lambda: client.xlen(event_log.key(turn.pk)))
 
 
 async def test_no_answer_over_any_route_is_a_failure_with_its_attempts(
@@ -144,7 +139,7 @@ async def test_no_answer_over_any_route_is_a_failure_with_its_attempts(
     turn = await database.run(make_turn)
     error = CallError(ErrorKind.NETWORK, "Network error.")
     async with running(PlanFailed(error, (failed_attempt,))):
-        await until(turn, Status.FAILED)
+        await until_status(turn, Status.FAILED)
     assert turn.error is not None
     assert turn.error["message"] == "Network error."
     assert len(turn.error["attempts"]) == 1
@@ -161,7 +156,7 @@ async def test_a_break_after_content_is_interrupted(make_turn: Make) -> None:
         error=CallError(ErrorKind.PROVIDER, "It broke off."),
     )
     async with running(ROUTE, "Half an", broken):
-        await until(turn, Status.INTERRUPTED)
+        await until_status(turn, Status.INTERRUPTED)
     assert turn.text == "Half an"
 
 
@@ -170,7 +165,7 @@ async def test_a_removed_model_is_reported(make_turn: Make, model: LanguageModel
     turn = await database.run(make_turn)
     await database.run(model.delete)
     async with running():
-        await until(turn, Status.FAILED)
+        await until_status(turn, Status.FAILED)
     assert turn.error is not None
     assert "removed" in turn.error["message"]
 
@@ -181,7 +176,7 @@ async def test_stop_ends_the_call_at_once(make_turn: Make) -> None:
     async with running(ROUTE, "Never end", asyncio.Event().wait) as script:
         await until_log(turn, "Never end")
         await database.run(turns.stop, turn)
-        await until(turn, Status.STOPPED)
+        await until_status(turn, Status.STOPPED)
         assert script.closed == 1
     assert turn.text == "Never end"
 
@@ -195,7 +190,7 @@ async def test_stop_works_without_its_notice(
     async with running(ROUTE, "Never end", asyncio.Event().wait):
         await until_log(turn, "Never end")
         await database.run(turns.stop, turn)
-        await until(turn, Status.STOPPED, patience=3)
+        await until_status(turn, Status.STOPPED)
 
 
 async def test_two_runners_share_turns_and_answer_each_once(make_turn: Make) -> None:
@@ -203,26 +198,46 @@ async def test_two_runners_share_turns_and_answer_each_once(make_turn: Make) -> 
     made = [await database.run(make_turn) for _ in range(20)]
     async with running(ROUTE, "Hi.", DONE) as one, running(ROUTE, "Hi.", DONE) as other:
         for turn in made:
-            await until(turn, Status.DONE)
+            await until_status(turn, Status.DONE)
     assert len(one.calls) + len(other.calls) == 20
     assert all(turn.runs == 1 for turn in made)
 
 
+async def claimed_by(runner: Runner) -> None:
+    """The one turn there is, begun by a runner whose loops do not run."""
+    claimed = await database.run(turn_leases.claim, runner.name, 1)
+    await runner._begin(claimed[0])
+
+
 async def test_growing_text_is_saved_every_two_seconds(make_turn: Make) -> None:
     """Not at every piece, and not only at the end."""
-    turn = await database.run(make_turn)
+    turn, clock, go = await database.run(make_turn), [100.0], asyncio.Event()
+    runner = Runner(
+        Script([ROUTE, "one ", go.wait, "two", asyncio.Event().wait]), now=lambda: clock[0]
+    )
+    await claimed_by(runner)
 
-    async def pause() -> None:
-        await asyncio.sleep(1.3)
+    async def until_written(text: str) -> None:
+        async def is_written() -> bool:
+            await runner._write_once()
+            return (await event_log.read_answer(runner._redis, turn.pk))[0] == text
 
-    async with running(ROUTE, "one ", pause, "two ", pause, "three ", pause, "four", DONE):
-        seen: set[str] = set()
-        while turn.status != Status.DONE:
-            await database.run(turn.refresh_from_db)
-            seen.add(turn.text)
-            await asyncio.sleep(0.05)
-    assert turn.text == "one two three four"
-    assert 1 <= len(seen - {"", turn.text}) <= 3
+        await until(is_written)
+
+    async def saved() -> str:
+        await runner._renew_once()
+        await database.run(turn.refresh_from_db)
+        return turn.text
+
+    await until_written("one ")
+    assert await saved() == "one "
+    go.set()
+    await until_written("one two")
+    clock[0] += runner_module.SAVE_SECONDS / 2
+    assert await saved() == "one "
+    clock[0] += runner_module.SAVE_SECONDS / 2
+    assert await saved() == "one two"
+    runner._turns[turn.pk].cancel()
 
 
 def on_this_database() -> dict[str, str]:
@@ -240,7 +255,7 @@ def spawn(*said: str) -> subprocess.Popen[bytes]:
 
 
 async def test_a_killed_runners_answer_is_kept_and_marked(make_turn: Make) -> None:
-    """Taken over within ten seconds of kill -9; the log had more than the row."""
+    """Taken over after kill -9; the log had more than the row."""
     turn = await database.run(make_turn)
     process = await asyncio.to_thread(spawn, "Half an ans")
     try:
@@ -248,10 +263,8 @@ async def test_a_killed_runners_answer_is_kept_and_marked(make_turn: Make) -> No
     finally:
         process.kill()
         process.wait()
-    began = time.monotonic()
     async with running(ROUTE, "must not be asked", DONE) as script:
-        await until(turn, Status.INTERRUPTED)
-        assert time.monotonic() - began < 30
+        await until_status(turn, Status.INTERRUPTED)
     assert turn.text == "Half an ans"
     assert script.calls == []
 
@@ -261,12 +274,12 @@ async def test_a_killed_runners_turn_is_asked_again_if_nothing_was_seen(make_tur
     turn = await database.run(make_turn)
     process = await asyncio.to_thread(spawn)
     try:
-        await until(turn, Status.RUNNING)
+        await until_status(turn, Status.RUNNING)
     finally:
         process.kill()
         process.wait()
     async with running(ROUTE, "Whole answer.", DONE):
-        await until(turn, Status.DONE)
+        await until_status(turn, Status.DONE)
     assert (turn.text, turn.runs) == ("Whole answer.", 2)
 
 
@@ -274,7 +287,7 @@ async def test_a_turn_that_outlived_three_runners_is_not_asked_again(make_turn: 
     """It may be what kills them."""
     turn = await database.run(lambda: make_turn(status=Status.RUNNING, runs=turn_leases.MAX_RUNS))
     async with running(ROUTE, "never", DONE) as script:
-        await until(turn, Status.FAILED)
+        await until_status(turn, Status.FAILED)
     assert script.calls == []
 
 
@@ -294,9 +307,13 @@ async def test_a_runner_that_is_reported_to_end_leaves_its_turns_to_others(
 
 async def test_answers_that_end_within_the_grace_are_finished(make_turn: Make) -> None:
     """A restart interrupts only what takes longer."""
-    turn = await database.run(make_turn)
-    async with running(ROUTE, "Half", lambda: asyncio.sleep(0.5), " and half.", DONE):
-        await until_log(turn, "Half")
+    turn, go = await database.run(make_turn), asyncio.Event()
+    runner = Runner(Script([ROUTE, "Half", go.wait, " and half.", DONE]))
+    task = asyncio.create_task(runner.run())
+    await until_log(turn, "Half")
+    runner.close()
+    go.set()
+    await task
     await database.run(turn.refresh_from_db)
     assert (turn.status, turn.text) == (Status.DONE, "Half and half.")
 
@@ -316,15 +333,23 @@ async def test_a_runner_that_lost_its_lease_stops_writing(make_turn: Make) -> No
     assert (turn.status, turn.runner) == (Status.RUNNING, "b")
 
 
-async def test_without_a_lease_nothing_is_logged(make_turn: Make) -> None:
+async def test_without_a_lease_nothing_is_logged(
+    make_turn: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A process that was suspended must look at its leases before it writes again."""
-    turn = await database.run(make_turn)
-    runner = Runner(Script([ROUTE, "late", asyncio.Event().wait]))
-    runner._renewed_at -= LEASE.total_seconds()
-    claimed = await database.run(turn_leases.claim, runner.name, 1)
-    await runner._begin(claimed[0])
+    turn, clock, checks = await database.run(make_turn), [100.0], [0]
+    runner = Runner(Script([ROUTE, "late", asyncio.Event().wait]), now=lambda: clock[0])
+    check = runner._has_leases
+
+    def has_leases() -> bool:
+        checks[0] += 1
+        return check()
+
+    monkeypatch.setattr(runner, "_has_leases", has_leases)
+    clock[0] += LEASE.total_seconds()
+    await claimed_by(runner)
     writing = asyncio.create_task(runner._write())
-    await asyncio.sleep(0.2)
+    await until(lambda: checks[0] > 2)
     async with blocking_client() as client:
         assert await event_log.read_answer(client, turn.pk) == ("", "")
         await runner._renew_once()
@@ -341,18 +366,23 @@ async def test_a_lost_log_is_begun_anew(make_turn: Make, clean_redis: "redis.Red
         await until_log(turn, "One. ")
         clean_redis.flushdb()
 
-    async with running(ROUTE, "One. ", forget, "Two.", lambda: asyncio.sleep(0.4), DONE):
-        await until_log(turn, "One. Two.")
-        await until(turn, Status.DONE)
+    async with running(ROUTE, "One. ", forget, "Two.", partial(until_log, turn, "One. Two."), DONE):
+        await until_status(turn, Status.DONE)
     assert turn.text == "One. Two."
 
 
-async def test_redis_away_costs_no_answer(make_turn: Make, settings: Settings) -> None:
+async def test_redis_away_costs_no_answer(
+    make_turn: Make, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
     """Neither at the start nor for the whole of an answer: Postgres has it all."""
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
     turn = await database.run(make_turn)
-    async with running(ROUTE, "Kept.", lambda: asyncio.sleep(1), " All.", DONE):
-        await until(turn, Status.DONE)
+
+    async def until_missed() -> None:
+        await until(lambda: "redis_away" in caplog.text)
+
+    async with running(ROUTE, "Kept.", until_missed, " All.", DONE):
+        await until_status(turn, Status.DONE)
     assert turn.text == "Kept. All."
 
 
@@ -363,7 +393,7 @@ async def test_a_crash_of_ours_ends_as_a_failure_after_three_runs(make_turn: Mak
         for run in range(turn_leases.MAX_RUNS):
             await until_closed(script, run + 1)
             await database.run(end_lease, turn)
-        await until(turn, Status.FAILED)
+        await until_status(turn, Status.FAILED)
     assert script.closed == turn_leases.MAX_RUNS
 
 
@@ -375,7 +405,7 @@ async def test_postgres_away_at_the_end_loses_nothing(
     for module, name in ((turn_leases, "finish"), (fragments, "render_finished")):
         monkeypatch.setattr(module, name, failing_twice(getattr(module, name)))
     async with running(ROUTE, "Kept.", DONE), blocking_client() as client:
-        await until(turn, Status.DONE)
+        await until_status(turn, Status.DONE)
         await until_ended(client, turn)
     assert turn.text == "Kept."
 
@@ -390,7 +420,7 @@ async def test_postgres_away_at_the_beginning_is_waited_for(make_turn: Make) -> 
             raise problems.pop()
 
     async with running(fails_once, ROUTE, "Kept.", DONE) as script:
-        await until(turn, Status.DONE)
+        await until_status(turn, Status.DONE)
     assert (turn.text, len(script.calls)) == ("Kept.", 2)
 
 
@@ -417,7 +447,7 @@ async def test_a_cut_answer_goes_on_where_it_was_cut(make_turn: Make) -> None:
     )  # fmt: skip
     await database.run(turns.resume, turn, 11)
     async with running(ROUTE, "wer.", DONE) as script:
-        await until(turn, Status.DONE)
+        await until_status(turn, Status.DONE)
     asked = [(message.role, message.content) for message in script.calls[0][1].messages]
     assert asked == [("user", "Hello?"), ("assistant", "Half an ans"), ("user", CONTINUE)]
     assert (turn.text, turn.html) == ("Half an answer.", "<p>Half an answer.</p>\n")
@@ -436,7 +466,7 @@ async def test_what_cannot_go_on_keeps_what_there_was(
     await database.run(turns.resume, turn, 4)
     failed = PlanFailed(CallError(ErrorKind.NETWORK, "Connection refused."), (failed_attempt,))
     async with running(failed):
-        await until(turn, Status.INTERRUPTED)
+        await until_status(turn, Status.INTERRUPTED)
     assert (turn.text, turn.can_continue) == ("Half", True)
 
 
@@ -451,11 +481,11 @@ async def test_a_continued_turn_survives_its_runner(make_turn: Make) -> None:
     row = Message.objects.filter(pk=turn.pk)
     await database.run(partial(row.update, **gone, lease_until=ended))
     async with running(ROUTE, " way.", DONE):
-        await until(turn, Status.DONE)
+        await until_status(turn, Status.DONE)
     assert turn.text == "Half way."
     await database.run(partial(row.update, **gone, lease_until=ended, text="Half way on"))
     async with running(ROUTE, "never", DONE) as script:
-        await until(turn, Status.INTERRUPTED)
+        await until_status(turn, Status.INTERRUPTED)
     assert (turn.text, script.calls) == ("Half way on", [])
 
 
@@ -471,15 +501,17 @@ async def test_what_is_waited_for_is_shown_and_kept_until_the_first_token(make_t
         next_route="gateway",
     ), asyncio.Event()  # fmt: skip
     async with running(started, go.wait, ROUTE, "Hi.", DONE), blocking_client() as client:
-        async with asyncio.timeout(8):
-            while not turn.waiting:
-                await database.run(turn.refresh_from_db)
-                await asyncio.sleep(0.05)
+
+        async def is_waiting() -> bool:
+            await database.run(turn.refresh_from_db)
+            return turn.waiting is not None
+
+        await until(is_waiting)
         assert (turn.waits and turn.waits.route) == "tiny on Acme, direct"
         log: Any = await client.xrange(event_log.key(turn.pk))
         shown = "".join(value for _, fields in log for value in fields.values())
         assert f'id="waiting-{turn.pk}"' in shown
         assert "Without an answer in 10 s gateway is tried." in shown
         go.set()
-        await until(turn, Status.DONE)
+        await until_status(turn, Status.DONE)
     assert turn.waiting is None

@@ -2,7 +2,7 @@
 
     python -m tests.providers.flying NAME [PIECE ...]
 
-Its run says the pieces, one every 50 ms, and ends. `~` is half a second of silence, `...` no end.
+Its run says the pieces and ends. `~` is a silence until a line comes on its input, `...` no end.
 """
 
 import asyncio
@@ -20,20 +20,27 @@ from tests.upstreams.tethered import tethered
 def other(shared_run: str, *pieces: str) -> Iterator[subprocess.Popen[str]]:
     """Another process that joins the shared_run."""
     command = tethered([sys.executable, "-m", "tests.providers.flying", shared_run, *pieces])
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         yield process
     finally:
         process.kill()
         process.wait()
-        if process.stdout:
-            process.stdout.close()
+        for pipe in (process.stdin, process.stdout):
+            if pipe:
+                pipe.close()
 
 
 def next_line(process: subprocess.Popen[str]) -> str:
     """The next line of its output."""
     assert process.stdout is not None
     return process.stdout.readline().strip()
+
+
+def end_silence(process: subprocess.Popen[str]) -> None:
+    assert process.stdin is not None
+    process.stdin.write("\n")
+    process.stdin.flush()
 
 
 def print_line(what: str) -> None:
@@ -47,10 +54,10 @@ async def say(pieces: list[str]) -> AsyncGenerator[bytes]:
         if piece == "...":
             await asyncio.Event().wait()
         elif piece == "~":
-            await asyncio.sleep(0.5)
+            await asyncio.to_thread(sys.stdin.readline)
         else:
             yield piece.encode()
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0)
 
 
 async def fly(name: str, pieces: list[str]) -> None:

@@ -20,12 +20,13 @@ from pytest_django import DjangoAssertNumQueries
 from providers.clients import http
 from providers.connection_test.stages import Stage
 from providers.domain.types import Method
-from providers.infra import single_flight
+from providers.infra import single_flight, single_flight_log
 from providers.models import Attempt, LanguageModel, ModelSource, Provider
 from providers.router.snapshot import connection
 from providers.vendors import presets
 from providers.views import access
 from tests import fakes
+from tests.polling import until
 from tests.providers import test_forms
 from tests.providers.flying import next_line, other
 
@@ -567,7 +568,7 @@ async def test_a_test_whose_process_died_says_so(
     with other(shared_run, step, "...") as leader:
         await asyncio.to_thread(next_line, leader)
         watching = asyncio.create_task(streamed(client, url, {}))
-        await asyncio.sleep(0.5)
+        await until(single_flight_log.Log(shared_run).has_listeners)
         leader.kill()
         text = await watching
     assert "Not tested: The process that ran this test stopped. Test again." in text

@@ -9,8 +9,9 @@ from typing import Any
 class Record:
     """Times are `time.monotonic()`, the same in every process of a machine.
 
-    `behaviour` is what it got, `written` how many bytes of the answer were handed to the system,
-    and `disconnected_at` is set where the reader left before the answer was `finished`.
+    `behaviour` is what it got, `has_headers` whether the headers of a streamed answer were sent,
+    `written` how many bytes of the answer were handed to the system, and `disconnected_at` is set
+    where the reader left before the answer was `finished`.
     """
 
     path: str
@@ -22,6 +23,7 @@ class Record:
     headers: dict[str, str] = field(default_factory=dict, repr=False)
     authorized: bool = False
     started: float = field(default_factory=time.monotonic)
+    has_headers: bool = False
     written: int = 0
     disconnected_at: float | None = None
     finished: bool = False

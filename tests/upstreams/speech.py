@@ -135,6 +135,7 @@ class Answer:
         headers = {"Content-Type": "text/event-stream", "Cache-Control": "no-cache"}
         response = web.StreamResponse(headers=headers | (LIMITS if plan.limits else {}))
         await response.prepare(self._request)
+        self._record.has_headers = True
         await asyncio.sleep(FOREVER if plan.begin == "stall-first" else plan.late)
         if plan.text or plan.end == "finish":
             await self._speak(response, plan)

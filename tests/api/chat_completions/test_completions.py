@@ -3,7 +3,7 @@
 import contextlib
 import json
 import socket
-import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +15,7 @@ from django.contrib.auth.models import User
 from api.keys.lifecycle import issue_key
 from providers.models import Attempt, FlagSetting, Provider
 from tests import fakes
-from tests.api.conftest import KEEP_ALIVE, Door
+from tests.api.conftest import Door
 from tests.polling import wait_until
 from tests.upstreams.plans import REASONING, TOOL
 
@@ -429,11 +429,8 @@ def test_sends_keep_alives_before_a_slow_answer(door: Door, fake: fakes.Upstream
     """With comments, which no client sees; then the answer comes as ever."""
     only_direct(door, fake, "late-1000")
     body = {"model": "late-1000", "messages": HELLO, "stream": True}
-    began = time.monotonic()
     with door.raw() as client, client.stream("POST", "/chat/completions", json=body) as answer:
-        first = time.monotonic() - began
         text = answer.read().decode()
-    assert KEEP_ALIVE <= first < 1 + KEEP_ALIVE
     assert text.startswith(": keep-alive\n\n: keep-alive\n\n")
     assert text.endswith("data: [DONE]\n\n")
     streamed = door.client().chat.completions.create(model="late-1000", messages=HELLO, stream=True)
@@ -462,7 +459,7 @@ def test_a_failure_after_a_keep_alive_is_an_event(door: Door, fake: fakes.Upstre
 def test_a_disconnected_client_is_not_waited_for(
     door: Door, fake: fakes.Upstream, model: str, after: float, stream: bool
 ) -> None:
-    """The provider's connection is closed within a second, the attempt is recorded as stopped."""
+    """The provider's connection is closed, the attempt is recorded as stopped."""
     only_direct(door, fake, model)
     body = {"model": model, "messages": HELLO, "stream": stream}
     client = door.raw()
@@ -471,9 +468,7 @@ def test_a_disconnected_client_is_not_waited_for(
     with contextlib.suppress(httpx.ReadTimeout):
         next(client.send(request, stream=True).iter_bytes())
     client.close()
-    left = time.monotonic()
-    wait_until(lambda: fake.requests and fake.requests[-1].disconnected_at, seconds=1)
-    assert (fake.requests[-1].disconnected_at or 0) - left < 1
+    wait_until(lambda: fake.requests and fake.requests[-1].disconnected_at)
     (row,) = attempts(door, 1)
     assert row.outcome == "stopped"
 
@@ -485,9 +480,7 @@ def test_cancelling_a_stream_closes_the_upstream(door: Door, fake: fakes.Upstrea
     for _, _chunk in zip(range(5), stream, strict=False):
         pass
     stream.close()
-    left = time.monotonic()
-    wait_until(lambda: fake.requests[-1].disconnected_at, seconds=1)
-    assert (fake.requests[-1].disconnected_at or 0) - left < 1
+    wait_until(lambda: fake.requests[-1].disconnected_at)
 
 
 def test_sends_the_cached_answer_where_every_route_fails(door: Door, fake: fakes.Upstream) -> None:
@@ -524,6 +517,17 @@ def _knows(door: Door, secret: str) -> bool:
         return client.get("/models", headers=headers).status_code == 200
 
 
+def _has_paused(record: fakes.Record) -> Callable[[], bool]:
+    """Whether the fake has written nothing more for so many looks."""
+    written = deque[int](maxlen=30)
+
+    def has_paused() -> bool:
+        written.append(record.written)
+        return len(written) == written.maxlen and written[0] == written[-1] > 0
+
+    return has_paused
+
+
 def test_a_slow_reader_slows_the_upstream_down(door: Door, fake: fakes.Upstream) -> None:
     """What nobody reads is not gathered in memory without end; what was said arrives whole.
 
@@ -539,7 +543,7 @@ def test_a_slow_reader_slows_the_upstream_down(door: Door, fake: fakes.Upstream)
     ):
         pieces = answer.iter_bytes()
         next(pieces)
-        time.sleep(1)
+        wait_until(_has_paused(fake.requests[-1]))
         assert not fake.requests[-1].finished
         text = b"".join(pieces)
     assert text.endswith(b"data: [DONE]\n\n")

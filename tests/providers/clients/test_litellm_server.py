@@ -6,8 +6,7 @@ import json
 import os
 import re
 import subprocess
-import time
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -462,20 +461,21 @@ def test_the_process_is_up_at_once_says_nothing_and_ends_at_once(tmp_path: Path)
     log = tmp_path / "log"
     url = f"http://127.0.0.1:{free_port()}"
     token = "a-token-of-this-test"
-    began = time.monotonic()
     process = subprocess.Popen(
         [PYTHON, "manage.py", "gateway"],
         env={**os.environ, "GATEWAY_URL": url, "GATEWAY_TOKEN": token},
         stdout=log.open("wb"),
         stderr=subprocess.STDOUT,
     )
-    states = []
+    states: list[str] = []
     with fakes.Upstream() as upstream, httpx.Client(trust_env=False, timeout=60) as client:
-        while "ready" not in states and time.monotonic() - began < 180:
-            try:
+
+        def is_ready() -> bool:
+            with suppress(httpx.TransportError):
                 states.append(client.get(f"{url}/healthz").json()["status"])
-            except httpx.TransportError:
-                time.sleep(0.05)
+            return "ready" in states
+
+        wait_until(is_ready, 180)
         assert states[0] == "loading"
         behind = {"litellm_model": "openai/stall-mid", "base_url": upstream.url}
         body: dict[str, Any] = {"messages": [{"role": "user", "content": "a-secret-question"}]}

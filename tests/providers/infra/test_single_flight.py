@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 import subprocess
-import time
 import uuid
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
@@ -19,8 +18,8 @@ from opencode_web.launcher import postgres_paths
 from providers.domain.errors import CallError, ErrorKind, KeyReused, RunInterrupted
 from providers.infra import redis_client, single_flight, single_flight_leader, single_flight_log
 from providers.infra.single_flight_log import OK, TOO_LARGE, CallerRole, RunState, decide
-from tests.polling import until
-from tests.providers.flying import next_line, other
+from tests.polling import until, wait_until
+from tests.providers.flying import end_silence, next_line, other
 from tests.upstreams.tethered import tethered
 
 WORDS = [b"one ", b"two ", b"three"]
@@ -35,30 +34,30 @@ class Runs:
     def __init__(
         self,
         *pieces: bytes,
-        pause: float = 0.02,
         error: Exception | None = None,
         held: asyncio.Event | None = None,
     ) -> None:
         self.pieces = pieces
-        self.pause = pause
         self.error = error
         self.held = held
         self.begun = 0
-        self.closed_at: float | None = None
+        self.given = 0
+        self.closed = False
 
     async def __call__(self) -> AsyncGenerator[bytes]:
         self.begun += 1
         try:
             for piece in self.pieces:
-                await asyncio.sleep(self.pause)
+                await asyncio.sleep(0)
+                self.given += 1
                 yield piece
                 if self.held:
                     await self.held.wait()
             if self.error:
-                await asyncio.sleep(self.pause)
+                await asyncio.sleep(0)
                 raise self.error
         finally:
-            self.closed_at = time.monotonic()
+            self.closed = True
 
     def go_on(self) -> None:
         if self.held:
@@ -85,11 +84,17 @@ def of_key(caller: str, key: str, body: bytes, run: Runs) -> AsyncGenerator[byte
 
 
 async def leading(run_name: str, run: Runs) -> AsyncGenerator[bytes]:
-    """A flight that this process leads and has heard the first piece of."""
+    """A flight that this process leads, whose first piece was heard and is in the log."""
     pieces = single_flight.join(run_name, run)
     await anext(pieces)
-    # Written a moment after it was heard.
-    await asyncio.sleep(single_flight_leader.WRITE_SECONDS * 3)
+    key = single_flight_log.Log(run_name)._key
+
+    async def is_written() -> bool:
+        beginning_and_piece = 2
+        written = redis_client.execute_patiently(lambda client: client.xlen(key))
+        return await written >= beginning_and_piece
+
+    await until(is_written)
     return pieces
 
 
@@ -112,9 +117,11 @@ def test_who_joins_leads_or_follows(state: RunState, replay: bool, role: CallerR
 
 async def test_twenty_who_ask_at_once_share_one_run(run_name: str) -> None:
     """Each hears all of it."""
-    run = Runs(*WORDS)
-    answers = await asyncio.gather(*(heard(single_flight.join(run_name, run)) for _ in range(20)))
-    assert answers == [b"one two three"] * 20
+    run = Runs(*WORDS, held=asyncio.Event())
+    joined = [single_flight.join(run_name, run) for _ in range(20)]
+    assert await asyncio.gather(*(anext(pieces) for pieces in joined)) == [b"one "] * 20
+    run.go_on()
+    assert await asyncio.gather(*(heard(pieces) for pieces in joined)) == [b"two three"] * 20
     assert run.begun == 1
 
 
@@ -143,7 +150,7 @@ async def test_one_who_comes_late_hears_it_from_the_beginning(run_name: str) -> 
 
 async def test_what_ended_is_run_again_unless_it_is_kept(run_name: str) -> None:
     """A second look is a new one; an idempotency key's answer is the same."""
-    run = Runs(*WORDS, pause=0)
+    run = Runs(*WORDS)
     for expected in (1, 2):
         assert await heard(single_flight.join(run_name, run)) == b"one two three"
         assert run.begun == expected
@@ -168,7 +175,7 @@ async def test_a_completions_key_belongs_to_its_caller_and_its_body() -> None:
 async def test_a_failure_reaches_all_and_is_then_forgotten(run_name: str) -> None:
     """With its kind, status, code and Retry-After; who asks afterwards tries again."""
     error = CallError(ErrorKind.OVERLOADED, "Busy.", status=503, code="busy", retry_after=7)
-    run = Runs(error=error, pause=0.2)
+    run = Runs(error=error)
     joined = [heard(is_buffered(run_name, run)) for _ in range(5)]
     for caught in await asyncio.gather(*joined, return_exceptions=True):
         assert isinstance(caught, CallError)
@@ -192,7 +199,7 @@ async def test_a_result_is_shared_as_json(run_name: str) -> None:
 
     async def count() -> int:
         calls.append(1)
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0)
         return 42
 
     assert (
@@ -215,30 +222,36 @@ async def test_a_follower_that_leaves_harms_nobody(run_name: str) -> None:
 
 
 async def test_the_run_goes_on_for_followers_when_its_own_reader_leaves(
-    run_name: str, monkeypatch: pytest.MonkeyPatch
+    run_name: str,
 ) -> None:
-    """Even for one that reads slowly, of this process."""
-    monkeypatch.setattr(single_flight_leader, "GRACE_SECONDS", 0.2)
-    monkeypatch.setattr(single_flight_leader, "LISTENER_CHECK_SECONDS", 0.1)
-    monkeypatch.setattr(single_flight_log, "LISTENER_SECONDS", 0.3)
-    run = Runs(*WORDS, pause=0.4)
+    """Of this process."""
+    run = Runs(*WORDS, held=asyncio.Event())
     pieces = await leading(run_name, run)
     following = single_flight.join(run_name, run)
     assert await anext(following) == b"one "
     await pieces.aclose()
+    run.go_on()
     assert await heard(following) == b"two three"
     assert run.begun == 1
 
 
 async def test_the_run_goes_on_for_another_process_when_its_own_reader_leaves(
-    run_name: str,
+    run_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What follows there is heard from the log."""
+    """What follows there is heard from the log, after the leader has checked for listeners."""
+    found, check = [], single_flight_log.Log.has_listeners
+
+    async def has_listeners(self: single_flight_log.Log) -> bool:
+        found.append(await check(self))
+        return found[-1]
+
+    monkeypatch.setattr(single_flight_log.Log, "has_listeners", has_listeners)
     run = Runs(*WORDS, held=asyncio.Event())
     pieces = await leading(run_name, run)
     with other(run_name) as follower:
         assert await asyncio.to_thread(next_line, follower) == "hears one"
         await pieces.aclose()
+        await until(lambda: found)
         run.go_on()
         heard_there = [await asyncio.to_thread(next_line, follower) for _ in range(3)]
     assert heard_there == ["hears two", "hears three", "ends"]
@@ -246,30 +259,23 @@ async def test_the_run_goes_on_for_another_process_when_its_own_reader_leaves(
 
 
 async def test_a_run_that_nobody_listens_to_is_ended(run_name: str) -> None:
-    """Within a second of its own reader's leaving."""
-    run = Runs(b"one ", *[b"two "] * 1000)
+    """When its own reader leaves."""
+    run = Runs(*WORDS, held=asyncio.Event())
     pieces = await leading(run_name, run)
-    left = time.monotonic()
     await pieces.aclose()
-    await until(lambda: run.closed_at)
-    assert run.closed_at is not None
-    assert run.closed_at - left < 1
+    await until(lambda: run.closed)
 
 
 async def test_a_run_whose_last_follower_left_is_ended(run_name: str) -> None:
-    """Within two seconds."""
-    run = Runs(b"one ", *[b"two "] * 1000)
+    """Not when its own reader leaves, but when the follower does."""
+    run = Runs(*WORDS, held=asyncio.Event())
     pieces = await leading(run_name, run)
     following = single_flight.join(run_name, run)
     assert await anext(following) == b"one "
     await pieces.aclose()
-    await asyncio.sleep(single_flight_leader.GRACE_SECONDS + 0.1)
-    assert run.closed_at is None
-    left = time.monotonic()
+    assert not run.closed
     await following.aclose()
-    await until(lambda: run.closed_at)
-    assert run.closed_at is not None
-    assert run.closed_at - left < 15
+    await until(lambda: run.closed)
 
 
 async def test_a_killed_leader_has_exactly_one_successor(run_name: str) -> None:
@@ -280,12 +286,10 @@ async def test_a_killed_leader_has_exactly_one_successor(run_name: str) -> None:
         following = [
             asyncio.create_task(heard(single_flight.join(run_name, run))) for _ in range(20)
         ]
-        await asyncio.sleep(0.2)
-        killed = time.monotonic()
+        await until(single_flight_log.Log(run_name).has_listeners)
         leader.kill()
         assert await asyncio.gather(*following) == [b"one two three"] * 20
     assert run.begun == 1
-    assert time.monotonic() - killed < single_flight_log.LEASE_SECONDS + 15
 
 
 async def test_who_has_read_a_part_of_a_killed_leader_gets_an_error(run_name: str) -> None:
@@ -304,13 +308,14 @@ async def test_who_has_read_a_part_of_a_killed_leader_gets_an_error(run_name: st
 
 async def test_a_leader_that_wakes_up_after_its_successor_cannot_write(run_name: str) -> None:
     """It was stopped for longer than its lease; its own reader still hears all of it."""
-    run = Runs(b"new ", b"answer", pause=0.05)
+    run = Runs(b"new ", b"answer")
     with other(run_name, "~", "old ", "answer") as leader:
         assert await asyncio.to_thread(next_line, leader) == "leads"
         leader.send_signal(signal.SIGSTOP)
         following = is_buffered(run_name, run)
         first = await anext(following)
         leader.send_signal(signal.SIGCONT)
+        end_silence(leader)
         assert first + await heard(following) == b"new answer"
         rest = [await asyncio.to_thread(next_line, leader) for _ in range(3)]
     assert rest == ["hears old", "hears answer", "ends"]
@@ -323,12 +328,14 @@ async def test_what_is_too_large_to_share_is_its_own_readers_alone(
 ) -> None:
     """It is never held back for it; followers get an error."""
     monkeypatch.setattr(single_flight_leader, "MAX_BYTES", 2000)
-    run = Runs(*[b"x" * 300] * 20, pause=0.05)
+    run = Runs(*[b"x" * 300] * 20, held=asyncio.Event())
     pieces = await leading(run_name, run)
-    following = asyncio.create_task(heard(single_flight.join(run_name, run)))
+    following = single_flight.join(run_name, run)
+    assert len(await anext(following)) == 300
+    run.go_on()
     assert len(await heard(pieces)) == 19 * 300
     with pytest.raises(RunInterrupted):
-        await following
+        await heard(following)
 
 
 async def test_a_slow_reader_holds_the_run_back_only_where_it_must(
@@ -336,10 +343,12 @@ async def test_a_slow_reader_holds_the_run_back_only_where_it_must(
 ) -> None:
     """Memory is bounded."""
     monkeypatch.setattr(single_flight_leader, "MAX_BYTES", 1000)
-    run = Runs(*[b"x" * 300] * 20, pause=0)
+    run = Runs(*[b"x" * 300] * 20)
     pieces = await leading(run_name, run)
-    await asyncio.sleep(0.1)
-    assert run.closed_at is None
+    await until(lambda: run.given > 3)
+    for _ in range(200):  # it would be through by then
+        await asyncio.sleep(0)
+    assert run.given < 20
     assert len(await heard(pieces)) == 19 * 300
 
 
@@ -362,17 +371,17 @@ async def test_without_redis_a_process_still_shares_a_run(
     """With those who come while it runs, and for a moment afterwards; each knows that it is shared
     no further, and a Redis that does not answer is tried once."""
     monkeypatch.setattr(redis_client, "CONNECT_SECONDS", 0.1)
-    monkeypatch.setattr(single_flight, "FINISHED_LOG_SECONDS", 0.3)
     server, settings.REDIS_URL, accepted = await silent_server()
     async with server:
         run = Runs(*WORDS)
-        for _ in range(2):
+        for kept_seconds in (600, 0):
+            monkeypatch.setattr(single_flight, "FINISHED_LOG_SECONDS", kept_seconds)
             joined = [single_flight.SingleFlight(run_name, run, keep=5) for _ in range(50)]
             answers = await asyncio.gather(*(heard(each.pieces()) for each in joined))
             assert answers == [b"one two three"] * 50
             assert all(each.is_alone for each in joined)
             assert run.begun == 1
-        await asyncio.sleep(0.4)
+        await until(lambda: run_name not in single_flight._runs.current())
         assert await heard(is_buffered(run_name, run)) == b"one two three"
         assert run.begun == 2
         assert len(accepted) == 1
@@ -421,10 +430,7 @@ def own_redis(settings: Settings, tmp_path: Path) -> Iterator[subprocess.Popen[b
     settings.REDIS_URL = f"unix://{socket}"
     try:
         with redis.Redis.from_url(settings.REDIS_URL) as client:
-            for _ in range(200):
-                if _answers(client):
-                    break
-                time.sleep(0.02)
+            wait_until(lambda: _answers(client))
         yield process
     finally:
         process.send_signal(signal.SIGCONT)
@@ -449,7 +455,7 @@ async def test_a_redis_that_stops_during_a_run_costs_no_answer(
 ) -> None:
     """The leader's readers get everything; another process's, which has a part, gets an error."""
     monkeypatch.setenv("REDIS_URL", settings.REDIS_URL)
-    run = Runs(*WORDS, pause=0.1, held=asyncio.Event())
+    run = Runs(*WORDS, held=asyncio.Event())
     pieces = await leading(run_name, run)
     with other(run_name) as follower:
         assert await asyncio.to_thread(next_line, follower) == "hears one"
@@ -472,7 +478,7 @@ async def test_a_follower_that_has_heard_nothing_runs_alone_once_redis_stops(
     with other(run_name, "...") as leader:
         assert await asyncio.to_thread(next_line, leader) == "leads"
         waiting = [asyncio.create_task(heard(single_flight.join(run_name, run))) for _ in range(5)]
-        await asyncio.sleep(0.2)
+        await until(single_flight_log.Log(run_name).has_listeners)
         assert run.begun == 0
         own_redis.send_signal(signal.SIGKILL)
         assert await asyncio.gather(*waiting) == [b"one two three"] * 5

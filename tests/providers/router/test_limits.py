@@ -35,7 +35,7 @@ async def test_no_more_calls_than_the_limit_are_under_way() -> None:
         async with limiter.slot(1):
             assert limiter.busy <= 2
             order.append(number)
-            await asyncio.sleep(0.001)
+            await asyncio.sleep(0)
 
     await asyncio.gather(*(one(number) for number in range(20)))
     assert order == list(range(20))
@@ -150,14 +150,14 @@ def test_waiting_is_hopeless_after_so_many_429s_in_a_row() -> None:
         await _throttle(limiter, RULES.throttles - 1)
         async with limiter.slot(60) as round_:
             waiting = [asyncio.create_task(_take_slot(limiter, 30)) for _ in range(3)]
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0)
             limiter.on_throttled(round_, jitter=0)
         waiting.append(asyncio.create_task(_take_slot(limiter, 30)))
         for caught in await asyncio.gather(*waiting, return_exceptions=True):
             assert isinstance(caught, CallError)
             assert (caught.kind, caught.code) == (ErrorKind.RATE_LIMIT, "rate_limited")
             assert caught.retry_after == pytest.approx(8, abs=1)
-        await asyncio.sleep(8)
+        await virtual_time.elapse(8)
         async with limiter.slot(0) as round_:
             limiter.on_success(round_)
         assert not limiter.is_hopeless
@@ -172,7 +172,7 @@ def test_a_long_stated_wait_refuses_all_who_wait() -> None:
         limiter = ConcurrencyLimiter(1)
         async with limiter.slot(1) as round_:
             waiting = [asyncio.create_task(_take_slot(limiter, 30)) for _ in range(5)]
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0)
             limiter.on_throttled(round_, 20)
         for caught in await asyncio.gather(*waiting, return_exceptions=True):
             assert isinstance(caught, CallError)
@@ -221,11 +221,11 @@ def test_whatever_happens_the_limit_holds_and_no_place_is_lost(
     """Never more calls than allowed, none during a pause, and all places are free at the end."""
 
     async def call(limiter: ConcurrencyLimiter, outcome: str, tenths: int) -> None:
-        await asyncio.sleep(tenths / 10)
+        await virtual_time.elapse(tenths / 10)
         async with limiter.slot(30) as round_:
             assert limiter.busy <= most
             assert not limiter.pause_left
-            await asyncio.sleep(0.3)
+            await virtual_time.elapse(0.3)
             if outcome == "ok":
                 limiter.on_success(round_)
             elif outcome != "left":
@@ -254,11 +254,11 @@ def test_five_429s_among_254_answers_fail_none_of_300_requests() -> None:
 
         async def one(number: int) -> None:
             nonlocal longest
-            await asyncio.sleep(number / 10)
+            await virtual_time.elapse(number / 10)
             came = loop.time()
             for _ in range(RULES.throttles):
                 async with limiter.slot(30) as round_:
-                    await asyncio.sleep(0.8)
+                    await virtual_time.elapse(0.8)
                     if next(answers) not in bad:
                         limiter.on_success(round_)
                         longest = max(longest, loop.time() - came)

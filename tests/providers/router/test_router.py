@@ -263,11 +263,13 @@ async def test_a_slow_route_heals_under_steady_traffic(
         return any(r.method == Method.DIRECT and r.breaker.state == State.CLOSED for r in routes)
 
     asking: list[asyncio.Task[None]] = []
+
+    def closes_with_one_more() -> bool:
+        asking.append(asyncio.create_task(one()))
+        return is_closed()
+
     try:
-        async with asyncio.timeout(60):
-            while not (asking and is_closed()):
-                asking.append(asyncio.create_task(one()))
-                await asyncio.sleep(0.05)
+        await until(closes_with_one_more)
     finally:
         await asyncio.gather(*asking)
         await route_table.close()
