@@ -20,6 +20,7 @@ from providers.infra import feature_flags
 from providers.models import FlagSetting, Provider
 from tests import fakes
 from tests.api.conftest import Door
+from tests.polling import wait_until
 from tests.upstreams.plans import REASONING, TOOL
 
 HELLO = "Hello there, café"
@@ -197,7 +198,7 @@ def test_nobody_reaches_the_response_of_another_user(door: Door, acme: Provider)
     response = door.client().responses.create(model="acme/echo", input=HELLO)
     _, secret = issue_key(User.objects.create_user("bob"), "bob's")
     stranger = door.client(secret).responses
-    Door.wait_for(lambda: _knows(door, secret))
+    wait_until(lambda: _knows(door, secret))
     with pytest.raises(openai.NotFoundError):
         stranger.retrieve(response.id)
     with pytest.raises(openai.NotFoundError):
@@ -230,7 +231,7 @@ def test_a_caller_or_the_operator_may_forgo_storing(door: Door, acme: Provider) 
         "store": False
     }
     FlagSetting.objects.create(name="store_responses", enabled=False)
-    Door.wait_for(lambda: not _is_stored(door))
+    wait_until(lambda: not _is_stored(door))
     StoredResponse.objects.all().delete()
     assert not _is_stored(door)
     assert not StoredResponse.objects.exists()
