@@ -79,7 +79,8 @@ class CompletionRequest:
 
     `arrived`: when, on the monotonic clock. `idempotency_key`: empty where none was sent; a key
     with the same `body` at the same `path` gets the same answer again. `before_end` is awaited once
-    the answer is complete, before the last of it is serialized.
+    the answer is complete, before the last of it is serialized. `session`: the conversation that it
+    belongs to, as the client names it; it stays with one member of a virtual model.
     """
 
     model: str
@@ -92,6 +93,7 @@ class CompletionRequest:
     body: bytes
     idempotency_key: str = ""
     before_end: BeforeEnd = do_nothing
+    session: str = ""
 
 
 async def start_completion(request: CompletionRequest) -> "Completion":
@@ -183,6 +185,8 @@ class Completion:
             user_id=request.caller.user_id,
             client_key=request.caller.key_id,
             fallbacks=tuple([(model.provider_id, model.model_id) for model in fallbacks]),
+            virtual=self._model.virtual,
+            session=request.session,
         )
 
     def _start(self, taken: RouteTaken) -> None:
@@ -195,7 +199,9 @@ class Completion:
             "x-attempts": str(taken.attempts),
             "x-overhead-ms": f"{self._queued_ms + taken.overhead_ms:.2f}",
         }
-        if taken.fallback:
+        if taken.member:
+            headers["x-model"] = taken.member
+        if taken.fallback or taken.member:
             headers["x-route-reason"] = " ".join(taken.reason.split())
         self._head = Head(headers=headers)
 

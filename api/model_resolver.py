@@ -31,7 +31,7 @@ def resolve_model(snapshot: "Snapshot", name: str) -> "ServedModel":
         purpose = _PURPOSES.get(kind, kind)
         message = f"`{name[:200]}` is not a chat model. It is for {purpose}."
         raise bad_request(message, "model", "model_not_chat")
-    raise unknown_model(name, (model.full_name for model in snapshot.models))
+    raise unknown_model(name, (model.full_name for model in snapshot.all_models))
 
 
 def unknown_model(name: str, names: "Iterable[str]") -> ApiError:

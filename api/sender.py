@@ -18,6 +18,7 @@ from api.completion import (
 )
 from api.keys.lookup import Caller
 from api.request import ApiRequest
+from api.session import find_session
 from providers.domain.errors import CallError
 from providers.domain.types import ChatRequest
 
@@ -45,6 +46,7 @@ async def send_completion(
         body=body,
         idempotency_key=request.idempotency_key(),
         before_end=before_end,
+        session=find_session(request, chat.options),
     )
     send = _send_json if chat.non_streaming else _send_events
     async with UntilDisconnect(request.receive):

@@ -15,7 +15,7 @@ async def list_models(request: ApiRequest, reply: Reply) -> None:
     request.require_method("GET", "HEAD")
     await request.authenticate()
     snapshot = await route_table.current().ready()
-    await reply.send_json(200, encode_json(openai_models.list_models(snapshot.models)), {})
+    await reply.send_json(200, encode_json(openai_models.list_models(snapshot.all_models)), {})
 
 
 async def get_model(request: ApiRequest, reply: Reply) -> None:
@@ -24,7 +24,7 @@ async def get_model(request: ApiRequest, reply: Reply) -> None:
     await request.authenticate()
     name = request.path.removeprefix(PREFIX)
     snapshot = await route_table.current().ready_for(name)
-    model = openai_models.find_model(snapshot.models, name)
+    model = openai_models.find_model(snapshot.all_models, name)
     if model is None:
-        raise model_resolver.unknown_model(name, (model.full_name for model in snapshot.models))
+        raise model_resolver.unknown_model(name, (model.full_name for model in snapshot.all_models))
     await reply.send_json(200, encode_json(model), {})

@@ -62,6 +62,9 @@ def describe_model(model: "ServedModel", name: str) -> dict[str, Any]:
     prices = {"prompt": model.prices.input, "completion": model.prices.output}
     if pricing := {key: _per_token(price) for key, price in prices.items() if price is not None}:
         row["pricing"] = pricing
+    if model.virtual:
+        row["strategy"] = model.virtual.strategy.value
+        row["members"] = [member.name for member in model.virtual.members]
     return row
 
 

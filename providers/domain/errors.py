@@ -156,6 +156,9 @@ def deserialize[T: CallError](fields: Mapping[str, Any], kind: type[T]) -> T:
 # The vendor's moderation refused the prompt. OpenRouter's 403 carries only the reasons.
 MODERATED = "moderated"
 
+# The request is longer than the model's context; OpenAI's code, which LiteLLM's class becomes too.
+CONTEXT_FULL = "context_length_exceeded"
+
 # Codes for an unknown model; 1211 is Z.ai's.
 NO_SUCH_MODEL = frozenset({"model_not_found", "1211"})
 
@@ -172,7 +175,7 @@ _BY_CODE: Mapping[str, ErrorKind] = {
     "insufficient_quota": ErrorKind.QUOTA,
     "billing_hard_limit_reached": ErrorKind.QUOTA,
     "invalid_api_key": ErrorKind.AUTH,
-    "context_length_exceeded": ErrorKind.REQUEST,
+    CONTEXT_FULL: ErrorKind.REQUEST,
     "content_filter": ErrorKind.REQUEST,
     # OpenRouter: https://openrouter.ai/docs/api-reference/errors
     MODERATED: ErrorKind.PERMISSION,

@@ -297,7 +297,8 @@ class RouteTaken:
     `fallback`: it was not the plan's first choice. `attempts` includes this one. `overhead_ms` is
     the time in this program before the answering call went out, without failed calls. `is_cached`:
     no route answered, and this is a cached answer to the same request; the reason states its age.
-    `native`: the events carry the provider's payloads, in the request's own format.
+    `native`: the events carry the provider's payloads, in the request's own format. `member`: the
+    full name of the model that answers, where a virtual model was requested.
     """
 
     route_id: int
@@ -312,6 +313,7 @@ class RouteTaken:
     overhead_ms: float = 0.0
     is_cached: bool = False
     native: bool = False
+    member: str = ""
 
 
 @frozen

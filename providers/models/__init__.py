@@ -25,6 +25,7 @@ from providers.models.provider import (
     RoutingMethod,
 )
 from providers.models.route import FORGOTTEN, Route, route_columns
+from providers.models.virtual_model import VirtualMember, VirtualModel, find_name_owner
 
 __all__ = [
     "FORGOTTEN",
@@ -50,9 +51,12 @@ __all__ = [
     "ReasoningTags",
     "Route",
     "RoutingMethod",
+    "VirtualMember",
+    "VirtualModel",
     "append_once",
     "breaker_columns",
     "domain_columns",
+    "find_name_owner",
     "read_flags",
     "rewrite",
     "route_columns",

@@ -1,11 +1,12 @@
-"""What the names of models mean: full names, aliases, plain names, in this order of right. No I/O.
+"""What the names of models mean: virtual models, aliases, full names, plain names, in this order of
+right. No I/O.
 
 An alias that several models share means the first that is in use; the others are its fallbacks.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import field
+from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
 from providers.domain.frozen import frozen
@@ -31,6 +32,10 @@ class Names:
     def fallbacks(self, name: str) -> "tuple[ServedModel, ...]":
         """The further models of an alias, in order: for requests that ask for this name."""
         return self.exact.get(name, ())[1:]
+
+    def with_virtual(self, virtual: "Iterable[ServedModel]") -> "Names":
+        """With the virtual models, each under its own name, which then means nothing else."""
+        return replace(self, exact={**self.exact, **{each.full_name: (each,) for each in virtual}})
 
 
 def build_names(

@@ -55,7 +55,7 @@ class Progress:
     `waited`: seconds in queues and cooldowns; `wait_left`: how many more it may wait there.
     `key_pause`: seconds until the key called last may be used again, infinite where waiting is
     hopeless. `repeats`: calls that were sent again after a 429. `jitter`: seconds, drawn for each
-    wait.
+    wait. `windows`: the contexts of a virtual model's members, by the place of their routes.
     """
 
     plan: Plan
@@ -77,6 +77,7 @@ class Progress:
     key_pause: float = 0.0
     repeats: int = 0
     jitter: float = 0.0
+    windows: Sequence[int | None] | None = None
 
     @property
     def tries(self) -> int:
@@ -143,7 +144,7 @@ def _next_planned(progress: Progress) -> Step | None:
     """The next planned route that may help after the last error; those before it are dropped."""
     failed, errors = progress.failed, progress.errors
     for place, step in enumerate(progress.left):
-        if failed is None or may_help(errors[-1], failed.route, step.route):
+        if failed is None or may_help(errors[-1], failed, step, progress.windows):
             after = progress.left[place + 1 :]
             return Try(route=step, left=after, is_repeat=failed is None and bool(errors))
     return None

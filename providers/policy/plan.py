@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from providers.domain.errors import CallError, ErrorKind
+from providers.domain.errors import CONTEXT_FULL, NO_SUCH_MODEL, CallError, ErrorKind
 from providers.domain.frozen import frozen
 from providers.domain.types import AttemptRecord, Method
 from providers.policy.breaker import Scope, State, admits
@@ -29,7 +29,7 @@ class Policy:
 
 @frozen
 class FallbackProvider:
-    """Another provider that the operator allows as a fallback for the same model."""
+    """Another provider, or another model, that may answer where the routes before it fail."""
 
     name: str
     policy: Policy
@@ -38,11 +38,13 @@ class FallbackProvider:
 
 @frozen
 class PlannedRoute:
-    """One step of a plan. `trial`: its breaker is open and due; the call must claim the trial."""
+    """One step of a plan. `trial`: its breaker is open and due; the call must claim the trial.
+    `place`: 0 for the provider and model that the plan is made for, then that of the fallback."""
 
     route: RouteState
     reason: str
     trial: bool = False
+    place: int = 0
 
 
 @frozen
@@ -73,8 +75,8 @@ def plan(
     why = _why(policy, routes, now, fresh)
     cooling = [route for route in ordered if not route.admits(now)]
     planned = [_step(r, _reason(r, why, cooling, now)) for r in ordered if r not in cooling]
-    for other in fallbacks:
-        planned += _steps_elsewhere(other, now, fresh)
+    for place, other in enumerate(fallbacks, 1):
+        planned += _steps_elsewhere(other, place, now, fresh)
     if planned or not cooling:
         return Plan(routes=tuple(planned), preferred=preferred_method(policy))
     return Plan(
@@ -91,17 +93,17 @@ def is_timeless(routes: Iterable[RouteState]) -> bool:
     return all(route.is_closed and route.learned_at is None for route in routes)
 
 
-def _step(route: RouteState, reason: str) -> PlannedRoute:
-    return PlannedRoute(route=route, reason=reason, trial=not route.is_closed)
+def _step(route: RouteState, reason: str, place: int = 0) -> PlannedRoute:
+    return PlannedRoute(route=route, reason=reason, trial=not route.is_closed, place=place)
 
 
 def _steps_elsewhere(
-    other: FallbackProvider, now: datetime, fresh: timedelta
+    other: FallbackProvider, place: int, now: datetime, fresh: timedelta
 ) -> list[PlannedRoute]:
     """Another provider's routes that admit a call, as its own policy orders them."""
     ordered = in_order(other.policy, other.routes, now, fresh)
     reason = f"{other.name} answers as the fallback"
-    return [_step(route, reason) for route in ordered if route.admits(now)]
+    return [_step(route, reason, place) for route in ordered if route.admits(now)]
 
 
 def in_order(
@@ -309,13 +311,43 @@ _OTHER_KEY = frozenset(
 )
 
 
-def may_help(error: CallError, failed: RouteState, other: RouteState) -> bool:
-    """Whether the other route is worth trying after this failure."""
-    if other.provider_id != failed.provider_id:
-        return error.kind not in (ErrorKind.REQUEST, ErrorKind.STOPPED)
+# Failures of a key: nothing else that carries the same one helps.
+_KEY_KINDS = _OTHER_KEY - {ErrorKind.PERMISSION}
+
+
+def may_help(
+    error: CallError,
+    failed: PlannedRoute,
+    other: PlannedRoute,
+    windows: Sequence[int | None] | None = None,
+) -> bool:
+    """Whether the other route is worth trying after this failure. `windows`: the contexts of a
+    virtual model's members by place, whose models differ; None for one model's routes."""
+    if other.place != failed.place:
+        if error.kind == ErrorKind.REQUEST and windows is not None:
+            return _other_model_helps(error, windows[failed.place], windows[other.place])
+        return _other_account_helps(error, failed.route, other.route)
     if error.kind in _ANY_ROUTE:
         return True
-    return error.kind in _OTHER_KEY and other.key != failed.key
+    return error.kind in _OTHER_KEY and other.route.key != failed.route.key
+
+
+def _other_model_helps(error: CallError, failed: int | None, other: int | None) -> bool:
+    """Of a refused request: with a larger context, where that was full, or where the provider does
+    not have the first model at all."""
+    if error.code == CONTEXT_FULL:
+        return other is not None and other > (failed or 0)
+    return error.code in NO_SUCH_MODEL
+
+
+def _other_account_helps(error: CallError, failed: RouteState, other: RouteState) -> bool:
+    """Its key, its balance and its limits are its own, and its models fail by themselves."""
+    if error.kind in (ErrorKind.REQUEST, ErrorKind.STOPPED):
+        return False
+    if error.kind in _KEY_KINDS and not error.per_model:
+        return other.key != failed.key or not other.key
+    is_route_failure = error.kind in (ErrorKind.NETWORK, ErrorKind.GATEWAY)
+    return not is_route_failure or other.route_id != failed.route_id
 
 
 _USEFULNESS = (

@@ -1,6 +1,6 @@
 """Announce an attempt before anything of its answer has come."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from providers.domain.types import AttemptRecord, AttemptStarted
 from providers.policy import plan
@@ -12,7 +12,7 @@ from providers.router.snapshot import Candidate
 def announce(
     tracker: AttemptTracker,
     left: Sequence[PlannedRoute],
-    candidates: Mapping[int, Candidate],
+    candidates: Sequence[Candidate],
     attempts: Sequence[AttemptRecord],
 ) -> AttemptStarted:
     """The attempt that has just begun, the first of the routes left, and the last failure."""
@@ -27,8 +27,11 @@ def announce(
     )
 
 
-def _name(step: PlannedRoute, tracker: AttemptTracker, candidates: Mapping[int, Candidate]) -> str:
-    """A route in a word; of another provider, with its name."""
+def _name(step: PlannedRoute, tracker: AttemptTracker, candidates: Sequence[Candidate]) -> str:
+    """A route in a word; of another provider or model, with its name."""
     method = step.route.method.value
-    other = candidates[step.route.provider_id]
-    return method if other is tracker.candidate else f"{other.name}, {method}"
+    other = candidates[step.place]
+    if other is tracker.candidate:
+        return method
+    same = other.provider_id == tracker.candidate.provider_id
+    return f"{other.model_id if same else other.name}, {method}"

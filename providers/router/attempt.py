@@ -65,6 +65,7 @@ class AttemptTracker:
     fallback: bool
     position: int
     request: ChatRequest
+    member: str = ""  # its name, where a virtual model was requested
     called: bool = False
     begun: bool = False
     judged: bool = False
@@ -169,6 +170,7 @@ class AttemptTracker:
             attempts=self.position,
             overhead_ms=self.overhead_ms,
             native=is_native(self.target, self.request),
+            member=self.member,
         )
 
     def record(self) -> AttemptRecord:

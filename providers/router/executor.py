@@ -32,10 +32,12 @@ from providers.router import breaker_rows, key_check
 from providers.router.announcement import announce
 from providers.router.attempt import AttemptTracker
 from providers.router.call import Call
+from providers.router.candidates import find_candidates
 from providers.router.limits import ConcurrencyLimiter
 from providers.router.results import Result, build_outcome
 from providers.router.route_table import RouteTable
 from providers.router.snapshot import Candidate, fresh
+from providers.router.virtual_call import VirtualCall, plan_virtual
 from providers.router.waits import Waits
 
 
@@ -52,7 +54,8 @@ class RouteExecutor:
         self.began = time.monotonic()
         self.deadline = self.began + settings.TIMEOUT_TOTAL
         self.rules = settings.ROUTING_RULES
-        self.candidates: dict[int, Candidate] = {}
+        self.candidates: list[Candidate] = []  # the first, then its fallbacks, by place
+        self.virtual: VirtualCall | None = None
         self.plan = plan.Plan(routes=(), preferred=Method.DIRECT)
         self.left: tuple[PlannedRoute, ...] = ()
         self.attempts: list[AttemptRecord] = []
@@ -68,33 +71,33 @@ class RouteExecutor:
 
     async def begin(self) -> None:
         """Make the plan from what this process has in memory."""
-        snapshot = await self.table.ready()
-        candidate = await self.table.candidate(self.call.provider_id, self.call.model_id)
-        if candidate is None:
+        try:
+            self.candidates = await self._find_candidates()
+        except CallError as error:
+            self._record_nowhere(error)
+            raise PlanFailed(error, ()) from error
+        if not self.candidates:
             gone = CallError(ErrorKind.REQUEST, "This provider was removed or switched off.")
             raise PlanFailed(gone, ())
-        self.candidates[candidate.provider_id] = candidate
-        for pk, model_id in self.call.fallbacks:
-            await self._add_candidate(pk, model_id)
-        for pk in candidate.alternatives:
-            if same := snapshot.find_same_model(candidate.model_id, pk):
-                await self._add_candidate(pk, same.model_id)
-        self.plan = self.table.plan(candidate, timezone.now(), self._fallbacks())
+        self.plan = self.table.plan(self.candidates[0], timezone.now(), self._fallbacks())
         self.left = self.plan.routes
         self.table.budget.earn()
 
-    async def _add_candidate(self, provider_id: int, model_id: str) -> None:
-        """Add another provider that may answer; the first model of a provider counts."""
-        if provider_id in self.candidates:
-            return
-        if candidate := await self.table.candidate(provider_id, model_id):
-            self.candidates[provider_id] = candidate
+    async def _find_candidates(self) -> list[Candidate]:
+        """The provider that is called and its fallbacks, or the members of a virtual model."""
+        snapshot = await self.table.ready()
+        if self.call.virtual is None:
+            return await find_candidates(self.table, snapshot, self.call)
+        now = timezone.now()
+        self.virtual = await plan_virtual(
+            self.table, self.call, self.call.virtual, self.request, now
+        )
+        return self.virtual.candidates
 
     def _fallbacks(self) -> tuple[plan.FallbackProvider, ...]:
-        others = [c for pk, c in self.candidates.items() if pk != self.call.provider_id]
         return tuple(
             plan.FallbackProvider(name=each.name, policy=each.policy, routes=each.routes)
-            for each in others
+            for each in self.candidates[1:]
         )
 
     # Choosing
@@ -118,7 +121,7 @@ class RouteExecutor:
 
     def _progress(self) -> Progress:
         """What this request has done, and what it can see now."""
-        candidate, failed = self.candidates[self.call.provider_id], self.failed
+        candidate, failed = self.candidates[0], self.failed
         remaining = self._remaining()
         return Progress(
             plan=self.plan,
@@ -140,17 +143,18 @@ class RouteExecutor:
             key_pause=self.limiter.seconds_to_wait if self.limiter else 0.0,
             repeats=self.waits.repeats,
             jitter=self.waits.jitter,
+            windows=self.virtual.windows if self.virtual else None,
         )
 
     def _current_route(self, step: PlannedRoute) -> RouteState | None:
-        model_id = self.candidates[step.route.provider_id].model_id
+        model_id = self.candidates[step.place].model_id
         return self.table.route(step.route.route_id, model_id)
 
     async def _refresh_routes(self) -> None:
         """Read the candidates' routes as results have left them; of one that is gone, none."""
-        for pk, former in self.candidates.items():
-            current = await self.table.candidate(pk, former.model_id)
-            self.candidates[pk] = current or replace(former, routes=())
+        for place, former in enumerate(self.candidates):
+            current = await self.table.candidate(former.provider_id, former.model_id)
+            self.candidates[place] = current or replace(former, routes=())
 
     async def _wait(self, step: RetryAfter) -> None:
         """Wait. After a cooldown the routes are planned again: all of them where none was called,
@@ -158,13 +162,13 @@ class RouteExecutor:
         if step.cooldown is None:
             await asyncio.sleep(step.seconds)
             return
-        candidate = self.candidates[self.call.provider_id]
+        candidate = self.candidates[0]
         limiter = self.table.gate(candidate, self.table.target(candidate, step.cooldown))
         if not await self.waits.wait_out(limiter, step.seconds):
             return
         await self._refresh_routes()
         others = () if self.attempts else self._fallbacks()
-        candidate = self.candidates[self.call.provider_id]
+        candidate = self.candidates[0]
         self.plan = self.table.plan(candidate, timezone.now(), others)
         self.left, self.failed = self.plan.routes, None
         self.unclaimed.clear()
@@ -175,9 +179,9 @@ class RouteExecutor:
         if step.is_retry:
             self.table.budget.spend()
         if step.early:
-            self.table.take_last_resort(self.call.provider_id)
+            self.table.take_last_resort(self.candidates[0].provider_id)
         if planned.trial:
-            model_id = self.candidates[planned.route.provider_id].model_id
+            model_id = self.candidates[planned.place].model_id
             route = await self.table.claim(planned.route, model_id, early=step.early)
             if route is None:
                 self.unclaimed.add(planned.route.route_id)
@@ -246,9 +250,17 @@ class RouteExecutor:
         self.answered = tracker.has_shown_content or tracker.error is None
         self._record(tracker)
         if self.answered:
+            self._remember_member(step, tracker)
             yield [*held, tracker.build_completed(self.attempts)]
         else:
             self.failed, self.failed_at = step, timezone.now()
+
+    def _remember_member(self, step: PlannedRoute, tracker: AttemptTracker) -> None:
+        """The conversation stays with the member that has answered it; not where it broke off."""
+        if self.virtual and tracker.error is None:
+            self.table.choices.note_answer(
+                self.virtual.members[step.place].key, tracker.ttft_ms, self.virtual.conversation
+            )
 
     def _decide_probe(self, step: PlannedRoute, tracker: AttemptTracker) -> None:
         """A half-open probe is decided by its first content: others need not wait for its last."""
@@ -308,8 +320,7 @@ class RouteExecutor:
     def _has_other_key(self, step: PlannedRoute) -> bool:
         """Whether a route with another key is left to try."""
         return any(
-            other.route.provider_id != step.route.provider_id or other.route.key != step.route.key
-            for other in self.left
+            other.place != step.place or other.route.key != step.route.key for other in self.left
         )
 
     def finish(self) -> None:
@@ -334,20 +345,30 @@ class RouteExecutor:
         return plan.most_useful(self.errors).kind if self.errors else ErrorKind.STOPPED
 
     def _track(self, step: PlannedRoute) -> AttemptTracker:
-        candidate = self.candidates[step.route.provider_id]
+        candidate = self.candidates[step.place]
         return AttemptTracker(
             candidate=candidate,
             route=step.route,
             target=self._target(candidate, step.route),
             reason=self._reason(step),
-            fallback=step.route.method != self.plan.preferred or bool(self.errors),
+            fallback=self._is_fallback(step),
+            member=self.virtual.members[step.place].name if self.virtual else "",
             position=len(self.attempts) + 1,
             request=self.request,
             # What passes beside another request's probe has no say in it.
             judged=not step.trial and not step.route.is_closed,
         )
 
+    def _is_fallback(self, step: PlannedRoute) -> bool:
+        """Whether this is not what the settings prefer."""
+        if self.errors or (self.virtual and self.virtual.is_fallback):
+            return True
+        return step.place > 0 or step.route.method != self.plan.preferred
+
     def _reason(self, step: PlannedRoute) -> str:
+        virtual = self.virtual
+        if virtual and (reason := virtual.describe_step(step, self.failed, self.attempts)):
+            return reason
         others = [a for a in self.attempts if a.route_id != step.route.route_id]
         if others:
             return plan.fallback_reason(step, others[-1])

@@ -18,6 +18,7 @@ from django.conf import settings
 from providers.domain.types import Target
 from providers.event_loop.per_loop import PerLoop
 from providers.infra import metrics, replicas
+from providers.policy.members import MemberState, Strategy
 from providers.policy.plan import FallbackProvider, Plan
 from providers.policy.route_state import Outcome, RouteState
 from providers.router import snapshot
@@ -25,6 +26,7 @@ from providers.router.breaker_rows import RouteChanges
 from providers.router.candidate_cache import CandidateCache
 from providers.router.limiters import Limiters
 from providers.router.limits import ConcurrencyLimiter, RetryBudget
+from providers.router.member_choices import MemberChoices
 from providers.router.results import Entry, outcome_of
 from providers.router.route_states import RouteStates
 from providers.router.snapshot import Candidate, RouteSnapshot, Snapshot
@@ -50,6 +52,7 @@ class RouteTable:
         self._states = RouteStates(rules)
         self._candidates = CandidateCache()
         self._limiters = Limiters(rules)
+        self.choices = MemberChoices()
         self.queue = WriteBehindQueue(guard, self._load_written)
         self._claims = TrialClaims(
             self._states,
@@ -118,6 +121,14 @@ class RouteTable:
     def target(self, candidate: Candidate, route: RouteState, *, last: bool = False) -> Target:
         """Where an attempt over this route goes. `last`: no other route is left to try."""
         return self._candidates.target(candidate, route, last=last)
+
+    def member_state(self, strategy: Strategy, candidate: Candidate, now: datetime) -> MemberState:
+        """A virtual model's member as it is now."""
+        plan = self.plan(candidate, now)
+        return self.choices.state(strategy, candidate, plan, now, self._limiter_of)
+
+    def _limiter_of(self, candidate: Candidate, route: RouteState) -> ConcurrencyLimiter:
+        return self.gate(candidate, self.target(candidate, route))
 
     # Before a call
 

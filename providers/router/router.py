@@ -94,7 +94,7 @@ def _caller(call: Call) -> str:
 
 def _replay(executor: RouteExecutor, cached: CachedAnswer) -> list[StreamEvent]:
     """The cached answer as events, marked as such."""
-    candidate = executor.candidates[executor.call.provider_id]
+    candidate = executor.candidates[0]
     taken = RouteTaken(
         route_id=0,
         method=executor.plan.preferred,

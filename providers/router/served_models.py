@@ -16,12 +16,17 @@ from providers.domain.frozen import frozen
 from providers.domain.prices import Prices
 from providers.domain.types import ABILITIES, known_abilities
 from providers.models import LanguageModel, ModelAlias, ModelKind
+from providers.policy.members import MemberList
 from providers.policy.model_names import Names, build_names
 
 
 @frozen
 class ServedModel:
-    """A model that can be requested, and the provider that serves it."""
+    """A model that can be requested, and the provider that serves it.
+
+    With `virtual`, it is a virtual model: the provider and the model id are its first member's, and
+    the limits and abilities what its members have together.
+    """
 
     provider_id: int
     provider_slug: str
@@ -41,11 +46,12 @@ class ServedModel:
     takes: tuple[str, ...] | None = None
     streams: bool = True
     further_aliases: tuple[str, ...] = ()
+    virtual: MemberList | None = None
 
     @property
     def full_name(self) -> str:
-        """The name that no model of another provider has."""
-        return f"{self.provider_slug}/{self.model_id}"
+        """The name that no other model has."""
+        return self.virtual.name if self.virtual else f"{self.provider_slug}/{self.model_id}"
 
 
 type _Row = Mapping[str, Any]

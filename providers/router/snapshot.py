@@ -28,7 +28,7 @@ from providers.policy import plan as planning
 from providers.policy.domains import Domains
 from providers.policy.model_names import Names
 from providers.policy.route_state import RouteState
-from providers.router import served_models
+from providers.router import served_models, virtual_models
 from providers.router.served_models import ServedModel
 
 
@@ -72,8 +72,14 @@ class Snapshot:
 
     providers: Mapping[int, Candidate]
     models: tuple[ServedModel, ...]
+    virtual_models: tuple[ServedModel, ...]
     names: Names = field(repr=False)
     _by_id: Mapping[tuple[int, str], ServedModel] = field(repr=False)
+
+    @property
+    def all_models(self) -> tuple[ServedModel, ...]:
+        """Every model that can be requested, virtual ones first."""
+        return self.virtual_models + self.models
 
     def find_models(self, name: str) -> tuple[ServedModel, ...]:
         """The models of a name. Full names and aliases come before plain names.
@@ -103,10 +109,12 @@ def load() -> Snapshot:
     models, names = served_models.load(
         {pk: (candidate.slug, candidate.name) for pk, candidate in candidates.items()}
     )
+    virtual = virtual_models.load(models)
     return Snapshot(
         providers=candidates,
         models=models,
-        names=names,
+        virtual_models=virtual,
+        names=names.with_virtual(virtual),
         _by_id={(model.provider_id, model.model_id): model for model in models},
     )
 

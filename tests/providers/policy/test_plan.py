@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers.domain.errors import CallError, ErrorKind, GatewayError
+from providers.domain.errors import CONTEXT_FULL, CallError, ErrorKind, GatewayError
 from providers.domain.types import AttemptRecord, Method
 from providers.policy import health, retries
 from providers.policy import plan as planning
@@ -130,8 +130,67 @@ def test_another_provider_helps_where_no_other_route_to_the_same_one_would() -> 
     """Its key, its balance and its limits are its own; a bad request is bad everywhere."""
     other = replace(DIRECT, route_id=4, provider_id=2)
     for kind in (ErrorKind.AUTH, ErrorKind.QUOTA, ErrorKind.OVERLOADED, ErrorKind.RATE_LIMIT):
-        assert planning.may_help(error(kind), DIRECT, other)
-    assert not planning.may_help(error(ErrorKind.REQUEST), DIRECT, other)
+        assert helps(error(kind), DIRECT, other, place=1)
+    assert not helps(error(ErrorKind.REQUEST), DIRECT, other, place=1)
+
+
+MEMBERS = {
+    "the same account": replace(DIRECT, key="k"),
+    "another provider with the same key": replace(DIRECT, route_id=4, provider_id=2, key="k"),
+    "another account": replace(DIRECT, route_id=5, provider_id=3, key="other"),
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "per_model", "helping"),
+    [
+        (ErrorKind.NETWORK, False, [False, True, True]),
+        (ErrorKind.GATEWAY, False, [False, True, True]),
+        (ErrorKind.TIMEOUT, False, [True, True, True]),
+        (ErrorKind.PROVIDER, False, [True, True, True]),
+        (ErrorKind.OVERLOADED, False, [True, True, True]),
+        (ErrorKind.PERMISSION, False, [True, True, True]),
+        (ErrorKind.RATE_LIMIT, False, [False, False, True]),
+        (ErrorKind.RATE_LIMIT, True, [True, True, True]),
+        (ErrorKind.QUOTA, False, [False, False, True]),
+        (ErrorKind.AUTH, False, [False, False, True]),
+        (ErrorKind.UNREADABLE, False, [False, False, True]),
+        (ErrorKind.REQUEST, False, [False, False, False]),
+        (ErrorKind.STOPPED, False, [False, False, False]),
+    ],
+)
+def test_which_member_of_a_virtual_model_may_help(
+    kind: ErrorKind, per_model: bool, helping: list[bool]
+) -> None:
+    """Another account helps with what belongs to the key; another model with what is the model's;
+    and no model with the route that both go over."""
+    failed = MEMBERS["the same account"]
+    problem = CallError(kind, "x", per_model=per_model)
+    found = [helps(problem, failed, each, place=1, windows=(9, 9)) for each in MEMBERS.values()]
+    assert dict(zip(MEMBERS, found, strict=True)) == dict(zip(MEMBERS, helping, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("code", "windows", "expected"),
+    [
+        (CONTEXT_FULL, (8, 16), True),
+        (CONTEXT_FULL, (16, 16), False),
+        (CONTEXT_FULL, (16, 8), False),
+        (CONTEXT_FULL, (8, None), False),  # only where it is known to be larger
+        (CONTEXT_FULL, (None, 8), True),
+        (CONTEXT_FULL, None, False),
+        ("model_not_found", (8, 8), True),
+        ("model_not_found", None, False),
+        ("content_filter", (8, 16), False),
+    ],
+)
+def test_a_refused_request_goes_on_only_to_a_model_that_can_take_it(
+    code: str, windows: tuple[int | None, ...] | None, expected: bool
+) -> None:
+    """A larger context, or a model that exists; without a virtual model never."""
+    other = MEMBERS["another account"]
+    problem = error(ErrorKind.REQUEST, code)
+    assert helps(problem, DIRECT, other, place=1, windows=windows) is expected
 
 
 def test_a_learned_route_says_why_it_is_not_the_preferred_one() -> None:
@@ -155,6 +214,19 @@ def test_a_learned_route_comes_first_for_a_day() -> None:
     assert plan.preferred == Method.DIRECT
     stale = replace(GATEWAY, learned_at=NOW - timedelta(hours=25))
     assert methods(Policy(), DIRECT, stale) == ["direct", "gateway"]
+
+
+def helps(
+    problem: CallError,
+    failed: RouteState,
+    other: RouteState,
+    place: int = 0,
+    windows: tuple[int | None, ...] | None = None,
+) -> bool:
+    """Whether a route of the candidate at this place is tried after the first one's failure."""
+    first = planning.PlannedRoute(route=failed, reason="x")
+    second = planning.PlannedRoute(route=other, reason="x", place=place)
+    return planning.may_help(problem, first, second, windows)
 
 
 def error(kind: ErrorKind, code: str = "", sent: bool = True) -> CallError:
@@ -183,13 +255,13 @@ def test_another_route_is_tried_only_where_it_can_help(
     kind: ErrorKind, same_key: bool, own_key: bool
 ) -> None:
     """The table of design: another route to the same account does not lift the account's limits."""
-    assert planning.may_help(error(kind), DIRECT, GATEWAY) is same_key
-    assert planning.may_help(error(kind), DIRECT, OWN_KEY) is own_key
+    assert helps(error(kind), DIRECT, GATEWAY) is same_key
+    assert helps(error(kind), DIRECT, OWN_KEY) is own_key
 
 
 def test_a_failed_gateway_leaves_direct() -> None:
     """The gateway's own failure says nothing about the provider."""
-    assert planning.may_help(GatewayError("down"), GATEWAY, DIRECT)
+    assert helps(GatewayError("down"), GATEWAY, DIRECT)
 
 
 def test_only_what_was_not_sent_is_repeated() -> None:

@@ -64,7 +64,7 @@ def test_everything_is_read_in_a_few_queries(
     """However many providers there are."""
     for number in range(8):
         make_provider(f"P{number}")
-    with django_assert_max_num_queries(5):
+    with django_assert_max_num_queries(6):
         snapshot.load()
     with django_assert_max_num_queries(4):
         snapshot.load_routes()
