@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 KEPT = ROOT / ".venv" / "clients"
 OPENCODE = "1.18.33"
 CLAUDE_CODE = "2.1.197"
+CODEX = "0.171.0"
 _ARCHITECTURES = {"x86_64": "x64", "aarch64": "arm64", "arm64": "arm64"}
 # Nothing is fetched, shared or updated while a test looks on.
 _QUIET = {
@@ -88,3 +89,11 @@ def claude_code() -> Path:
     system = platform.system().lower()
     machine = _ARCHITECTURES.get(platform.machine(), platform.machine())
     return npm_package(f"@anthropic-ai/claude-code-{system}-{machine}", CLAUDE_CODE) / "claude"
+
+
+def codex() -> Path:
+    """The command line of Codex."""
+    system, machine = platform.system().lower(), platform.machine()
+    architecture = _ARCHITECTURES.get(machine, machine)
+    package = npm_package("@openai/codex", f"{CODEX}-{system}-{architecture}")
+    return next(package.glob("vendor/*/bin/codex"))

@@ -1,4 +1,4 @@
-"""Client configurations to copy: OpenCode, Claude Code, curl, Python. No I/O.
+"""Client configurations to copy: OpenCode, Claude Code, Codex, curl, Python. No I/O.
 
 None contains a key: each reads it from the environment.
 """
@@ -41,6 +41,7 @@ def make_snippets(base_url: str, models: Iterable[ListedModel]) -> list[Snippet]
     return [
         Snippet(title="opencode.json", language="json", text=opencode(base_url, listed)),
         Snippet(title="Claude Code", language="sh", text=claude_code(base_url, model)),
+        Snippet(title="Codex: ~/.codex/config.toml", language="toml", text=codex(base_url, model)),
         Snippet(title="curl", language="sh", text=curl(base_url, model)),
         Snippet(title="Python", language="python", text=python(base_url, model)),
     ]
@@ -80,6 +81,19 @@ def claude_code(base_url: str, model: str) -> str:
         f"export ANTHROPIC_DEFAULT_HAIKU_MODEL={name}\n"
         f"claude --model {name}"
     )
+
+
+def codex(base_url: str, model: str) -> str:
+    """Codex's configuration, for its home folder."""
+    return f"""\
+model = {json.dumps(model)}
+model_provider = "opencode-web"
+
+[model_providers.opencode-web]
+name = "OpenCode Web"
+base_url = {json.dumps(base_url)}
+wire_api = "responses"
+env_key = "{VARIABLE}\""""
 
 
 def curl(base_url: str, model: str) -> str:

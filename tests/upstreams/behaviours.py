@@ -15,6 +15,7 @@ import re
 from tests.upstreams.faults import FAULTS, SIMPLE_FAULTS, zai
 from tests.upstreams.oddities import ODDITIES
 from tests.upstreams.plans import (
+    CODEX_CALL,
     HEAVY,
     MARKDOWN,
     REASONING,
@@ -42,6 +43,7 @@ _ANSWERS = {
     "sixty": Plan(text=words(SIXTY)),
     "no-done": Plan(text=words(SIXTY), end="no-done"),
     "tools": Plan(tool=True),
+    "codex-runs": Plan(raw=CODEX_CALL, content_type="text/event-stream"),
     "thinks-aloud": Plan(text=words("<think> Let me see. </think> OK")),
     "plain": Plan(text=words("OK"), refuses=("tools", "reasoning_effort"), limits=True),
     "no-limit": Plan(text=words("OK"), refuses=("max_tokens",)),

@@ -67,6 +67,14 @@ Three things to remember:
 2. Then *optimise*.
 """
 REASONING = "The user wants an answer. Let me think it through, step by step."
+CODEX_CALL = """\
+data: {"id": "chatcmpl-fake", "choices": [{"index": 0, "delta": {"tool_calls": [{"index": 0,
+data: "id": "call_1", "type": "function", "function": {"name": "exec_command",
+data: "arguments": "{\\"cmd\\": \\"echo it ran\\"}"}}]}, "finish_reason": "tool_calls"}]}
+
+data: [DONE]
+
+"""
 TOOL = ("call_fake_0", "get_weather", '{"city": "Reykjavík", "unit": "celsius"}')
 
 

@@ -1,4 +1,4 @@
-"""What the Connect page gives to copy, run as it is: by a shell, Python, OpenCode, Claude Code."""
+"""What the Connect page gives to copy, run as it is: by a shell, Python, and the clients."""
 
 import base64
 import json
@@ -16,13 +16,14 @@ from django.test import Client
 from providers.models import LanguageModel, Provider
 from tests import fakes
 from tests.api.conftest import Door
-from tests.clients import OpenCode, claude_code
+from tests.clients import OpenCode, claude_code, codex
 from tests.polling import wait_until
 
 # One transparent pixel.
 PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
+CODEX = "Codex: ~/.codex/config.toml"
 _SNIPPET = re.compile(r'aria-label="([^"]+)"><code>(.*?)</code>', re.DOTALL)
 
 
@@ -53,7 +54,7 @@ def run(door: Door, command: list[str], folder: Path) -> str:
 
 def test_every_text_of_the_page_is_run_here(door: Door, acme: Provider) -> None:
     """A new one needs a test of its own below."""
-    assert set(pasted(door)) == {"opencode.json", "Claude Code", "curl", "Python"}
+    assert set(pasted(door)) == {"opencode.json", "Claude Code", CODEX, "curl", "Python"}
 
 
 def test_claude_code_gets_an_answer(
@@ -83,6 +84,41 @@ def test_claude_code_gets_an_answer(
     assert (result["is_error"], result["stop_reason"]) == (False, "end_turn")
     assert "Hello there, café" in result["result"]
     assert any(request.body.get("tools") for request in fake.requests)
+
+
+def test_codex_calls_a_tool_and_reads_its_result(
+    door: Door, acme: Provider, fake: fakes.Upstream, tmp_path: Path
+) -> None:
+    """With its functions, namespaces and hosted tools, from a model that has functions alone."""
+    (tmp_path / ".codex").mkdir()
+    (tmp_path / ".codex" / "config.toml").write_text(pasted(door)[CODEX])
+    (tmp_path / "project").mkdir()
+    subprocess.run(["git", "init", "-q", str(tmp_path / "project")], check=True)
+    fake.script("codex-runs", "echo")
+    done = subprocess.run(
+        # The containers that tests run in are sandboxes already.
+        [str(codex()), "exec", "--json", "-s", "danger-full-access", "Hello there, café"],
+        cwd=tmp_path / "project",
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "OPENCODE_WEB_KEY": door.secret},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    assert done.returncode == 0, (done.stdout[-1000:], done.stderr[-1000:])
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    items = [event["item"] for event in events if event["type"] == "item.completed"]
+    texts = [item["text"] for item in items if item["type"] == "agent_message"]
+    assert texts == ["Hello there, café"]
+    assert events[-1]["type"] == "turn.completed"
+    assert events[-1]["usage"]["output_tokens"] > 3
+    called, answered = fake.requests[-2:]
+    names = {tool["function"]["name"] for tool in called.body["tools"]}
+    assert {"exec_command", "multi_agent_v1__close_agent"} <= names
+    assert {tool["type"] for tool in called.body["tools"]} == {"function"}
+    assert [message["role"] for message in answered.body["messages"]][-2:] == ["assistant", "tool"]
+    assert "it ran" in answered.body["messages"][-1]["content"]
 
 
 def test_curl_gets_an_answer(door: Door, acme: Provider, tmp_path: Path) -> None:

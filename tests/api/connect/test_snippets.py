@@ -3,9 +3,10 @@
 import ast
 import json
 import shlex
+import tomllib
 from decimal import Decimal
 
-from api.connect.snippets import ListedModel, curl, make_snippets, opencode, python
+from api.connect.snippets import ListedModel, codex, curl, make_snippets, opencode, python
 from providers.domain.types import DiscoveredModel
 
 URL = "https://chat.example.com/v1"
@@ -77,3 +78,15 @@ def test_python_parses() -> None:
 def test_uses_a_placeholder_without_models() -> None:
     """An instance without providers has the page too."""
     assert all("provider/model" in snippet.text for snippet in make_snippets(URL, [])[1:])
+
+
+def test_codex_gets_the_address_and_a_model_as_toml() -> None:
+    """Whatever the model is called."""
+    config = tomllib.loads(codex(URL, TINY.id))
+    assert (config["model"], config["model_provider"]) == (TINY.id, "opencode-web")
+    assert config["model_providers"]["opencode-web"] == {
+        "name": "OpenCode Web",
+        "base_url": URL,
+        "wire_api": "responses",
+        "env_key": "OPENCODE_WEB_KEY",
+    }
