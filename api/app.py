@@ -13,29 +13,31 @@ from dataclasses import dataclass
 import django.db
 from starlette.types import Receive, Scope, Send
 
-from api.asgi_response import Reply
+from api.asgi_response import KEEP_ALIVE, Reply
 from api.chat_completions import endpoint as chat_completions
 from api.errors import ANTHROPIC_ERRORS, OPENAI_ERRORS, ApiError, ErrorFormat, unavailable
 from api.messages import endpoint as messages
 from api.model_list import endpoint as model_list
 from api.request import ROOT, ApiRequest
 from api.responses import endpoint as responses
+from providers.protocols.anthropic_events import PING
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """What answers at a path, and the format of its errors."""
+    """What answers at a path, the format of its errors, and what a waiting stream sends."""
 
     answer: Callable[[ApiRequest, Reply], Awaitable[None]]
     errors: ErrorFormat = OPENAI_ERRORS
+    keep_alive: bytes = KEEP_ALIVE
 
 
 DOORS: Mapping[str, Door] = {
     "/v1/models": Door(model_list.list_models),
     "/v1/chat/completions": Door(chat_completions.complete),
-    "/v1/messages": Door(messages.create_message, ANTHROPIC_ERRORS),
+    "/v1/messages": Door(messages.create_message, ANTHROPIC_ERRORS, PING),
     "/v1/messages/count_tokens": Door(messages.count_tokens, ANTHROPIC_ERRORS),
     "/v1/responses": Door(responses.create_response),
 }
@@ -59,6 +61,7 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         send,
         request.response_headers(),
         errors=door.errors,
+        keep_alive=door.keep_alive,
         bodiless=request.method == "HEAD",
     )
     try:

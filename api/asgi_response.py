@@ -19,12 +19,12 @@ EVENTS = {
     "content-type": "text/event-stream; charset=utf-8",
     **{name.lower(): value for name, value in sse.HEADERS.items()},
 }
-_KEEP_ALIVE = sse.comment("keep-alive")
+KEEP_ALIVE = sse.comment("keep-alive")
 
 
 class Reply:
-    """One answer. `headers` are always sent; `errors`: the format of an error; `bodiless`: it
-    answers a HEAD request."""
+    """One answer. `headers` are always sent; `errors`: the format of an error; `keep_alive`: what
+    a stream sends while it waits; `bodiless`: it answers a HEAD request."""
 
     def __init__(
         self,
@@ -32,10 +32,12 @@ class Reply:
         headers: Mapping[str, str],
         *,
         errors: ErrorFormat = OPENAI_ERRORS,
+        keep_alive: bytes = KEEP_ALIVE,
         bodiless: bool = False,
     ) -> None:
         self._send = send
         self.errors = errors
+        self._keep_alive = keep_alive
         self._bodiless = bodiless
         self._headers = dict(headers)
         self._sending = asyncio.Lock()
@@ -80,7 +82,7 @@ class Reply:
 
     @asynccontextmanager
     async def keep_alive(self, interval: float) -> AsyncGenerator[None]:
-        """Send a comment after each `interval` seconds in which nothing was sent."""
+        """Send a keep-alive after each `interval` seconds in which nothing was sent."""
         timer = _KeepAliveTimer(self, interval)
         try:
             yield
@@ -94,7 +96,7 @@ class Reply:
 
     async def send_keep_alive(self) -> None:
         await self.start_events()
-        await self.send_piece(_KEEP_ALIVE)
+        await self.send_piece(self._keep_alive)
 
 
 class _KeepAliveTimer:

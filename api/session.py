@@ -5,7 +5,8 @@ from typing import Any
 
 from api.request import ApiRequest
 
-_HEADERS = ("x-session-affinity", "x-session-id")  # OpenCode and its like send one of them
+# OpenCode and its like send one of the first two, Codex the third.
+_HEADERS = ("x-session-affinity", "x-session-id", "session-id")
 # OpenAI's fields: https://platform.openai.com/docs/api-reference/chat/create
 _FIELDS = ("prompt_cache_key", "user")
 MAX_LENGTH = 512

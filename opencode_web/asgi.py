@@ -23,6 +23,7 @@ django_application = get_asgi_application()
 # Only now can modules that read settings or models be imported.
 from django.conf import settings  # noqa: E402
 from servestatic import ServeStaticASGI  # noqa: E402
+from starlette.responses import Response  # noqa: E402
 from starlette.routing import Router  # noqa: E402
 from starlette.types import ASGIApp, Receive, Scope, Send  # noqa: E402
 
@@ -77,5 +78,15 @@ site = ServeStaticASGI(
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
     """`/v1` ahead of the site."""
-    ours = scope["type"] == "http" and v1.is_here(scope["path"])
-    await (v1.application if ours else site)(scope, receive, send)
+    await _choose(scope)(scope, receive, send)
+
+
+def _choose(scope: Scope) -> ASGIApp:
+    """What answers a request. Clients of `/v1` probe the address with `HEAD /`, and take a redirect
+    to the sign-in page for a failure."""
+    if scope["type"] != "http":
+        return site
+    if v1.is_here(scope["path"]):
+        return v1.application
+    is_probe = scope["method"] == "HEAD" and scope["path"] == "/"
+    return Response() if is_probe else site

@@ -1,1 +1,1 @@
-"""`GET /v1/models`, in OpenAI's format. `endpoint` is its entry."""
+"""`GET /v1/models`, in OpenAI's format or in Anthropic's. `endpoint` is its entry."""

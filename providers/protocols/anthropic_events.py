@@ -32,6 +32,9 @@ _STOP_REASONS: Mapping[str, str] = {
 _OWN_REASONS = frozenset(
     {"end_turn", "max_tokens", "stop_sequence", "tool_use", "pause_turn", "refusal"}
 )
+PING = b'event: ping\ndata: {"type": "ping"}\n\n'
+"""What a stream sends while it waits; clients skip it, also before `message_start`."""
+
 _ERRORS: Mapping[int, str] = {
     400: "invalid_request_error",
     401: "authentication_error",
@@ -155,14 +158,17 @@ def _block_stop(index: int) -> Payload:
     return {"type": "content_block_stop", "index": index}
 
 
-def write_usage(usage: Usage) -> dict[str, int]:
-    """Token counts by this format's names: its input tokens are those outside the cache."""
+def write_usage(usage: Usage) -> dict[str, int | bool]:
+    """Token counts by this format's names: its input tokens are those outside the cache.
+    `estimated` is there where they were counted here."""
     cached = usage.cached_tokens + usage.cache_write_tokens
+    marks = {"estimated": True} if usage.estimated else {}
     return {
         "input_tokens": max(0, usage.input_tokens - cached),
         "cache_creation_input_tokens": usage.cache_write_tokens,
         "cache_read_input_tokens": usage.cached_tokens,
         "output_tokens": usage.output_tokens,
+        **marks,
     }
 
 

@@ -227,3 +227,32 @@ def native(door: Door, fake: fakes.Upstream) -> Provider:
         routing_method="direct",
         fallback_enabled=False,
     )
+
+
+def test_a_stream_that_waits_sends_pings(door: Door, serve: Callable[..., Provider]) -> None:
+    """The package skips them, also before the message begins."""
+    serve("late-1500")
+    with door.raw() as raw:
+        body = {"model": "acme/late-1500", "max_tokens": 50, "messages": HELLO, "stream": True}
+        text = raw.post("/messages", json=body).text
+    assert text.startswith('event: ping\ndata: {"type": "ping"}\n\n')
+    assert "keep-alive" not in text
+    with client(door).messages.stream(
+        model="acme/late-1500", max_tokens=50, messages=HELLO
+    ) as stream:
+        assert stream.get_final_message().stop_reason == "end_turn"
+
+
+def test_usage_that_was_not_reported_is_marked_as_an_estimate(
+    door: Door, serve: Callable[..., Provider]
+) -> None:
+    serve("no-usage")
+    message = client(door).messages.create(model="acme/no-usage", max_tokens=50, messages=HELLO)
+    assert (message.usage.model_extra or {})["estimated"] is True
+
+
+def test_a_probe_of_the_address_is_no_redirect(door: Door) -> None:
+    """As Claude Code does before its first request."""
+    answer = httpx.head(f"{door.site.url}/", trust_env=False)
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert httpx.get(f"{door.site.url}/", trust_env=False).status_code == 302

@@ -86,9 +86,13 @@ def test_every_vendor_of_the_catalogue_is_usable(preset: Preset) -> None:
 
 
 def test_a_vendor_is_there_once() -> None:
-    """What the rows name is not offered again from the catalogue; others are."""
-    offered = [preset.catalogue for preset in presets.search("") if preset.catalogue]
-    assert len(offered) == len(set(offered))
+    """What the rows name is not offered again from the catalogue; others are. Only Z.ai's plan has
+    two addresses, one for each format."""
+    rows = [(preset.catalogue, preset.kind) for preset in presets.search("") if preset.catalogue]
+    assert len(rows) == len(set(rows))
+    offered = [catalogue for catalogue, _ in rows]
+    twice = {catalogue for catalogue in offered if offered.count(catalogue) > 1}
+    assert twice == {"zai-coding-plan"}
     assert {"huggingface", "minimax", "nvidia"} <= set(offered)
     assert "lmstudio" not in offered
 
