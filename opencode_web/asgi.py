@@ -85,8 +85,8 @@ def _choose(scope: Scope) -> ASGIApp:
     """What answers a request. Clients of `/v1` probe the address with `HEAD /`, and take a redirect
     to the sign-in page for a failure."""
     if scope["type"] != "http":
-        return site
+        return cast(ASGIApp, site)
     if v1.is_here(scope["path"]):
         return v1.application
     is_probe = scope["method"] == "HEAD" and scope["path"] == "/"
-    return Response() if is_probe else site
+    return Response() if is_probe else cast(ASGIApp, site)
