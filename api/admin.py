@@ -19,13 +19,13 @@ else:
 
 @admin.register(ClientKey)
 class ClientKeyAdmin(_ClientKeyAdmin):
-    """Owners create keys on the Connect page; operators may revoke any."""
+    """Keys are created and changed on the Connect page; the admin finds and revokes them."""
 
     list_display = ("name", "user", "prefix", "created_at", "last_used_at", "revoked_at")
-    list_filter = ("revoked_at", "last_used_at")
+    list_filter = ("is_locked", "revoked_at", "last_used_at")
     list_select_related = ("user",)
     search_fields = ("name", "prefix", "user__username")
-    exclude = ("hash",)
+    exclude = ("hash", "previous_hash")
     actions = ("revoke",)
 
     def has_add_permission(self, request: HttpRequest) -> bool:

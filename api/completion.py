@@ -97,10 +97,11 @@ class CompletionRequest:
 
 
 async def start_completion(request: CompletionRequest) -> "Completion":
-    """Resolve the model. Raises ApiError where no model has this name, and django.db.Error where
-    the providers were never read."""
+    """Resolve the model. Raises ApiError where no model has this name or the key may not use it,
+    and django.db.Error where the providers were never read."""
     snapshot = await route_table.current().ready_for(request.model)
-    return Completion(request, snapshot, model_resolver.resolve_model(snapshot, request.model))
+    model = model_resolver.resolve_model(snapshot, request.model, request.caller)
+    return Completion(request, snapshot, model)
 
 
 class Completion:

@@ -1,4 +1,7 @@
-"""Resolve a model name: `provider/model`, an alias, or a plain name that is unique. No I/O."""
+"""Resolve a model name: `provider/model`, an alias, or a plain name that is unique. No I/O.
+
+Models that the client key may not use are neither chosen nor named.
+"""
 
 from difflib import SequenceMatcher
 from heapq import nlargest
@@ -9,6 +12,7 @@ from api.errors import ApiError, bad_request
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from api.keys.lookup import Caller
     from providers.router.served_models import ServedModel
     from providers.router.snapshot import Snapshot
 
@@ -18,9 +22,10 @@ _PURPOSES = {"image": "images", "rerank": "reranking", "other": "something else"
 MIN_SIMILARITY = 0.6  # of 1; below it a name is not worth suggesting
 
 
-def resolve_model(snapshot: "Snapshot", name: str) -> "ServedModel":
-    """The model with this name. Raises ApiError: 404 for none, 400 for several."""
-    models = snapshot.find_models(name)
+def resolve_model(snapshot: "Snapshot", name: str, caller: "Caller") -> "ServedModel":
+    """The model with this name. Raises ApiError: 404 for none, 400 for several, 403 where the key
+    may not use it."""
+    models = permitted_models(snapshot, name, caller)
     if len(models) == 1:
         return models[0]
     if models:
@@ -31,7 +36,27 @@ def resolve_model(snapshot: "Snapshot", name: str) -> "ServedModel":
         purpose = _PURPOSES.get(kind, kind)
         message = f"`{name[:200]}` is not a chat model. It is for {purpose}."
         raise bad_request(message, "model", "model_not_chat")
-    raise unknown_model(name, (model.full_name for model in snapshot.all_models))
+    raise unknown_model(name, permitted_names(snapshot, caller))
+
+
+def permitted_models(snapshot: "Snapshot", name: str, caller: "Caller") -> "list[ServedModel]":
+    """The models of this name that the key may use, fallbacks aside. Raises ApiError (403) where
+    there are only others."""
+    models = snapshot.find_models(name)
+    fallbacks = snapshot.names.fallbacks(name)
+    permitted = [each for each in models if caller.allowed.permits(name, (each, *fallbacks))]
+    if models and not permitted:
+        message = f"This API key may not use the model `{name[:200]}`."
+        raise ApiError(
+            403, message, code="model_not_allowed", type="permission_error", param="model"
+        )
+    return permitted
+
+
+def permitted_names(snapshot: "Snapshot", caller: "Caller") -> "Iterable[str]":
+    """The full names of all models that the key may use."""
+    names = (model.full_name for model in snapshot.all_models)
+    return (name for name in names if caller.allowed.permits(name))
 
 
 def unknown_model(name: str, names: "Iterable[str]") -> ApiError:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 MARK = "ocw-"  # identifies our keys to people and to scanners for leaked secrets
 BITS = 256
 SHOWN = len(MARK) + 6  # characters of a key that are stored and shown; 220 bits stay secret
-USE_EVERY = timedelta(minutes=1)  # the precision of "last used": one write a minute for a busy key
+USE_EVERY = timedelta(seconds=5)  # the precision of "last used": a write of a busy key each time
 
 
 def new_secret() -> str:
@@ -47,6 +47,10 @@ class ClientKeyQuerySet(models.QuerySet["ClientKey"]):
     def of(self, user: User) -> ClientKeyQuerySet:
         return self.filter(user_id=user.pk)
 
+    def manageable(self, user: User) -> ClientKeyQuerySet:
+        """The keys that a person may change: operators all of them, others their own."""
+        return self.all() if user.is_staff else self.of(user)
+
     def usable(self, now: datetime) -> ClientKeyQuerySet:
         """Neither revoked nor expired, and of an active user."""
         current = Q(expires_at=None) | Q(expires_at__gt=now)
@@ -57,7 +61,7 @@ class ClientKeyQuerySet(models.QuerySet["ClientKey"]):
         return self.filter(revoked_at=None).update(revoked_at=now)
 
     def mark_used(self, ids: Iterable[int], now: datetime) -> int:
-        """Store when keys were last used, unless another process did within the minute."""
+        """Store when keys were last used, unless another process just did."""
         stale = Q(last_used_at=None) | Q(last_used_at__lte=now - USE_EVERY)
         return self.filter(stale, pk__in=list(ids)).update(last_used_at=now)
 
@@ -75,6 +79,17 @@ class ClientKey(models.Model):
     last_used_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
     expires_at = models.DateTimeField(null=True, blank=True)
+    # After a rotation: the former secret, which works until then.
+    previous_hash = models.CharField(max_length=64, blank=True, default="")
+    previous_until = models.DateTimeField(null=True, blank=True)
+    allowed_models = models.JSONField(default=list, blank=True, help_text="Patterns; none: all.")
+    is_locked = models.BooleanField(
+        "Only operators may change the limits",
+        default=False,
+        help_text="The owner still sees them, and may rename, rotate or revoke the key.",
+    )
+    tags = models.JSONField(default=list, blank=True)
+    notes = models.TextField(max_length=2000, blank=True, default="")
 
     objects = ClientKeyQuerySet.as_manager()
 
@@ -90,7 +105,7 @@ class ClientKey(models.Model):
 
     @classmethod
     def make(
-        cls, user: User, name: str, expires_at: datetime | None = None
+        cls, user: User, name: str, expires_at: datetime | None = None, *, is_locked: bool = False
     ) -> tuple[ClientKey, str]:
         """Store a new key; return it with its secret, which is not stored."""
         secret = new_secret()
@@ -100,8 +115,23 @@ class ClientKey(models.Model):
             prefix=secret[:SHOWN],
             hash=hash_secret(secret),
             expires_at=expires_at,
+            is_locked=is_locked,
         )
         return key, secret
+
+    def rotate(self, now: datetime, overlap: timedelta) -> str:
+        """Store a new secret and return it. The present one works until the overlap is over; one
+        that was rotated away before ends at once."""
+        secret = new_secret()
+        self.previous_hash, self.previous_until = self.hash, now + overlap
+        self.hash, self.prefix = hash_secret(secret), secret[:SHOWN]
+        self.save(update_fields=("hash", "prefix", "previous_hash", "previous_until"))
+        return secret
+
+    @property
+    def is_overlapping(self) -> bool:
+        """Whether the secret before the rotation still works."""
+        return self.previous_until is not None and self.previous_until > timezone.now()
 
     @property
     def expired(self) -> bool:

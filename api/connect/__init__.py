@@ -1,1 +1,1 @@
-"""The Connect page: create client keys and copy configurations. `urls` is its entry."""
+"""The Connect page: create, limit and rotate client keys, copy configurations. Entry: `urls`."""

@@ -2,11 +2,14 @@
 
 from django.urls import path
 
-from api.connect import views
+from api.connect import key_views, views
 
 app_name = "api"
 urlpatterns = [
     path("", views.index, name="connect"),
     path("keys/", views.create, name="create-key"),
-    path("keys/<int:pk>/revoke/", views.revoke, name="revoke-key"),
+    path("keys/list/", views.list_keys, name="key-list"),
+    path("keys/<int:pk>/", key_views.edit, name="edit-key"),
+    path("keys/<int:pk>/rotate/", key_views.rotate, name="rotate-key"),
+    path("keys/<int:pk>/revoke/", key_views.revoke, name="revoke-key"),
 ]

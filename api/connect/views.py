@@ -1,69 +1,72 @@
-"""The Connect page: client keys, and configurations to copy."""
+"""The Connect page: the keys of a person, a new key, and configurations to copy."""
 
-from typing import Any, cast
+from typing import Any
 
-from django.contrib import messages
-from django.contrib.auth.models import User
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.db import transaction
+from django.http import HttpResponse
+from django.shortcuts import render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
 from api.connect.forms import KeyForm
 from api.connect.snippets import ListedModel, make_snippets
-from api.keys.lifecycle import issue_key, revoke_keys
+from api.keys.lifecycle import issue_key
 from api.models import ClientKey
 from providers.catalog.merge import PRICES
 from providers.domain.types import ABILITIES, DiscoveredModel, known_abilities
+from providers.infra.page_request import PageRequest
 from providers.models import LanguageModel
 from providers.operations import audit
 
 _FACTS = ("model_id", "name", "context", "output_limit", "takes", *PRICES)
+MAX_LISTED = 200  # keys on the page; the admin finds the others
 
 
 @require_safe
-def index(request: HttpRequest) -> HttpResponse:
-    """The user's keys, and the snippets."""
-    return render(request, "api/connect.html", _context(request, KeyForm()))
+def index(request: PageRequest) -> HttpResponse:
+    """The keys, and the snippets."""
+    return render(request, "api/connect.html", build_context(request, KeyForm(request.user)))
+
+
+@require_safe
+def list_keys(request: PageRequest) -> HttpResponse:
+    """The list of keys alone, which the page fetches again and again."""
+    return render(request, "api/connect.html#keys", {"keys": _list_keys(request)})
 
 
 @never_cache
 @require_http_methods(["POST"])
-def create(request: HttpRequest) -> HttpResponse:
+def create(request: PageRequest) -> HttpResponse:
     """Create a key. This response is the only page that ever shows it."""
-    form = KeyForm(request.POST)
+    form = KeyForm(request.user, request.POST)
     if not form.is_valid():
-        return render(request, "api/connect.html", _context(request, form), status=422)
-    key, secret = issue_key(_user(request), form.cleaned_data["name"], form.expires_at)
-    audit.note(_user(request), "created", key)
-    shown = {"new_key": key, "secret": secret}
-    return render(request, "api/connect.html", _context(request, KeyForm()) | shown)
+        return render(request, "api/connect.html", build_context(request, form), status=422)
+    owner = form.owner_of_key
+    with transaction.atomic():
+        key, secret = issue_key(
+            owner, form.cleaned_data["name"], form.expires_at, is_locked=owner != request.user
+        )
+        audit.note(request.user, "created", key)
+    context = build_context(request, KeyForm(request.user))
+    return render(request, "api/connect.html", context | {"new_key": key, "secret": secret})
 
 
-@require_http_methods(["GET", "POST"])
-def revoke(request: HttpRequest, pk: int) -> HttpResponse:
-    """Confirm, then revoke a key."""
-    key = get_object_or_404(ClientKey.objects.of(_user(request)), pk=pk, revoked_at=None)
-    if request.method == "GET":
-        return render(request, "api/revoke.html", {"key": key})
-    revoke_keys([key.pk])
-    audit.note(_user(request), "revoked", key)
-    messages.success(request, f"Revoked {key.name}. It no longer works.")
-    return redirect("api:connect")
-
-
-def _user(request: HttpRequest) -> User:
-    return cast(User, request.user)
-
-
-def _context(request: HttpRequest, form: KeyForm) -> dict[str, Any]:
+def build_context(request: PageRequest, form: KeyForm) -> dict[str, Any]:
+    """What the page shows, with this form for a new key."""
     base_url = request.build_absolute_uri("/v1")
     return {
         "form": form,
-        "keys": ClientKey.objects.of(_user(request)).filter(revoked_at=None),
+        "keys": _list_keys(request),
         "base_url": base_url,
         "snippets": make_snippets(base_url, _list_models()),
     }
+
+
+def _list_keys(request: PageRequest) -> list[ClientKey]:
+    """The keys that the person may change, their own first."""
+    keys = ClientKey.objects.manageable(request.user).filter(revoked_at=None)
+    listed = list(keys.select_related("user")[:MAX_LISTED])
+    return sorted(listed, key=lambda key: key.user_id != request.user.pk)
 
 
 def _list_models() -> list[ListedModel]:

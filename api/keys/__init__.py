@@ -1,1 +1,3 @@
-"""Client keys: `lifecycle` issues and revokes them, `lookup` finds the caller of a request."""
+"""Client keys: `lifecycle` issues, rotates and revokes them, `lookup` finds who sent a request, and
+`permissions` decides which models they may use.
+"""

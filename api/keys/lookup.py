@@ -1,17 +1,19 @@
 """Find the caller of a request by its client key, in memory.
 
 Each event loop holds a copy of the active keys, so that no request waits for the database before
-its upstream call. The last use of a key is written later, in batches, at most once a minute.
+its upstream call. The last use of a key is written later, in batches, once in a few seconds.
 """
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import field, replace
 from datetime import datetime
 
 import django.db
 from django.utils import timezone
 
+from api.keys.permissions import AllowedModels
 from api.models import USE_EVERY, ClientKey, hash_secret
 from providers.domain.frozen import frozen
 from providers.event_loop.per_loop import PerLoop
@@ -29,16 +31,27 @@ class Caller:
     key_id: int
     user_id: int
     expires_at: datetime | None = None
+    allowed: AllowedModels = field(default_factory=AllowedModels)
 
 
 def load_callers() -> Mapping[str, Caller]:
     """The callers of all active keys, by the hash of the key."""
-    rows = ClientKey.objects.usable(timezone.now())
-    columns = rows.order_by().values_list("hash", "pk", "user_id", "expires_at")
-    return {
-        key_hash: Caller(key_id=key_id, user_id=user_id, expires_at=expires_at)
-        for key_hash, key_id, user_id, expires_at in columns
-    }
+    rows = ClientKey.objects.usable(timezone.now()).order_by().defer("notes")
+    return dict(pair for key in rows.iterator() for pair in _callers_of(key))
+
+
+def _callers_of(key: ClientKey) -> Iterator[tuple[str, Caller]]:
+    """A key's caller, and that of the secret before its rotation."""
+    caller = Caller(
+        key_id=key.pk,
+        user_id=key.user_id,
+        expires_at=key.expires_at,
+        allowed=AllowedModels(patterns=tuple(key.allowed_models)),
+    )
+    yield key.hash, caller
+    if key.previous_until:
+        ends = (moment for moment in (key.previous_until, key.expires_at) if moment)
+        yield key.previous_hash, replace(caller, expires_at=min(ends))
 
 
 class KeyTable:
@@ -71,7 +84,7 @@ class KeyTable:
             self._writer = asyncio.create_task(self._write_uses())
 
     async def _write_uses(self) -> None:
-        """A use that is lost here is recorded by the next request a minute later."""
+        """A use that is lost here is recorded by the next request."""
         await asyncio.sleep(WRITE_DELAY_SECONDS)
         used, self._used = self._used, set()
         try:

@@ -47,7 +47,7 @@ async def count_tokens(request: ApiRequest, reply: Reply) -> None:
     caller = await request.authenticate()
     parsed, _ = _parse(await request.read_body(caller), is_limited=False)
     snapshot = await route_table.current().ready_for(parsed.model)
-    model_resolver.resolve_model(snapshot, parsed.model)
+    model_resolver.resolve_model(snapshot, parsed.model, caller)
     tokens = estimates.input_tokens(parsed.request)
     await reply.send_json(200, encode_json({"input_tokens": tokens}), {"x-estimated": "true"})
 

@@ -10,31 +10,38 @@ from api.model_list import anthropic_models, openai_models
 from api.request import ApiRequest
 from providers.protocols.openai_chat import encode_json
 from providers.router import route_table
+from providers.router.served_models import ServedModel
 
 PREFIX = "/v1/models/"
 
 
 async def list_models(request: ApiRequest, reply: Reply) -> None:
-    """All models. Raises ApiError."""
+    """All models that the key may use. Raises ApiError."""
     is_anthropic = _choose_format(request, reply)
     request.require_method("GET", "HEAD")
-    await request.authenticate()
+    caller = await request.authenticate()
     snapshot = await route_table.current().ready()
-    models = openai_models.list_models(snapshot.all_models)
+    names, allowed = snapshot.names, caller.allowed
+
+    def is_listed(model: ServedModel, name: str) -> bool:
+        return allowed.permits(name, (*(names.find(name) or (model,)), *names.fallbacks(name)))
+
+    models = openai_models.list_models(snapshot.all_models, is_listed)
     answer = anthropic_models.list_models(models["data"]) if is_anthropic else models
     await reply.send_json(200, encode_json(answer), {})
 
 
 async def get_model(request: ApiRequest, reply: Reply) -> None:
-    """One model by any of its names. Raises ApiError (404)."""
+    """One model by any of its names. Raises ApiError: 404, or 403 where the key may not use it."""
     is_anthropic = _choose_format(request, reply)
     request.require_method("GET", "HEAD")
-    await request.authenticate()
+    caller = await request.authenticate()
     name = request.path.removeprefix(PREFIX)
     snapshot = await route_table.current().ready_for(name)
-    model = openai_models.find_model(snapshot.all_models, name)
+    permitted = model_resolver.permitted_models(snapshot, name, caller)
+    model = openai_models.find_model(permitted, name)
     if model is None:
-        raise model_resolver.unknown_model(name, (model.full_name for model in snapshot.all_models))
+        raise model_resolver.unknown_model(name, model_resolver.permitted_names(snapshot, caller))
     answer = anthropic_models.describe_model(model) if is_anthropic else model
     await reply.send_json(200, encode_json(answer), {})
 

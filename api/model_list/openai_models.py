@@ -4,7 +4,7 @@ Limits, abilities and prices are in OpenRouter's fields, which most clients read
 are left out, never guessed. Source: https://openrouter.ai/docs/api-reference/models.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +20,16 @@ _PARAMETERS = {
 }
 
 
-def list_models(models: "Iterable[ServedModel]") -> dict[str, Any]:
-    """All models, each under its full name and its aliases; a shared alias is listed once."""
-    rows = [describe_model(model, name) for model in models for name in _names(model)]
+def list_models(
+    models: "Iterable[ServedModel]", is_listed: Callable[["ServedModel", str], bool]
+) -> dict[str, Any]:
+    """The models, each under its full name and its aliases; a shared alias is listed once."""
+    rows = [
+        describe_model(model, name)
+        for model in models
+        for name in _names(model)
+        if is_listed(model, name)
+    ]
     return {
         "object": "list",
         "data": list({row["id"]: row for row in reversed(rows)}.values())[::-1],

@@ -20,7 +20,7 @@ _BOOKKEEPING = frozenset(
         *("next_check_at", "switched_at", "flaps", "models_refreshed_at", "models_error"),
         "models_unread",
         *("created_at", "created_by", "key_set_at", "key_set_by", "first_seen", "last_seen"),
-        *("missing_since", "hash", "last_used_at"),
+        *("missing_since", "hash", "previous_hash", "last_used_at"),
     }
 )
 _LONGEST = 200  # characters of a value

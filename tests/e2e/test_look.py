@@ -312,7 +312,7 @@ def test_activity(
 def test_connect(
     site: Site, new_context: Callable[..., BrowserContext], style: tuple[str, int]
 ) -> None:
-    """Without a key, with a new one that is shown, and the question before it is revoked."""
+    """Without a key, with a new one that is shown, its settings, its rotation, its end."""
     connect("http://127.0.0.1:9/v1", models=("glm-4.7", "glm-4.5-air"))
     page = new_context(**options(style)).new_page()
     page.goto("/connect/")
@@ -321,6 +321,19 @@ def test_connect(
     page.get_by_role("button", name="Create key").click()
     expect(page.locator("#new-key")).to_have_text(re.compile("^ocw-"))
     look(page, "connect", *style)
+    page.get_by_role("link", name="Edit Laptop").click()
+    page.get_by_label("Allowed models").fill("acme/glm-4.7\nacme/glm-4.5-*")
+    page.get_by_label("Expires (UTC)").fill("2036-05-01T12:00")
+    page.get_by_label("Tags").fill("team-a, ci")
+    look(page, "connect-key", *style)
+    page.get_by_role("button", name="Save key").click()
+    expect(page.get_by_text("acme/glm-4.5-*")).to_be_visible()
+    look(page, "connect-limited", *style)
+    page.get_by_role("link", name="Rotate Laptop").click()
+    look(page, "connect-rotate", *style)
+    page.get_by_role("button", name="Rotate key").click()
+    expect(page.get_by_text("The old key works until").first).to_be_visible()
+    look(page, "connect-rotated", *style)
     page.get_by_role("link", name="Revoke Laptop").click()
     look(page, "connect-revoke", *style)
 

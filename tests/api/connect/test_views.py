@@ -2,7 +2,9 @@
 
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
+import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
@@ -10,9 +12,16 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from api.models import ClientKey, hash_secret
-from providers.models import Provider
+from providers.models import AuditEvent, Provider
 
 PAGE = "/connect/"
+
+
+def save(client: Client, key: ClientKey, **fields: str) -> None:
+    """Save the settings of a key as the page does."""
+    address = reverse("api:edit-key", args=[key.pk])
+    assert client.post(address, {"name": key.name} | fields).status_code == 302
+    key.refresh_from_db()
 
 
 def create(client: Client, **fields: str) -> str:
@@ -73,15 +82,104 @@ def test_revoking_asks_first(owner_client: Client) -> None:
     assert owner_client.post(address).status_code == 404
 
 
-def test_another_users_key_is_404(owner_client: Client, stranger: User) -> None:
-    """Neither on the page nor to be revoked, not even by an operator."""
-    key, _ = ClientKey.make(stranger, "charlies-desk")
-    assert "charlies-desk" not in owner_client.get(PAGE).content.decode()
-    address = reverse("api:revoke-key", args=[key.pk])
-    assert owner_client.get(address).status_code == 404
-    assert owner_client.post(address).status_code == 404
+@pytest.mark.parametrize("name", ["edit-key", "rotate-key", "revoke-key"])
+def test_another_persons_key_is_404(owner: User, stranger_client: Client, name: str) -> None:
+    """Neither listed nor to be changed, rotated or revoked."""
+    key, secret = ClientKey.make(owner, "alices-desk")
+    assert "alices-desk" not in stranger_client.get(PAGE).content.decode()
+    address = reverse(f"api:{name}", args=[key.pk])
+    assert stranger_client.get(address).status_code == 404
+    assert stranger_client.post(address, {"name": "mine", "hours": "0"}).status_code == 404
     key.refresh_from_db()
-    assert key.revoked_at is None
+    assert (key.name, key.revoked_at, key.hash) == ("alices-desk", None, hash_secret(secret))
+
+
+def test_an_operator_manages_all_keys(owner_client: Client, stranger: User) -> None:
+    """Each with its owner; what is changed is in the audit log."""
+    key, _ = ClientKey.make(stranger, "charlies-desk")
+    page = owner_client.get(PAGE).content.decode()
+    assert "charlies-desk" in page
+    assert "charlie</span>" in page
+    save(owner_client, key, allowed_models="acme/*\nfast", is_locked="on", tags="ci, team-a")
+    assert key.allowed_models == ["acme/*", "fast"]
+    assert key.tags == ["ci", "team-a"]
+    event = AuditEvent.objects.get(kind="client key")
+    assert event.changes["allowed_models"] == ["", "['acme/*', 'fast']"]
+
+
+def test_an_operator_creates_a_key_for_somebody(owner_client: Client, stranger: User) -> None:
+    """Its limits are the operator's from the start."""
+    create(owner_client, owner="charlie")
+    key = ClientKey.objects.get()
+    assert (key.user, key.is_locked) == (stranger, True)
+    refused = owner_client.post(
+        reverse("api:create-key"), {"name": "x", "days": "0", "owner": "nobody"}
+    )
+    assert refused.status_code == 422
+    assert "no active account" in refused.content.decode()
+
+
+def test_nobody_else_chooses_an_owner(owner: User, stranger_client: Client) -> None:
+    """The field is an operator's alone."""
+    create(stranger_client, owner="alice")
+    assert not ClientKey.objects.of(owner).exists()
+
+
+def test_locked_limits_are_not_the_owners(stranger: User, stranger_client: Client) -> None:
+    """The owner may rename the key, and lifts no limit, whatever is sent."""
+    key, _ = ClientKey.make(stranger, "desk", is_locked=True)
+    ClientKey.objects.update(allowed_models=["acme/*"])
+    save(stranger_client, key, name="renamed", allowed_models="", is_locked="")
+    assert (key.name, key.allowed_models, key.is_locked) == ("renamed", ["acme/*"], True)
+
+
+def test_owners_limit_their_own_keys(stranger: User, stranger_client: Client) -> None:
+    """Nothing is locked that no operator has locked."""
+    key, _ = ClientKey.make(stranger, "desk")
+    save(stranger_client, key, allowed_models="acme/*", expires_at="2030-01-02T03:04", notes="n")
+    assert key.allowed_models == ["acme/*"]
+    assert key.expires_at == datetime(2030, 1, 2, 3, 4, tzinfo=UTC)
+    assert key.notes == "n"
+
+
+def test_a_setting_that_is_wrong_is_named_and_not_lost(owner: User, owner_client: Client) -> None:
+    """Beside its field, with all that was typed."""
+    key, _ = ClientKey.make(owner, "desk")
+    data = {"name": "new name", "allowed_models": "x" * 201, "expires_at": "soon"}
+    response = owner_client.post(reverse("api:edit-key", args=[key.pk]), data)
+    assert response.status_code == 422
+    html = response.content.decode()
+    assert "new name" in html
+    assert "Each may have at most 200 characters." in html
+    assert "soon" in html
+
+
+@pytest.mark.parametrize(("hours", "works"), [("24", True), ("0", False)])
+def test_rotation_shows_a_new_secret_once(
+    owner: User, owner_client: Client, hours: str, works: bool
+) -> None:
+    """The old one works for as long as was chosen."""
+    key, old = ClientKey.make(owner, "laptop")
+    address = reverse("api:rotate-key", args=[key.pk])
+    assert "Rotate laptop" in owner_client.get(address).content.decode()
+    response = owner_client.post(address, {"hours": hours})
+    assert "no-store" in response.headers["Cache-Control"]
+    (secret,) = re.findall(r"ocw-[\w-]{43}", response.content.decode())
+    key.refresh_from_db()
+    assert key.hash == hash_secret(secret)
+    assert key.previous_hash == hash_secret(old)
+    assert key.is_overlapping is works
+    assert AuditEvent.objects.get(kind="client key").verb == "rotated"
+
+
+def test_the_list_is_fetched_alone(owner: User, owner_client: Client) -> None:
+    """What the page polls: the last use is seconds old."""
+    key, _ = ClientKey.make(owner, "laptop")
+    ClientKey.objects.update(last_used_at=timezone.now() - timedelta(seconds=3))
+    html = owner_client.get(reverse("api:key-list")).content.decode()
+    assert re.search(r"Last used [345] s ago", html)
+    assert "<html" not in html
+    assert f"/connect/keys/{key.pk}/" in html
 
 
 def test_everybody_may_have_keys(stranger_client: Client) -> None:

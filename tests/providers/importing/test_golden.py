@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from api import model_resolver
 from api.errors import ApiError
+from api.keys.lookup import Caller
 from providers.importing import apply, litellm_vendors, native_format, read
 from providers.importing.schema import Malformed, Parsed
 from providers.importing.stored import load_entries
@@ -22,6 +23,7 @@ from providers.router import snapshot
 from providers.vendors import offline_catalog
 
 GOLDEN = Path(__file__).parent / "golden"
+ANYBODY = Caller(key_id=1, user_id=1)
 FILES = sorted((GOLDEN / "litellm").glob("*.yaml")) + sorted((GOLDEN / "opencode").glob("*.json"))
 by_name = pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 
@@ -160,10 +162,10 @@ def test_every_name_of_a_file_answers_afterwards(path: Path) -> None:
     other = {row.name: row for row in LanguageModel.objects.exclude(kind="chat").order_by("pk")}
     for name in asked_names(path):
         if name not in known.names.other_kinds:
-            assert model_resolver.resolve_model(known, name).provider_id in known.providers
+            assert model_resolver.resolve_model(known, name, ANYBODY).provider_id in known.providers
             continue
         with pytest.raises(ApiError) as refused:
-            model_resolver.resolve_model(known, name)
+            model_resolver.resolve_model(known, name, ANYBODY)
         assert refused.value.code == "model_not_chat"
         assert not other[name.rpartition("/")[2]].enabled
 
@@ -279,7 +281,8 @@ def test_a_shared_name_has_the_others_as_fallbacks() -> None:
 
     def order() -> list[str]:
         known = snapshot.load()
-        models = (model_resolver.resolve_model(known, "gpt-4o"), *known.names.fallbacks("gpt-4o"))
+        first = model_resolver.resolve_model(known, "gpt-4o", ANYBODY)
+        models = (first, *known.names.fallbacks("gpt-4o"))
         return [each.provider_slug for each in models]
 
     assert order() == ["openai", "openai-2", "openai-3"]

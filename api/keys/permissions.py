@@ -1,0 +1,47 @@
+"""Which models a client key may use: patterns of names, in which `*` matches anything. No I/O."""
+
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from providers.domain.frozen import frozen
+
+if TYPE_CHECKING:
+    from providers.router.served_models import ServedModel
+
+
+@frozen
+class AllowedModels:
+    """The patterns of one key; none allow every model.
+
+    A name is allowed where a pattern matches it, or the full names of all the models that it
+    stands for: a key for `acme/*` may use `fast` only while each model of that alias is Acme's.
+    """
+
+    patterns: tuple[str, ...] = ()
+
+    def permits(self, name: str, models: "Iterable[ServedModel]" = ()) -> bool:
+        """Whether the key may request this name, which stands for these models."""
+        if not self.patterns or self._matches(name):
+            return True
+        names = [model.full_name for model in models]
+        return bool(names) and all(map(self._matches, names))
+
+    def _matches(self, name: str) -> bool:
+        return _compile(self.patterns).fullmatch(name) is not None
+
+
+@lru_cache(maxsize=1024)
+def _compile(patterns: tuple[str, ...]) -> re.Pattern[str]:
+    """One expression for all patterns. Each `*` gives nothing back, so that no pattern is slow."""
+    return re.compile("|".join(map(_translate, patterns)), re.DOTALL)
+
+
+def _translate(pattern: str) -> str:
+    """The expression of one pattern: the first place where a part fits is as good as any later."""
+    first, *parts = (re.escape(part) for part in pattern.split("*"))
+    if not parts:
+        return first
+    *middle, last = parts
+    return first + "".join(f"(?>.*?{part})" for part in middle if part) + f".*{last}"

@@ -1,0 +1,66 @@
+"""A key for some models, at the door: nothing else is listed, found or called."""
+
+import anthropic
+import httpx
+import openai
+import pytest
+
+from api.models import ClientKey
+from providers.infra import replicas
+from providers.models import Attempt, LanguageModel, Provider
+from tests.api.conftest import Door
+from tests.polling import wait_until
+
+HELLO = {"messages": [{"role": "user", "content": "Hello"}]}
+
+
+def allow(door: Door, *patterns: str) -> None:
+    ClientKey.objects.filter(pk=door.key.pk).update(allowed_models=list(patterns))
+    replicas.publish("keys")
+
+
+@pytest.fixture
+def two_models(door: Door, acme: Provider) -> None:
+    LanguageModel.objects.create(provider=acme, model_id="big", name="big", alias="best")
+    wait_until(lambda: "best" in door.models())
+    allow(door, "*/echo")
+    wait_until(lambda: door.models() == ["acme/echo"])
+
+
+def post(door: Door, path: str, **body: object) -> httpx.Response:
+    with door.raw() as client:
+        return client.post(path, json=HELLO | body)
+
+
+@pytest.mark.usefixtures("two_models")
+def test_a_model_that_is_not_allowed_is_403_at_every_door(door: Door) -> None:
+    """Under each of its names, in each door's format; the provider is not called."""
+    for name in ("acme/big", "big", "best"):
+        answer = post(door, "/chat/completions", model=name)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (403, "model_not_allowed")
+    with pytest.raises(openai.PermissionDeniedError):
+        door.client().models.retrieve("acme/big")
+    client = anthropic.Anthropic(base_url=door.site.url, api_key=door.secret, max_retries=0)
+    with pytest.raises(anthropic.PermissionDeniedError) as refused:
+        client.messages.create(
+            model="best", max_tokens=9, messages=[{"role": "user", "content": "Hi"}]
+        )
+    assert refused.value.type == "permission_error"
+    counted = post(door, "/messages/count_tokens", model="best")
+    assert counted.status_code == 403
+    assert not Attempt.objects.exists()
+
+
+@pytest.mark.usefixtures("two_models")
+def test_an_allowed_model_answers_under_all_its_names(door: Door) -> None:
+    """The plain name too, though the pattern is of the full one."""
+    for name in ("acme/echo", "echo"):
+        assert post(door, "/chat/completions", model=name).status_code == 200
+
+
+@pytest.mark.usefixtures("two_models")
+def test_no_error_names_a_model_that_is_not_allowed(door: Door) -> None:
+    """A suggestion would be of no use."""
+    answer = post(door, "/chat/completions", model="acme/bigg")
+    assert answer.status_code == 404
+    assert "acme/big`" not in answer.text
