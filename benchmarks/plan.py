@@ -10,14 +10,20 @@ import random
 import resource
 import time
 from collections.abc import Awaitable, Callable
+from decimal import Decimal
 from typing import Any
 
 import django
 from django.core.management import call_command
 
 from benchmarks.processes import goal, table
+from providers.domain.prices import Prices
+from providers.domain.request_needs import RequestNeeds
+from providers.policy.members import Member, MemberList, MemberState, Strategy, order_members
 
 MOST = 50.0  # microseconds
+MEMBERS = 50  # of the virtual model whose order is measured
+MOST_FOR_MEMBERS = 100.0  # microseconds
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -53,6 +59,12 @@ async def _measure(ids: list[int], options: argparse.Namespace) -> None:
     async def find_named(number: int) -> object:
         return current.find_models(f"bench-{number % len(ids)}/m")
 
+    slowest = {
+        f"members.order ({strategy})": await _best(
+            _order_members(strategy), options.calls, options.rounds
+        )
+        for strategy in Strategy
+    }
     spent = {
         name: await _best(each, options.calls, options.rounds)
         for name, each in {
@@ -62,7 +74,7 @@ async def _measure(ids: list[int], options: argparse.Namespace) -> None:
         }.items()
     }
     await route_table.close()
-    rows = [(name, f"{each:.1f}") for name, each in spent.items()]
+    rows = [(name, f"{each:.1f}") for name, each in (spent | slowest).items()]
     table((f"{len(current.providers)} providers", "microseconds each"), *rows)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
     print(f"read in {loaded:.1f} s; the process took {peak:.0f} MB at most")
@@ -70,6 +82,37 @@ async def _measure(ids: list[int], options: argparse.Namespace) -> None:
         f"a plan takes {spent['routing.plan']:.1f} microseconds (goal: {MOST:g})",
         spent["routing.plan"] < MOST,
     )
+    most = max(slowest.values())
+    goal(
+        f"an order of {MEMBERS} members takes {most:.1f} microseconds at most"
+        f" (goal: {MOST_FOR_MEMBERS:g})",
+        most < MOST_FOR_MEMBERS,
+    )
+
+
+def _order_members(strategy: Strategy) -> Callable[[int], Awaitable[object]]:
+    """The order of one request to a virtual model of so many members, all of them free."""
+    draws = random.Random(0)  # noqa: S311 - not a secret
+    members = tuple(
+        Member(
+            provider_id=number,
+            model_id="m",
+            name=f"bench-{number}/m",
+            weight=number % 5,
+            context=200_000,
+            tools=True,
+            prices=Prices(input=Decimal(number), output=Decimal(1)),
+        )
+        for number in range(MEMBERS)
+    )
+    virtual = MemberList(pk=1, name="fast", strategy=strategy, members=members)
+    states = [MemberState(ttft_ms=draws.uniform(200, 900), load=0.5) for _ in members]
+    needs = RequestNeeds(input_tokens=2000, output_tokens=500, tools=True)
+
+    async def order(number: int) -> object:
+        return order_members(virtual, states, needs, draws.random)
+
+    return order
 
 
 async def _best(call: Callable[[int], Awaitable[Any]], calls: int, rounds: int) -> float:

@@ -8,7 +8,7 @@ from django.views.generic import RedirectView
 
 from opencode_web import accounts, failures
 from opencode_web.launcher import setup
-from providers.views import activity, gateways, metrics, model
+from providers.views import activity, gateways, metrics, model, virtual_models
 from providers.views import settings as settings_page
 
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -20,6 +20,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("chat/", include("chat.urls")),
     path("providers/", include("providers.urls")),
     path("gateways/", include((gateways.urlpatterns, "gateways"))),
+    path("models/virtual/", include((virtual_models.urlpatterns, "virtual_models"))),
     path("models/", include((model.urlpatterns, "models"))),
     path("status/", include("health.urls")),
     path("activity/", include((activity.urlpatterns, "activity"))),

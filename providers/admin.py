@@ -30,9 +30,11 @@ from providers.models import (
     LanguageModel,
     Provider,
     Route,
+    VirtualMember,
+    VirtualModel,
 )
 from providers.models.route import RouteQuerySet
-from providers.operations import audit, lifecycle
+from providers.operations import audit, lifecycle, virtual_members
 from providers.views.access import enqueue_task
 
 if TYPE_CHECKING:
@@ -42,12 +44,15 @@ if TYPE_CHECKING:
     _LanguageModelAdmin = admin.ModelAdmin[LanguageModel]
     _AttemptAdmin = admin.ModelAdmin[Attempt]
     _GatewayAdmin = admin.ModelAdmin[Gateway]
+    _VirtualModelAdmin = admin.ModelAdmin[VirtualModel]
+    _Members = admin.TabularInline[VirtualMember, VirtualModel]
     _Providers = QuerySet[Provider]
     _LanguageModels = QuerySet[LanguageModel]
 else:
     _AnyAdmin = admin.ModelAdmin
     _ProviderAdmin = _RouteAdmin = _LanguageModelAdmin = _AttemptAdmin = admin.ModelAdmin
-    _GatewayAdmin = admin.ModelAdmin
+    _GatewayAdmin = _VirtualModelAdmin = admin.ModelAdmin
+    _Members = admin.TabularInline
 
 
 class ReadOnly:
@@ -366,3 +371,28 @@ class GatewayAdmin(Audited, _GatewayAdmin):
     @admin.display(description="Stored key")
     def key(self, gateway: Gateway) -> str:
         return mask(gateway.api_key) or "none"
+
+
+class MembersInline(_Members):
+    """The members of a virtual model, each by the id of its language model."""
+
+    model = VirtualMember
+    raw_id_fields = ("model",)
+    extra = 0
+
+
+@admin.register(VirtualModel)
+class VirtualModelAdmin(Audited, _VirtualModelAdmin):
+    """One name that several models serve."""
+
+    fields = ("name", "strategy", "description", "notes", "enabled")
+    inlines = (MembersInline,)
+    list_display = ("name", "strategy", "enabled")
+    list_filter = ("strategy", "enabled")
+    search_fields = ("name", "description")
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        """Write an event for changed members too: they are rows of their own."""
+        before = virtual_members.describe_members(form.instance)
+        super().save_related(request, form, formsets, change)
+        virtual_members.note_change(_person(request), form.instance, before)

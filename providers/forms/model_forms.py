@@ -14,7 +14,7 @@ from providers.catalog import parameters
 from providers.catalog.parameters import Parameter, Value
 from providers.domain.types import Kind
 from providers.infra import replicas
-from providers.models import BulkChange, LanguageModel, ParameterPreset
+from providers.models import BulkChange, LanguageModel, ParameterPreset, VirtualModel
 
 _NAME = re.compile(r"^[^\s\x00-\x1f\x7f]+$")
 BATCH_SIZE = 2000  # rows written in one statement
@@ -101,6 +101,8 @@ class ModelSettingsForm(_Parameters):
         slug, _, model_id = alias.partition("/")
         if model_id and others.filter(provider__slug=slug, model_id=model_id).exists():
             raise forms.ValidationError("This is the full name of another model.")
+        if alias and VirtualModel.objects.filter(name=alias).exists():
+            raise forms.ValidationError("This is the name of a virtual model.")
         return alias
 
     def store(self) -> bool:

@@ -48,6 +48,11 @@ class VirtualModel(Replicated):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def strategy_name(self) -> str:
+        """The strategy in a word or two."""
+        return str(self.get_strategy_display()).partition(":")[0]
+
     def clean(self) -> None:
         """Refuse a name that means another model already."""
         if owner := find_name_owner(self.name):

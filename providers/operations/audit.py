@@ -21,6 +21,7 @@ _BOOKKEEPING = frozenset(
         "models_unread",
         *("created_at", "created_by", "key_set_at", "key_set_by", "first_seen", "last_seen"),
         *("missing_since", "hash", "previous_hash", "last_used_at"),
+        "favoured_by",
     }
 )
 _LONGEST = 200  # characters of a value
@@ -47,6 +48,7 @@ def values(row: Model) -> dict[str, Any]:
     return own_values | {
         each.name: ", ".join(sorted(str(other) for other in getattr(row, each.name).all()))
         for each in linked
+        if each.name not in _BOOKKEEPING
     }
 
 

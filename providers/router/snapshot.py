@@ -109,7 +109,7 @@ def load() -> Snapshot:
     models, names = served_models.load(
         {pk: (candidate.slug, candidate.name) for pk, candidate in candidates.items()}
     )
-    virtual = virtual_models.load(models)
+    virtual = virtual_models.load()
     return Snapshot(
         providers=candidates,
         models=models,

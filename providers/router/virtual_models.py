@@ -1,67 +1,87 @@
 """Read the virtual models that can be requested, with the members that are in use."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from itertools import groupby
+
+from django.db.models import QuerySet
 
 from providers.domain.prices import Prices
-from providers.models import VirtualMember
+from providers.domain.types import known_abilities
+from providers.models import LanguageModel, VirtualMember
 from providers.policy.members import Member, MemberList, Strategy
 from providers.router.served_models import ServedModel
 
 OWNER = "virtual"  # stands where a model has its provider's slug
 
 
-def load(models: Iterable[ServedModel]) -> tuple[ServedModel, ...]:
+def load() -> tuple[ServedModel, ...]:
     """The enabled virtual models, by name. One without a member in use cannot be requested."""
-    by_key = {(model.provider_id, model.model_id): model for model in models}
-    rows = VirtualMember.objects.filter(enabled=True, virtual_model__enabled=True)
-    served: dict[int, tuple[VirtualMember, list[tuple[VirtualMember, ServedModel]]]] = {}
-    for row in rows.select_related("virtual_model", "model").order_by(
-        "virtual_model__name", "position", "pk"
-    ):
-        if model := by_key.get((row.model.provider_id, row.model.model_id)):
-            served.setdefault(row.virtual_model_id, (row, []))[1].append((row, model))
-    return tuple(_build(first, members) for first, members in served.values())
-
-
-def _build(
-    first: VirtualMember, members: Sequence[tuple[VirtualMember, ServedModel]]
-) -> ServedModel:
-    row, models = first.virtual_model, [model for _, model in members]
-    virtual = MemberList(
-        pk=row.pk,
-        name=row.name,
-        strategy=Strategy(row.strategy),
-        members=tuple(_member(each, model) for each, model in members),
-    )
-    prices = {model.prices for model in models}
-    return ServedModel(
-        provider_id=models[0].provider_id,
-        provider_slug=OWNER,
-        provider_name=row.name,
-        model_id=models[0].model_id,
-        name=row.name,
-        alias="",
-        context=_largest(model.context for model in models),
-        output_limit=_largest(model.output_limit for model in models),
-        first_seen=row.created_at,
-        prices=prices.pop() if len(prices) == 1 else Prices(),
-        virtual=virtual,
-        **{name: _any(models, name) for name in ("vision", "tools", "reasoning", "json_output")},
+    rows = members_in_use().filter(virtual_model__enabled=True)
+    return tuple(
+        _build_served(list(members)) for _, members in groupby(rows, lambda row: row.virtual_model)
     )
 
 
-def _member(row: VirtualMember, model: ServedModel) -> Member:
+def members_in_use() -> QuerySet[VirtualMember]:
+    """The members that may answer, each with its model and provider; in order."""
+    rows = VirtualMember.objects.filter(enabled=True, model__in=LanguageModel.objects.usable())
+    related = rows.select_related("virtual_model", "model__provider")
+    return related.order_by("virtual_model__name", "position", "pk")
+
+
+def build_members(rows: Sequence[VirtualMember]) -> MemberList:
+    """The members of one virtual model as a value; at least one."""
+    virtual = rows[0].virtual_model
+    return MemberList(
+        pk=virtual.pk,
+        name=virtual.name,
+        strategy=Strategy(virtual.strategy),
+        members=tuple(_build_member(row) for row in rows),
+    )
+
+
+def full_name(model: LanguageModel) -> str:
+    """The name that no other model has."""
+    return f"{model.provider.slug}/{model.model_id}"
+
+
+def _build_member(row: VirtualMember) -> Member:
+    model, abilities = row.model, known_abilities(vars(row.model))
     return Member(
         provider_id=model.provider_id,
         model_id=model.model_id,
-        name=model.full_name,
+        name=full_name(model),
         weight=row.weight,
         context=model.context,
-        vision=model.vision,
-        tools=model.tools,
-        json_output=model.json_output,
-        prices=model.prices,
+        prices=Prices.of(vars(model)),
+        **{name: abilities[name] for name in ("vision", "tools", "json_output")},
+    )
+
+
+def _build_served(rows: Sequence[VirtualMember]) -> ServedModel:
+    members, models, virtual = (
+        build_members(rows),
+        [row.model for row in rows],
+        rows[0].virtual_model,
+    )
+    prices = {member.prices for member in members.members}
+    abilities = [known_abilities(vars(model)) for model in models]
+    return ServedModel(
+        provider_id=models[0].provider_id,
+        provider_slug=OWNER,
+        provider_name=virtual.name,
+        model_id=models[0].model_id,
+        name=virtual.name,
+        alias="",
+        context=_largest(model.context for model in models),
+        output_limit=_largest(model.output_limit for model in models),
+        first_seen=virtual.created_at,
+        prices=prices.pop() if len(prices) == 1 else Prices(),
+        virtual=members,
+        vision=_any(each["vision"] for each in abilities),
+        tools=_any(each["tools"] for each in abilities),
+        reasoning=_any(each["reasoning"] for each in abilities),
+        json_output=_any(each["json_output"] for each in abilities),
     )
 
 
@@ -69,7 +89,7 @@ def _largest(limits: Iterable[int | None]) -> int | None:
     return max((limit for limit in limits if limit), default=None)
 
 
-def _any(models: Iterable[ServedModel], ability: str) -> Any:
+def _any(abilities: Iterable[bool | None]) -> bool | None:
     """Whether any member has the ability; None where none is known to, and some may."""
-    values = {getattr(model, ability) for model in models}
+    values = set(abilities)
     return True if True in values else None if None in values else False

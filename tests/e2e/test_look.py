@@ -238,6 +238,38 @@ def test_models(
     look(page, "model-presets", *style)
 
 
+def test_virtual_models(
+    site: Site,
+    new_context: Callable[..., BrowserContext],
+    fake: fakes.Upstream,
+    style: tuple[str, int],
+) -> None:
+    """Made, given members, ordered with the keyboard alone, tested side by side."""
+    connect(fake.url, models=("echo", "401"))
+    page = new_context(**options(style)).new_page()
+    page.goto("/models/virtual/")
+    look(page, "virtual-models-empty", *style)
+    page.get_by_role("link", name="Add virtual model").first.click()
+    page.get_by_label("Name").fill("fast")
+    look(page, "virtual-model-new", *style)
+    page.get_by_role("button", name="Create virtual model").click()
+    for model_id in ("echo", "401"):
+        page.get_by_label("Model", exact=True).fill(f"acme/{model_id}")
+        page.get_by_role("button", name="Add member").click()
+        expect(page.locator("ol > li")).to_have_count(1 + (model_id == "401"))
+    page.get_by_role("button", name="Move up 401").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("ol > li").first).to_contain_text("acme/401")
+    expect(page.locator(".lead")).to_contain_text("acme/401 answers (first in order)")
+    look(page, "virtual-model", *style)
+    page.get_by_role("link", name="Test members").click()
+    page.get_by_role("button", name="Test members").click()
+    expect(page.locator("#member-results")).to_contain_text("Answered")
+    look(page, "virtual-model-test", *style)
+    page.goto("/models/virtual/")
+    look(page, "virtual-models", *style)
+
+
 def test_gateways_and_settings(
     site: Site, new_context: Callable[..., BrowserContext], style: tuple[str, int]
 ) -> None:
