@@ -29,7 +29,7 @@ from providers.models import AuditEvent, LanguageModel, Provider
 EMPTIES = 4  # tries, where programs under test are still writing
 KEPT = frozenset({"django_content_type", "auth_permission", "django_migrations"})
 
-pytest_plugins = ["tests.upstreams.fixtures"]
+pytest_plugins = ["tests.upstreams.fixtures", "tests.termination"]
 
 # How long an example takes says more of the machine's other work than of the code.
 hypothesis_settings.register_profile(

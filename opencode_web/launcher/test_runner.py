@@ -28,6 +28,7 @@ from opencode_web.launcher.preflight import collect_static
 
 FLAKY_TESTS_LOG = ROOT / ".pytest_cache" / "flaky_tests.json"
 CODE_STOPPED = 130  # the exit code of a command that Ctrl-C ended
+CODE_TERMINATED = 143  # and of one that SIGTERM ended
 CODE_TESTS_FAILED = 1  # pytest's; with any other one a second run does not help
 
 
@@ -54,10 +55,9 @@ async def test(arguments: list[str]) -> int:
             return await foreground([sys.executable, "-m", "pytest", *arguments], env, ROOT)
     # Databases that were given cannot be used by two lanes at once.
     shared = is_given("DATABASE_URL", given) or is_given("REDIS_URL", given)
-    with forward_signals() as processes:
-        return await run_everything(
-            CheckRun(given=given, processes=processes, max_lanes=1 if shared else 3)
-        )
+    run = CheckRun(given=given, max_lanes=1 if shared else 3)
+    with forward_signals(run):
+        return await run_everything(run)
 
 
 async def run_everything(run: "CheckRun") -> int:
@@ -66,6 +66,8 @@ async def run_everything(run: "CheckRun") -> int:
     report("The static checks are done. Three lanes of tests run; each is shown when it ends.")
     clear_caches()
     failed += await run.run_lanes(pytest_lanes())
+    if run.is_terminated:
+        return CODE_TERMINATED
     first = {test for each in failed for test in each.tests}
     failed = await run.run_again(failed)
     flaky = sorted(first - {test for each in failed for test in each.tests})
@@ -79,12 +81,24 @@ async def run_everything(run: "CheckRun") -> int:
 
 @dataclass(slots=True, kw_only=True)
 class CheckRun:
-    """One run of checks: its processes, and how long each lane took."""
+    """One run of checks: its processes, and how long each lane took.
+
+    `is_terminated`: SIGTERM came. What runs is ended, and nothing else begins.
+    """
 
     given: Mapping[str, str]
-    processes: set[Process]
     max_lanes: int
+    processes: set[Process] = field(default_factory=set)
+    is_terminated: bool = False
     seconds: dict[str, float] = field(default_factory=dict)
+
+    def terminate(self) -> None:
+        """Pass SIGTERM on. pytest then stops the programs of its tests, as `tests/termination.py`
+        has it, and ends."""
+        self.is_terminated = True
+        for process in self.processes:
+            with suppress(ProcessLookupError):
+                process.terminate()
 
     async def run_lanes(self, lanes: list[Lane]) -> list[FailedCheck]:
         """Run lanes side by side, and return the checks that failed."""
@@ -109,6 +123,8 @@ class CheckRun:
             began = time.monotonic()
             await link_static(env)
             for check in lane.checks:
+                if self.is_terminated:
+                    break
                 if code := await run_check(check, env, self.processes, output):
                     failed.append(FailedCheck(check=check, code=code, tests=failed_tests(check)))
         self.seconds[lane.name] = time.monotonic() - began
@@ -157,20 +173,13 @@ async def run_check(
 
 
 @contextmanager
-def forward_signals() -> Iterator[set[Process]]:
+def forward_signals(run: CheckRun) -> Iterator[None]:
     """Leave Ctrl-C to the checks, which the terminal sends it to, and forward SIGTERM to them."""
     loop = asyncio.get_running_loop()
-    processes: set[Process] = set()
-
-    def terminate() -> None:
-        for process in processes:
-            with suppress(ProcessLookupError):
-                process.terminate()
-
     loop.add_signal_handler(signal.SIGINT, lambda: None)
-    loop.add_signal_handler(signal.SIGTERM, terminate)
+    loop.add_signal_handler(signal.SIGTERM, run.terminate)
     try:
-        yield processes
+        yield
     finally:
         loop.remove_signal_handler(signal.SIGINT)
         loop.remove_signal_handler(signal.SIGTERM)

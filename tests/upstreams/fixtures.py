@@ -15,6 +15,7 @@ from tests.upstreams.behaviours import CATALOGUE
 from tests.upstreams.faults import FAULTS
 from tests.upstreams.litellm_proxy import Proxy
 from tests.upstreams.model_server import ModelServer, missing
+from tests.upstreams.tethered import tethered
 
 NOWHERE = "nowhere"
 """A model of the proxy's whose upstream refuses connections."""
@@ -42,7 +43,7 @@ def gateway_process() -> Iterator[GatewayProcess]:
     """`manage.py gateway`, from the moment when LiteLLM is imported."""
     made = GatewayProcess(url=f"http://127.0.0.1:{free_port()}", token="gateway-test-token-012345")
     process = subprocess.Popen(
-        [PYTHON, "manage.py", "gateway"],
+        tethered([PYTHON, "manage.py", "gateway"]),
         env={**os.environ, "GATEWAY_URL": made.url, "GATEWAY_TOKEN": made.token},
         start_new_session=True,
     )
