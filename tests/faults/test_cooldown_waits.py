@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -43,68 +44,63 @@ async def burst(provider: Provider) -> list[Answer]:
     return await asyncio.gather(*(listen(provider, "sixty") for _ in range(CALLERS)))
 
 
-async def test_requests_of_a_short_cooldown_wait_for_its_probe_and_are_answered(
-    make_provider: MakeProvider, fake: fakes.Upstream, direct: RouteSetup, settings: Settings
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """The rules, whether the last resort is used up, and how many callers are refused at once."""
+
+    rules: dict[str, Any]
+    is_last_resort_used: bool
+    refused: int
+
+
+CASES = {
+    "a short cooldown: all wait for its probe": Case(
+        rules={"rests": (1.0,), "jitter": 0.001, "last_resort_every": 1000},
+        is_last_resort_used=True,
+        refused=0,
+    ),
+    "the first seconds of an outage: all wait for the last resort": Case(
+        rules={"rests": (60.0,), "last_resort_every": 0.5, "cooldown_patience": 20},
+        is_last_resort_used=False,
+        refused=0,
+    ),
+    "no probe is near: all are refused": Case(
+        rules={"rests": (60.0,), "last_resort_every": 1000},
+        is_last_resort_used=True,
+        refused=CALLERS,
+    ),
+    "the queue of the key is full: those beyond it are refused": Case(
+        rules={"rests": (1.0,), "jitter": 0.001, "last_resort_every": 1000, "queue": 5},
+        is_last_resort_used=True,
+        refused=CALLERS - 5,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+async def test_callers_wait_for_a_probe_that_is_near_and_are_refused_otherwise(
+    case: Case,
+    make_provider: MakeProvider,
+    fake: fakes.Upstream,
+    direct: RouteSetup,
+    settings: Settings,
 ) -> None:
-    """None of them fails, and none goes out before the cooldown is over."""
-    settings.ROUTING_RULES = replace(
-        settings.ROUTING_RULES, rests=(1.0,), jitter=0.001, last_resort_every=1000
-    )
+    """Who waits is answered; who is refused learns when to come again."""
+    settings.ROUTING_RULES = replace(settings.ROUTING_RULES, **case.rules)
     provider = await sync_to_async(make_provider)(**direct.fields)
     async with closing():
         await fail(provider, fake)
-        route_table.current().take_last_resort(provider.pk)
+        if case.is_last_resort_used:
+            route_table.current().take_last_resort(provider.pk)
         retry_at = route_table.current().routes(provider.pk)[0].breaker.retry_at
         answers = await burst(provider)
-    assert [answer.kind for answer in answers] == [None] * CALLERS
-    assert retry_at
-    attempts = [each for a in answers if a.completed for each in a.completed.attempts]
-    assert len(attempts) == CALLERS
-    assert min(each.started_at for each in attempts) >= retry_at
-
-
-async def test_in_the_first_seconds_of_an_outage_the_last_resort_is_waited_for(
-    make_provider: MakeProvider, fake: fakes.Upstream, direct: RouteSetup, settings: Settings
-) -> None:
-    """The upstream is back long before the cooldown is over."""
-    settings.ROUTING_RULES = replace(
-        settings.ROUTING_RULES, rests=(60.0,), last_resort_every=0.5, cooldown_patience=20
-    )
-    provider = await sync_to_async(make_provider)(**direct.fields)
-    async with closing():
-        await fail(provider, fake)
-        answers = await burst(provider)
-    assert [answer.kind for answer in answers] == [None] * CALLERS
-
-
-async def test_a_request_is_refused_at_once_where_no_probe_is_near(
-    make_provider: MakeProvider, fake: fakes.Upstream, direct: RouteSetup, settings: Settings
-) -> None:
-    """With the time at which to come again; nothing is sent."""
-    settings.ROUTING_RULES = replace(settings.ROUTING_RULES, rests=(60.0,), last_resort_every=1000)
-    provider = await sync_to_async(make_provider)(**direct.fields)
-    async with closing():
-        await fail(provider, fake)
-        route_table.current().take_last_resort(provider.pk)
-        answers = await burst(provider)
-    errors = [answer.failed for answer in answers if answer.failed]
-    assert [error.code for error in errors] == ["routes_resting"] * CALLERS
-    assert all(error.retry_after and error.retry_after > 30 for error in errors)
-    assert fake.requests == []
-
-
-async def test_no_more_wait_than_the_queue_of_the_key_holds(
-    make_provider: MakeProvider, fake: fakes.Upstream, direct: RouteSetup, settings: Settings
-) -> None:
-    """The others are refused at once."""
-    settings.ROUTING_RULES = replace(
-        settings.ROUTING_RULES, rests=(1.0,), jitter=0.001, last_resort_every=1000, queue=5
-    )
-    provider = await sync_to_async(make_provider)(**direct.fields)
-    async with closing():
-        await fail(provider, fake)
-        route_table.current().take_last_resort(provider.pk)
-        answers = await burst(provider)
     refused = [answer.failed for answer in answers if answer.failed]
-    assert {error.code for error in refused} == {"routes_resting"}
-    assert len(refused) == CALLERS - 5
+    assert [error.code for error in refused] == ["routes_resting"] * case.refused
+    attempts = [each for a in answers if a.completed for each in a.completed.attempts]
+    assert len(attempts) == CALLERS - case.refused
+    assert retry_at
+    if case.is_last_resort_used:  # nothing is sent before the cooldown is over
+        assert all(each.started_at >= retry_at for each in attempts)
+    if not attempts:
+        assert fake.requests == []
+        assert all(error.retry_after and error.retry_after > 30 for error in refused)

@@ -146,7 +146,9 @@ async def test_the_days_cap_ends_chats_and_not_probes(
     await Attempt.objects.acreate(**spent, purpose="chat", cost="1")
     await probed(provider)
     assert len(fake.requests) == 2
-    await Attempt.objects.acreate(**spent, purpose="probe", cost="0.01")
+    # In a minute, so that it is today's on both sides of midnight.
+    soon = timezone.now() + timedelta(minutes=1)
+    await Attempt.objects.acreate(**spent, purpose="probe", cost="0.01", started_at=soon)
     await Route.objects.aupdate(last_success_at=None)
     await probed(provider)
     assert [request.path for request in fake.requests[2:]] == ["/v1/models"]
