@@ -136,7 +136,7 @@ class Environment(BaseSettings):
     gateway_url: str = Field(
         default="http://127.0.0.1:8001",
         pattern=r"^https?://[^\s]+$",
-        description="Where the program's own gateway process listens.",
+        description="Where the gateway process listens.",
         examples=["http://127.0.0.1:8001"],
     )
     gateway_token: SecretStr = Field(
@@ -233,7 +233,7 @@ class Environment(BaseSettings):
     )
     gateway_sdk: bool | None = Field(
         default=None,
-        description="Pins the flag: whether our own gateway process is a route to each provider.",
+        description="Pins the flag: whether the gateway process is a route to each provider.",
         examples=["false"],
     )
     smart_routing: bool | None = Field(

@@ -23,7 +23,7 @@ def guarded_socket(address: tuple[Any, ...], url: str) -> socket.socket:
 
 
 def _is_set_by_operator(url: str) -> bool:
-    """Whether the instance's settings name the server: our gateway process, its LiteLLM."""
+    """Whether the instance's settings name the server: the gateway process, its LiteLLM."""
     named = filter(None, (settings.GATEWAY_URL, settings.LITELLM_ENDPOINT))
     return urlsplit(url).netloc in {urlsplit(each).netloc for each in named}
 

@@ -1,4 +1,4 @@
-"""Speak to a LiteLLM endpoint: a proxy somewhere, or our own gateway process beside us.
+"""Speak to a LiteLLM endpoint: a proxy somewhere, or the gateway process beside us.
 
 The gateway's own failures are GatewayErrors, so that they count against the gateway's route alone;
 those of the provider behind it keep their kind.
@@ -151,23 +151,23 @@ RESENT = "resent_on_a_new_connection"
 
 
 class _ReportedError(CallError):
-    """An error that our gateway process reported of its provider: its kind is already right."""
+    """An error that the gateway process reported of its provider: its kind is already right."""
 
 
 def serialize_error(error: CallError) -> dict[str, Any]:
-    """The JSON of a CallError in an answer of our gateway process."""
+    """The JSON of a CallError in an answer of the gateway process."""
     return {"type": error.kind.value, **errors.serialize(error)}
 
 
 def restore_error(fields: Json) -> CallError:
-    """The CallError that our gateway process reported."""
+    """The CallError that the gateway process reported."""
     if fields["kind"] == ErrorKind.GATEWAY:
         return GatewayError(fields["message"], status=fields["status"], code=fields["code"])
     return errors.deserialize(fields, _ReportedError)
 
 
 def _make_reader(openai: openai_chat.ChunkReader) -> ReadPayload:
-    """Reads what our gateway process passes on as it received it, and the failures it reports."""
+    """Reads what the gateway process passes on as it received it, and the failures it reports."""
     anthropic = anthropic_messages.MessageReader()
 
     def events(chunk: Json, line: str = "") -> Iterable[ClientEvent]:

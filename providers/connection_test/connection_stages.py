@@ -22,7 +22,7 @@ MAX_LISTED_ADDRESSES = 3
 
 
 async def wait_for_gateway_process(target: Target, report: StageReporter, stage: StageName) -> None:
-    """Wait until the built-in gateway process is ready, where the target goes through it."""
+    """Wait until the gateway process is ready, where the target goes through it."""
     if target.upstream:
         report.start(stage, "Waiting until the gateway process is ready")
         await gateways.wait_for_process()

@@ -126,7 +126,7 @@ class MethodTest:
 
     def _describe_address(self, target: Target) -> str:
         if target.upstream:
-            return "Our own gateway process"
+            return "Gateway process"
         return " ".join((target.base_url, *self._draft.changes))
 
     async def _list_models(self) -> ModelsResult:

@@ -80,7 +80,7 @@ def _describe_route(planned: planning.PlannedRoute, own: set[int]) -> str:
     if route.method == Method.DIRECT:
         return "directly"
     if not route.endpoint:
-        return "through our own gateway process"
+        return "through the gateway process"
     return f"through the gateway at {base_url.host(route.endpoint)}"
 
 

@@ -37,7 +37,7 @@ def gateway_lacks_model(e: FailureContext) -> Diagnosis:
         cause=f"The LiteLLM proxy at {base_url.host(e.gateway_endpoint)} has no model"
         f" {e.model_id or 'of this name'} in its configuration.",
         advice="Add the model to the proxy's model_list under the same name, or clear the"
-        " gateway's address to use our own gateway process.",
+        " gateway's address to use the gateway process.",
     )
 
 

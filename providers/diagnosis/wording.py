@@ -70,10 +70,10 @@ def describe_route(route: RouteState, base_url: str, last_error: str, now: datet
 
 
 def describe_destination(method: Method, endpoint: str, base_url: str) -> str:
-    """Host and port of a route; our own gateway process by its name."""
+    """Host and port of a route; the gateway process by its name."""
     if method == Method.DIRECT:
         return base_url_module.host(base_url) if base_url else "the vendor's own address"
-    return base_url_module.host(endpoint) if endpoint else "our own gateway process"
+    return base_url_module.host(endpoint) if endpoint else "the gateway process"
 
 
 def _describe_breaker(route: RouteState, now: datetime) -> tuple[str, str, str]:

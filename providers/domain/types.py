@@ -74,7 +74,7 @@ class Timeouts:
 
     `non_streaming` limits an answer in one piece: work and silence look the same there.
     `headers` is for a server that sends its headers at once. `start` is the part of `first_token`
-    in which our own gateway process may start and load LiteLLM; 0 where another route can answer.
+    in which the gateway process may start and load LiteLLM; 0 where another route can answer.
     """
 
     connect: float
@@ -88,7 +88,7 @@ class Timeouts:
 
 @frozen
 class Upstream:
-    """The provider that LiteLLM calls, where the target is our own gateway process."""
+    """The provider that LiteLLM calls, where the target is the gateway process."""
 
     litellm_model: str
     base_url: str
@@ -113,7 +113,7 @@ class Target:
     """The destination of one attempt: address, protocol, key, model, time-outs.
 
     `splits_reasoning`: separate reasoning from the text of an answer. `upstream` is set only where
-    the destination is our own gateway process. `account_secrets` are the provider's other keys:
+    the destination is the gateway process. `account_secrets` are the provider's other keys:
     they are not sent, but a gateway may have them and repeat them.
     """
 

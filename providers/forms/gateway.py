@@ -29,7 +29,7 @@ class GatewayForm(_GatewayForm):
     class Meta:
         model = Gateway
         fields = ("name", "enabled")
-        labels = {"enabled": "In use"}
+        labels = {"enabled": "Enabled"}
 
     field_order = ("name", "address", "new_key", "enabled")
 

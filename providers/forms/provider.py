@@ -70,7 +70,7 @@ class ProviderForm(ConnectionForm):
             "reasoning_tags": "Reasoning in the answer text",
             "chat_probe": "Check with a short chat",
             "chat_probe_cap": "Daily budget for paid checks (USD)",
-            "enabled": "In use",
+            "enabled": "Enabled",
         }
         field_classes: ClassVar = {"parameters": ParametersField}
         # The default is added to each: defaults.py.

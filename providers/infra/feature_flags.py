@@ -34,7 +34,7 @@ FLAGS: Mapping[str, Flag] = {
     for flag in (
         Flag(
             name="gateway_sdk",
-            title="Our own gateway process",
+            title="Gateway process",
             description="A LiteLLM process beside this one is a second route to each provider, and"
             " the only route to APIs that are not supported directly. Off: only LiteLLM"
             " proxies are gateways.",

@@ -31,16 +31,16 @@ class Connection:
 
     @property
     def endpoint(self) -> str:
-        """The LiteLLM endpoint in force; empty for our own gateway process."""
+        """The LiteLLM endpoint in force; empty for the gateway process."""
         return self.gateway_endpoint or settings.LITELLM_ENDPOINT or ""
 
 
 def target(
     reached: Connection, method: Method, model_id: str = "", endpoint: str | None = None
 ) -> Target:
-    """The target of one attempt: the provider itself, a LiteLLM endpoint, or our gateway process.
+    """The target of one attempt: the provider itself, a LiteLLM endpoint, or the gateway process.
 
-    `endpoint` is a gateway's address, empty for our gateway process; None for the provider's own.
+    `endpoint` is a gateway's address, empty for the gateway process; None for the provider's own.
     """
     times = timeouts(reached.preset)
     if method == Method.DIRECT:

@@ -40,7 +40,7 @@ class Gateway(Replicated):
 
 
 class GatewayCheck(models.Model):
-    """The last check of a gateway. Our own gateway process has the empty endpoint."""
+    """The last check of a gateway. The gateway process has the empty endpoint."""
 
     class Liveness(models.TextChoices):
         UP = "up", "Up"
@@ -58,4 +58,4 @@ class GatewayCheck(models.Model):
     vendors = models.JSONField(default=list, help_text="Vendors that LiteLLM speaks to.")
 
     def __str__(self) -> str:
-        return self.endpoint or "Our own gateway process"
+        return self.endpoint or "Gateway process"

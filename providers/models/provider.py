@@ -235,7 +235,7 @@ class Provider(Replicated):
         }
 
     def endpoint(self) -> str:
-        """The LiteLLM endpoint of this provider; empty for our own gateway process."""
+        """The LiteLLM endpoint of this provider; empty for the gateway process."""
         return self.gateway_endpoint or settings.LITELLM_ENDPOINT or ""
 
     def ensure_routes(self) -> list[Route]:
@@ -257,7 +257,7 @@ class Provider(Replicated):
 
     def route_keys(self, gateways: tuple[str, ...]) -> set[tuple[str, str]]:
         """Method and endpoint of every route it should have: direct, its own gateway, and as
-        fallbacks the other gateways and our own gateway process, if there is one."""
+        fallbacks the other gateways and the gateway process, if there is one."""
         endpoints = {self.endpoint(), *gateways, *([""] if settings.GATEWAY_TOKEN else [])}
         if not feature_flags.is_enabled("gateway_sdk"):
             endpoints.discard("")

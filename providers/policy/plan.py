@@ -1,6 +1,6 @@
 """From a policy, the state of the routes and now: the plan, each route with its reason. No I/O.
 
-Level 1 is the preferred route, 2 the other method, 3 the fallbacks: another gateway, our own
+Level 1 is the preferred route, 2 the other method, 3 the fallbacks: another gateway, the
 gateway process, then other providers of the same model. The plan is never empty by breakers alone:
 where every route is in a cooldown, one whose key is good is named as the last resort.
 """

@@ -26,7 +26,7 @@ from providers.models import Gateway, GatewayCheck, Provider, Route, read_flags
 log = logging.getLogger(__name__)
 
 ANSWER_SECONDS = 5.0  # for each call of a check
-START_SECONDS = 5.0  # that a test waits for our own process to listen
+START_SECONDS = 5.0  # that a test waits for the gateway process to listen
 LOAD_SECONDS = 60.0  # and for LiteLLM to load in it
 POLL_SECONDS = 0.2
 CHECK_FRESH = timedelta(minutes=5)  # after which a status is out of date
@@ -46,7 +46,7 @@ _STATES = {
 class Endpoint:
     """A gateway that providers can be reached through. `key` names it in URLs of pages.
 
-    `url` is empty for our own gateway process. `row` or `provider` is where it is configured;
+    `url` is empty for the gateway process. `row` or `provider` is where it is configured;
     without either it comes from the environment.
     """
 
@@ -72,14 +72,14 @@ class GatewayStatus:
 
 
 def list_endpoints() -> list[Endpoint]:
-    """All gateways: the instance's LiteLLM, stored ones, those of single providers, and our own
-    process if there is one."""
+    """All gateways: the instance's LiteLLM, stored ones, those of single providers, and the
+    gateway process if there is one."""
     read_flags()
     endpoints = [*_instance_endpoints(), *_stored_endpoints()]
     endpoints += _provider_endpoints({each.url for each in endpoints})
     if settings.GATEWAY_TOKEN:
         on = feature_flags.is_enabled("gateway_sdk")
-        name = "Our own gateway process"
+        name = "Gateway process"
         endpoints.append(Endpoint(key="process", name=name, url="", enabled=on))
     return endpoints
 
@@ -242,7 +242,7 @@ async def _query_process(began: float) -> GatewayStatus:
 
 
 async def wait_for_process() -> None:
-    """Wait while our own gateway process starts and loads LiteLLM. A failure to start shows in the
+    """Wait while the gateway process starts and loads LiteLLM. A failure to start shows in the
     call that follows."""
     began = time.monotonic()
     while settings.GATEWAY_TOKEN and time.monotonic() - began < LOAD_SECONDS:

@@ -103,7 +103,7 @@ def text(value: object) -> str:
 
 
 def _count_unread(payload: object) -> int:
-    """Entries that our own gateway process could not read of the same list."""
+    """Entries that the gateway process could not read of the same list."""
     count = payload.get("unread") if isinstance(payload, Mapping) else 0
     return _number(count) or 0
 

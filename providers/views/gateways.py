@@ -1,4 +1,4 @@
-"""The gateways page: LiteLLM endpoints, our own gateway process, and the routes through them.
+"""The gateways page: LiteLLM endpoints, the gateway process, and the routes through them.
 
 The page renders from storage alone. Gateways without a recent check are checked by requests that
 the page sends when it has loaded.

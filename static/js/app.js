@@ -105,7 +105,7 @@ function settle() {
   }
 }
 
-function say(id, text) {
+function showMessage(id, text) {
   if ($(`#${id}`)) return;
   const toast = document.createElement("div");
   const words = document.createElement("p");
@@ -125,7 +125,7 @@ function refuse(event) {
   event.preventDefault();
   const page = new DOMParser().parseFromString(text, "text/html");
   const words = [$("h1", page), $(".lead", page)].map((part) => part?.textContent.trim()).filter(Boolean);
-  say("page-error", words.join(". ") || `The site answered with error ${response.status}.`);
+  showMessage("page-error", words.join(". ") || `The site answered with error ${response.status}.`);
 }
 
 // A form with data-unsaved asks before what was typed is thrown away.
@@ -165,7 +165,7 @@ document.addEventListener("htmx:after:swap", settle);
 document.addEventListener("htmx:after:swap", () => { if ($("#palette[open]")) filter($("#palette input")); });
 document.addEventListener("htmx:after:request", () => $("#no-connection")?.remove());
 document.addEventListener("htmx:error", ({ detail }) => {
-  if (detail.ctx && !detail.ctx.response) say("no-connection", "The site cannot be reached. Your text is still here; try again.");
+  if (detail.ctx && !detail.ctx.response) showMessage("no-connection", "The site cannot be reached. Your text is still here; try again.");
 });
 
 function showTheme() {

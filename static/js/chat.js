@@ -94,15 +94,15 @@ addEventListener("pageshow", ({ persisted }) => {
 });
 
 // No answer came: the question is put back, to be changed or sent to another model. Trying again takes it away.
-const asked = (reply) => $(".message-body", [...document.querySelectorAll("[data-role=user]")].at(-1) ?? reply)?.textContent ?? "";
+const lastQuestion = (reply) => $(".message-body", [...document.querySelectorAll("[data-role=user]")].at(-1) ?? reply)?.textContent ?? "";
 document.addEventListener("htmx:after:swap", () => {
   const reply = [...document.querySelectorAll(".message")].at(-1);
   if (!prompt || reply?.dataset.status !== "failed" || "returned" in reply.dataset) return;
   reply.dataset.returned = "";
-  prompt.value ||= asked(reply);
+  prompt.value ||= lastQuestion(reply);
 });
 document.addEventListener("submit", ({ target }) => {
-  if (target.matches(".retry") && prompt?.value === asked(target)) prompt.value = "";
+  if (target.matches(".retry") && prompt?.value === lastQuestion(target)) prompt.value = "";
 });
 
 // Following. The page scrolls with the answer only while the reader is at its end.

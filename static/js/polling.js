@@ -1,4 +1,4 @@
-// Elements marked data-poll ask the server again and again: not while nobody is looking, and
+// Elements marked data-poll are refreshed from the server: not while the page is hidden, and
 // without closing what somebody opened.
 document.addEventListener("htmx:before:request", (event) => {
   if (document.hidden && event.target.matches?.("[data-poll]")) event.preventDefault();

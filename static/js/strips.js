@@ -1,5 +1,5 @@
-// Strips of bars by keyboard: the slider over each says in words which bar it stands on.
-function tell(slider) {
+// Strips of bars by keyboard: the slider over each describes in words the bar at its position.
+function describeBar(slider) {
   const bars = slider.parentElement.querySelectorAll("rect");
   for (const bar of bars) delete bar.dataset.picked;
   const bar = bars[slider.valueAsNumber];
@@ -11,11 +11,11 @@ function tell(slider) {
 }
 for (const event of ["input", "focusin"]) {
   document.addEventListener(event, ({ target }) => {
-    if (target.matches?.(".strip > input")) tell(target);
+    if (target.matches?.(".strip > input")) describeBar(target);
   });
 }
-// What is asked for anew arrives without the reader's place.
+// Refreshed content arrives without the reader's position.
 document.addEventListener("htmx:after:swap", () => {
   const slider = document.activeElement;
-  if (slider?.matches(".strip > input")) tell(slider);
+  if (slider?.matches(".strip > input")) describeBar(slider);
 });

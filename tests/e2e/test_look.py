@@ -287,7 +287,7 @@ def test_gateways_and_settings(
     expect(page.get_by_role("heading", name="Spare")).to_be_visible()
     expect(page.get_by_text("could not be reached").first).to_be_visible()
     look(page, "gateways", *style)
-    page.get_by_role("button", name="Test Our own gateway process").click()
+    page.get_by_role("button", name="Test Gateway process").click()
     expect(page.locator("#status-process")).to_contain_text("Healthy", timeout=120_000)
     page.get_by_text("vendors supported by LiteLLM").click()
     look(page, "gateways-vendors", *style)

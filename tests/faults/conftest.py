@@ -62,7 +62,7 @@ def _warm_up(url: str, key: str, body: Mapping[str, object]) -> None:
 
 @pytest.fixture
 def process(fake: fakes.Upstream, impatient: Settings, warm_process: GatewayProcess) -> RouteSetup:
-    """Our own gateway process, and no other route."""
+    """The gateway process, and no other route."""
     impatient.GATEWAY_URL, impatient.GATEWAY_TOKEN = warm_process.url, warm_process.token
     # It keeps no connection of another test: what dies on a kept one is sent again.
     fake.stop()

@@ -1,6 +1,6 @@
 """What must come of each fault, as a table: the design's table of errors, applied.
 
-`DIRECT` is the provider's own API, and the same is expected over our gateway process. A LiteLLM
+`DIRECT` is the provider's own API, and the same is expected over the gateway process. A LiteLLM
 proxy does not distinguish a page or garbage from an ordinary failure, so that it is tried twice,
 invents a `stop` for what was cut short, and calls every break a 500.
 """

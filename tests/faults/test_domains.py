@@ -1,6 +1,6 @@
 """Failures stay where they belong: one model, one key, one prompt; everybody else is served.
 
-Real routes: the provider's own API, and our own gateway process in front of the same upstream.
+Real routes: the provider's own API, and the gateway process in front of the same upstream.
 """
 
 import asyncio
@@ -92,7 +92,7 @@ def provider(
     direct: RouteSetup,
     settings: Settings,
 ) -> Provider:
-    """Direct alone, and direct with our own gateway process behind it."""
+    """Direct alone, and direct with the gateway process behind it."""
     fields = dict(direct.fields)
     if request.param == "both":
         process = request.getfixturevalue("process")

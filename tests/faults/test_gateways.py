@@ -41,7 +41,7 @@ TOKEN = "gateway-test-token-012345"
 
 
 class Process:
-    """Our own gateway process, whose LiteLLM may be another one than the installed."""
+    """The gateway process, whose LiteLLM may be another one than the installed."""
 
     def __init__(self, litellm: Path | None = None) -> None:
         self.url = f"http://127.0.0.1:{free_port()}"

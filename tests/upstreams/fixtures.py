@@ -32,7 +32,7 @@ def free_port() -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayProcess:
-    """Our own gateway process: where it answers and what it wants to be shown."""
+    """The gateway process: where it answers and what it wants to be shown."""
 
     url: str
     token: str

@@ -181,7 +181,7 @@ async def route(
 async def test_a_real_model_answers_over_every_route(
     model_server: ModelServer, litellm_proxy: Proxy, gateway_process: GatewayProcess, method: str
 ) -> None:
-    """Direct, through a real LiteLLM proxy, through our own gateway process."""
+    """Direct, through a real LiteLLM proxy, through the gateway process."""
     events = await route(method, model_server, litellm_proxy, gateway_process)
     assert "Paris" in text(events)
     assert [e.reason for e in events if isinstance(e, Finish)] == ["stop"]

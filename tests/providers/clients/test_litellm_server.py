@@ -1,4 +1,4 @@
-"""Our own gateway process, started as it runs, in front of the fake upstream."""
+"""The gateway process, started as it runs, in front of the fake upstream."""
 
 import asyncio
 import gzip

@@ -36,7 +36,7 @@ def test_each_method_is_previewed_with_its_fallbacks() -> None:
     auto, direct, gateway = preview(Policy(), DIRECT, GATEWAY, OWN)
     assert auto == (
         "Directly (preferred); if that fails, through the gateway at litellm:4000,"
-        " then through our own gateway process."
+        " then through the gateway process."
     )
     assert direct.startswith("Directly (set for this provider); if that fails, through the")
     assert gateway.startswith("Through the gateway at litellm:4000 (set for this provider); if")

@@ -82,7 +82,7 @@ def test_each_sort_is_shown_as_what_it_is(
     provider = make_provider("Acme")
     provider.ensure_routes()
     html = owner_client.get(INDEX).content.decode()
-    assert html.index("LITELLM_ENDPOINT") < html.index("Spare") < html.index("Our own gateway")
+    assert html.index("LITELLM_ENDPOINT") < html.index("Spare") < html.index("Gateway process")
     assert "1 provider can use this gateway" in html
     assert SECRET not in html
 
