@@ -61,25 +61,25 @@ class Environment(BaseSettings):
     )
     accept_lost_keys: bool = Field(
         default=False,
-        description="Start although stored provider keys cannot be decrypted, as after"
-        " ENCRYPTION_KEYS was lost: their providers are not called until their keys are entered"
-        " again.",
+        description="Start although stored provider keys cannot be decrypted, for example after"
+        " ENCRYPTION_KEYS was lost. Providers are not called until their keys are"
+        " entered again.",
         examples=["true"],
     )
     database_url: SecretStr = Field(
-        description="PostgreSQL. `./dev up` starts one of its own where this is not set.",
+        description="PostgreSQL. If it is not set, `./dev up` starts a server.",
         examples=["postgresql://user:password@db.example:5432/opencode_web"],
     )
     redis_url: SecretStr = Field(
-        description="Redis or Valkey. `./dev up` starts one of its own where this is not set.",
+        description="Redis or Valkey. If it is not set, `./dev up` starts a server.",
         examples=["redis://cache.example:6379/0"],
     )
     redis_patience: float = Field(
         default=0.05,
         gt=0,
         le=5,
-        description="Seconds that a request waits for Redis once a command is sent; then it goes on"
-        " without. A request with an `Idempotency-Key` waits one second.",
+        description="Seconds that a request waits for Redis before it continues without it. A"
+        " request with an `Idempotency-Key` waits one second.",
         examples=["0.05"],
     )
     opencode_web_home: Path = Field(
@@ -91,46 +91,46 @@ class Environment(BaseSettings):
     public_url: str = Field(
         default="http://127.0.0.1:8000",
         pattern=r"^https?://[^/\s]+$",
-        description="The address people open, without a path. https turns on secure cookies"
+        description="The public address of the site, without a path. https enables secure cookies"
         " and HSTS.",
         examples=["https://chat.example.com"],
     )
     allowed_hosts: Words = Field(
         default=[],
-        description="Host names the site answers to, comma separated, beside PUBLIC_URL's own and"
-        " this machine's.",
+        description="Host names of the site, comma separated, in addition to those of PUBLIC_URL"
+        " and of this machine.",
         examples=["chat.example.com,chat.internal"],
     )
     trust_proxy: bool = Field(
         default=False,
-        description="Believe X-Forwarded-Proto and X-Forwarded-For, which a proxy has to set.",
+        description="Trust X-Forwarded-Proto and X-Forwarded-For, which your proxy must set.",
         examples=["true"],
     )
     debug: bool = Field(
         default=False,
-        description="Django's debug pages. Never on a site others can reach.",
+        description="Enable Django's debug pages. Never use it on a public site.",
         examples=["false"],
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        default="INFO", description="The least severe log line written.", examples=["WARNING"]
+        default="INFO", description="Minimum level of the log lines.", examples=["WARNING"]
     )
     database_pool: int = Field(
         default=10,
         ge=2,
         le=200,
-        description="Most database connections one process holds.",
+        description="Maximum number of database connections of one process.",
         examples=["10"],
     )
     litellm_endpoint: str | None = Field(
         default=None,
         pattern=r"^https?://[^\s]+$",
-        description="A LiteLLM proxy for providers that name none; without it the program's own"
-        " gateway process is used.",
+        description="The LiteLLM proxy for providers without a gateway of their own. Without it"
+        " the gateway process is used.",
         examples=["http://litellm.example:4000"],
     )
     litellm_api_key: SecretStr | None = Field(
         default=None,
-        description="The key for LITELLM_ENDPOINT, shown to no other address.",
+        description="The key for LITELLM_ENDPOINT. It is sent to no other address.",
         examples=["sk-..."],
     )
     gateway_url: str = Field(
@@ -141,24 +141,25 @@ class Environment(BaseSettings):
     )
     gateway_token: SecretStr = Field(
         default=SecretStr(""),
-        description="What web and runner show the gateway process. `./dev up` makes a new one at"
-        " each start; empty turns the gateway process away.",
+        description="The token that web and runner send to the gateway process. `./dev up` makes"
+        " a new one at each start; if empty, the gateway process is not used.",
         examples=["a random text of 32 characters"],
     )
     allow_private_addresses: bool = Field(
         default=True,
-        description="Let providers live on private and loopback addresses (Ollama, a proxy in the"
-        " same network). Link-local addresses, where clouds keep metadata, are never allowed.",
+        description="Allow providers on private and loopback addresses (Ollama, a proxy in the"
+        " same network). Link-local addresses, where clouds keep metadata, are never"
+        " allowed.",
         examples=["false"],
     )
     timeout_connect: float = Field(
-        default=5, gt=0, le=60, description="Seconds to reach a provider.", examples=["5"]
+        default=5, gt=0, le=60, description="Seconds to connect to a provider.", examples=["5"]
     )
     timeout_first_token: float = Field(
         default=10,
         gt=0,
         le=600,
-        description="Seconds to the first token where another route is left to try.",
+        description="Seconds to the first token while another route is left.",
         examples=["10"],
     )
     timeout_first_token_last: float = Field(
@@ -179,56 +180,56 @@ class Environment(BaseSettings):
         default=300,
         gt=0,
         le=7200,
-        description="Seconds an answer may take over one route that cannot stream.",
+        description="Seconds for a non-streaming answer over one route.",
         examples=["300"],
     )
     timeout_total: float = Field(
         default=600,
         gt=0,
         le=7200,
-        description="Seconds one answer may take, all attempts together.",
+        description="Seconds for one request, all attempts together.",
         examples=["600"],
     )
     stop_pause: float = Field(
         default=1,
         ge=0,
         le=120,
-        description="Seconds for which the web process still takes requests after SIGTERM, while"
-        " /readyz says 503; longer than a load balancer needs to notice.",
+        description="Seconds for which the web process serves requests after SIGTERM, while"
+        " /readyz returns 503. Set it longer than the check interval of your load"
+        " balancer.",
         examples=["10"],
     )
     stop_drain: float = Field(
         default=15,
         gt=0,
         le=3600,
-        description="Seconds that answers under way have to end after that pause.",
+        description="Seconds for open answers to end after that pause.",
         examples=["60"],
     )
     routing_rules: Rules = Field(
         default=RULES,
-        description="Changes to the numbers that routing goes by, as JSON; their names and reasons"
-        " are in providers/domain/tuning.py.",
+        description="Changes to the numbers of the routing, as JSON. Names and reasons are in"
+        " providers/domain/tuning.py.",
         examples=['{"failures_to_open": 3, "rests": [2, 4, 8]}'],
     )
     routing_fresh: int = Field(
         default=24 * 3600,
         ge=60,
-        description="Seconds a learned route is believed.",
+        description="Seconds for which a learned method comes first.",
         examples=["86400"],
     )
     models_fresh: int = Field(
         default=3600,
         ge=60,
-        description="Seconds a provider's list of models is believed.",
+        description="Seconds until a provider's list of models is read again.",
         examples=["3600"],
     )
     idempotency_keep: int = Field(
         default=600,
         ge=0,
         le=24 * 3600,
-        description="Seconds in which a completion's `Idempotency-Key` answers again what it"
-        " answered. Answers wait in Redis so long; Stripe keeps payments for a day, but a chat is"
-        " asked again within minutes or not at all.",
+        description="Seconds for which a repeated `Idempotency-Key` gets the same answer again."
+        " Answers are kept in Redis for this time.",
         examples=["600"],
     )
     gateway_sdk: bool | None = Field(
@@ -238,20 +239,19 @@ class Environment(BaseSettings):
     )
     smart_routing: bool | None = Field(
         default=None,
-        description="Pins the flag: whether new providers begin with automatic routing, or as"
-        " legacy.",
+        description="Pins the flag: whether new providers use automatic routing or are legacy.",
         examples=["false"],
     )
     chat_probes: bool | None = Field(
         default=None,
-        description="Pins the flag: whether checks may send a short chat where a provider's"
-        " operator allows it.",
+        description="Pins the flag: whether health checks may send a short chat to providers that"
+        " have the chat probe enabled.",
         examples=["false"],
     )
     emergency_answers: bool | None = Field(
         default=None,
-        description="Pins the flag. When every route has failed, answer with the same person's or"
-        " key's earlier answer to the identical question, marked with its age. Answers are then"
+        description="Pins the flag: if every route fails, return a cached answer to the identical"
+        " request of the same person or key, marked with its age. Answers are then"
         " kept in Redis for a day, encrypted with ENCRYPTION_KEYS.",
         examples=["true"],
     )
@@ -262,29 +262,30 @@ class Environment(BaseSettings):
         default=10,
         gt=0,
         le=600,
-        description="Seconds of silence after which a stream of `/v1` gets a keep-alive comment;"
-        " later failures are events of the stream.",
+        description="Seconds of silence after which a stream of `/v1` gets a keep-alive comment."
+        " Later failures are events in the stream.",
         examples=["10"],
     )
     api_largest_body: int = Field(
         default=32,
         ge=1,
         le=1024,
-        description="Most MB of one request to `/v1`; pictures are in it.",
+        description="Maximum size of one request to `/v1` in MB, images included.",
         examples=["32"],
     )
     api_bodies: int = Field(
         default=256,
         ge=1,
         le=65536,
-        description="Most MB of unfinished requests to `/v1`; one key may take half of it.",
+        description="Maximum size of all unfinished requests to `/v1` in MB. One key may use half"
+        " of it.",
         examples=["256"],
     )
     runner_concurrency: int = Field(
         default=256,
         ge=1,
         le=5000,
-        description="Most answers one runner process works on at once.",
+        description="Maximum number of answers that one runner process writes at the same time.",
         examples=["256"],
     )
 
@@ -292,28 +293,28 @@ class Environment(BaseSettings):
         default=30,
         ge=1,
         le=3650,
-        description="Days that attempts of chats, requests and tests are kept, one by one.",
+        description="Days for which attempts of chats, requests and tests are kept.",
         examples=["30"],
     )
     keep_probes: int = Field(
         default=2,
         ge=1,
         le=3650,
-        description="Days that attempts of health checks are kept, one by one.",
+        description="Days for which attempts of health checks are kept.",
         examples=["2"],
     )
     keep_rollups: int = Field(
         default=400,
         ge=1,
         le=3650,
-        description="Days that attempts are kept rolled up by hour, for the status page.",
+        description="Days for which the hourly roll-ups of the status page are kept.",
         examples=["400"],
     )
     keep_incidents: int = Field(
         default=400,
         ge=1,
         le=3650,
-        description="Days that closed incidents are kept.",
+        description="Days for which closed incidents are kept.",
         examples=["400"],
     )
     keep_responses: int = Field(
@@ -323,21 +324,21 @@ class Environment(BaseSettings):
         default=7,
         ge=1,
         le=365,
-        description="Days in which a removed provider can be brought back.",
+        description="Days for which you can restore a removed provider.",
         examples=["7"],
     )
 
     metrics_token: SecretStr | None = Field(
         default=None,
         min_length=16,
-        description="What a reader of `/metrics` must send as bearer token; without it only this"
-        " machine may read them.",
+        description="The bearer token required to read `/metrics`. Without it only this machine"
+        " can read them.",
         examples=["a random text of 32 characters"],
     )
     prometheus_multiproc_dir: DirectoryPath | None = Field(
         default=None,
-        description="An existing folder where the processes of this machine count together; empty"
-        " it before they start. `./dev up` does both.",
+        description="An existing folder in which the processes of this machine count together."
+        " Empty it before they start. `./dev up` does both.",
         examples=["/run/opencode-web/metrics"],
     )
 
