@@ -136,7 +136,8 @@ class Completion:
     async def _own_pieces(self) -> AsyncGenerator[bytes]:
         """The marker of the head, then the body, from the router's events."""
         request, serializer = self._request.chat, self._request.serializer
-        async with aclosing(router.reads(self._call(), request)) as reads:
+        answer = router.reads(self._call(), request, snapshot=self._snapshot)
+        async with aclosing(answer) as reads:
             async for events in reads:
                 piece = b""
                 for event in events:

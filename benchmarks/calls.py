@@ -1,7 +1,8 @@
 """Count what one request to `/v1/chat/completions` enters: our modules, functions and calls.
 
 Counts, unlike times, are the same on every machine. Only packages of this program count; a
-coroutine or generator that is resumed counts as a call again.
+coroutine or generator that is resumed counts as a call again. Each counted request follows another
+one at once, as under load: the first one after results were written makes its plan again.
 """
 
 import argparse
@@ -10,7 +11,8 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -18,7 +20,12 @@ from typing import Any
 from benchmarks import site
 from benchmarks.processes import table, upstream
 
-PACE = "0/8"
+STREAMS, SENDS_JSON = "0/8", "0/0"  # paces: of an upstream that streams, and of one that cannot
+REQUESTS: Mapping[str, tuple[str, bool]] = {  # pace, and whether a stream is requested
+    "non-streaming, upstream streams": (STREAMS, False),
+    "non-streaming, upstream sends one JSON": (SENDS_JSON, False),
+    "streaming": (STREAMS, True),
+}
 WARM_UP = 5
 QUIET_SECONDS = 1.5  # after which the writers of earlier requests are done
 ROOT = Path(__file__).resolve().parent.parent
@@ -30,7 +37,7 @@ type Calls = Counter[tuple[str, str, int]]  # by module, function, and line
 def main(arguments: list[str] | None = None) -> None:
     options = _options(arguments)
     with upstream() as source:
-        headers = site.prepare(source.url, [PACE])
+        headers = prepare(source.url)
         counted = asyncio.run(_count_requests(headers, options.requests))
     table(
         ("one request", "modules", "functions", "calls"),
@@ -46,6 +53,16 @@ def main(arguments: list[str] | None = None) -> None:
             table(("function", "calls"), *_by_function(calls))
 
 
+def prepare(upstream_url: str) -> dict[str, str]:
+    """A provider of each pace, and the headers of a request."""
+    headers = site.prepare(upstream_url, [STREAMS, SENDS_JSON])
+    from providers.models import LanguageModel
+
+    whole = LanguageModel.objects.filter(provider__slug=site.slug(SENDS_JSON))
+    whole.update(streaming=False)
+    return headers
+
+
 async def _count_requests(headers: dict[str, str], requests: int) -> dict[str, Calls]:
     """The request with the fewest calls, so that work of other tasks does not count."""
     from api import app
@@ -54,18 +71,19 @@ async def _count_requests(headers: dict[str, str], requests: int) -> dict[str, C
 
     await route_table.current().ready()
     counted: dict[str, Calls] = {}
-    for name, stream in (("non-streaming", False), ("streaming", True)):
+    for name, (pace, stream) in REQUESTS.items():
+        send = partial(_send, app.application, headers, site.body(pace, stream=stream))
         for _ in range(WARM_UP):
-            await _send(app.application, headers, stream)
+            await send()
         await asyncio.sleep(QUIET_SECONDS)
-        counts = [await _count(app.application, headers, stream) for _ in range(requests)]
+        counts = [await _count(send) for _ in range(requests)]
         counted[name] = min(counts, key=Counter.total)
     await route_table.close()
     await http.close()
     return counted
 
 
-async def _count(application: Callable[..., Any], headers: dict[str, str], stream: bool) -> Calls:
+async def _count(send: Callable[[], Awaitable[None]]) -> Calls:
     calls: Calls = Counter()
 
     def profile(frame: FrameType, event: str, argument: object) -> None:
@@ -74,18 +92,21 @@ async def _count(application: Callable[..., Any], headers: dict[str, str], strea
             module = str(Path(code.co_filename).relative_to(ROOT))
             calls[module, code.co_qualname, code.co_firstlineno] += 1
 
+    await send()
     sys.setprofile(profile)
     try:
-        await _send(application, headers, stream)
+        await send()
     finally:
         sys.setprofile(None)
     await asyncio.sleep(0.2)
     return calls
 
 
-async def _send(application: Callable[..., Any], headers: dict[str, str], stream: bool) -> None:
+async def _send(
+    application: Callable[..., Any], headers: dict[str, str], fields: dict[str, object]
+) -> None:
     """One request in this process, as a server would hand it over."""
-    body = json.dumps(site.body(PACE, stream=stream)).encode()
+    body = json.dumps(fields).encode()
     sent: list[Any] = []
     messages = iter([{"type": "http.request", "body": body, "more_body": False}])
 
@@ -97,12 +118,14 @@ async def _send(application: Callable[..., Any], headers: dict[str, str], stream
     async def send(message: Any) -> None:
         sent.append(message)
 
-    fields = {**headers, "content-type": "application/json", "content-length": str(len(body))}
+    sent_headers = {**headers, "content-type": "application/json", "content-length": str(len(body))}
     scope = {
         "type": "http",
         "method": "POST",
         "path": site.PATH,
-        "headers": [(name.lower().encode(), value.encode()) for name, value in fields.items()],
+        "headers": [
+            (name.lower().encode(), value.encode()) for name, value in sent_headers.items()
+        ],
     }
     await application(scope, receive, send)
     if sent[0]["status"] != 200:

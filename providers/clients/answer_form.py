@@ -85,7 +85,7 @@ def can_gather(options: Mapping[str, Any]) -> bool:
     """Whether a stream of the answer holds all that the answer in one piece would."""
     modalities = options.get("modalities")
     speaks = isinstance(modalities, Iterable) and "audio" in modalities
-    return not speaks and not any(options.get(name) for name in _ONLY_IN_ONE_PIECE)
+    return not speaks and not any(map(options.get, _ONLY_IN_ONE_PIECE))
 
 
 def refuses_streaming(error: CallError) -> bool:

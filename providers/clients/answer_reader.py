@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from providers.clients.deadlines import Deadlines
 from providers.domain.errors import CallError, ErrorKind, TruncatedError
 from providers.domain.redaction import redact_error, secrets_of
-from providers.domain.types import ClientEvent, Finish, Json, LateError, Passed, Target, is_content
+from providers.domain.types import ClientEvent, Finish, Json, LateError, Passed, Target
 from providers.protocols import finish, openai_chat
 from providers.protocols.framing import Framing, not_json
 from providers.protocols.joined_chunks import ChunkJoiner
@@ -78,7 +78,10 @@ class AnswerReader:
         if text == "[DONE]":
             self.done = True
             return
-        values = json_values(text)
+        try:
+            values = openai_chat.parse_json_values(text)
+        except (ValueError, RecursionError) as exc:
+            raise _parse_error(text) from exc
         line = data if len(values) == 1 and "\n" not in text else ""
         for value in values:
             if not isinstance(value, dict):
@@ -86,7 +89,7 @@ class AnswerReader:
             for event in self._read_payload(value, line):
                 if isinstance(event, Finish):
                     self._finish(event, events)
-                elif is_content(event):
+                elif event.is_content:
                     self._deadlines.begun = self._deadlines.heard = True
                 events.append(event)
 
@@ -99,7 +102,7 @@ class AnswerReader:
             if event.reason != "length":
                 raise _empty_answer_error(event.reason)
             self._deadlines.begun = True
-            events.append(Passed(content=True))
+            events.append(Passed(is_content=True))
         self._deadlines.ending = True
 
 
@@ -115,9 +118,13 @@ def json_values(text: str) -> list[object]:
     try:
         return openai_chat.parse_json_values(text)
     except (ValueError, RecursionError) as exc:
-        if is_html(text):
-            raise CallError(ErrorKind.PROVIDER, HTML_MESSAGE, status=200, code="html") from exc
-        raise not_json() from exc
+        raise _parse_error(text) from exc
+
+
+def _parse_error(text: str) -> CallError:
+    if is_html(text):
+        return CallError(ErrorKind.PROVIDER, HTML_MESSAGE, status=200, code="html")
+    return not_json()
 
 
 HTML_MESSAGE = "A web page came back instead of an API's answer."

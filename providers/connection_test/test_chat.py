@@ -22,7 +22,6 @@ from providers.domain.types import (
     TextDelta,
     Usage,
     UsageReport,
-    is_content,
 )
 from providers.probes.probe import SHORT_CHAT, ms_since
 
@@ -57,7 +56,7 @@ class ChatReply:
         if isinstance(event, TextDelta):
             self.text += event.text
         self.reasoning = self.reasoning or isinstance(event, ReasoningDelta)
-        self.pieces += is_content(event)
+        self.pieces += event.is_content
         if isinstance(event, UsageReport):
             self.usage = event.usage
 
@@ -97,7 +96,7 @@ async def send_once(
             async with aclosing(methods.stream_events(target, request)) as events:
                 async for event in events:
                     reply.add(event)
-                    if reply.ttft_ms is None and is_content(event):
+                    if reply.ttft_ms is None and event.is_content:
                         reply.ttft_ms = ms_since(began)
                         on_first_token(reply)
                     if reply.pieces >= MAX_PIECES:

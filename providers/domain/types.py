@@ -168,20 +168,24 @@ class _Event:
     for callers that pass it on; None and empty for other formats. The events of one chunk share it.
     A row of chunks of text may be joined to one; `line` is then the data of all of them, with what
     is between two events ("\\n\\ndata: ") between them.
+    `is_content`: it holds a part of the answer itself.
     """
 
     raw: Json | None = field(default=None, compare=False, repr=False)
     line: str = field(default="", compare=False, repr=False)
+    is_content: bool = False
 
 
 @frozen
 class TextDelta(_Event):
     text: str
+    is_content: bool = True
 
 
 @frozen
 class ReasoningDelta(_Event):
     text: str
+    is_content: bool = True
 
 
 @frozen
@@ -192,6 +196,7 @@ class TextWasReasoning(_Event):
 @frozen
 class ToolCallDelta(_Event):
     call: Json
+    is_content: bool = True
 
 
 @frozen
@@ -245,10 +250,8 @@ class LateError(_Event):
 class Passed(_Event):
     """A chunk without any other event here, for callers that pass it on.
 
-    `content`: it holds a part of the answer (audio, a second choice), and not only a role.
+    Its content, where it has any, is audio or a second choice; a role alone is none.
     """
-
-    content: bool = False
 
 
 type ClientEvent = (
@@ -262,14 +265,6 @@ type ClientEvent = (
     | Resent
     | Passed
 )
-
-
-_CONTENT = frozenset({TextDelta, ReasoningDelta, ToolCallDelta})
-
-
-def is_content(event: ClientEvent) -> bool:
-    """Whether the event holds a part of the answer itself."""
-    return type(event) in _CONTENT or (isinstance(event, Passed) and event.content)
 
 
 @frozen

@@ -55,11 +55,15 @@ class RouteState:
     @property
     def is_closed(self) -> bool:
         """Whether no breaker on its way is open."""
-        return all(each.state == State.CLOSED for each in self.breakers)
+        return self.breaker.state == State.CLOSED and (
+            not self.others or all(each.breaker.state == State.CLOSED for each in self.others)
+        )
 
     def admits(self, now: datetime) -> bool:
         """Whether every breaker on its way lets a call through, or is due for a half-open probe."""
-        return all(breaker.admits(each, now) for each in self.breakers)
+        return breaker.admits(self.breaker, now) and (
+            not self.others or all(breaker.admits(each.breaker, now) for each in self.others)
+        )
 
     def is_leased(self, now: datetime) -> bool:
         """Whether a half-open probe is under way on any of its breakers."""
@@ -73,7 +77,7 @@ class RouteState:
     @property
     def epochs(self) -> tuple[tuple[Domain, int], ...]:
         """The epochs of its other breakers, as a call begins."""
-        return tuple((each.domain, each.breaker.epoch) for each in self.others)
+        return tuple([(each.domain, each.breaker.epoch) for each in self.others])
 
 
 @frozen

@@ -59,7 +59,8 @@ class Gatherer:
 
     def _add_choice(self, choice: dict[str, Any]) -> None:
         index = choice.get("index")
-        gathered = self._get_choice(index if type(index) is int else 0)
+        index = index if type(index) is int else 0
+        gathered = self._choices.get(index) or self._get_choice(index)
         for name, value in choice.items():
             if name in ("delta", "message"):
                 _merge(gathered["message"], value if isinstance(value, dict) else {})
@@ -145,14 +146,20 @@ class _Text(list[str]):
     """The pieces of one text: joined once, at the end."""
 
 
+_HOLDERS = (list, dict)  # what may hold pieces of texts; they are a list themselves
+
+
 def _join_texts(value: Any) -> Any:
     match value:
         case _Text():
             return "".join(value)
         case list():
-            return [_join_texts(item) for item in value]
+            return [_join_texts(item) if isinstance(item, _HOLDERS) else item for item in value]
         case dict():
-            return {name: _join_texts(item) for name, item in value.items()}
+            return {
+                name: _join_texts(item) if isinstance(item, _HOLDERS) else item
+                for name, item in value.items()
+            }
     return value
 
 
@@ -168,6 +175,6 @@ def _finish_choice(choice: dict[str, Any]) -> dict[str, Any]:
     message = closed["message"]
     if not message.get("tool_calls"):
         message.pop("tool_calls", None)
-    has_other_content = any(message.get(name) for name in ("tool_calls", "refusal", "audio"))
+    has_other_content = message.get("tool_calls") or message.get("refusal") or message.get("audio")
     message["content"] = message.get("content") or (None if has_other_content else "")
     return closed

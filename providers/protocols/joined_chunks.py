@@ -8,7 +8,6 @@ take the place of any other.
 """
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import orjson
@@ -58,35 +57,36 @@ class ChunkJoiner:
         self._before = self._after = ""  # the letters of the chunk that was learned last
         self._learned = 0
 
-    def join(self, texts: list[str]) -> Iterator[tuple[str, str]]:
-        """Each text that is to be read, and the event data that it stands for."""
-        at, last = 0, len(texts) - 1
-        while at <= last:
-            length = self._length_of_row(texts, at) if at < last else 1
-            if length > 1:
-                row = texts[at : at + length]
-                yield self._join_row(row), "\n\ndata: ".join(row)
+    def join(self, texts: list[str]) -> list[tuple[str, str]]:
+        """The texts to read, each with the event data that it stands for."""
+        joined, at, last = [], 0, len(texts) - 1
+        while at < last:
+            end = self._end_of_row(texts, at)
+            if end == at:
+                end = self._end_of_row(texts, at) if self._learn(texts[at]) else at + 1
+            if end - at > 1:
+                row = texts[at:end]
+                joined.append((self._join_row(row), "\n\ndata: ".join(row)))
             else:
-                yield texts[at], texts[at]
-            at += length
+                joined.append((texts[at], texts[at]))
+            at = end
+        if at == last:
+            joined.append((texts[at], texts[at]))
+        return joined
 
-    def _length_of_row(self, texts: list[str], at: int) -> int:
-        """How many chunks from here on are equal but for their letters; 1 for any other text."""
-        if not self._is_equal(texts[at]) and not self._learn(texts[at]):
-            return 1
-        end = at + 1
-        while end < len(texts) and self._is_equal(texts[end]):
-            end += 1
-        return end - at
-
-    def _is_equal(self, text: str) -> bool:
+    def _end_of_row(self, texts: list[str], at: int) -> int:
+        """The end of the row of chunks, from one on, that are equal but for their letters."""
         before, after = self._before, self._after
-        return bool(
-            before
-            and text.startswith(before)
-            and text.endswith(after)
-            and _IS_LETTERS.fullmatch(text, len(before), len(text) - len(after))
-        )
+        if not before:
+            return at
+        begin, end = len(before), len(after)
+        for text in texts[at:]:
+            if not (text.startswith(before) and text.endswith(after)):
+                break
+            if not _IS_LETTERS.fullmatch(text, begin, len(text) - end):
+                break
+            at += 1
+        return at
 
     def _join_row(self, row: list[str]) -> str:
         begin, end = len(self._before), -len(self._after)

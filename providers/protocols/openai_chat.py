@@ -109,14 +109,16 @@ class ChunkReader:
         delta = choice.get("delta")
         if type(delta) is not dict:
             return choice
-        calls = dicts(delta.get("tool_calls"))
-        if not calls and not self._splits:
+        calls = dicts(delta["tool_calls"]) if delta.get("tool_calls") else []
+        if not calls and not (self._splits and (ends or delta.get("content"))):
             return choice
         index = choice.get("index")
-        state = self._choices.setdefault(index if type(index) is int else 0, _Choice())
+        index = index if type(index) is int else 0
+        if not (state := self._choices.get(index)):
+            state = self._choices[index] = _Choice()
         made = delta
         if calls:
-            made = _with_value(made, "tool_calls", state.calls.number(calls))
+            made = _with_value(made, "tool_calls", state.number(calls))
         if self._splits and (type(delta.get("content")) is list or not state.splitter.is_over):
             made = state.split(made, ends=ends)
         return _with_value(choice, "delta", made)
@@ -126,9 +128,15 @@ class _Choice:
     """What is remembered of one choice from chunk to chunk."""
 
     def __init__(self) -> None:
-        self.calls = Numbering()
         self.splitter = reasoning.ReasoningSplitter()
         self.retracts = False
+        self._calls: Numbering | None = None
+
+    def number(self, calls: list[Json]) -> list[Json]:
+        """The pieces of tool calls with their numbers."""
+        if self._calls is None:
+            self._calls = Numbering()
+        return self._calls.number(calls)
 
     def split(self, delta: dict[str, Any], *, ends: bool) -> dict[str, Any]:
         """The delta with its reasoning apart; `ends`: nothing follows it."""
@@ -185,13 +193,13 @@ def _events(chunk: Json, choices: object, received: Any, line: str) -> list[Clie
             # The answers beside the first one (`n`) are for callers who asked for them.
             if type(choice) is dict and choice.get("index") in (None, 0):
                 _add_delta(events, choice, chunk, line)
-                if finish.is_given(native := original.get("finish_reason")):
+                if (native := original.get("finish_reason")) and finish.is_given(native):
                     reason = str(choice.get("finish_reason") or "")
                     events.append(Finish(reason=reason, native=str(native), raw=chunk, line=line))
     if reported := find_usage(chunk):
         counted = read_usage(reported)
         events.append(UsageReport(usage=counted, reported=reported, raw=chunk, line=line))
-    return events or [Passed(raw=chunk, line=line, content=_any_content(choices))]
+    return events or [Passed(raw=chunk, line=line, is_content=_any_content(choices))]
 
 
 def encode_json(value: object) -> bytes:
@@ -237,13 +245,13 @@ _BETWEEN = re.compile(r"(?:\s|data:|\[DONE\])*")
 
 
 def _any_content(choices: object) -> bool:
-    deltas = (fields(c.get("delta") or c.get("message")) for c in dicts(choices))
+    deltas = [fields(c.get("delta") or c.get("message")) for c in dicts(choices)]
     return any(map(_has_content, deltas))
 
 
 def _has_content(delta: Json) -> bool:
     """Whether there is any content: audio, pictures and annotations count too."""
-    return any(value for name, value in delta.items() if name not in _NO_CONTENT)
+    return bool([name for name, value in delta.items() if value and name not in _NO_CONTENT])
 
 
 _NO_CONTENT = frozenset({"role", "name", "id", "type", "index", "object", "model"})
@@ -273,7 +281,7 @@ def _add_delta(events: list[ClientEvent], choice: Json, chunk: Json, line: str) 
                 indexed = call if "index" in call else {**call, "index": number}
                 events.append(ToolCallDelta(call=indexed, raw=chunk, line=line))
         if not events and _has_content(delta):
-            events.append(Passed(raw=chunk, line=line, content=True))
+            events.append(Passed(raw=chunk, line=line, is_content=True))
 
 
 def _text(content: object) -> str:

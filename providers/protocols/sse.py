@@ -37,7 +37,15 @@ class Parser:
             text = _LINE_END.sub("\n", text.removesuffix("\r"))
         *events, rest = text.split("\n\n")
         self._rest = rest + held
-        return [data for event in events if (data := _event_data(event))]
+        return [
+            data
+            for event in events
+            if (
+                data := event[6:]
+                if event.startswith("data: ") and "\n" not in event  # nearly always
+                else _event_data(event)
+            )
+        ]
 
     def end(self) -> list[str]:
         """The data of the event that the end of the file completes without an empty line."""
@@ -52,8 +60,6 @@ class Parser:
 
 def _event_data(event: str) -> str:
     """The data of one event, given as its lines."""
-    if event.startswith("data: ") and "\n" not in event:  # nearly always
-        return event[6:]
     data = []
     for line in event.split("\n"):
         name, _, value = line.partition(":")

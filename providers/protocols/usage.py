@@ -20,6 +20,7 @@ _OUTPUT = (
     *("generated_tokens",),
 )
 _TOTAL = ("total_tokens", "totalTokenCount", "totalTokens")
+_TOTALS = frozenset({_INPUT[0], _OUTPUT[0], _TOTAL[0]})
 _INPUT_DETAILS = ("prompt_tokens_details", "input_tokens_details", "input_token_details")
 _OUTPUT_DETAILS = ("completion_tokens_details", "output_tokens_details", "output_token_details")
 _READ = (
@@ -44,10 +45,10 @@ def find_usage(chunk: Json) -> Json | None:
         return usage
     choices = chunk.get("choices")
     for choice in choices if isinstance(choices, list) else ():
-        if isinstance(choice, Mapping) and (
-            usage := choice.get("usage") or _usage_in_delta(choice)
-        ):
-            return usage if isinstance(usage, Mapping) else None
+        if isinstance(choice, Mapping):
+            for holder in (choice, choice.get("delta"), choice.get("message")):
+                if isinstance(holder, Mapping) and (usage := holder.get("usage")):
+                    return usage if isinstance(usage, Mapping) else None
     return None
 
 
@@ -56,14 +57,12 @@ def _usage_within(chunk: Json, name: str) -> Any:
     return inner.get("usage") if isinstance(inner, Mapping) else None
 
 
-def _usage_in_delta(choice: Json) -> Any:
-    return _usage_within(choice, "delta") or _usage_within(choice, "message")
-
-
 def read_usage(reported: Json) -> Usage:
     """Token counts of one report; what is missing, null or no number is zero."""
-    read, written = _find_count(reported, _READ, _INPUT_DETAILS), _cache_write_tokens(reported)
-    reasoning = _find_count(reported, _REASONING, _OUTPUT_DETAILS)
+    read = written = reasoning = 0
+    if not _TOTALS.issuperset(reported):  # else there is nothing more to find
+        read, written = _find_count(reported, _READ, _INPUT_DETAILS), _cache_write_tokens(reported)
+        reasoning = _find_count(reported, _REASONING, _OUTPUT_DETAILS)
     total, given = _first_count(reported, _TOTAL), _first_count(reported, _INPUT)
     output = _add_reasoning(reported, given, _first_count(reported, _OUTPUT), reasoning, total)
     return Usage(
@@ -147,7 +146,7 @@ def _find_count(reported: Json, names: Iterable[str], details: Iterable[str]) ->
 
 def _first_count(fields: Json, names: Iterable[str]) -> int:
     for name in names:
-        if name in fields and (count := _count(fields[name])):
+        if (value := fields.get(name)) and (count := _count(value)):
             return count
     return 0
 

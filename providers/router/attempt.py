@@ -30,7 +30,6 @@ from providers.domain.types import (
     ToolCallDelta,
     Usage,
     UsageReport,
-    is_content,
     is_native,
 )
 from providers.infra import feature_flags, metrics
@@ -96,7 +95,7 @@ class AttemptTracker:
         """Start the clocks as the call goes out: the queue before it is not the provider's time."""
         self.called = True
         self.began, self.started_at = time.monotonic(), timezone.now()
-        spent = sum(attempt.duration_ms for attempt in before)
+        spent = sum([attempt.duration_ms for attempt in before])
         self.overhead_ms = max(0.0, (self.began - request_began) * 1000 - spent)
 
     def take(self, events: Iterable[ClientEvent]) -> list[StreamEvent]:
@@ -104,7 +103,7 @@ class AttemptTracker:
         visible: list[StreamEvent] = []
         for event in events:
             self._count(event)
-            if is_content(event):
+            if event.is_content:
                 self.pace.add_chunk()
                 if not self.begun:
                     self.begun, self.ttft_ms = True, self._elapsed_ms()

@@ -36,7 +36,7 @@ from providers.router.candidates import find_candidates
 from providers.router.limits import ConcurrencyLimiter
 from providers.router.results import Result, build_outcome
 from providers.router.route_table import RouteTable
-from providers.router.snapshot import Candidate, fresh
+from providers.router.snapshot import Candidate, Snapshot, fresh
 from providers.router.virtual_call import VirtualCall, plan_virtual
 from providers.router.waits import Waits
 
@@ -69,10 +69,10 @@ class RouteExecutor:
         self.answered = False
         self.refused: list[AttemptTracker] = []  # that may show that the key is not accepted
 
-    async def begin(self) -> None:
-        """Make the plan from what this process has in memory."""
+    async def begin(self, snapshot: Snapshot | None = None) -> None:
+        """Make the plan from what this process has in memory: the snapshot, where there is one."""
         try:
-            self.candidates = await self._find_candidates()
+            self.candidates = await self._find_candidates(snapshot or await self.table.ready())
         except CallError as error:
             self._record_nowhere(error)
             raise PlanFailed(error, ()) from error
@@ -83,9 +83,8 @@ class RouteExecutor:
         self.left = self.plan.routes
         self.table.budget.earn()
 
-    async def _find_candidates(self) -> list[Candidate]:
+    async def _find_candidates(self, snapshot: Snapshot) -> list[Candidate]:
         """The provider that is called and its fallbacks, or the members of a virtual model."""
-        snapshot = await self.table.ready()
         if self.call.virtual is None:
             return await find_candidates(self.table, snapshot, self.call)
         now = timezone.now()
@@ -96,8 +95,10 @@ class RouteExecutor:
 
     def _fallbacks(self) -> tuple[plan.FallbackProvider, ...]:
         return tuple(
-            plan.FallbackProvider(name=each.name, policy=each.policy, routes=each.routes)
-            for each in self.candidates[1:]
+            [
+                plan.FallbackProvider(name=each.name, policy=each.policy, routes=each.routes)
+                for each in self.candidates[1:]
+            ]
         )
 
     # Choosing
@@ -136,7 +137,8 @@ class RouteExecutor:
             failed_at=self.failed_at,
             unclaimed=self.unclaimed,
             retry_budget=self.table.budget.left,
-            last_resort_in=self.table.last_resort_in(candidate.provider_id),
+            # Of interest only where no route is planned.
+            last_resort_in=0 if self.left else self.table.last_resort_in(candidate.provider_id),
             seconds_left=remaining,
             waited=self.waits.seconds,
             wait_left=self.waits.seconds_left(remaining),
@@ -319,9 +321,8 @@ class RouteExecutor:
 
     def _has_other_key(self, step: PlannedRoute) -> bool:
         """Whether a route with another key is left to try."""
-        return any(
-            other.place != step.place or other.route.key != step.route.key for other in self.left
-        )
+        keys = {(each.place, each.route.key) for each in self.left}
+        return not keys <= {(step.place, step.route.key)}
 
     def finish(self) -> None:
         """Count the ended request, and check the key where it may have been refused."""

@@ -7,8 +7,7 @@ import asyncio
 import math
 import random
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 
 from providers.domain.errors import CallError, ErrorKind
 from providers.domain.tuning import RULES, Rules
@@ -56,23 +55,30 @@ class ConcurrencyLimiter:
         self.limit = float(most)
         self.busy = 0
 
-    @asynccontextmanager
-    async def slot(self, seconds: float, pause: float | None = None) -> AsyncGenerator[int]:
+    def slot(self, seconds: float, pause: float | None = None) -> "_Slot":
         """Hold a slot for one call; gives the round that on_throttled and on_success take.
 
         Raises CallError: overloaded where no slot is free within `seconds`, or the queue is full;
         rate_limit where the key is paused for longer than `pause` seconds (`seconds` by default).
         """
+        return _Slot(self, seconds, seconds if pause is None else pause)
+
+    async def enter(self, seconds: float, pause: float) -> int:
+        """Take a slot, as `slot` does; returns the round."""
         seconds = min(seconds, self._rules.queue_patience)
-        self._refuse_if_hopeless(seconds if pause is None else min(pause, seconds))
-        if self._has_room and not self._waiting:
-            self.busy += 1
-        else:
+        if self._paused_until:
+            self._refuse_if_hopeless(min(pause, seconds))
+        if self._waiting or not self._has_room:
             await self._wait(seconds)
-        try:
-            yield self._round
-        finally:
-            self._leave()
+        else:
+            self.busy += 1
+        return self._round
+
+    def leave(self) -> None:
+        """Give a slot to who waits longest."""
+        self.busy -= 1
+        if self._waiting:
+            self._admit()
 
     async def wait_out(self, seconds: float) -> None:
         """Wait beside the queue for the end of the key's cooldown. Raises CallError (overloaded)
@@ -135,7 +141,7 @@ class ConcurrencyLimiter:
 
     @property
     def _has_room(self) -> bool:
-        return self.busy < int(self.limit) and not self.pause_left
+        return self.busy < int(self.limit) and not (self._paused_until and self.pause_left)
 
     def _backoff(self, jitter: float | None) -> float:
         pause = self._rules.pause * 2.0 ** min(self._throttled - 1, 16)
@@ -193,11 +199,7 @@ class ConcurrencyLimiter:
         if slot in self._waiting:
             self._waiting.remove(slot)
         elif slot.done() and not slot.cancelled() and not slot.exception():
-            self._leave()
-
-    def _leave(self) -> None:
-        self.busy -= 1
-        self._admit()
+            self.leave()
 
     def _admit(self) -> None:
         """Give free slots to those who wait longest, unless the limit shrank or a pause holds."""
@@ -206,6 +208,21 @@ class ConcurrencyLimiter:
             if not slot.done():
                 self.busy += 1
                 slot.set_result(None)
+
+
+class _Slot:
+    """A slot of a limiter for the time of a block."""
+
+    def __init__(self, limiter: ConcurrencyLimiter, seconds: float, pause: float) -> None:
+        self._limiter = limiter
+        self._seconds = seconds
+        self._pause = pause
+
+    async def __aenter__(self) -> int:
+        return await self._limiter.enter(self._seconds, self._pause)
+
+    async def __aexit__(self, *exc: object) -> None:
+        self._limiter.leave()
 
 
 def _full_error(message: str) -> CallError:

@@ -34,8 +34,8 @@ class RouteStates:
 
     def routes(self, provider_id: int, model_id: str = "") -> tuple[RouteState, ...]:
         """A provider's routes, each with the breakers of this model and of its key."""
-        states = (self.route(pk, model_id) for pk in self._route_ids.get(provider_id, ()))
-        return tuple(state for state in states if state)
+        states = [self.route(pk, model_id) for pk in self._route_ids.get(provider_id, ())]
+        return tuple([state for state in states if state])
 
     def route(self, route_id: int, model_id: str = "") -> RouteState | None:
         """One route, with the breakers of this model and of its key."""

@@ -94,13 +94,20 @@ class RouteTable:
         """One route as it is now, with the breakers of this model and its key."""
         return self._states.route(route_id, model_id)
 
-    async def candidate(self, provider_id: int, model_id: str) -> Candidate | None:
-        """A provider with its routes as they are now; None where it is gone or disabled."""
-        providers = await self._ready_with(provider_id)
+    async def candidate(
+        self, provider_id: int, model_id: str, providers: Snapshot | None = None
+    ) -> Candidate | None:
+        """A provider with its routes as they are now; None where it is gone or disabled.
+
+        `providers`: the current ones, from a caller who has them.
+        """
+        providers = providers or await self.ready()
+        if provider_id not in providers.providers or not self._states.has_provider(provider_id):
+            providers = await self._read_missing(provider_id)
         routes = self._states.routes(provider_id, model_id)
         return self._candidates.candidate(providers, provider_id, model_id, routes)
 
-    async def _ready_with(self, provider_id: int) -> Snapshot:
+    async def _read_missing(self, provider_id: int) -> Snapshot:
         """The providers, read again where this one or its routes are missing: both are read apart,
         and either may be behind."""
         providers = await self.ready()

@@ -26,6 +26,7 @@ from providers.router import answer_cache, route_table
 from providers.router.answer_cache import CachedAnswer
 from providers.router.call import Call
 from providers.router.executor import RouteExecutor
+from providers.router.snapshot import Snapshot
 
 __all__ = ["Call", "stream"]
 
@@ -46,13 +47,16 @@ async def stream(
 
 
 async def reads(
-    call: Call, request: ChatRequest, *, announces: bool = False
+    call: Call, request: ChatRequest, *, announces: bool = False, snapshot: Snapshot | None = None
 ) -> AsyncGenerator[list[StreamEvent]]:
-    """Stream the same events, those that came together in one list."""
+    """Stream the same events, those that came together in one list.
+
+    `snapshot`: the current one, from a caller who has it.
+    """
     executor = RouteExecutor(route_table.current(), call, request, announces)
     with metrics.track_in_flight(call.purpose):
         try:
-            await executor.begin()
+            await executor.begin(snapshot)
             while not executor.answered:
                 async with aclosing(executor.attempt(await executor.next_route())) as events:
                     async for together in events:

@@ -27,7 +27,6 @@ from providers.domain.types import (
     Timeouts,
     ToolCallDelta,
     UsageReport,
-    is_content,
 )
 from tests import fakes
 from tests.polling import until
@@ -90,7 +89,7 @@ async def test_the_answer_is_what_the_provider_said(
 async def test_reasoning_and_tool_calls_come_as_such(fake: fakes.Upstream, kind: Kind) -> None:
     """Thoughts before the text; a call's arguments in pieces."""
     thinking = await answer(target(fake, "reasoning", kind))
-    first = next(event for event in thinking if is_content(event))
+    first = next(event for event in thinking if event.is_content)
     assert isinstance(first, ReasoningDelta)
     assert text(thinking) == "hello wide world"
     calling = await answer(target(fake, "tools", kind))

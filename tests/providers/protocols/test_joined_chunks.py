@@ -1,7 +1,7 @@
 """Chunks of text that arrive together are joined, and nothing of the answer changes."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any
 
@@ -43,14 +43,14 @@ def words(*texts: str) -> list[str]:
 class NoJoiner(ChunkJoiner):
     """Each event is read alone."""
 
-    def join(self, texts: list[str]) -> Iterator[tuple[str, str]]:
-        return ((text, text) for text in texts)
+    def join(self, texts: list[str]) -> list[tuple[str, str]]:
+        return [(text, text) for text in texts]
 
 
 def test_a_row_of_texts_is_one_chunk() -> None:
     """Its text is theirs; its data is the data of all of them, to be passed on."""
     texts = words("Say ", "“Hi”\n", "\\ and \U0001f600", " é")
-    ((text, data),) = ChunkJoiner().join(texts)
+    [(text, data)] = ChunkJoiner().join(texts)
     assert json.loads(text) == chunk({"content": "Say “Hi”\n\\ and \U0001f600 é"})
     assert data == "\n\ndata: ".join(texts)
 
@@ -74,9 +74,9 @@ def test_a_row_of_texts_is_one_chunk() -> None:
 def test_what_is_not_the_same_is_read_alone(other: dict[str, Any]) -> None:
     """Whatever differs beside the letters ends the row; the next one begins after it."""
     texts = [*words("a", "b"), json.dumps(other), *words("c", "d")]
-    expected = [*ChunkJoiner().join(words("a", "b"))]
+    expected = ChunkJoiner().join(words("a", "b"))
     expected += [(texts[2], texts[2]), *ChunkJoiner().join(words("c", "d"))]
-    assert list(ChunkJoiner().join(texts)) == expected
+    assert ChunkJoiner().join(texts) == expected
 
 
 @pytest.mark.parametrize(
@@ -87,14 +87,14 @@ def test_what_is_no_string_of_its_own_joins_nothing(letters: str) -> None:
     """Two halves of a character, or half an escape: each is read as it came, or is no JSON."""
     before, after = words("@")[0].split("@")
     texts = [before + "ok" + after, before + letters + after, before + letters + after]
-    assert list(ChunkJoiner().join(texts)) == [(text, text) for text in texts]
+    assert ChunkJoiner().join(texts) == [(text, text) for text in texts]
 
 
 def test_chunks_with_log_probabilities_are_read_alone() -> None:
     """They are lists, which a full answer holds one after the other."""
     choice = {"index": 0, "delta": {"content": "a"}, "logprobs": {"content": [{"token": "a"}]}}
     texts = [json.dumps({"choices": [choice]})] * 3
-    assert list(ChunkJoiner().join(texts)) == [(text, text) for text in texts]
+    assert ChunkJoiner().join(texts) == [(text, text) for text in texts]
 
 
 def test_it_stops_looking_where_every_chunk_is_another() -> None:
@@ -103,7 +103,7 @@ def test_it_stops_looking_where_every_chunk_is_another() -> None:
     for number in range(MAX_LEARNED):
         texts = [json.dumps(chunk({"content": "a"}, noise=str(number * 9 + n))) for n in range(2)]
         assert [text for text, _ in joiner.join(texts)] == texts
-    assert len(list(joiner.join(words("a", "b")))) == 2
+    assert len(joiner.join(words("a", "b"))) == 2
 
 
 TARGET = Target(
@@ -146,7 +146,7 @@ def without_rows(events: Read) -> list[Any]:
     """The events with neighbouring texts as one, without those that hold nothing of the answer."""
     joined: list[Any] = []
     for event in events:
-        if isinstance(event, Passed) and not event.content:
+        if isinstance(event, Passed) and not event.is_content:
             continue
         if isinstance(event, TextDelta) and joined and isinstance(joined[-1], str):
             joined[-1] += event.text

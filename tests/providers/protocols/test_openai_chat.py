@@ -155,7 +155,7 @@ def test_what_is_cut_is_no_json() -> None:
         (chunk({"content": None, "role": "assistant"}), [Passed()]),
         (chunk({"content": ""}), [Passed()]),
         (chunk({"refusal": "No."}), [TextDelta(text="No.")]),
-        (chunk({"extra_content": {"google": {}}}), [Passed(content=True)]),
+        (chunk({"extra_content": {"google": {}}}), [Passed(is_content=True)]),
         (chunk({"reasoning_content": "r"}), [ReasoningDelta(text="r")]),
         (
             chunk({"reasoning": "r", "content": "a"}),
@@ -164,7 +164,7 @@ def test_what_is_cut_is_no_json() -> None:
         (chunk({"tool_calls": [CALL]}), [ToolCallDelta(call=CALL)]),
         (chunk({}, "length"), [Finish(reason="length")]),
         (chunk({"content": "a"}, "stop"), [TextDelta(text="a"), Finish(reason="stop")]),
-        ({"choices": [{"index": 1, "delta": {"content": "other"}}]}, [Passed(content=True)]),
+        ({"choices": [{"index": 1, "delta": {"content": "other"}}]}, [Passed(is_content=True)]),
         ({"choices": []}, [Passed()]),
         ({}, [Passed()]),
         (

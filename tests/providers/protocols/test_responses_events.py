@@ -237,11 +237,24 @@ def _payloads(kind: Kind, cuts: list[int]) -> list[Payload]:
     return write(*events, *reader.end())
 
 
+def _without_rows(payloads: list[Payload]) -> list[Payload]:
+    """The events without their numbers, with neighbouring pieces of text as one."""
+    joined: list[Payload] = []
+    for payload in payloads:
+        event = {name: value for name, value in payload.items() if name != "sequence_number"}
+        if joined and event["type"] == joined[-1]["type"] == "response.output_text.delta":
+            joined[-1]["delta"] += event["delta"]
+        else:
+            joined.append(event)
+    return joined
+
+
 @pytest.mark.parametrize("kind", list(Kind))
 @given(cuts=st.lists(st.integers(0, 10_000), max_size=20))
 def test_any_chunking_gives_the_same_events(kind: Kind, cuts: list[int]) -> None:
+    """Texts that came in one read are one event, so their number and all sequence numbers vary."""
     payloads = _payloads(kind, cuts)
-    assert payloads == _payloads(kind, [])
+    assert _without_rows(payloads) == _without_rows(_payloads(kind, []))
     response = check(payloads)
     reasoning, message, function = response.output
     assert reasoning.type == "reasoning"
