@@ -80,7 +80,7 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def find_door(path: str) -> Door:
-    """The door at a path; where there is none, one that says so."""
+    """The door at a path, or one that returns 404."""
     if door := DOORS.get(path):
         return door
     objects = (door for prefix, door in OBJECT_DOORS.items() if path.startswith(prefix))

@@ -79,7 +79,7 @@ class ApiRequest:
         return key.decode("ascii")
 
     async def read_body(self, caller: Caller) -> bytes:
-        """The whole body. Raises ApiError where it is too large, too slow, or incomplete."""
+        """Read the complete body. Raises ApiError if it is too large, too slow, or incomplete."""
         pieces: list[bytes] = []
         with Body(self.receive, _budget(), caller.key_id, settings.API_LARGEST_BODY) as body:
             try:

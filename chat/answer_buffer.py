@@ -158,7 +158,7 @@ class AnswerBuffer:
         return saved | (route_columns(self._route) if self._route else {})
 
     def last_columns(self, *, stopped: bool, lost: bool = False) -> dict[str, Any]:
-        """What is saved at the end, whatever the end was."""
+        """The columns to save at the end of the answer, in whichever way it ended."""
         self._drain(last=True)
         self._waiting = None
         columns = self.columns()

@@ -12,7 +12,7 @@ CONTINUE = "Continue exactly where you stopped. Write only what follows."
 
 @frozen
 class Note:
-    """`continues`: the rest can be requested. `warns`: the reader does not have a whole answer."""
+    """`continues`: the reader can request the rest. `warns`: the answer is incomplete."""
 
     text: str = ""
     continues: bool = False

@@ -138,9 +138,10 @@ def tail(
 
 
 class Tail:
-    """A turn as server-sent messages, from a place in its log to its end, whatever Redis does.
+    """Send a turn as server-sent messages, from a place in its log to its end. Redis may fail
+    meanwhile.
 
-    `stored` reads the message from Postgres; None while Postgres cannot be reached.
+    `stored` reads the message from PostgreSQL; it returns None while PostgreSQL is unavailable.
     """
 
     def __init__(

@@ -58,7 +58,7 @@ class Event:
 
 @dataclass(slots=True, kw_only=True)
 class Change:
-    """What a run of events does to a page. With `replace`, it is the whole state."""
+    """The changes of a page by a series of events. With `replace`, they are its full state."""
 
     replace: bool = False
     html: list[str] = field(default_factory=list)

@@ -53,7 +53,7 @@ _FORMATTER: HtmlFormatter[str] = HtmlFormatter(nowrap=True)
 
 
 def to_html(text: str, env: dict[str, Any]) -> str:
-    """The HTML of whole blocks; `env` carries link definitions from one call to the next."""
+    """The HTML of complete blocks; `env` keeps link definitions between calls."""
     return _CLEANER.clean(_MARKDOWN.render(text, env)) if text.strip() else ""
 
 
@@ -69,7 +69,8 @@ def document(text: str, name: str = "") -> str:
 
 
 def has_footnotes(text: str) -> bool:
-    """Whether it may define one. What refers to it is above: only the whole text can be drawn."""
+    """Whether the text may define a footnote. References to it come earlier, so only the complete
+    text can be rendered."""
     return "[^" in text and _FOOTNOTE.search(text) is not None
 
 

@@ -58,7 +58,7 @@ class BlockSplitter:
         return RenderedPiece(html=html, tail=None if grew else self.tail, code=code)
 
     def close(self) -> RenderedPiece:
-        """The answer is over: what is open is rendered as it stands."""
+        """Render the open block as it is: the answer has ended."""
         rest = self.tail
         self._lines, self._partial, self._size, self._parsed_size, self._fence = [], "", 0, 0, ""
         return RenderedPiece(html=to_html(rest, self._env), tail="", code=False)

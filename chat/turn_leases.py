@@ -61,7 +61,7 @@ class Work:
 
 @frozen
 class Renewal:
-    """After a renewal: the turns this runner still holds, and those whose reader wants a stop."""
+    """The result of a renewal: the turns that this runner still holds, and those to stop."""
 
     held: frozenset[int]
     stops: frozenset[int]
@@ -123,8 +123,8 @@ def _figures(turn: Message) -> dict[str, Any]:
 
 
 def _parameters(model: LanguageModel) -> dict[str, Any]:
-    """The provider's, and the model's, which win. Typed by operators: what is no object must not
-    stop the runner for everybody."""
+    """The parameters of the provider, overridden by those of the model. Operators enter them: a
+    value that is no object must not stop the runner."""
     typed = (model.provider.parameters, model.parameters)
     return {name: value for each in typed if isinstance(each, dict) for name, value in each.items()}
 
@@ -140,10 +140,8 @@ def _call(turn: Message, model: LanguageModel) -> Call:
 
 
 def history(turn: Message) -> tuple[ChatMessage, ...]:
-    """The messages before the turn, from the first on.
-
-    A question that nobody answered is left out with its empty reply: it is often asked again.
-    """
+    """The earlier messages, from the first on. A question without an answer is omitted with its
+    empty reply, because it is often sent again."""
     before = Message.objects.filter(conversation=turn.conversation_id, pk__lt=turn.pk)
     messages_by_id = {row.pk: row for row in before.only("parent_id", "role", "text")}
     messages: list[ChatMessage] = []

@@ -88,10 +88,8 @@ def _refuse_repeated(submission: str | None) -> None:
 
 
 def retry(reply: Message, language_model: LanguageModel) -> Message:
-    """Another answer to the same question, beside the one that is there.
-
-    Raises AlreadySent where a newer one is there already, StillAnswering and HasFollowUp.
-    """
+    """Start another answer to the same question. Raises AlreadySent if there is a newer one,
+    StillAnswering and HasFollowUp."""
     with transaction.atomic():
         _lock(reply.conversation_id)
         newest = Message.objects.filter(parent_id=reply.parent_id).order_by("pk").last()

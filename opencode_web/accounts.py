@@ -120,7 +120,7 @@ class Adapter(DefaultAccountAdapter):  # type: ignore[misc]
         return response
 
     def add_message(self, *args: Any, **kwargs: Any) -> None:
-        """Pages show who is signed in; a message would say it again."""
+        """Add no message at sign-in: pages show the user anyway."""
 
 
 def _check(

@@ -11,7 +11,8 @@ class OpenCodeWebConfig(AppConfig):
     verbose_name = "OpenCode Web"
 
     def ready(self) -> None:
-        """Every process that sends a task has to know the broker, the web process too."""
+        """Load the Celery application, so that every process that sends a task, such as the web
+        process, has the broker's address."""
         from opencode_web import account_events, celery  # noqa: F401
 
         account_events.connect()

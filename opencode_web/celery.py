@@ -1,4 +1,4 @@
-"""The Celery application: the worker runs the apps' tasks.py, beat says when."""
+"""The Celery application: the worker runs the tasks of the apps, and beat schedules them."""
 
 import os
 

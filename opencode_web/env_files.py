@@ -8,7 +8,7 @@ from pydantic_settings import PydanticBaseSettingsSource
 
 
 class EnvironmentInvalid(Exception):
-    """The environment holds a value the program cannot start with; the text says which and why."""
+    """The environment has an invalid value; the text names the variable and the problem."""
 
 
 class FileSource(PydanticBaseSettingsSource):

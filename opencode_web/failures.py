@@ -1,6 +1,6 @@
-"""The page for an error nobody handled: what is down, if something is, else an apology.
+"""The page for an unhandled error: the unavailable part, if one is, or else an apology.
 
-It uses no database, session or context processor: those may be what failed.
+It uses no database, session or context processor, because these may be the cause.
 """
 
 from django.http import HttpRequest, HttpResponse
@@ -10,7 +10,8 @@ from health import liveness
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """503 with the reason while the database is away (the page asks again by itself), else 500."""
+    """Return 503 with the reason while the database is unavailable (the page checks it again by
+    itself), otherwise 500."""
     problem = liveness.database_problem()
     if problem:
         response = render(None, "503.html", {"problem": problem}, status=503)

@@ -122,6 +122,37 @@ def test_no_page_or_document_uses_a_retired_word(word: str) -> None:
     assert found == []
 
 
+# Inversions and riddles, and the plain words for them.
+PLAIN = {
+    "whoever": "the person or client by its role",
+    "anew": "again",
+    "in vain": "without success",
+    "all the same": "still",
+    "way back": "to undo",
+    "amounts? to": "is",
+    "goes by": "uses",
+    "so long as": "while",
+    "came of (it|them)": "the result",
+    "before the yes": "until you confirm",
+    "as it always was": "as before",
+    "nor (do|does)": "and ... not",
+}
+
+
+@pytest.mark.parametrize("phrase", PLAIN)
+def test_no_document_inverts_its_sentences(phrase: str) -> None:
+    """Short active sentences. The benchmarks' figures are edited with each run, so not those."""
+    pages = {*(ROOT / "docs").rglob("*.md")} - {ROOT / "docs" / "benchmarks.md"}
+    others = [ROOT / name for name in ("README.md", "SECURITY.md", "CONTRIBUTING.md")]
+    pattern = re.compile(rf"\b{phrase}\b", re.IGNORECASE)
+    found = [
+        f"{path.relative_to(ROOT)}: {match.group()} ({PLAIN[phrase]})"
+        for path in (*pages, *others)
+        for match in pattern.finditer(path.read_text())
+    ]
+    assert found == []
+
+
 def test_every_picture_is_there_and_shown() -> None:
     """One that no page shows is taken for nothing."""
     assert {path.name for path in pictures.IMAGES.glob("*.png")} == pictures.shown()

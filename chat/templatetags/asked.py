@@ -1,4 +1,4 @@
-"""What conversations have to do with a provider, on pages of other apps."""
+"""Count the conversations that use a provider, for pages of other apps."""
 
 from django import template
 from django.db.models import Q
@@ -11,6 +11,7 @@ register = template.Library()
 
 @register.simple_tag
 def conversations_with(provider: Provider) -> int:
-    """How many would ask one of its models next, or were answered by it."""
+    """The number of conversations that would send their next message to one of its models, or have
+    an answer from it."""
     uses = Q(language_model__provider=provider) | Q(messages__provider=provider)
     return Conversation.objects.filter(uses).order_by().values("pk").distinct().count()

@@ -20,7 +20,7 @@ def is_given(name: str, environment: Mapping[str, str]) -> bool:
 
 
 def environment(home: Path, given: Mapping[str, str], added: Mapping[str, str]) -> dict[str, str]:
-    """What every process of ours is started with: what was given, then what is still missing."""
+    """The environment of every process: the given variables, then the missing ones."""
     # The environment is ours to write byte code into, and a start without it takes seconds longer.
     env = {name: value for name, value in given.items() if name != "PYTHONDONTWRITEBYTECODE"}
     env |= {
@@ -68,7 +68,7 @@ def throw_away_home() -> Iterator[Path]:
 
 @asynccontextmanager
 async def throw_away(given: Mapping[str, str], report: Report) -> AsyncIterator[dict[str, str]]:
-    """The whole environment of a test run: fresh databases and keys in a folder of their own."""
+    """The environment of a test run: new databases and keys in a temporary folder."""
     with throw_away_home() as home:
         async with databases(home, given, report, settings=THROW_AWAY) as urls:
             yield environment(home, given, {**ensure_keys(home), **urls})

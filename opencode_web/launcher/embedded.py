@@ -22,7 +22,7 @@ THROW_AWAY = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatabaseServer:
-    """A database of ours: the part that runs it and the address it answers at."""
+    """An embedded database: the part that runs it and its address."""
 
     part: Part
     url: str
@@ -155,6 +155,6 @@ def _is_answering(socket: Path) -> Ready:
 
 
 def _plain_environment() -> dict[str, str]:
-    """Nothing of ours: PG* variables of the caller would change what PostgreSQL's programs do."""
+    """An environment without PG* variables, which would change what PostgreSQL's programs do."""
     inherited = ("PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH")
     return {"LC_ALL": "C", **{name: os.environ[name] for name in inherited if name in os.environ}}

@@ -1,12 +1,12 @@
-"""Becomes another program that ends when its parent does, as another user where one is asked for.
+"""Become another program that ends when its parent does, as another user if one is given.
 
-Run as a script on a bare Python, never imported: the few lines between fork and exec run here, in
-a process of their own, because Python code in a forked child of a program with threads can hang.
-Only Linux can tie a process to its parent; elsewhere the next start stops what is left over.
+Run as a script on a bare Python, never imported: the few lines between fork and exec run here, in a
+process of their own, because Python code in a forked child of a program with threads can hang. Only
+Linux can tie a process to its parent; elsewhere the next start stops what is left over.
 
-    python -I tether.py PARENT_PID SIGNAL UID GID PROGRAM [ARGUMENT...]
+    python -I parent_death.py PARENT_PID SIGNAL UID GID PROGRAM [ARGUMENT...]
 
-UID -1 means: stay who you are.
+UID -1 keeps the user.
 """
 
 import os

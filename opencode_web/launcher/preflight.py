@@ -76,7 +76,7 @@ async def migrate_ours(home: Path, env: Mapping[str, str], report: Report) -> No
 async def migrate_given(
     home: Path, env: Mapping[str, str], settings: Environment, report: Report
 ) -> bool:
-    """Whether the user's database is as the code expects it; if it cannot be used, says so."""
+    """Check that the user's database has the schema of the code; report why it cannot be used."""
     where = settings.database_url.get_secret_value()
     report("Migrating the database ...")
     problem = (

@@ -27,7 +27,8 @@ class Address:
 
     @property
     def numeric(self) -> str:
-        """The host as the server wants it: a name is looked up, `localhost` as 127.0.0.1."""
+        """The host in the form that the server needs: names are resolved, `localhost` becomes
+        127.0.0.1."""
         try:
             resolved = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
         except socket.gaierror:
@@ -76,7 +77,7 @@ def require_free(address: Address) -> None:
 
 
 def site_variables(address: Address) -> dict[str, str]:
-    """The variables that only one start knows."""
+    """The variables of one start."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

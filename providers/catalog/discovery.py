@@ -128,7 +128,7 @@ async def _fetch_listing(candidate: snapshot.Candidate) -> tuple[Listing, CallEr
 async def _add_details(
     candidate: snapshot.Candidate, target: Target, models: model_list.ModelList
 ) -> Listing:
-    """Add what a LiteLLM proxy knows of its models, where it allows the key to ask."""
+    """Add the facts that a LiteLLM proxy has about its models, if the key may request them."""
     is_proxy = target.method == Method.GATEWAY and target.upstream is None
     details: list[DiscoveredModel] = []
     if is_proxy or candidate.connection.preset == "litellm":

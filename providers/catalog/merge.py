@@ -43,7 +43,7 @@ def merge_facts(by_precedence: Iterable[SourcedModel]) -> tuple[dict[str, Any], 
 
 
 def stored_facts(source: str, columns: Mapping[str, Any] | None) -> SourcedModel:
-    """The facts of a stored model from a source that is not asked again."""
+    """The facts of a stored model from a source that is not read again."""
     if columns is None:
         return source, None
     names = [name for name in FACTS if columns["sources"].get(name) == source]

@@ -115,7 +115,7 @@ def _flag_filters(query: ModelQuery) -> dict[str, Q]:
 
 
 def _base_models(query: ModelQuery) -> QuerySet[LanguageModel]:
-    """Filtered by the words and flags, which narrow every count alike."""
+    """Filter by the words and flags that apply to all counts."""
     models = LanguageModel.objects.present()
     for word in query.words:
         models = models.filter(_contains(word.lower()))

@@ -112,7 +112,7 @@ async def send_once(
 
 
 def _is_json(exchange: Exchange | None) -> bool:
-    """Whether the body is one JSON, whatever its content type claims."""
+    """Whether the body is one JSON value, regardless of its content type."""
     return bool(exchange and exchange.received.lstrip().startswith(("{", "[")))
 
 

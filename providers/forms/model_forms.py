@@ -169,7 +169,7 @@ def apply_preset(preset: ParameterPreset, models: Iterable[LanguageModel]) -> Re
 
 
 def save_undo(user_id: int, description: str, field: str, replaced: Replaced) -> None:
-    """Stores what a bulk change replaced, so that its author can undo it."""
+    """Store the replaced values of a bulk change, so that its author can undo it."""
     BulkChange.objects.filter(user=user_id).delete()
     if replaced:
         BulkChange.objects.create(user_id=user_id, said=description, field=field, before=replaced)

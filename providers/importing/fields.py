@@ -86,7 +86,7 @@ class Section:
         self.usage.ignored[name] += times
 
     def use_all(self) -> None:
-        """Counts the whole object as used: it is reported elsewhere."""
+        """Count all fields of the object as used: they are reported elsewhere."""
         self.usage.used.add(self.path)
 
     def text(self, name: str) -> str:

@@ -87,7 +87,7 @@ def _read_rows(
 
 
 def _report_overridden(root: Section, rows: list[Deployment]) -> None:
-    """Reports what later rows say differently about a model: the first row counts."""
+    """Report values of later rows that contradict the first row of a model, which is used."""
     first: dict[tuple[LitellmAccount, str], Deployment] = {}
     for row in rows:
         same = first.setdefault((row.account, row.model_id), row)

@@ -183,7 +183,7 @@ def _entries(
 
 
 def _describe_shared(provider: Section, models: list[Listed]) -> list[str]:
-    """Notes two names of one model, and reports what the second says differently."""
+    """Record two names of one model, and report values of the second that differ."""
     first: dict[str, Listed] = {}
     notes = []
     for model in models:

@@ -87,7 +87,7 @@ class ProviderEntry:
 
     @property
     def lacks_address(self) -> bool:
-        """Whether its base URL has to be filled in. LiteLLM knows those of its own vendors."""
+        """Whether the user must enter its base URL. LiteLLM has those of its own vendors."""
         return not self.base_url and any(each.what == "address" for each in self.missing)
 
 

@@ -88,7 +88,7 @@ def visible(viewer: User) -> QuerySet[Attempt]:
 def page(
     viewer: User, filters: Filters, *, before: Mark | None = None, after: Mark | None = None
 ) -> RequestPage:
-    """The page next to a mark, the newest one without. Two queries, whatever the log's length."""
+    """The page after a mark, or the newest one. Two queries for a log of any length."""
     matches = _matching(visible(viewer), filters)
     if after:
         rows = _marks(matches.filter(_newer_than(after)).order_by("started_at", "pk"))

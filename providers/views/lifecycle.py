@@ -1,4 +1,4 @@
-"""What operators do with a whole provider: move, pause, duplicate, remove and restore it."""
+"""Move, pause, duplicate, remove and restore a provider."""
 
 from collections.abc import Callable
 from functools import partial

@@ -129,7 +129,7 @@ def add_member(request: PageRequest, pk: int) -> HttpResponse:
 @require_POST
 @staff_only
 def change_member(request: PageRequest, pk: int, member_pk: int) -> HttpResponse:
-    """Move, weigh, pause or remove a member, as the pressed button says."""
+    """Move a member, change its weight, pause it or remove it, by the button that was pressed."""
     rows = VirtualMember.objects.select_related("virtual_model")
     member = get_object_or_404(rows, pk=member_pk, virtual_model=pk)
     user, action = request.user, request.POST.get("do", "")
