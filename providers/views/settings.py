@@ -24,10 +24,11 @@ from providers.views.access import staff_only
 
 # What is kept, and the setting that holds the number of days.
 RETENTION = (
-    ("Chat and API attempts", "KEEP_ATTEMPTS"),
-    ("Health check and test attempts", "KEEP_PROBES"),
+    ("Chat, API and test attempts", "KEEP_ATTEMPTS"),
+    ("Health check attempts", "KEEP_PROBES"),
     ("Hourly statistics", "KEEP_ROLLUPS"),
     ("Closed incidents", "KEEP_INCIDENTS"),
+    ("Stored responses", "KEEP_RESPONSES"),
     ("Removed providers", "KEEP_REMOVED"),
 )
 
