@@ -9,9 +9,11 @@ from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from django.urls import reverse
 
+from chat import choices
+from chat.choices import Choice
 from chat.models import Conversation
 from providers.catalog import search
-from providers.models import LanguageModel, Provider
+from providers.models import LanguageModel, Provider, VirtualModel
 
 FEW = 12  # models; so few need no group "Used last"
 MAX_SHOWN = 200  # models in the picker; where there are more, its search asks for the others
@@ -19,11 +21,20 @@ MAX_RESULTS = 50  # answers to a search
 USED_LAST = 20  # conversations looked through for the models used last
 MAX_CHARACTERS = 400_000  # far beyond any model's context, below the limit of a request
 TOO_LONG = f"This message is too long: {{count}} characters. The limit is {MAX_CHARACTERS:,}."
+FAVOURITES = "Favourites"
 PICK = ("", "Pick a model")
 
 
 class LanguageModelField(forms.ModelChoiceField):  # type: ignore[type-arg]
-    """Accepts any model in use; lists the likely ones where there are many."""
+    """Accepts any model in use, or a virtual one; lists the likely ones where there are many."""
+
+    def to_python(self, value: Any) -> Choice | None:
+        if value in self.empty_values:
+            return None
+        choice = choices.find(str(value))
+        if choice is None:
+            raise forms.ValidationError(self.error_messages["invalid_choice"], "invalid_choice")
+        return choice
 
 
 class ModelSelect(forms.Select):
@@ -49,7 +60,7 @@ def likely_models(user: User, current: int | None = None) -> Groups:
     usable = LanguageModel.objects.usable().select_related("provider")
     rows = list(usable.order_by("provider__name", "name")[: MAX_SHOWN + 1])
     starred = list(usable.filter(favourites__user=user).order_by("name"))
-    first: list[tuple[str, list[LanguageModel]]] = [("Favourites", starred)]
+    first: list[tuple[str, list[LanguageModel]]] = [(FAVOURITES, starred)]
     if len(rows) > FEW:
         used = Conversation.objects.of(user).exclude(language_model=None)[:USED_LAST]
         last = {pk for pk in [current, *used.values_list("language_model", flat=True)] if pk}
@@ -62,7 +73,7 @@ def likely_models(user: User, current: int | None = None) -> Groups:
     return [(name, models) for name, models in groups if models]
 
 
-def _choices(groups: Groups) -> list[tuple[str, list[tuple[int, str]]]]:
+def _choices(groups: Groups) -> list[tuple[str, list[tuple[Any, str]]]]:
     """Where the group is not the provider, the provider's name follows the model's."""
     return [
         (
@@ -83,8 +94,15 @@ def find_models(text: str) -> QuerySet[LanguageModel]:
     return usable.select_related("provider").order_by("name", "pk")[:MAX_RESULTS]
 
 
-def _is_usable(picked: str) -> bool:
-    return picked.isdecimal() and LanguageModel.objects.usable().filter(pk=picked).exists()
+def _with_virtual(
+    groups: list[tuple[str, list[tuple[Any, str]]]], user: User
+) -> list[tuple[str, list[tuple[Any, str]]]]:
+    """The groups with the virtual models: favourites among the favourites, the others after."""
+    starred, others = choices.virtual_options(user)
+    favourites = [row for name, rows in groups if name == FAVOURITES for row in rows]
+    rest = [group for group in groups if group[0] != FAVOURITES]
+    every = [(FAVOURITES, [*starred, *favourites]), ("Virtual models", others), *rest]
+    return [(name, rows) for name, rows in every if rows]
 
 
 class MessageForm(forms.Form):
@@ -131,8 +149,8 @@ class MessageForm(forms.Form):
         field.queryset = LanguageModel.objects.usable()
         picked = str(self["model"].value() or "")
         groups = likely_models(user, int(picked) if picked.isdecimal() else None)
-        field.choices = _choices(groups)
-        if pick or (self.is_bound and not _is_usable(picked)):
+        field.choices = _with_virtual(_choices(groups), user)
+        if pick or (self.is_bound and choices.find(picked) is None):
             field.choices = [PICK, *field.choices]
         self._describe(field.widget, {m.pk: m for _, models in groups for m in models})
 
@@ -152,10 +170,10 @@ class MessageForm(forms.Form):
             raise forms.ValidationError(TOO_LONG.format(count=f"{len(text):,}"))
         return text.strip("\n")
 
-    def question(self) -> tuple[str, LanguageModel, str]:
-        """Text, model and token, as `turns.start` takes them."""
-        cleaned = self.cleaned_data
-        return cleaned["text"], cleaned["model"], cleaned["token"]
+    def question(self) -> tuple[str, LanguageModel, str, VirtualModel | None]:
+        """Text, model, token and virtual model, as `turns.start` takes them."""
+        cleaned, choice = self.cleaned_data, self.cleaned_data["model"]
+        return cleaned["text"], choice.language_model, cleaned["token"], choice.virtual_model
 
     def problems(self) -> list[str]:
         return [str(problem) for problems in self.errors.values() for problem in problems]

@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from chat import endings, waiting
 from chat.waiting import Waiting
-from providers.models import Attempt, LanguageModel, Provider
+from providers.models import Attempt, LanguageModel, Provider, VirtualModel
 
 LEASE = timedelta(seconds=6)  # a runner renews every second; a dead one is noticed within this
 
@@ -29,7 +29,7 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
 
     def with_model(self) -> ConversationQuerySet:
         """With the model that answers next and its provider, in one query."""
-        return self.select_related("language_model__provider")
+        return self.select_related("language_model__provider", "virtual_model")
 
     def with_running(self) -> ConversationQuerySet:
         """Adds `running`: whether an answer is under way."""
@@ -47,6 +47,11 @@ class Conversation(models.Model):
     language_model = models.ForeignKey(
         LanguageModel, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )
+    # In place of a language model; its name stays after the row.
+    virtual_model = models.ForeignKey(
+        VirtualModel, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    virtual_name = models.CharField(max_length=200, blank=True, default="")
     created_at = models.DateTimeField(default=timezone.now)
     updated_at = models.DateTimeField(default=timezone.now)
 
@@ -148,6 +153,10 @@ class Message(models.Model):
     )
     language_model = models.ForeignKey(
         LanguageModel, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    # Where one was picked; `language_model` is then that of its first member.
+    virtual_model = models.ForeignKey(
+        VirtualModel, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )
     provider_name = models.CharField(max_length=100, blank=True, default="")
     model_name = models.CharField(max_length=200, blank=True, default="")

@@ -2,6 +2,7 @@
 
 from django.contrib.auth.models import User
 
+from chat import choices
 from chat.models import Conversation, Message, Role
 from providers.domain.frozen import frozen
 from providers.models import LanguageModel
@@ -9,9 +10,10 @@ from providers.models import LanguageModel
 
 @frozen
 class Pick:
-    """`model_id` is chosen at first; with a `problem` the user has to pick one."""
+    """`model_id` is chosen at first, as `choices` writes it; with a `problem` the user has to pick
+    one."""
 
-    model_id: int | None = None
+    model_id: int | str | None = None
     problem: str = ""
 
 
@@ -20,14 +22,24 @@ def pick_for(user: User, conversation: Conversation | None) -> Pick:
     latest = conversation or Conversation.objects.of(user).with_model().first()
     if latest is None:
         return Pick()
+    if latest.virtual_name:
+        return _pick_virtual(latest)
     return _pick(latest.language_model, latest, new=conversation is None)
 
 
-def pick_named(model_id: int) -> Pick:
-    """A model that a link names."""
-    if LanguageModel.objects.usable().filter(pk=model_id).exists():
-        return Pick(model_id=model_id)
+def pick_named(value: str) -> Pick:
+    """A model that a link names, by its value in forms."""
+    if choices.find(value):
+        return Pick(model_id=value)
     return Pick(problem="That model cannot be used now. Pick another model.")
+
+
+def _pick_virtual(latest: Conversation) -> Pick:
+    value = choices.value_of(None, latest.virtual_model_id)
+    if value and choices.find(value):
+        return Pick(model_id=value)
+    problem = "is not in use" if value else "was removed"
+    return Pick(problem=f"{latest.virtual_name} {problem}. Pick another model.")
 
 
 def _pick(model: LanguageModel | None, latest: Conversation, *, new: bool) -> Pick:

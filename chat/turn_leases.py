@@ -13,6 +13,7 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from chat import choices
 from chat.endings import CONTINUE
 from chat.models import LEASE, Conversation, Message, Role, Status
 from providers.domain.frozen import frozen
@@ -129,13 +130,20 @@ def _parameters(model: LanguageModel) -> dict[str, Any]:
     return {name: value for each in typed if isinstance(each, dict) for name, value in each.items()}
 
 
-def _call(turn: Message, model: LanguageModel) -> Call:
+def _call(turn: Message, model: LanguageModel) -> Call | None:
+    """None where no member of the virtual model that was picked can answer any more."""
+    virtual_id = turn.virtual_model_id
+    members = choices.find_members(virtual_id) if virtual_id else None
+    if virtual_id and members is None:
+        return None
     return Call(
         provider_id=model.provider_id,
         model_id=model.model_id,
         purpose=Purpose.CHAT,
         request_id=turn.request_id,
         user_id=turn.conversation.owner_id,
+        virtual=members,
+        session=f"conversation-{turn.conversation_id}",
     )
 
 

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from chat import notifications
 from chat.models import Conversation, Message, Role, Status
-from providers.models import LanguageModel
+from providers.models import LanguageModel, VirtualModel
 
 TITLE_LENGTH = 60
 
@@ -40,11 +40,13 @@ def start(
     text: str,
     language_model: LanguageModel,
     token: str = "",
+    virtual_model: VirtualModel | None = None,
 ) -> Message:
     """A question and its pending reply, in a new conversation where none is given.
 
-    `token` names the form that was filled in. Raises AlreadySent where that form was sent before
-    with this text, and StillAnswering.
+    With `virtual_model`, its members answer, of which `language_model` is the first. `token` names
+    the form that was filled in. Raises AlreadySent where that form was sent before with this text,
+    and StillAnswering.
     """
     submission = _hash_submission(user, conversation, token, text) if token else None
     try:
@@ -64,7 +66,7 @@ def start(
                 text=text,
                 submission=submission,
             )
-            return _create_reply(question, language_model)
+            return _create_reply(question, language_model, virtual_model)
     except IntegrityError:
         _refuse_repeated(submission)
         raise
@@ -87,7 +89,9 @@ def _refuse_repeated(submission: str | None) -> None:
         raise AlreadySent(reply)
 
 
-def retry(reply: Message, language_model: LanguageModel) -> Message:
+def retry(
+    reply: Message, language_model: LanguageModel, virtual_model: VirtualModel | None = None
+) -> Message:
     """Start another answer to the same question. Raises AlreadySent if there is a newer one,
     StillAnswering and HasFollowUp."""
     with transaction.atomic():
@@ -99,7 +103,7 @@ def retry(reply: Message, language_model: LanguageModel) -> Message:
         if reply.children.exists():
             raise HasFollowUp
         question = Message.objects.get(children=reply)
-        return _create_reply(question, language_model)
+        return _create_reply(question, language_model, virtual_model)
 
 
 def resume(reply: Message, length: int) -> Message:
@@ -156,7 +160,9 @@ def _refuse_busy(conversation: Conversation) -> None:
         raise StillAnswering
 
 
-def _create_reply(question: Message, language_model: LanguageModel) -> Message:
+def _create_reply(
+    question: Message, language_model: LanguageModel, virtual_model: VirtualModel | None
+) -> Message:
     reply = Message.objects.create(
         conversation=question.conversation,
         parent=question,
@@ -164,11 +170,15 @@ def _create_reply(question: Message, language_model: LanguageModel) -> Message:
         status=Status.PENDING,
         provider=language_model.provider,
         language_model=language_model,
+        virtual_model=virtual_model,
         provider_name=language_model.provider.name,
         model_name=language_model.name,
     )
     Conversation.objects.filter(pk=question.conversation_id).update(
-        language_model=language_model, updated_at=timezone.now()
+        language_model=None if virtual_model else language_model,
+        virtual_model=virtual_model,
+        virtual_name=virtual_model.name if virtual_model else "",
+        updated_at=timezone.now(),
     )
     transaction.on_commit(lambda: notifications.wake_runner(reply.pk))
     return reply

@@ -13,7 +13,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from django_htmx.http import HttpResponseClientRedirect
 
-from chat import fragments, history, turns
+from chat import choices, fragments, history, turns
 from chat.forms import MessageForm, TitleForm, find_models
 from chat.models import Conversation, Message, Role, Status
 from chat.picker import Pick, pick_for, pick_named
@@ -112,10 +112,14 @@ def retry(request: PageRequest, message_id: int) -> HttpResponse:
     """Answer again with the model picked in the composer, else with the same one."""
     reply = _get_message(request, message_id)
     picked = request.POST.get("model", "")
-    model = _usable(picked if picked.isdecimal() else reply.language_model_id)
-    if model is None:
+    choice = choices.find(picked or _value_of(reply))
+    if choice is None:
         return _refuse_reply(request, reply, UNUSABLE)
-    return _answer_again(request, reply, lambda: turns.retry(reply, model))
+    return _answer_again(
+        request,
+        reply,
+        lambda: turns.retry(reply, choice.language_model, choice.virtual_model),
+    )
 
 
 @require_POST
@@ -123,14 +127,14 @@ def resume(request: PageRequest, message_id: int) -> HttpResponse:
     """Continue the answer with the model that wrote it."""
     reply = _get_message(request, message_id)
     length = request.POST.get("length", "")
-    if _usable(reply.language_model_id) is None:
+    if choices.find(_value_of(reply)) is None:
         return _refuse_reply(request, reply, UNUSABLE)
     shown = int(length) if length.isdecimal() else 0
     return _answer_again(request, reply, lambda: turns.resume(reply, shown))
 
 
-def _usable(pk: int | str | None) -> LanguageModel | None:
-    return LanguageModel.objects.usable().filter(pk=pk or 0).select_related("provider").first()
+def _value_of(reply: Message) -> str:
+    return choices.value_of(reply.language_model_id, reply.virtual_model_id)
 
 
 def _answer_again(
@@ -217,7 +221,7 @@ def _render_page(
 def _initial_pick(request: PageRequest, held: Conversation | None) -> Pick:
     """As a link from the Models page names it, else as the conversation goes on."""
     named = request.GET.get("model", "")
-    return pick_named(int(named)) if named.isdecimal() else pick_for(request.user, held)
+    return pick_named(named) if choices.is_value(named) else pick_for(request.user, held)
 
 
 def _new_token() -> str:

@@ -594,7 +594,7 @@ def test_the_number_of_queries_does_not_grow_with_the_page(
         Message.objects.filter(pk=next_turn.pk).update(status=Status.DONE, method="direct")
     for _ in range(20):
         make_turn()
-    with django_assert_max_num_queries(9):
+    with django_assert_max_num_queries(10):
         owner_client.get(url("conversation", turn.conversation_id))
     with django_assert_max_num_queries(4):
         owner_client.get(url("list"))
