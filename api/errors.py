@@ -166,7 +166,7 @@ def _message(error: CallError, provider: str, attempts: tuple[FailedAttempt, ...
 
 
 def retry_after(seconds: float | None) -> dict[str, str]:
-    """The header in whole seconds, rounded up; none where the wait is unknown."""
+    """The header in whole seconds, rounded up; None if the wait is unknown."""
     if seconds is None:
         return {}
     return {"retry-after": str(math.ceil(min(max(seconds, 0), MAX_RETRY_AFTER_SECONDS)))}

@@ -82,7 +82,8 @@ def _short_name(name: str) -> str:
 
 
 def _count_shared(one: str, other: str) -> int:
-    """How many letters two names share, in any order: cheap, and good enough to sort by."""
+    """The number of letters that two names share, in any order: cheap, and sufficient for
+    sorting."""
     return len(set(one) & set(other)) - abs(len(one) - len(other))
 
 

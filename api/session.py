@@ -13,7 +13,7 @@ MAX_LENGTH = 512
 
 
 def find_session(request: ApiRequest, options: Mapping[str, Any]) -> str:
-    """The first name of these that the request has; empty where it has none."""
+    """The first of these names in the request; empty if it has none."""
     headers = request.pick_headers(*_HEADERS)
     named = (*(headers.get(name) for name in _HEADERS), *(options.get(name) for name in _FIELDS))
     return next((each[:MAX_LENGTH] for each in named if each and isinstance(each, str)), "")

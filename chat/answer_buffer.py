@@ -108,7 +108,7 @@ class AnswerBuffer:
         self._failure = error_messages.describe_error(error, attempts)
 
     def events(self, *, full: bool) -> list[Event]:
-        """What is to be added to the log; with `full`, one reset with everything so far."""
+        """The events to add to the log; with `full`, one reset with the complete state."""
         events = self._drain()
         full, self._needs_reset = full or self._needs_reset, False
         return [self._reset()] if full else events
@@ -148,7 +148,7 @@ class AnswerBuffer:
         )
 
     def columns(self) -> dict[str, Any]:
-        """What is saved while the answer grows: what has gone to the log, and nothing beyond."""
+        """The columns to save while the answer grows: only what is in the log."""
         self._grown = False
         saved: dict[str, Any] = {
             "text": "".join(self._text),

@@ -50,7 +50,7 @@ def render_route(turn_id: int, event: RouteTaken | AttemptStarted) -> str:
 
 
 def load_stored(turn_id: int) -> StoredMessage:
-    """The message as it is stored, for readers whose log is gone."""
+    """The stored message, for readers whose log is gone."""
     turn = (
         Message.objects.filter(pk=turn_id).select_related("conversation", "language_model").first()
     )

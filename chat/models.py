@@ -217,12 +217,12 @@ class Message(models.Model):
 
     @property
     def waits(self) -> Waiting | None:
-        """What an answer under way waits for, as it is now."""
+        """The current wait of an answer that has not begun."""
         return waiting.waiting(self.waiting, timezone.now()) if self.waiting else None
 
     @property
     def note(self) -> endings.Note:
-        """What is said of a finished answer that did not end by itself."""
+        """The note below a finished answer that did not end by itself."""
         if self.status != Status.DONE:
             return endings.NONE
         return endings.note(

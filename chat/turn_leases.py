@@ -118,7 +118,7 @@ def _so_far(turn: Message) -> tuple[ChatMessage, ...]:
 
 
 def _figures(turn: Message) -> dict[str, Any]:
-    """What an answer has cost so far, where it is known."""
+    """The cost of an answer so far, if known."""
     figures = {name: getattr(turn, name) for name in _ADDED}
     return {name: figure for name, figure in figures.items() if figure is not None}
 
@@ -177,7 +177,7 @@ def renew(runner: str, turn_ids: Collection[int], saves: Mapping[int, Columns]) 
 
 
 def finish(runner: str, turn_id: int, columns: Columns) -> Message | None:
-    """The turn's last state; None where another runner has taken it."""
+    """Store the end of a turn, and return it; None if another runner has taken it over."""
     now = timezone.now()
     with transaction.atomic():
         held = Message.objects.held_by(runner).filter(pk=turn_id)

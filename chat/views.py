@@ -264,7 +264,7 @@ def _list_context(
 
 
 def _missing_setup() -> str:
-    """What must be set up before anybody can chat."""
+    """The set-up step that is missing before anybody can chat."""
     if not Provider.objects.usable().exists():
         return "provider"
     return "" if LanguageModel.objects.usable().exists() else "model"

@@ -94,7 +94,7 @@ def fill(buckets: Iterable[Bucket], shown: Range, now: datetime) -> tuple[Bucket
 
 @frozen
 class Share:
-    """How many attempts of a span succeeded."""
+    """The share of attempts in a span that succeeded."""
 
     good: int = 0
     total: int = 0
@@ -142,7 +142,7 @@ def shorten_names(names: Sequence[str]) -> str:
 
 
 def describe_rescued(count: int) -> str:
-    """How many failed requests a fallback answered; empty for none."""
+    """The number of failed requests that a fallback answered; empty for none."""
     if not count:
         return ""
     requests = "1 request" if count == 1 else f"{count} requests"

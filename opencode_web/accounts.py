@@ -82,7 +82,7 @@ class PasswordBackend(ModelBackend):
 
 
 class Adapter(DefaultAccountAdapter):  # type: ignore[misc]
-    """What is ours of allauth's flow."""
+    """The site's own rules within allauth's flow."""
 
     error_messages = DefaultAccountAdapter.error_messages | {
         "username_password_mismatch": "The user name or the password is wrong."

@@ -142,7 +142,7 @@ class KeySettingsForm(_KeySettingsForm):
 
 
 class RotationForm(forms.Form):
-    """How long the old secret works beside the new one."""
+    """The time for which the old secret stays valid after a rotation."""
 
     hours = forms.TypedChoiceField(
         label="The old key works for",

@@ -52,7 +52,7 @@ def create(request: PageRequest) -> HttpResponse:
 
 
 def build_context(request: PageRequest, form: KeyForm) -> dict[str, Any]:
-    """What the page shows, with this form for a new key."""
+    """The context of the page, with this form for a new key."""
     base_url = request.build_absolute_uri("/v1")
     return {
         "form": form,

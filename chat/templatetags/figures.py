@@ -27,7 +27,7 @@ def dollars(amount: Decimal | None) -> str:
 
 @register.filter
 def age(moment: datetime) -> str:
-    """How long ago, as short as it can be said."""
+    """The time since a moment, in its shortest form."""
     minutes = int((timezone.now() - moment).total_seconds() // 60)
     if minutes < 1:
         return "now"

@@ -88,7 +88,7 @@ def is_occupied(home: Path) -> bool:
 
 
 def running(home: Path) -> Running | None:
-    """What runs on this home, once it can be joined."""
+    """The state of what runs on this home, once it can be joined."""
     if not is_occupied(home):
         return None
     try:

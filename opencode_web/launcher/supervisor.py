@@ -61,7 +61,7 @@ class Part:
 
 
 def pause_before_start(ends: Sequence[float], now: float) -> float:
-    """How long to wait before starting a part that ended at these times, the last one just now."""
+    """Seconds to wait before starting a part that ended at these times, the last one just now."""
     recent = 0
     for end in reversed(ends):
         if now - end > CALM_SECONDS:

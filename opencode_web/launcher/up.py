@@ -218,6 +218,6 @@ async def _watch_logs(home: Path) -> None:
 
 
 def _joinable(env: Mapping[str, str]) -> dict[str, str]:
-    """What another command needs to see the same site."""
+    """The variables that other commands need to use the same site."""
     names = {field.upper() for field in Environment.model_fields}
     return {name: text for name, text in env.items() if name.removesuffix("_FILE") in names}

@@ -37,5 +37,5 @@ class Draft:
 
     @property
     def max_concurrent_chats(self) -> int:
-        """How many chats this key allows at the same time."""
+        """The number of chats that this key allows at the same time."""
         return presets.get(self.connection.preset).concurrency or len(Method)

@@ -43,7 +43,7 @@ class _Parameters(forms.Form):
             self.initial.setdefault(each.name, values.get(each.name, ""))
 
     def values(self) -> dict[str, Value]:
-        """What was filled in."""
+        """The values that were entered."""
         given = ((each.name, self.cleaned_data.get(each.name)) for each in self.takes)
         return {name: value for name, value in given if value not in (None, "")}
 

@@ -41,7 +41,7 @@ OPERATOR_FACTS = frozenset({"enabled", "parameters", "alias"})
 
 @frozen
 class Diff:
-    """What is to be written, and what the file names without a value that is not stored either."""
+    """The values to write, and the references without a value that are not stored either."""
 
     columns: frozenset[str] = frozenset()
     added: tuple[ModelEntry, ...] = ()
@@ -91,7 +91,7 @@ _ONLY_MISSING = "Stored already, except for the values to fill in."
 
 
 def read_column(entry: ProviderEntry, name: str) -> Any:
-    """The value that an entry has for a column; None where it is silent."""
+    """The value of an entry for a column; None if the entry does not set it."""
     return entry.settings[name] if name in entry.settings else getattr(entry, name, None)
 
 

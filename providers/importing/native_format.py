@@ -201,7 +201,7 @@ def _entry(row: Section, resolve: Resolve) -> ProviderEntry:
 
 
 def _object(section: Section, name: str) -> dict[str, Any]:
-    """An object that is kept as it is."""
+    """An object that is stored unchanged."""
     return expect(section.take(name) or {}, dict, section.where(name))
 
 

@@ -138,7 +138,7 @@ def expect[T](value: Any, kind: type[T], place: str) -> T:
 
 
 def address(typed: str, place: str) -> str:
-    """A base URL as it is stored. Raises Malformed."""
+    """Normalise a base URL for storing. Raises Malformed."""
     tidied = base_url_module.tidy(typed)
     if tidied.problem or len(tidied.url) > 500:
         raise Malformed(f"{place}: {tidied.problem or 'the address is too long.'}")
@@ -146,6 +146,6 @@ def address(typed: str, place: str) -> str:
 
 
 def slugify_name(name: str) -> str:
-    """A name as it is used in URLs."""
+    """Turn a name into its form in URLs."""
     slug = re.sub(r"[^a-z0-9_-]+", "-", name.lower()).strip("-")[:50].strip("-")
     return f"{slug}-provider" if slug in ("new", "test", "fix") else slug or "provider"

@@ -68,7 +68,7 @@ def remove(provider: Provider) -> None:
 
 
 def restore(provider: Provider) -> None:
-    """Restores it as it was; the next check is due at once."""
+    """Restore a removed provider unchanged; its next check is due at once."""
     _change(provider, removed_at=None, next_check_at=timezone.now())
 
 

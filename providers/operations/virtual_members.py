@@ -1,4 +1,4 @@
-"""What operators do with the members of a virtual model: add, order, weigh, pause and remove."""
+"""Add, order, weight, pause and remove the members of a virtual model."""
 
 from django.contrib.auth.models import User
 from django.db import transaction
