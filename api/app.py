@@ -18,9 +18,11 @@ from api.chat_completions import endpoint as chat_completions
 from api.errors import ANTHROPIC_ERRORS, OPENAI_ERRORS, ApiError, ErrorFormat, unavailable
 from api.messages import endpoint as messages
 from api.model_list import endpoint as model_list
+from api.passthrough import endpoint as passthrough
 from api.request import ROOT, ApiRequest
 from api.responses import endpoint as responses
 from providers.protocols.anthropic_events import PING
+from providers.protocols.endpoint_kinds import ENDPOINTS
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +42,7 @@ DOORS: Mapping[str, Door] = {
     "/v1/messages": Door(messages.create_message, ANTHROPIC_ERRORS, PING),
     "/v1/messages/count_tokens": Door(messages.count_tokens, ANTHROPIC_ERRORS),
     "/v1/responses": Door(responses.create_response),
+    **{f"/v1/{path}": Door(passthrough.answer) for path in ENDPOINTS},
 }
 # One object each: its name is the rest of the path.
 OBJECT_DOORS: Mapping[str, Door] = {

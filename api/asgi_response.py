@@ -42,6 +42,7 @@ class Reply:
         self._headers = dict(headers)
         self._sending = asyncio.Lock()
         self._sent_at = 0.0
+        self._is_binary = False
         self.has_started = False
 
     async def send_json(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
@@ -56,6 +57,11 @@ class Reply:
             if not self.has_started:
                 await self._start(200, {**EVENTS, **(headers or {})})
 
+    async def start_bytes(self, headers: Mapping[str, str]) -> None:
+        """Start an answer of bytes, into which no error can be written."""
+        self._is_binary = True
+        await self._start(200, headers)
+
     async def send_piece(self, body: bytes) -> None:
         """Send a piece of the stream; waits while the client reads slowly."""
         async with self._sending:
@@ -67,9 +73,12 @@ class Reply:
 
     async def send_error(self, error: ApiError) -> None:
         """Send an error by its status, or as an event where the stream has started. The stream then
-        ends without a finish reason or an end mark, because the answer is incomplete."""
+        ends without a finish reason or an end mark, because the answer is incomplete. An answer of
+        bytes is left without its end, which closes the connection."""
         if not self.has_started:
             await self.send_json(error.status, self.errors.body(error), error.headers)
+            return
+        if self._is_binary:
             return
         await self.send_piece(self.errors.stream_event(error))
         await self.end()

@@ -31,6 +31,7 @@ from providers.domain.types import (
 )
 from providers.infra import single_flight
 from providers.models import Purpose
+from providers.protocols.endpoint_kinds import CHAT
 from providers.protocols.openai_chat import encode_json
 from providers.router import answer_cache, route_table, router
 from providers.router.call import Call
@@ -100,7 +101,9 @@ async def start_completion(request: CompletionRequest) -> "Completion":
     """Resolve the model. Raises ApiError where no model has this name or the key may not use it,
     and django.db.Error where the providers were never read."""
     snapshot = await route_table.current().ready_for(request.model)
-    model = model_resolver.resolve_model(snapshot, request.model, request.caller)
+    passed = request.chat.passed
+    endpoint = passed.endpoint if passed else CHAT
+    model = model_resolver.resolve_model(snapshot, request.model, request.caller, endpoint)
     return Completion(request, snapshot, model)
 
 

@@ -8,6 +8,7 @@ from heapq import nlargest
 from typing import TYPE_CHECKING
 
 from api.errors import ApiError, bad_request
+from providers.protocols.endpoint_kinds import CHAT, endpoints_of, serves
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,24 +19,32 @@ if TYPE_CHECKING:
 
 MAX_LISTED = 8  # models in the message about an ambiguous name
 MAX_COMPARED = 400  # names scored for similarity: 20 ms, however large the catalogue
-_PURPOSES = {"image": "images", "rerank": "reranking", "other": "something else"}
+_PURPOSES = {
+    "completion": "text completions",
+    "image": "images",
+    "rerank": "reranking",
+    "other": "something else",
+}
 MIN_SIMILARITY = 0.6  # of 1; below it a name is not worth suggesting
 
 
-def resolve_model(snapshot: "Snapshot", name: str, caller: "Caller") -> "ServedModel":
-    """The model with this name. Raises ApiError: 404 for none, 400 for several, 403 where the key
-    may not use it."""
-    models = permitted_models(snapshot, name, caller)
+def resolve_model(
+    snapshot: "Snapshot", name: str, caller: "Caller", endpoint: str = CHAT
+) -> "ServedModel":
+    """The model with this name. Raises ApiError: 404 for none, 400 for several, or where it does
+    not serve the endpoint, a path below `/v1`; 403 where the key may not use it."""
+    permitted = permitted_models(snapshot, name, caller)
+    models = [model for model in permitted if serves(model.kinds, endpoint)]
     if len(models) == 1:
         return models[0]
+    if permitted and not models:
+        raise _other_endpoint(name, permitted[0].kinds, endpoint)
     if models:
         names = ", ".join(f"`{model.full_name}`" for model in models[:MAX_LISTED])
         message = f"Several providers have a model `{name}`. Use one of: {names}."
         raise bad_request(message, "model", "model_ambiguous")
     if kind := snapshot.names.other_kinds.get(name):
-        purpose = _PURPOSES.get(kind, kind)
-        message = f"`{name[:200]}` is not a chat model. It is for {purpose}."
-        raise bad_request(message, "model", "model_not_chat")
+        raise _not_in_use(name, kind, endpoint)
     raise unknown_model(name, permitted_names(snapshot, caller))
 
 
@@ -57,6 +66,31 @@ def permitted_names(snapshot: "Snapshot", caller: "Caller") -> "Iterable[str]":
     """The full names of all models that the key may use."""
     names = (model.full_name for model in snapshot.all_models)
     return (name for name in names if caller.allowed.permits(name))
+
+
+def _other_endpoint(name: str, kinds: frozenset[str], endpoint: str) -> ApiError:
+    """A 400 that names the endpoints which serve the model."""
+    paths = [f"/v1/{path}" for path in endpoints_of(kinds)]
+    hint = f" Use it at {' or '.join(paths)}." if paths else ""
+    message = f"`{name[:200]}` is not for /v1/{endpoint}. It is for {_purposes(kinds)}.{hint}"
+    return bad_request(message, "model", _wrong_kind_code(endpoint))
+
+
+def _not_in_use(name: str, kind: str, endpoint: str) -> ApiError:
+    """A 400 about a model that is not in use, as it does not chat."""
+    if endpoint == CHAT:
+        message = f"`{name[:200]}` is not a chat model. It is for {_purposes([kind])}."
+    else:
+        message = f"`{name[:200]}` is switched off. Switch it on under Models to use it."
+    return bad_request(message, "model", _wrong_kind_code(endpoint))
+
+
+def _purposes(kinds: "Iterable[str]") -> str:
+    return " and ".join(_PURPOSES.get(kind, kind) for kind in sorted(kinds))
+
+
+def _wrong_kind_code(endpoint: str) -> str:
+    return "model_not_chat" if endpoint == CHAT else "model_wrong_kind"
 
 
 def unknown_model(name: str, names: "Iterable[str]") -> ApiError:

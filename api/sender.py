@@ -33,8 +33,10 @@ async def send_completion(
     chat: ChatRequest,
     serializer: Serializer,
     before_end: BeforeEnd = do_nothing,
+    is_binary: bool = False,
 ) -> None:
-    """Answer one request in the serializer's format. Raises ApiError."""
+    """Answer one request in the serializer's format; `is_binary`: as bytes of any length. Raises
+    ApiError."""
     completion_request = CompletionRequest(
         model=model,
         chat=chat,
@@ -48,7 +50,7 @@ async def send_completion(
         before_end=before_end,
         session=find_session(request, chat.options),
     )
-    send = _send_json if chat.non_streaming else _send_events
+    send = _send_json if chat.non_streaming else _send_bytes if is_binary else _send_events
     async with UntilDisconnect(request.receive):
         completion = await start_completion(completion_request)
         try:
@@ -70,4 +72,12 @@ async def _send_events(completion: Completion, reply: Reply) -> None:
         await reply.start_events((await completion.head()).headers)
         async for piece in completion.stream():
             await reply.send_piece(piece)
+    await reply.end()
+
+
+async def _send_bytes(completion: Completion, reply: Reply) -> None:
+    """Send the pieces as they come, with nothing between them."""
+    await reply.start_bytes((await completion.head()).headers)
+    async for piece in completion.stream():
+        await reply.send_piece(piece)
     await reply.end()

@@ -23,7 +23,7 @@ from typing import Any, Self
 
 from aiohttp import web
 
-from tests.upstreams import speech
+from tests.upstreams import other_endpoints, speech
 from tests.upstreams.behaviours import (
     CATALOGUE,
     MARKDOWN,
@@ -141,6 +141,8 @@ class Upstream:
         app.router.add_get("/{prefix:.+}/models", self._list_models)
         for path in ("chat/completions", "messages"):
             app.router.add_post(f"/{{prefix:.+}}/{path}", self._chat)
+        for path in other_endpoints.PATHS:  # after the chats, whose path ends alike
+            app.router.add_post(f"/{{prefix:.+}}/{path}", self._answer_other)
         # A reader's leaving cancels its handler at once, also where the handler sleeps.
         self._runner = web.AppRunner(
             app, handler_cancellation=True, access_log=None, shutdown_timeout=0.01
@@ -169,6 +171,14 @@ class Upstream:
             record, answer.play(plan(record.behaviour, answer.question, request.path))
         )
 
+    async def _answer_other(self, request: web.Request) -> web.StreamResponse:
+        record = await self._recorded(request)
+        if not record.authorized:
+            return self._refused(record, dialect("/v1/chat/completions"), plan("401"))
+        record.behaviour = self._behaviour(record)
+        chosen = plan(record.behaviour, path=request.path)
+        return await _watched(record, other_endpoints.play(request, record, chosen))
+
     async def _list_models(self, request: web.Request) -> web.StreamResponse:
         spoken = dialect(request.path, anthropic="anthropic-version" in request.headers)
         record = await self._recorded(request)
@@ -186,7 +196,7 @@ class Upstream:
         try:
             body = json.loads(raw or b"{}")
         except ValueError:
-            body = {}
+            body = other_endpoints.read_form(raw)
         given = request.headers.get("Authorization", "").removeprefix("Bearer ")
         given = request.headers.get("x-api-key", given)
         record = Record(

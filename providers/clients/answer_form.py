@@ -37,6 +37,8 @@ _NO_STREAM = re.compile(
 
 def read_answer(target: Target, request: ChatRequest) -> AsyncGenerator[list[ClientEvent]]:
     """The answer over a target's route, the events of each read together. Raises CallError."""
+    if request.passed:
+        return methods.stream(target, request)
     if not can_stream(target):
         return methods.stream(target, replace(request, non_streaming=True))
     if not request.non_streaming or not can_gather(request.options):

@@ -141,7 +141,7 @@ async def stream_request(
             async with call as response:
                 if call.died_at:
                     reported = True
-                    yield [_resent(call)]
+                    yield [resent(call)]
                 await raise_for_status(response, deadlines)
                 while not answer.done and (chunk := await _read_next(response, deadlines, answer)):
                     if events := answer.feed(chunk):
@@ -152,11 +152,12 @@ async def stream_request(
                     raise answer.error
         except CallError:
             if call.died_at and not reported:
-                yield [_resent(call)]
+                yield [resent(call)]
             raise
 
 
-def _resent(call: http.HttpCall) -> Resent:
+def resent(call: http.HttpCall) -> Resent:
+    """The event of a call that was sent again."""
     return resent_on_new_connection(time.monotonic() - call.died_at)
 
 
@@ -174,15 +175,16 @@ async def _read_next(response: http.Response, deadlines: Deadlines, answer: Answ
     at_most = TRAILER_SECONDS if deadlines.ending else None
     try:
         if response.content.is_eof():  # all of it is here: nothing to wait for
-            return await _read_chunk(response)
-        return await deadlines.wait(_read_chunk(response), at_most)
+            return await read_chunk(response)
+        return await deadlines.wait(read_chunk(response), at_most)
     except CallError as error:
         if not deadlines.ending or error.kind != ErrorKind.TIMEOUT:
             answer.fail(error)
         return b""
 
 
-async def _read_chunk(response: http.Response) -> bytes:
+async def read_chunk(response: http.Response) -> bytes:
+    """The next bytes of a body; none at its end. Raises CallError."""
     with mapped_errors():
         return await response.content.readany()
 
@@ -194,7 +196,7 @@ async def read_json(response: http.Response, deadlines: Deadlines) -> Any:
 
 async def _read_body(begun: bytes, response: http.Response) -> str:
     body = bytearray(begun)
-    while chunk := await _read_chunk(response):
+    while chunk := await read_chunk(response):
         body += chunk
         if len(body) > LARGEST_BODY:
             raise not_json()
@@ -244,7 +246,7 @@ async def _read_error_body(response: http.Response) -> str:
     """The beginning of an error's body; what breaks off while it is read is left out."""
     read = b""
     try:
-        while len(read) < ERROR_BODY_LIMIT and (chunk := await _read_chunk(response)):
+        while len(read) < ERROR_BODY_LIMIT and (chunk := await read_chunk(response)):
             read += chunk
     except CallError:
         pass

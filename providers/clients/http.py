@@ -151,7 +151,7 @@ class RequestContext:
                     self.method,
                     self.url,
                     headers=headers,
-                    data=None if self.body is None else encode_json(self.body),
+                    data=_encode(self.body),
                     timeout=self.timeout,
                     allow_redirects=False,
                 )
@@ -159,6 +159,11 @@ class RequestContext:
                 if isinstance(map_error(exc), AddressRefused):
                     raise AddressRefused(urlsplit(self.url).hostname or "") from exc
                 raise
+
+
+def _encode(body: object) -> bytes | None:
+    """A body as it is sent: bytes as they are."""
+    return body if body is None or isinstance(body, bytes) else encode_json(body)
 
 
 def _sendable(headers: Mapping[str, str]) -> dict[str, str]:

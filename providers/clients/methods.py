@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from providers.clients import direct, gateway
+from providers.clients import direct, gateway, passthrough
 from providers.domain.errors import CallError, ErrorKind
 from providers.domain.types import ChatRequest, ClientEvent, Method, Target, is_native
 from providers.protocols.model_list import ModelList
@@ -11,6 +11,8 @@ from providers.protocols.model_list import ModelList
 
 def stream(target: Target, request: ChatRequest) -> AsyncGenerator[list[ClientEvent]]:
     """The events of one answer, those of each read together. Raises CallError."""
+    if request.passed:
+        return passthrough.stream(target, request.passed, non_streaming=request.non_streaming)
     if request.native and request.native.translation_error and not is_native(target, request):
         return _refuse_translation(request.native.translation_error)
     if target.method == Method.DIRECT:

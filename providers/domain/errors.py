@@ -159,6 +159,9 @@ MODERATED = "moderated"
 # The request is longer than the model's context; OpenAI's code, which LiteLLM's class becomes too.
 CONTEXT_FULL = "context_length_exceeded"
 
+# The upstream has no such path: another route may have it, and its chats are not concerned.
+ENDPOINT_MISSING = "endpoint_missing"
+
 # Codes for an unknown model; 1211 is Z.ai's.
 NO_SUCH_MODEL = frozenset({"model_not_found", "1211"})
 

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from providers.domain.errors import CallError, ErrorKind
 from providers.domain.frozen import frozen
+from providers.domain.passed_body import PassedBody
 
 type Json = Mapping[str, Any]
 
@@ -58,13 +59,15 @@ class NativeBody:
 class ChatRequest:
     """A chat to be answered. `options` are the body's other fields, such as temperature.
 
-    `non_streaming`: as one JSON body, not as a stream.
+    `non_streaming`: as one JSON body, not as a stream. `passed`: it is no chat, but a request of
+    another endpoint, for which the router does the same.
     """
 
     messages: tuple[ChatMessage, ...]
     options: Json = field(default_factory=dict)
     non_streaming: bool = False
     native: NativeBody | None = None
+    passed: PassedBody | None = None
 
 
 @frozen
@@ -250,8 +253,14 @@ class LateError(_Event):
 class Passed(_Event):
     """A chunk without any other event here, for callers that pass it on.
 
-    Its content, where it has any, is audio or a second choice; a role alone is none.
+    Its content, where it has any, is audio or a second choice; a role alone is none. `data` is a
+    piece of an answer that is no chat, as it came, `content_type` its form, and `characters` how
+    many of them are text that the model wrote.
     """
+
+    data: bytes = field(default=b"", repr=False)
+    content_type: str = ""
+    characters: int = 0
 
 
 type ClientEvent = (
@@ -293,7 +302,8 @@ class RouteTaken:
     the time in this program before the answering call went out, without failed calls. `is_cached`:
     no route answered, and this is a cached answer to the same request; the reason states its age.
     `native`: the events carry the provider's payloads, in the request's own format. `member`: the
-    full name of the model that answers, where a virtual model was requested.
+    full name of the model that answers, where a virtual model was requested. `content_type`: of an
+    answer that is no chat.
     """
 
     route_id: int
@@ -309,6 +319,7 @@ class RouteTaken:
     is_cached: bool = False
     native: bool = False
     member: str = ""
+    content_type: str = ""
 
 
 @frozen

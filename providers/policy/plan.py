@@ -9,7 +9,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from providers.domain.errors import CONTEXT_FULL, NO_SUCH_MODEL, CallError, ErrorKind
+from providers.domain.errors import (
+    CONTEXT_FULL,
+    ENDPOINT_MISSING,
+    NO_SUCH_MODEL,
+    CallError,
+    ErrorKind,
+)
 from providers.domain.frozen import frozen
 from providers.domain.types import AttemptRecord, Method
 from providers.policy.breaker import Scope, State, admits
@@ -323,6 +329,8 @@ def may_help(
 ) -> bool:
     """Whether the other route is worth trying after this failure. `windows`: the contexts of a
     virtual model's members by place, whose models differ; None for one model's routes."""
+    if error.code == ENDPOINT_MISSING:
+        return True
     if other.place != failed.place:
         if error.kind == ErrorKind.REQUEST and windows is not None:
             return _other_model_helps(error, windows[failed.place], windows[other.place])

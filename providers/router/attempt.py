@@ -20,6 +20,7 @@ from providers.domain.types import (
     Completed,
     Finish,
     LateError,
+    Passed,
     ReasoningDelta,
     Resent,
     RouteTaken,
@@ -35,6 +36,7 @@ from providers.domain.types import (
 from providers.infra import feature_flags, metrics
 from providers.policy.route_state import RouteState
 from providers.protocols import estimates
+from providers.protocols.passed_usage import complete_usage
 from providers.protocols.usage import merge_usage
 from providers.router.snapshot import Candidate
 
@@ -107,7 +109,7 @@ class AttemptTracker:
                 self.pace.add_chunk()
                 if not self.begun:
                     self.begun, self.ttft_ms = True, self._elapsed_ms()
-                    visible += [self._build_route_taken(), *self.held]
+                    visible += [self._build_route_taken(event), *self.held]
             if self.begun:
                 visible.append(event)
             elif len(self.held) < MAX_HELD_EVENTS:
@@ -119,6 +121,8 @@ class AttemptTracker:
             self.characters += len(event.text)
             if self.keeps and isinstance(event, TextDelta):
                 self.text.append(event.text)
+        elif isinstance(event, Passed):
+            self.characters += event.characters
         elif isinstance(event, UsageReport):
             self.usage = merge_usage(self.usage, event.usage)
         elif isinstance(event, Finish):
@@ -156,7 +160,7 @@ class AttemptTracker:
         self.began, self.started_at = now, self.started_at + timedelta(seconds=lasted)
         self.reason = event.reason
 
-    def _build_route_taken(self) -> RouteTaken:
+    def _build_route_taken(self, first: ClientEvent) -> RouteTaken:
         return RouteTaken(
             route_id=self.route.route_id,
             method=self.route.method,
@@ -170,6 +174,7 @@ class AttemptTracker:
             overhead_ms=self.overhead_ms,
             native=is_native(self.target, self.request),
             member=self.member,
+            content_type=first.content_type if isinstance(first, Passed) else "",
         )
 
     def record(self) -> AttemptRecord:
@@ -223,6 +228,8 @@ class AttemptTracker:
         """The reported usage, completed by estimates where the provider left a part out."""
         if self.ttft_ms is None:
             return self.usage
+        if passed := self.request.passed:
+            return complete_usage(passed, self.usage, self.characters)
         if self.usage and self.usage.input_tokens and self.usage.output_tokens:
             return self.usage
         return estimates.complete_usage(self.usage or Usage(), self.request, self.characters)

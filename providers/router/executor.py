@@ -33,6 +33,7 @@ from providers.router.announcement import announce
 from providers.router.attempt import AttemptTracker
 from providers.router.call import Call
 from providers.router.candidates import find_candidates
+from providers.router.carriers import require_carrier, skip_routes
 from providers.router.limits import ConcurrencyLimiter
 from providers.router.results import Result, build_outcome
 from providers.router.route_table import RouteTable
@@ -56,6 +57,7 @@ class RouteExecutor:
         self.rules = settings.ROUTING_RULES
         self.candidates: list[Candidate] = []  # the first, then its fallbacks, by place
         self.virtual: VirtualCall | None = None
+        self.skipped = ""  # routes that cannot carry the request, with the reasons
         self.plan = plan.Plan(routes=(), preferred=Method.DIRECT)
         self.left: tuple[PlannedRoute, ...] = ()
         self.attempts: list[AttemptRecord] = []
@@ -73,6 +75,8 @@ class RouteExecutor:
         """Make the plan from what this process has in memory: the snapshot, where there is one."""
         try:
             self.candidates = await self._find_candidates(snapshot or await self.table.ready())
+            self._skip_routes()
+            require_carrier(self.candidates, self.skipped)
         except CallError as error:
             self._record_nowhere(error)
             raise PlanFailed(error, ()) from error
@@ -87,11 +91,14 @@ class RouteExecutor:
         """The provider that is called and its fallbacks, or the members of a virtual model."""
         if self.call.virtual is None:
             return await find_candidates(self.table, snapshot, self.call)
-        now = timezone.now()
         self.virtual = await plan_virtual(
-            self.table, self.call, self.call.virtual, self.request, now
+            self.table, self.call, self.call.virtual, self.request, timezone.now()
         )
         return self.virtual.candidates
+
+    def _skip_routes(self) -> None:
+        """Leave out the routes that cannot carry the request."""
+        self.skipped = skip_routes(self.table, self.candidates, self.request)
 
     def _fallbacks(self) -> tuple[plan.FallbackProvider, ...]:
         return tuple(
@@ -157,6 +164,7 @@ class RouteExecutor:
         for place, former in enumerate(self.candidates):
             current = await self.table.candidate(former.provider_id, former.model_id)
             self.candidates[place] = current or replace(former, routes=())
+        self._skip_routes()
 
     async def _wait(self, step: RetryAfter) -> None:
         """Wait. After a cooldown the routes are planned again: all of them where none was called,
@@ -374,7 +382,7 @@ class RouteExecutor:
         if others:
             return plan.fallback_reason(step, others[-1])
         if not self.errors:
-            return step.reason
+            return f"{step.reason}; {self.skipped}" if self.skipped else step.reason
         return f"{step.route.method}: tried again after a {reasons.words(self.errors[-1].kind)}"
 
     def _following(self) -> tuple[PlannedRoute, ...]:

@@ -73,6 +73,8 @@ async def reads(
 async def _remember(executor: RouteExecutor) -> None:
     """Cache a good answer in words, for use when every route fails, where that is switched on."""
     tracker, call = executor.tracker, executor.call
+    if executor.request.passed:
+        return
     if tracker and tracker.keeps and not tracker.error and not tracker.calls_tools:
         await answer_cache.store(
             _caller(call),
@@ -86,7 +88,7 @@ async def _remember(executor: RouteExecutor) -> None:
 
 async def _find_cached(executor: RouteExecutor, failed: PlanFailed) -> CachedAnswer | None:
     """An earlier answer to the same caller; a request that is itself wrong has none."""
-    if failed.kind == ErrorKind.REQUEST:
+    if failed.kind == ErrorKind.REQUEST or executor.request.passed:
         return None
     call = executor.call
     return await answer_cache.find(_caller(call), call.provider_id, call.model_id, executor.request)

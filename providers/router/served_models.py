@@ -47,6 +47,7 @@ class ServedModel:
     streams: bool = True
     further_aliases: tuple[str, ...] = ()
     virtual: MemberList | None = None
+    kinds: frozenset[str] = frozenset()  # what it is for; empty where nobody says
 
     @property
     def full_name(self) -> str:
@@ -94,11 +95,17 @@ def _build_models(
                 provider_name=provider[1],
                 prices=Prices.of(row),
                 streams=row["streaming"],
+                kinds=known_kinds(row),
                 takes=None if row["takes"] is None else tuple(row["takes"]),
                 further_aliases=tuple(sorted(each["name"] for each in row["further"])),
                 **{name: row[name] for name in _COLUMNS},
                 **known_abilities(row),
             )
+
+
+def known_kinds(row: _Row) -> frozenset[str]:
+    """The kind that some source gives; a guess by the model's name is none."""
+    return frozenset({row["kind"]} if "kind" in row["sources"] else ())
 
 
 def _further_aliases(rows: Iterable[_Row]) -> Iterable[tuple[str, tuple[int, str]]]:

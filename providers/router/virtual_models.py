@@ -9,7 +9,7 @@ from providers.domain.prices import Prices
 from providers.domain.types import known_abilities
 from providers.models import LanguageModel, VirtualMember
 from providers.policy.members import Member, MemberList, Strategy
-from providers.router.served_models import ServedModel
+from providers.router.served_models import ServedModel, known_kinds
 
 OWNER = "virtual"  # stands where a model has its provider's slug
 
@@ -78,11 +78,18 @@ def _build_served(rows: Sequence[VirtualMember]) -> ServedModel:
         first_seen=virtual.created_at,
         prices=prices.pop() if len(prices) == 1 else Prices(),
         virtual=members,
+        kinds=_join_kinds(models),
         vision=_any(each["vision"] for each in abilities),
         tools=_any(each["tools"] for each in abilities),
         reasoning=_any(each["reasoning"] for each in abilities),
         json_output=_any(each["json_output"] for each in abilities),
     )
+
+
+def _join_kinds(models: Iterable[LanguageModel]) -> frozenset[str]:
+    """What its members are for together; empty, for unknown, where that is unknown of any."""
+    kinds = [known_kinds(vars(model)) for model in models]
+    return frozenset().union(*kinds) if all(kinds) else frozenset()
 
 
 def _largest(limits: Iterable[int | None]) -> int | None:

@@ -187,7 +187,7 @@ def test_an_alias_means_its_model(door: Door, acme: Provider, fake: fakes.Upstre
     [
         ("GET", "", 404),
         ("GET", "/", 404),
-        ("POST", "/completions", 404),
+        ("POST", "/edits", 404),
         ("HEAD", "/nothing", 404),
         ("HEAD", "/chat/completions/", 405),
         ("GET", "/chat/completions", 405),

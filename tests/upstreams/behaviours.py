@@ -49,6 +49,8 @@ _ANSWERS = {
     "no-limit": Plan(text=words("OK"), refuses=("max_tokens",)),
     "wants-16": Plan(text=words("OK"), least_tokens=16),
     "wants-64": Plan(text=words("OK"), least_tokens=64),
+    "404-path": Plan(status=404, bare=True, code="404", message="Not Found"),
+    "404-model": Plan(status=404, code="model_not_found", message="There is no such model."),
     "marked": Plan(
         raw='\ufeff{"choices": [{"message": {"content": "OK"}, "finish_reason": "stop"}]}',
         content_type="application/json",
