@@ -1,7 +1,7 @@
 """Choose among a virtual model's members for one request, from what this event loop remembers.
 
 It remembers how fast each model began to answer of late, which member is the fastest, and which one
-answered each conversation last. All of it is bounded in number and in time. No I/O.
+answered each conversation last. All of it is bounded in number and in time.
 """
 
 import random
@@ -25,6 +25,7 @@ from providers.policy.reasons import cooldown_reason
 from providers.policy.route_state import TTFT_WEIGHT, RouteState
 from providers.protocols.request_needs import read_needs
 from providers.router.affinity import Affinity
+from providers.router.affinity_feed import AffinityFeed
 from providers.router.limits import ConcurrencyLimiter
 from providers.router.snapshot import Candidate
 
@@ -42,6 +43,7 @@ class MemberChoices:
         self._leaders: dict[int, ModelKey] = {}
         self._times: OrderedDict[ModelKey, tuple[float, float]] = OrderedDict()
         self.affinity = Affinity(monotonic)
+        self.feed = AffinityFeed(self.affinity)
 
     def choose(
         self,
@@ -91,7 +93,7 @@ class MemberChoices:
     def note_answer(self, key: ModelKey, ttft_ms: int | None, conversation: str = "") -> None:
         """A member has answered: remember how long it took to its first token, and to whom."""
         if conversation:
-            self.affinity.note(conversation, key)
+            self.feed.note(conversation, key)
         if ttft_ms is None:
             return
         now, figure = self._now(), self._times.pop(key, None)

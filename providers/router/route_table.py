@@ -72,6 +72,8 @@ class RouteTable:
         await self._routes.get()
         if self.queue.start():
             metrics.set_retry_budget(self.budget.left)
+        if providers.virtual_models:
+            self.choices.feed.start()
         return providers
 
     async def ready_for(self, name: str) -> Snapshot:
@@ -188,6 +190,7 @@ class RouteTable:
         """Write what can be written in a moment, and end every task."""
         for check in list(self.checks):
             check.cancel()
+        await self.choices.feed.close()
         await self.queue.close(CLOSE_SECONDS)
         await self._providers.close()
         await self._routes.close()
