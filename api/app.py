@@ -65,6 +65,7 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         request.response_headers(),
         errors=door.errors,
         keep_alive=door.keep_alive,
+        limits=request.limits,
         bodiless=request.method == "HEAD",
     )
     try:
@@ -80,6 +81,8 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         message = f"Internal error. The log has the details, under request {request.request_id}."
         internal = ApiError(500, message, code="internal_error", type="server_error")
         await _send_error(request, reply, internal)
+    finally:
+        request.close()
 
 
 def find_door(path: str) -> Door:

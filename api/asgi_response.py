@@ -5,13 +5,15 @@ After a while without content they go out with a keep-alive, and a later failure
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from types import TracebackType
 
 from starlette.types import Receive, Send
 
 from api.errors import OPENAI_ERRORS, ApiError, ErrorFormat
+from api.limit_headers import LimitFigures
 from providers.protocols import sse
 
 JSON = "application/json"
@@ -24,7 +26,8 @@ KEEP_ALIVE = sse.comment("keep-alive")
 
 class Reply:
     """One answer. `headers` are always sent; `errors`: the format of an error; `keep_alive`: what
-    a stream sends while it waits; `bodiless`: it answers a HEAD request."""
+    a stream sends while it waits; `bodiless`: it answers a HEAD request; `limits`: of the key, as
+    the answer starts."""
 
     def __init__(
         self,
@@ -34,12 +37,14 @@ class Reply:
         errors: ErrorFormat = OPENAI_ERRORS,
         keep_alive: bytes = KEEP_ALIVE,
         bodiless: bool = False,
+        limits: Callable[[], tuple[LimitFigures, ...]] = tuple,
     ) -> None:
         self._send = send
         self.errors = errors
         self._keep_alive = keep_alive
         self._bodiless = bodiless
         self._headers = dict(headers)
+        self._limits = limits
         self._sending = asyncio.Lock()
         self._sent_at = 0.0
         self._is_binary = False
@@ -85,6 +90,8 @@ class Reply:
 
     async def _start(self, status: int, headers: Mapping[str, str]) -> None:
         self.has_started = True
+        if figures := self._limits():
+            headers = {**self.errors.limit_headers(figures, datetime.now(UTC)), **headers}
         fields = {**self._headers, **headers}.items()
         encoded = [(name.encode(), value.encode("ascii", "replace")) for name, value in fields]
         await self._send({"type": "http.response.start", "status": status, "headers": encoded})

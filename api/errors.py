@@ -6,10 +6,12 @@ message. So any other status below 500 is for failures that a retry cannot fix.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
+from api.limit_headers import LimitFigures, anthropic_headers, openai_headers
 from providers.domain.errors import CallError, ErrorKind, PlanFailed
 from providers.domain.types import AttemptRecord
 from providers.protocols.anthropic_events import write_error
@@ -97,6 +99,7 @@ class ErrorFormat:
     write: Callable[[ApiError], Mapping[str, Any]]
     event: bytes = b""
     write_events: Callable[[ApiError], bytes] | None = None
+    limit_headers: Callable[[Iterable[LimitFigures], datetime], dict[str, str]] = openai_headers
 
     def body(self, error: ApiError) -> bytes:
         """The error as a JSON body."""
@@ -111,7 +114,9 @@ class ErrorFormat:
 
 OPENAI_ERRORS = ErrorFormat(ApiError.fields)
 ANTHROPIC_ERRORS = ErrorFormat(
-    lambda error: write_error(error.status, error.message), b"event: error\n"
+    lambda error: write_error(error.status, error.message),
+    b"event: error\n",
+    limit_headers=anthropic_headers,
 )
 
 

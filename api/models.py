@@ -83,6 +83,8 @@ class ClientKey(models.Model):
     previous_hash = models.CharField(max_length=64, blank=True, default="")
     previous_until = models.DateTimeField(null=True, blank=True)
     allowed_models = models.JSONField(default=list, blank=True, help_text="Patterns; none: all.")
+    requests_per_minute = models.PositiveIntegerField(null=True, blank=True)
+    tokens_per_minute = models.PositiveIntegerField(null=True, blank=True)
     is_locked = models.BooleanField(
         "Only operators may change the limits",
         default=False,

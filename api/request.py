@@ -1,21 +1,26 @@
 """One request to `/v1`, as every door reads it: its ids, its client key, its body.
 
-Nothing here waits for the database or Redis: the key is looked up in memory.
+Nothing here waits for the database: the key is looked up in memory, and so are its limits, while
+this process has a lease of them.
 """
 
 import random
 import re
 import time
 import uuid
-from functools import cache
+from functools import cache, partial
 
 from django.conf import settings
 from starlette.types import Receive, Scope
 
 from api.bodies import Body, BodyRefused, Budget
 from api.errors import ApiError, bad_request
-from api.keys import lookup
+from api.keys import enforcement, lookup
+from api.keys.enforcement import Admission
 from api.keys.lookup import Caller
+from api.limit_headers import LimitFigures
+from providers.protocols import estimates
+from providers.router import route_table
 
 ROOT = "/v1"
 _CLIENT_ID = re.compile(rb"[\x21-\x7e]{1,128}")
@@ -34,6 +39,7 @@ class ApiRequest:
         # A name, not a secret: the system's randomness would cost a system call.
         self.request_id = uuid.UUID(int=random.getrandbits(128), version=4)
         self._headers: dict[bytes, bytes] = dict(scope["headers"])
+        self._admission: Admission | None = None
 
     def response_headers(self) -> dict[str, str]:
         """The headers of every answer: our request id, and the client's own where it is valid."""
@@ -50,15 +56,30 @@ class ApiRequest:
             headers = {"allow": ", ".join(methods)}
             raise ApiError(405, message, code="method_not_allowed", headers=headers)
 
-    async def authenticate(self) -> Caller:
-        """The owner of the client key. Raises ApiError (401)."""
+    async def authenticate(self, *, is_free: bool = False) -> Caller:
+        """The owner of the client key. Raises ApiError: 401, or 429 where a limit of the key is
+        used up. Every POST counts, unless it is free: no provider is called for it."""
         if not (secret := self._secret()):
             message = "No API key was sent. Send one as `Authorization: Bearer ocw-...`."
             raise _unauthorized_error(message)
         caller = await lookup.current().find_caller(secret)
         if caller is None:
             raise _unauthorized_error("This API key is invalid, revoked or expired.")
+        if caller.limits and self.method == "POST" and not is_free:
+            limiters, key_id = enforcement.current(), caller.key_id
+            used = partial(route_table.current().tokens_of_key, key_id)
+            self._admission = Admission(limiters.find(key_id, caller.limits, used))
+            await self._admission.count_request()
         return caller
+
+    def limits(self) -> tuple[LimitFigures, ...]:
+        """What is left of the key's limits; none where it has none."""
+        return self._admission.figures() if self._admission else ()
+
+    def close(self) -> None:
+        """The answer has ended: correct the estimate of its tokens."""
+        if self._admission:
+            self._admission.release()
 
     def _secret(self) -> str:
         """The key as OpenAI's clients send it, or as Anthropic's do; empty where there is none."""
@@ -89,6 +110,8 @@ class ApiRequest:
             except BodyRefused as exc:
                 raise _body_error(exc) from exc
         self.arrived = time.monotonic()  # a slow upload is not our overhead
+        if self._admission:
+            await self._admission.reserve_tokens(estimates.tokens(sum(map(len, pieces))))
         return b"".join(pieces)
 
 

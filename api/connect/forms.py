@@ -16,6 +16,7 @@ else:
     _KeySettingsForm = forms.ModelForm
 
 MAX_ENTRIES = 200  # of a list
+MAX_PER_MINUTE = 1_000_000_000
 MAX_ENTRY = 200  # characters of one
 
 
@@ -104,7 +105,7 @@ def _names_field(rows: int, label: str, help_text: str) -> NamesField:
 
 
 # What only operators may change where the key is locked.
-LIMITS = ("allowed_models", "expires_at")
+LIMITS = ("allowed_models", "requests_per_minute", "tokens_per_minute", "expires_at")
 
 
 class KeySettingsForm(_KeySettingsForm):
@@ -115,6 +116,18 @@ class KeySettingsForm(_KeySettingsForm):
         "Allowed models",
         "One name or pattern a line, such as “acme/*” or “fast”. “*” matches anything. Leave empty "
         "to allow all models.",
+    )
+    requests_per_minute = forms.IntegerField(
+        min_value=1,
+        max_value=MAX_PER_MINUTE,
+        required=False,
+        help_text="Leave empty for no limit.",
+    )
+    tokens_per_minute = forms.IntegerField(
+        min_value=1,
+        max_value=MAX_PER_MINUTE,
+        required=False,
+        help_text="Input and output. Leave empty for no limit.",
     )
     tags = _names_field(1, "Tags", "Separated by commas.")
     expires_at = forms.DateTimeField(

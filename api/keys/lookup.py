@@ -13,6 +13,7 @@ from datetime import datetime
 import django.db
 from django.utils import timezone
 
+from api.keys.enforcement import KeyLimits
 from api.keys.permissions import AllowedModels
 from api.models import USE_EVERY, ClientKey, hash_secret
 from providers.domain.frozen import frozen
@@ -32,6 +33,7 @@ class Caller:
     user_id: int
     expires_at: datetime | None = None
     allowed: AllowedModels = field(default_factory=AllowedModels)
+    limits: KeyLimits = field(default_factory=KeyLimits)
 
 
 def load_callers() -> Mapping[str, Caller]:
@@ -47,6 +49,7 @@ def _callers_of(key: ClientKey) -> Iterator[tuple[str, Caller]]:
         user_id=key.user_id,
         expires_at=key.expires_at,
         allowed=AllowedModels(patterns=tuple(key.allowed_models)),
+        limits=KeyLimits(requests=key.requests_per_minute, tokens=key.tokens_per_minute),
     )
     yield key.hash, caller
     if key.previous_until:

@@ -44,7 +44,7 @@ async def create_message(request: ApiRequest, reply: Reply) -> None:
 async def count_tokens(request: ApiRequest, reply: Reply) -> None:
     """Estimate the input tokens of a request, with no call to a provider. Raises ApiError."""
     request.require_method("POST")
-    caller = await request.authenticate()
+    caller = await request.authenticate(is_free=True)
     parsed, _ = _parse(await request.read_body(caller), is_limited=False)
     snapshot = await route_table.current().ready_for(parsed.model)
     model_resolver.resolve_model(snapshot, parsed.model, caller)

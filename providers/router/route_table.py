@@ -8,6 +8,7 @@ here waits for the database, except for the first reading and a probe's claim.
 """
 
 import asyncio
+from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
@@ -27,7 +28,7 @@ from providers.router.candidate_cache import CandidateCache
 from providers.router.limiters import Limiters
 from providers.router.limits import ConcurrencyLimiter, RetryBudget
 from providers.router.member_choices import MemberChoices
-from providers.router.results import Entry, outcome_of
+from providers.router.results import Entry, Result, outcome_of
 from providers.router.route_states import RouteStates
 from providers.router.snapshot import Candidate, RouteSnapshot, Snapshot
 from providers.router.trial_claims import TrialClaims
@@ -51,6 +52,7 @@ class RouteTable:
         )
         self._states = RouteStates(rules)
         self._candidates = CandidateCache()
+        self._tokens_of_keys: Counter[int] = Counter()
         self._limiters = Limiters(rules)
         self.choices = MemberChoices()
         self.queue = WriteBehindQueue(guard, self._load_written)
@@ -161,6 +163,10 @@ class RouteTable:
 
     # After a call
 
+    def tokens_of_key(self, client_key: int) -> int:
+        """Input and output tokens of all calls of a client key that ended here, failed ones too."""
+        return self._tokens_of_keys[client_key]
+
     def settle(self, entry: Entry) -> None:
         """Apply a result to its route at once, and queue it for the rows. Never waits."""
         if outcome := outcome_of(entry):
@@ -168,6 +174,8 @@ class RouteTable:
             if marked is not outcome:
                 entry = _with_outcome(entry, marked)
             self._write_changed(changed=self._states.apply(marked))
+        if isinstance(entry, Result) and entry.client_key and (usage := entry.attempt.usage):
+            self._tokens_of_keys[entry.client_key] += usage.input_tokens + usage.output_tokens
         self.queue.put(entry)
 
     def _write_changed(self, *, changed: bool) -> None:
