@@ -139,7 +139,7 @@ class Upstream:
         app = web.Application(client_max_size=64 * 2**20)
         app.router.add_route("*", "/_control{tail:.*}", self._control)
         app.router.add_get("/{prefix:.+}/models", self._list_models)
-        for path in ("chat/completions", "messages"):
+        for path in ("chat/completions", "messages", "responses"):
             app.router.add_post(f"/{{prefix:.+}}/{path}", self._chat)
         for path in other_endpoints.PATHS:  # after the chats, whose path ends alike
             app.router.add_post(f"/{{prefix:.+}}/{path}", self._answer_other)

@@ -9,7 +9,8 @@ from api.json_body import decode_object
 from api.messages.anthropic_response import MessageSerializer, StreamSerializer
 from api.request import ApiRequest
 from api.sender import send_completion
-from providers.domain.types import Json, Kind, NativeBody
+from providers.domain.native_body import BodyFormat, NativeBody
+from providers.domain.types import Json
 from providers.protocols import estimates
 from providers.protocols.anthropic_requests import MessagesRequest, read_request
 from providers.protocols.openai_chat import encode_json
@@ -25,7 +26,7 @@ async def create_message(request: ApiRequest, reply: Reply) -> None:
     parsed, fields = _parse(body)
     form = StreamSerializer if parsed.stream else MessageSerializer
     native = NativeBody(
-        kind=Kind.ANTHROPIC,
+        format=BodyFormat.MESSAGES,
         fields=fields,
         headers=request.pick_headers("anthropic-beta"),
         translation_error=parsed.translation_error,

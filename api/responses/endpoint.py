@@ -11,6 +11,7 @@ from api.request import ApiRequest
 from api.responses import store
 from api.responses.serializer import ResponseSerializer
 from api.sender import send_completion
+from providers.domain.native_body import BodyFormat, NativeBody
 from providers.domain.types import Completed, Json
 from providers.protocols.openai_chat import encode_json
 from providers.protocols.request_checks import InvalidRequest
@@ -30,13 +31,15 @@ async def create_response(request: ApiRequest, reply: Reply) -> None:
     body = await request.read_body(caller)
     fields = decode_object(body)
     try:
-        parsed = read_request(await _resolve(fields, caller))
+        resolved = await _resolve(fields, caller)
+        parsed = read_request(resolved)
     except InvalidRequest as error:
         raise bad_request(error.message, error.param) from None
-    if parsed.translation_error:
-        raise bad_request(parsed.translation_error, code="untranslatable")
     serializer = ResponseSerializer(request.request_id.hex, int(time.time()), fields, parsed)
     reply.errors = replace(OPENAI_ERRORS, write_events=serializer.fail)
+    native = NativeBody(
+        format=BodyFormat.RESPONSES, fields=resolved, translation_error=parsed.translation_error
+    )
     stores = fields.get("store") is not False
 
     async def complete(completed: Completed) -> None:
@@ -50,7 +53,7 @@ async def create_response(request: ApiRequest, reply: Reply) -> None:
         caller=caller,
         body=body,
         model=parsed.model,
-        chat=parsed.request,
+        chat=replace(parsed.request, native=native),
         serializer=serializer,
         before_end=complete,
     )

@@ -1,6 +1,7 @@
 """Serialize the router's events in the Responses format: as events, or as one response. No I/O.
 
-The payloads come from `providers/protocols/responses_events.py`.
+The payloads of a provider that speaks this format pass through, with only the model's name
+replaced; other events are translated (`providers/protocols/responses_events.py`).
 """
 
 from collections.abc import Mapping
@@ -8,11 +9,13 @@ from typing import Any
 
 from api.errors import ApiError
 from providers.domain.types import ClientEvent, Completed, Json, RouteTaken, TextWasReasoning
-from providers.protocols.openai_chat import encode_json
+from providers.protocols.openai_chat import encode_json, fields
 from providers.protocols.responses_events import ResponseWriter
 from providers.protocols.responses_items import Payload
 from providers.protocols.responses_requests import ResponsesRequest
 from providers.protocols.typed_events import encode_event
+
+_ENDINGS = frozenset({"response.completed", "response.incomplete"})
 
 
 class ResponseSerializer:
@@ -23,21 +26,30 @@ class ResponseSerializer:
     ) -> None:
         """`body`: the request as it came, whose fields the response repeats."""
         self._parsed = parsed
-        self._created_at = created_at
+        self._own = {"previous_response_id": body.get("previous_response_id")}
         self._writer = ResponseWriter(
             answer_id, created_at, body, parsed.tools.tools, summarizes=parsed.summarizes
         )
         self._waiting: list[Payload] = []  # for the next bytes
+        self._is_native = False
+        self._last: Json | None = None
+        self._native_end: Payload = {}
         self.is_stored = False
 
     def start(self, taken: RouteTaken) -> Mapping[str, str]:
         """Set the model. The header names the fields that a translated request lacks."""
+        self._own["model"] = taken.model
+        self._is_native = taken.native
+        if taken.native:
+            return {}
         self._waiting = self._writer.start(taken.model)
         dropped = ", ".join(self._parsed.dropped)[:500]
         return {"x-dropped-fields": dropped} if dropped else {}
 
     def serialize(self, event: ClientEvent) -> bytes:
         """The event's payloads as bytes."""
+        if self._is_native:
+            return self._pass_on(event)
         if self._parsed.stream:
             return self._send(self._writer.take(event))
         if isinstance(event, TextWasReasoning):
@@ -48,15 +60,18 @@ class ResponseSerializer:
 
     def complete(self, completed: Completed, now: int) -> dict[str, Any]:
         """The full response, before its last bytes are made."""
+        if self._is_native:
+            response: dict[str, Any] = self._native_end.get("response", {})
+            return response
         self._waiting += self._writer.end_items(completed.usage, now)
         return self._writer.response
 
     def finish(self, completed: Completed) -> bytes:
         """The last events, or the response's JSON. `complete` precedes it."""
-        ending = self._writer.end(is_stored=self.is_stored)
-        if self._parsed.stream:
-            return self._send(ending)
-        return encode_json(self._writer.response)
+        ending = [self._native_end] if self._is_native else self._writer.end()
+        response = ending[-1]["response"]
+        response["store"] = self.is_stored
+        return self._send(ending) if self._parsed.stream else encode_json(response)
 
     def fail(self, error: ApiError) -> bytes:
         """The events of a failure within a stream."""
@@ -65,3 +80,22 @@ class ResponseSerializer:
     def _send(self, payloads: list[Payload]) -> bytes:
         waiting, self._waiting = self._waiting, []
         return b"".join(map(encode_event, [*waiting, *payloads]))
+
+    def _pass_on(self, event: ClientEvent) -> bytes:
+        """The payload that an event is the first to carry. The last one waits for its storing."""
+        payload = event.raw
+        if payload is None or payload is self._last:
+            return b""
+        self._last = payload
+        if payload.get("object") == "response":  # one response where a stream was requested
+            payload = {"type": f"response.{payload.get('status')}", "response": payload}
+        renamed = dict(payload)
+        if response := fields(payload.get("response")):
+            renamed["response"] = {**response, **self._own}
+        self._writer.resume(renamed)
+        if renamed.get("type") in _ENDINGS:
+            self._native_end = {"sequence_number": 0, **renamed}
+            return b""
+        if not self._parsed.stream:
+            return b""
+        return encode_event(renamed, "" if response else event.line)

@@ -20,6 +20,7 @@ from providers.clients.answer_reader import (
 from providers.clients.deadlines import Deadlines
 from providers.clients.http_errors import mapped_errors
 from providers.domain.errors import CallError, ErrorKind, classify
+from providers.domain.native_body import BodyFormat, NativeBody
 from providers.domain.redaction import redacted_errors
 from providers.domain.sealed import is_sealed
 from providers.domain.types import (
@@ -31,7 +32,7 @@ from providers.domain.types import (
     Target,
     is_native,
 )
-from providers.protocols import anthropic_messages, model_list, openai_chat
+from providers.protocols import anthropic_messages, model_list, openai_chat, responses_reader
 from providers.protocols.error_body import ErrorBody, read_error
 from providers.protocols.framing import LARGEST_BODY, not_json
 from providers.protocols.retry_after import stated_wait
@@ -50,24 +51,29 @@ def stream(target: Target, request: ChatRequest) -> AsyncGenerator[list[ClientEv
     Raises CallError; TruncatedError where no finish reason came.
     """
     base = target.base_url.rstrip("/")
+    native = request.native if is_native(target, request) else None
+    if native:
+        return _stream_native(target, native, base, stream=not request.non_streaming)
     if target.kind == Kind.ANTHROPIC:
-        return _stream_messages(target, request, f"{base}/messages")
+        body = anthropic_messages.body(request, target.model)
+        messages = anthropic_messages.MessageReader()
+        return stream_request(target, f"{base}/messages", body, messages.events)
     body = openai_chat.body(request, target.model)
     reader = openai_chat.ChunkReader(splits=target.splits_reasoning)
     return stream_request(target, f"{base}/chat/completions", body, reader.events)
 
 
-def _stream_messages(
-    target: Target, request: ChatRequest, url: str
+def _stream_native(
+    target: Target, native: NativeBody, base: str, *, stream: bool
 ) -> AsyncGenerator[list[ClientEvent]]:
-    """In Anthropic's format: as the request came where it came so, else translated."""
-    native = request.native if is_native(target, request) else None
-    reader = anthropic_messages.MessageReader(passes=native is not None)
-    if native is None:
-        body = anthropic_messages.body(request, target.model)
-        return stream_request(target, url, body, reader.events)
-    body = {**native.fields, "model": target.model, "stream": not request.non_streaming}
-    return stream_request(target, url, body, reader.events, extra_headers=native.headers)
+    """The request as it came, in the format in which it came."""
+    body = {**native.fields, "model": target.model, "stream": stream}
+    if native.format == BodyFormat.RESPONSES:
+        read = responses_reader.ResponseReader().events
+    else:
+        read = anthropic_messages.MessageReader(passes=True).events
+    url = f"{base}/{native.format.value}"
+    return stream_request(target, url, body, read, extra_headers=native.headers)
 
 
 async def list_models(target: Target) -> model_list.ModelList:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from providers.domain.errors import CallError, ErrorKind
 from providers.domain.frozen import frozen
+from providers.domain.native_body import BodyFormat, NativeBody
 from providers.domain.passed_body import PassedBody
 
 type Json = Mapping[str, Any]
@@ -39,20 +40,6 @@ class ChatMessage:
     role: Literal["system", "user", "assistant", "tool", "developer"]
     content: str | tuple[Json, ...] | None
     extra: Json = field(default_factory=dict)
-
-
-@frozen
-class NativeBody:
-    """A request as it came, in a provider's own format: a direct route that speaks it sends it so.
-
-    `headers` are the caller's that belong to the format. `translation_error`: why the request
-    cannot be translated for other routes; empty where it can.
-    """
-
-    kind: Kind
-    fields: Json
-    headers: Mapping[str, str] = field(default_factory=dict)
-    translation_error: str = ""
 
 
 @frozen
@@ -115,8 +102,9 @@ def is_credential(name: str) -> bool:
 class Target:
     """The destination of one attempt: address, protocol, key, model, time-outs.
 
-    `splits_reasoning`: separate reasoning from the text of an answer. `upstream` is set only where
-    the destination is the gateway process. `account_secrets` are the provider's other keys:
+    `splits_reasoning`: separate reasoning from the text of an answer. `takes_responses`: it has
+    OpenAI's Responses API beside chat completions. `upstream` is set only where the destination is
+    the gateway process. `account_secrets` are the provider's other keys:
     they are not sent, but a gateway may have them and repeat them.
     """
 
@@ -131,6 +119,7 @@ class Target:
     splits_reasoning: bool = False
     account_secrets: tuple[str, ...] = field(default=(), repr=False)
     streams: bool = True
+    takes_responses: bool = False
 
     @property
     def secrets(self) -> frozenset[str]:
@@ -144,7 +133,11 @@ class Target:
 def is_native(target: Target, request: ChatRequest) -> bool:
     """Whether the target takes the request in the format in which it came."""
     native = request.native
-    return native is not None and (target.method, target.kind) == (Method.DIRECT, native.kind)
+    if native is None or target.method != Method.DIRECT:
+        return False
+    if native.format == BodyFormat.MESSAGES:
+        return target.kind == Kind.ANTHROPIC
+    return target.takes_responses
 
 
 @frozen

@@ -53,6 +53,7 @@ def target(
             timeouts=times,
             headers=_headers(reached),
             account_secrets=_secrets(reached),
+            takes_responses=presets.get(reached.preset).takes_responses,
         )
     endpoint = reached.endpoint if endpoint is None else endpoint
     return Target(

@@ -107,7 +107,7 @@ class ResponseWriter:
         return self._number(self._write(event))
 
     def end_items(self, usage: Usage, completed_at: int) -> list[Payload]:
-        """The payloads that end the items; `response` is full then, and counts as stored."""
+        """The payloads that end the items; `response` is full then."""
         reason = _INCOMPLETE_REASONS.get(self._reason)
         payloads = self._end_items(INCOMPLETE if reason else COMPLETED)
         self.response |= {
@@ -115,14 +115,18 @@ class ResponseWriter:
             "incomplete_details": {"reason": reason} if reason else None,
             "completed_at": None if reason else completed_at,
             "output": self.output(),
-            "store": True,
             "usage": write_usage(usage),
         }
         return self._number(payloads)
 
-    def end(self, *, is_stored: bool) -> list[Payload]:
+    def resume(self, payload: Json) -> None:
+        """Note a payload that the provider wrote in this format: a failure continues from it."""
+        self.response = dict(fields(payload.get("response"))) or self.response
+        if isinstance(number := payload.get("sequence_number"), int):
+            self._count = number + 1
+
+    def end(self) -> list[Payload]:
         """The payload that ends the answer, after those of its items."""
-        self.response["store"] = is_stored
         return self._number([self._state(self.response["status"])])
 
     def fail(self, code: str, message: str, param: str | None = None) -> list[Payload]:

@@ -34,7 +34,9 @@ _READ = frozenset(
 # Values that ask for nothing: they are what a translated request does anyway.
 _DEFAULTS: Json = {"background": False, "truncation": "disabled", "top_logprobs": 0, "include": []}
 # They shape the answer: without them the caller would get something else than it asked for.
-_ONLY_NATIVE = ("background", "conversation", "prompt")
+_ONLY_NATIVE = ("prompt",)
+# Not taken at all: what they begin or refer to is the provider's account's, not the caller's.
+_REFUSED = ("background", "conversation")
 
 
 @frozen
@@ -80,8 +82,14 @@ def resolve_references(request: Json, previous: Iterable[Json], stored: Json) ->
     """The request without references: the items of the previous response come first, and each
     named item takes the place of its name. `stored`: items by their ids."""
     own = [stored[item["id"]] if _is_reference(item) else item for item in list_items(request)]
+    items = [item for item in (*previous, *own) if not _is_unreadable(item)]
     rest = {name: value for name, value in request.items() if name != "previous_response_id"}
-    return {**rest, "input": [*previous, *own]}
+    return {**rest, "input": items}
+
+
+def _is_unreadable(item: Json) -> bool:
+    """Whether an item is reasoning that no model can continue: it is not in it."""
+    return item.get("type") == "reasoning" and not item.get("encrypted_content")
 
 
 def list_items(request: Json) -> list[Json]:
@@ -97,6 +105,9 @@ def read_request(request: Json) -> ResponsesRequest:
     model = require_string(request.get("model"), "model").strip()
     if not model:
         raise InvalidRequest("`model` must name a model.", "model")
+    for name in _REFUSED:
+        if request.get(name):
+            raise InvalidRequest(f"`{name}` is not supported.", name)
     stream = request.get("stream") is True
     tools = read_tools(request)
     options, lost = _read_options(request)
@@ -134,7 +145,7 @@ def _only_native(request: Json) -> str:
 
 
 def _list_ignored(request: Json) -> list[str]:
-    unknown = request.keys() - _READ - set(_ONLY_NATIVE)
+    unknown = request.keys() - _READ.union(_ONLY_NATIVE, _REFUSED)
     return sorted(name for name in unknown if request[name] not in (None, _DEFAULTS.get(name)))
 
 

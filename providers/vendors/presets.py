@@ -35,6 +35,7 @@ class Preset:
     `litellm_prefix` is what LiteLLM calls the wire format (`openai/<model>` with our base URL);
     `catalogue` is the vendor's id in the offline catalogue, empty where it has none;
     `key_env` is the environment variable in which people keep its key;
+    `takes_responses`: its models take OpenAI's Responses API beside chat completions;
     `codes` says what its own error codes mean, by kind (errors.py reads them too); `headers` go
     with every call; `splits_reasoning`: its models may write reasoning into the text of an answer,
     and programs get it apart; `probe_chat_allowed` is false where the vendor's terms forbid
@@ -61,6 +62,7 @@ class Preset:
     silence: float | None = None
     concurrency: int | None = None
     splits_reasoning: bool = True
+    takes_responses: bool = False
     health_check_interval: int = 60
     probe_chat_allowed: bool = True
     codes: Mapping[str, Sequence[str]] = field(default_factory=dict)

@@ -1,9 +1,10 @@
-"""The formats that the fake provider speaks, OpenAI's and Anthropic's: frames and whole bodies."""
+"""The formats that the fake provider speaks, OpenAI's two and Anthropic's: frames and bodies."""
 
 import json
 import time
 from collections.abc import Iterator
 from typing import Any, Protocol
+from uuid import uuid4
 
 from tests.upstreams.plans import REASONING, TOOL, Plan
 
@@ -179,8 +180,110 @@ class Anthropic:
         return self.frame({"type": "content_block_stop", "index": self._block})
 
 
+class Responses:
+    """https://platform.openai.com/docs/api-reference/responses-streaming"""
+
+    def __init__(self) -> None:
+        self._number = -1
+        self._response: dict[str, Any] = {}
+        self._output: list[dict[str, Any]] = []
+        self._text = ""
+
+    def begin(self, model: str) -> Iterator[bytes]:
+        self._response = {"id": _response_id(), "object": "response", "model": model}
+        self._response |= {"created_at": 1, "status": "in_progress", "output": []}
+        for step in ("created", "in_progress"):
+            yield self._event(f"response.{step}", response=self._response)
+
+    def text(self, piece: str) -> bytes:
+        begun = b"" if self._text else self._begin_text()
+        self._text += piece
+        place = {"item_id": "msg_fake", "output_index": len(self._output), "content_index": 0}
+        return begun + self._event("response.output_text.delta", **place, delta=piece, logprobs=[])
+
+    def _begin_text(self) -> bytes:
+        item = _response_message("") | {"content": [], "status": "in_progress"}
+        return self._event("response.output_item.added", output_index=0, item=item)
+
+    def reasoning(self, piece: str) -> bytes:
+        place = {"item_id": "rs_fake", "output_index": 0, "summary_index": 0}
+        return self._event("response.reasoning_summary_text.delta", **place, delta=piece)
+
+    def tool(self) -> Iterator[bytes]:
+        item, place = _response_call(), {"item_id": "fc_fake", "output_index": len(self._output)}
+        added = {**item, "arguments": "", "status": "in_progress"}
+        yield self._event(
+            "response.output_item.added", output_index=place["output_index"], item=added
+        )
+        for part in (TOOL[2][:9], TOOL[2][9:]):
+            yield self._event("response.function_call_arguments.delta", **place, delta=part)
+        self._output.append(item)
+
+    def finish(self, plan: Plan, usage: tuple[int, int] | None) -> Iterator[bytes]:
+        if self._text:
+            self._output.insert(0, _response_message(self._text))
+        ended = {"output": self._output, "usage": _responses_usage(usage) if usage else None}
+        ended |= _response_ending(plan)
+        response = self._response | ended
+        yield self._event(f"response.{ended['status']}", response=response)
+
+    def truncate(self) -> Iterator[bytes]:
+        yield from ()
+
+    def error(self, code: str, message: str) -> dict[str, Any]:
+        return OpenAI().error(code, message)
+
+    def whole(self, model: str, plan: Plan, usage: tuple[int, int]) -> dict[str, Any]:
+        output = [_response_message("".join(plan.text))] if plan.text else []
+        answer = {"id": _response_id(), "object": "response", "model": model, "created_at": 1}
+        answer |= {"output": output + ([_response_call()] if plan.tool else [])}
+        answer |= _response_ending(plan)
+        return answer | ({"usage": _responses_usage(usage)} if plan.usage else {})
+
+    def catalogue(self, models: list[str]) -> dict[str, Any]:
+        return OpenAI().catalogue(models)
+
+    def frame(self, payload: dict[str, Any]) -> bytes:
+        return f"event: {payload.get('type', 'error')}\ndata: {dump(payload)}\n\n".encode()
+
+    def _event(self, kind: str, **fields: Any) -> bytes:
+        self._number += 1
+        return self.frame({"type": kind, "sequence_number": self._number, **fields})
+
+
+def _response_id() -> str:
+    """Clients refer to a response by it."""
+    return f"resp_{uuid4().hex}"
+
+
+def _response_message(text: str) -> dict[str, Any]:
+    part = {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+    item = {"type": "message", "id": "msg_fake", "role": "assistant", "status": "completed"}
+    return item | {"content": [part]}
+
+
+def _response_call() -> dict[str, Any]:
+    item = {"type": "function_call", "id": "fc_fake", "status": "completed"}
+    return item | {"call_id": TOOL[0], "name": TOOL[1], "arguments": TOOL[2]}
+
+
+def _response_ending(plan: Plan) -> dict[str, Any]:
+    if plan.reason != "length":
+        return {"status": "completed"}
+    return {"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}}
+
+
+def _responses_usage(usage: tuple[int, int]) -> dict[str, Any]:
+    given, said = usage
+    counts: dict[str, Any] = {"input_tokens": given, "output_tokens": said}
+    counts |= {"input_tokens_details": {"cached_tokens": 0}, "total_tokens": given + said}
+    return counts | {"output_tokens_details": {"reasoning_tokens": 0}}
+
+
 def dialect(path: str, *, anthropic: bool = False) -> Dialect:
     """The format spoken at a path."""
+    if path.endswith("/responses"):
+        return Responses()
     return Anthropic() if anthropic or path.endswith("/messages") else OpenAI()
 
 

@@ -202,7 +202,10 @@ class Answer:
 
 def _question(body: dict[str, Any]) -> str:
     """The last user message's text."""
-    asked = [m for m in body.get("messages") or () if m.get("role") == "user"]
+    given = body.get("messages") or body.get("input") or ()
+    if isinstance(given, str):
+        return given
+    asked = [m for m in given if m.get("role") == "user"]
     content = asked[-1].get("content") if asked else ""
     if isinstance(content, list):
         return "".join(str(part.get("text") or "") for part in content)

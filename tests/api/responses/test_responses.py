@@ -32,9 +32,8 @@ def serve(door: Door, fake: fakes.Upstream) -> Callable[..., Provider]:
     """A provider with one route that leads to the fake."""
 
     def serve(*models: str, **fields: Any) -> Provider:
-        return door.serve(
-            *models, base_url=fake.url, routing_method="direct", fallback_enabled=False, **fields
-        )
+        values = {"base_url": fake.url, "routing_method": "direct", "fallback_enabled": False}
+        return door.serve(*models, **values | fields)
 
     return serve
 
@@ -308,7 +307,7 @@ def test_the_flag_is_in_the_registry() -> None:
         ("400", openai.BadRequestError),
         ("401", openai.PermissionDeniedError),
         ("500", openai.InternalServerError),
-        ("429", openai.RateLimitError),  # last: the key is in a cooldown afterwards
+        ("429", openai.RateLimitError),
     ],
 )
 def test_a_failure_is_the_error_that_the_package_knows(
@@ -318,8 +317,7 @@ def test_a_failure_is_the_error_that_the_package_knows(
     status: str,
     error: type[openai.APIStatusError],
 ) -> None:
-    serve("echo")
-    fake.script(*[status] * 5)
+    serve("echo", base_url=fake.fault(status))
     with pytest.raises(error) as raised:
         door.client().responses.create(model="acme/echo", input=HELLO)
     assert raised.value.body["attempts"]  # type: ignore[index]

@@ -48,7 +48,7 @@ def write(*events: ClientEvent, summarizes: bool = True) -> list[Payload]:
     payloads = made.start("m")
     for event in events:
         payloads += made.take(event)
-    return [*payloads, *made.end_items(Usage(), 2), *made.end(is_stored=False)]
+    return [*payloads, *made.end_items(Usage(), 2), *made.end()]
 
 
 def call(number: int, name: str = "", arguments: str = "") -> ToolCallDelta:
@@ -166,9 +166,9 @@ def test_the_response_repeats_the_request() -> None:
     made = writer(temperature=0.5, metadata={"a": "b"}, tools=None, vendor_field=1)
     made.start("m")
     made.end_items(Usage(), 2)
-    response = made.end(is_stored=True)[0]["response"]
+    response = made.end()[0]["response"]
     assert (response["temperature"], response["metadata"]) == (0.5, {"a": "b"})
-    assert (response["tools"], response["store"]) == ([], True)
+    assert (response["tools"], response["store"]) == ([], False)
     assert "vendor_field" not in response
 
 
@@ -181,7 +181,7 @@ def test_text_that_turned_out_to_be_reasoning(summarizes: bool) -> None:
     made.retract_text()
     made.take(TextDelta(text="Hi"))
     made.end_items(Usage(), 2)
-    output = made.end(is_stored=False)[0]["response"]["output"]
+    output = made.end()[0]["response"]["output"]
     kinds = [item["type"] for item in output]
     assert kinds == (["reasoning", "message"] if summarizes else ["message"])
     assert output[-1]["content"][0]["text"] == "Hi"

@@ -239,8 +239,6 @@ def test_the_choice_of_a_tool(choice: object, expected: object, names: list[str]
 @pytest.mark.parametrize(
     "fields",
     [
-        {"background": True},
-        {"conversation": "conv_1"},
         {"prompt": {"id": "p"}},
         {"tools": [TOOL], "tool_choice": {"type": "web_search"}},
         {"tools": [{"type": "web_search"}], "tool_choice": "required"},
@@ -303,6 +301,8 @@ def test_the_form_of_the_answer(form: dict[str, Any], expected: object) -> None:
         ({"tools": "ls"}, "tools"),
         ({"tools": [TOOL], "tool_choice": "sometimes"}, "tool_choice"),
         ({"text": "json"}, "text"),
+        ({"background": True}, "background"),
+        ({"conversation": "conv_1"}, "conversation"),
         ({"reasoning": {"effort": 5}}, "reasoning.effort"),
         ({"previous_response_id": 5}, "previous_response_id"),
         ({"input": [{"type": "item_reference"}]}, "input.id"),
@@ -320,7 +320,8 @@ def test_references_are_resolved_in_their_places() -> None:
     request = {"model": "m", "previous_response_id": "resp_1", "input": [named, OUTPUT]}
     references = find_references(request)
     assert (references.response_id, references.item_ids) == ("resp_1", ("fc_1",))
-    resolved = resolve_references(request, [USER], {"fc_1": CALL})
+    thought = {"type": "reasoning", "id": "rs_1", "summary": []}
+    resolved = resolve_references(request, [USER, thought], {"fc_1": CALL})
     assert resolved == {"model": "m", "input": [USER, CALL, OUTPUT]}
     assert not find_references(resolved)
 

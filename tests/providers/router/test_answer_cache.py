@@ -11,7 +11,8 @@ from django.conf import settings as real_settings
 from django.utils import timezone
 from pytest_django import Settings
 
-from providers.domain.types import ChatMessage, ChatRequest, Kind, NativeBody
+from providers.domain.native_body import BodyFormat, NativeBody
+from providers.domain.types import ChatMessage, ChatRequest
 from providers.router import answer_cache
 from providers.router.answer_cache import CachedAnswer
 
@@ -74,7 +75,7 @@ async def test_never_serves_another_caller() -> None:
 async def test_requests_that_differ_only_in_what_is_not_translated_differ() -> None:
     """Such as blocks that only Anthropic's own API understands."""
     first, second = (
-        replace(ASKED, native=NativeBody(kind=Kind.ANTHROPIC, fields={"container": name}))
+        replace(ASKED, native=NativeBody(format=BodyFormat.MESSAGES, fields={"container": name}))
         for name in ("a", "b")
     )
     await answer_cache.store(ME, 1, "m", first, "Paris.", "stop")
