@@ -38,7 +38,7 @@ class ResponseReader:
         """The events of one payload. Raises CallError for a failure."""
         events = [replace(event, raw=payload, line=line) for event in _read(payload)]
         content = payload.get("type") not in _BEGINNINGS and not _is_plain_item(payload)
-        return events or [Passed(raw=payload, line=line, content=content)]
+        return events or [Passed(raw=payload, line=line, is_content=content)]
 
 
 def _read(payload: Json) -> Iterable[ClientEvent]:

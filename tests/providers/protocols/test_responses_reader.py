@@ -17,7 +17,6 @@ from providers.domain.types import (
     TextDelta,
     ToolCallDelta,
     UsageReport,
-    is_content,
 )
 from providers.protocols.openai_chat import parse_json_values
 from providers.protocols.responses_reader import ResponseReader
@@ -101,7 +100,7 @@ def test_every_payload_is_an_event(payload: dict[str, Any], content: bool) -> No
     """What the provider's own tools do is a part of the answer; empty beginnings are none."""
     (event,) = ResponseReader().events(payload)
     assert isinstance(event, Passed)
-    assert (event.raw, is_content(event)) == (payload, content)
+    assert (event.raw, event.is_content) == (payload, content)
 
 
 @pytest.mark.parametrize(
