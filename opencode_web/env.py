@@ -91,7 +91,7 @@ class Environment(BaseSettings):
     public_url: str = Field(
         default="http://127.0.0.1:8000",
         pattern=r"^https?://[^/\s]+$",
-        description="The site's public address, without a path. https enables secure cookies, HSTS.",
+        description="The public address, without a path. https enables secure cookies and HSTS.",
         examples=["https://chat.example.com"],
     )
     allowed_hosts: Words = Field(
