@@ -19,6 +19,7 @@ from providers.domain.types import (
     Kind,
     Method,
     Passed,
+    ReasoningDelta,
     RouteTaken,
     Target,
     TextDelta,
@@ -143,15 +144,17 @@ def read(reads: Iterable[bytes], joiner: type[ChunkJoiner], *, splits: bool) -> 
 
 
 def without_rows(events: Read) -> list[Any]:
-    """The events with neighbouring texts as one, without those that hold nothing of the answer."""
+    """The events that hold some of the answer, neighbouring texts of one kind as one."""
     joined: list[Any] = []
     for event in events:
         if isinstance(event, Passed) and not event.is_content:
             continue
-        if isinstance(event, TextDelta) and joined and isinstance(joined[-1], str):
-            joined[-1] += event.text
+        if not isinstance(event, TextDelta | ReasoningDelta):
+            joined.append(event)
+        elif joined and isinstance(joined[-1], tuple) and joined[-1][0] is type(event):
+            joined[-1] = (type(event), joined[-1][1] + event.text)
         else:
-            joined.append(event.text if isinstance(event, TextDelta) else event)
+            joined.append((type(event), event.text))
     return joined
 
 
