@@ -25,11 +25,16 @@ class AllowedModels:
         """Whether the key may request this name, which stands for these models."""
         if not self.patterns or self._matches(name):
             return True
-        names = [model.full_name for model in models]
+        names = [each for model in models for each in _full_names(model)]
         return bool(names) and all(map(self._matches, names))
 
     def _matches(self, name: str) -> bool:
         return _compile(self.patterns).fullmatch(name) is not None
+
+
+def _full_names(model: "ServedModel") -> list[str]:
+    """Of a virtual model those of its members: they are what answers."""
+    return [each.name for each in model.virtual.members] if model.virtual else [model.full_name]
 
 
 @lru_cache(maxsize=1024)

@@ -1,5 +1,6 @@
 """Which models a key may use."""
 
+from dataclasses import replace
 from fnmatch import fnmatchcase
 
 import pytest
@@ -7,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.keys.permissions import AllowedModels
+from providers.policy.members import Member, MemberList, Strategy
 from tests.api.keys.served import model
 
 ACME, BETA = model("acme", "big"), model("beta", "org/big")
@@ -32,6 +34,16 @@ ACME, BETA = model("acme", "big"), model("beta", "org/big")
 def test_patterns_match_full_names(patterns: tuple[str, ...], name: str, allowed: bool) -> None:
     """Only `*` has a meaning of its own; no pattern at all allows everything."""
     assert AllowedModels(patterns=patterns).permits(name) is allowed
+
+
+def test_a_virtual_model_is_allowed_by_its_members() -> None:
+    """Or by its own name; not where a member is forbidden."""
+    members = tuple(Member(provider_id=n, model_id="big", name=f"{n}/big") for n in (1, 2))
+    virtual = MemberList(pk=1, name="fast", strategy=Strategy.PRIORITY, members=members)
+    fast = replace(ACME, virtual=virtual)
+    assert AllowedModels(patterns=("1/*", "2/*")).permits("fast", [fast])
+    assert AllowedModels(patterns=("fast",)).permits("fast", [fast])
+    assert not AllowedModels(patterns=("1/*", "acme/*")).permits("fast", [fast])
 
 
 def test_a_name_is_allowed_by_the_models_behind_it() -> None:
