@@ -38,6 +38,7 @@ class Door:
 
 DOORS: Mapping[str, Door] = {
     "/v1/models": Door(model_list.list_models),
+    "/v1/model/info": Door(model_list.list_info),
     "/v1/chat/completions": Door(chat_completions.complete),
     "/v1/messages": Door(messages.create_message, ANTHROPIC_ERRORS, PING),
     "/v1/messages/count_tokens": Door(messages.count_tokens, ANTHROPIC_ERRORS),

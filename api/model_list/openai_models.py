@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from providers.protocols.endpoint_kinds import endpoints_of
+
 if TYPE_CHECKING:
     from providers.router.served_models import ServedModel
 
@@ -27,7 +29,7 @@ def list_models(
     rows = [
         describe_model(model, name)
         for model in models
-        for name in _names(model)
+        for name in list_names(model)
         if is_listed(model, name)
     ]
     return {
@@ -38,11 +40,12 @@ def list_models(
 
 def find_model(models: "Iterable[ServedModel]", name: str) -> dict[str, Any] | None:
     """The model with this name, by any of its names."""
-    matches = (model for model in models if name in _names(model))
+    matches = (model for model in models if name in list_names(model))
     return next((describe_model(model, name) for model in matches), None)
 
 
-def _names(model: "ServedModel") -> list[str]:
+def list_names(model: "ServedModel") -> list[str]:
+    """The full name of a model, then its aliases."""
     names = (model.full_name, model.alias, *model.further_aliases)
     return list(dict.fromkeys(name for name in names if name))
 
@@ -69,6 +72,9 @@ def describe_model(model: "ServedModel", name: str) -> dict[str, Any]:
     prices = {"prompt": model.prices.input, "completion": model.prices.output}
     if pricing := {key: _per_token(price) for key, price in prices.items() if price is not None}:
         row["pricing"] = pricing
+    if model.kinds:
+        row["kinds"] = sorted(model.kinds)
+        row["endpoints"] = [f"/v1/{path}" for path in endpoints_of(model.kinds)]
     if model.virtual:
         row["strategy"] = model.virtual.strategy.value
         row["members"] = [member.name for member in model.virtual.members]
