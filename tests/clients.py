@@ -19,6 +19,8 @@ KEPT = ROOT / ".venv" / "clients"
 OPENCODE = "1.18.33"
 CLAUDE_CODE = "2.1.197"
 CODEX = "0.171.0"
+AI_SDK = "7.0.173"
+AI_SDK_OPENAI = "4.0.118"
 _ARCHITECTURES = {"x86_64": "x64", "aarch64": "arm64", "arm64": "arm64"}
 # Nothing is fetched, shared or updated while a test looks on.
 _QUIET = {
@@ -97,3 +99,8 @@ def codex() -> Path:
     architecture = _ARCHITECTURES.get(machine, machine)
     package = npm_package("@openai/codex", f"{CODEX}-{system}-{architecture}")
     return next(package.glob("vendor/*/bin/codex"))
+
+
+def ai_sdk() -> tuple[Path, Path]:
+    """The folders of Vercel's AI SDK and of its OpenAI provider."""
+    return npm_package("ai", AI_SDK), npm_package("@ai-sdk/openai", AI_SDK_OPENAI)
