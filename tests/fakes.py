@@ -1,7 +1,8 @@
 """One scripted fake provider on a real socket: the model's name chooses how it behaves.
 
 In a test: `with Upstream() as fake:` answers at `fake.url` from a thread with its own event loop.
-For other processes: `python -m tests.fakes --port N [--key K]`. The behaviours are in
+For other processes: `python -m tests.fakes --port N [--key K]`. It accepts every key that begins
+with its own, so that a test may have one of its own. The behaviours are in
 tests/upstreams/behaviours.py. A path that begins with `/fault/<name>/` behaves so, whatever the
 model. `fake.script("503", "echo")` overrides both: one behaviour a request, the last for ever;
 `fake.script()` ends that. Over HTTP: `POST /_control`.
@@ -206,7 +207,7 @@ class Upstream:
             body=body,
             size=len(raw),
             headers=dict(request.headers),
-            authorized=not self.key or given == self.key,
+            authorized=not self.key or given.startswith(self.key),
         )
         self.requests.append(record)
         return record

@@ -1,6 +1,7 @@
 """The door as it runs in production: a granian web process on the test database; a key to it."""
 
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,19 @@ from tests.e2e.site import Site, wait_for_writes
 from tests.polling import wait_until
 
 KEEP_ALIVE = 0.4  # seconds, in place of the ten of production
+_numbers = count(1)
 
 
 class Door:
-    """A running web process; `secret` opens it on behalf of `user`."""
+    """A running web process; `secret` opens it on behalf of `user`.
+
+    `upstream_key` is of this test alone: a process that serves many tests remembers the cooldown of
+    a key, and would refuse the calls of the next test.
+    """
 
     def __init__(self, site: Site, user: User) -> None:
         self.site = site
+        self.upstream_key = f"{fakes.KEY}-{next(_numbers)}"
         self.user = user
         self.url = f"{site.url}/v1"
         self.key, self.secret = issue_key(user, "tests")
@@ -46,8 +53,8 @@ class Door:
 
     def serve(self, *model_ids: str, **fields: object) -> Provider:
         """A provider with these models, from the moment when the door knows it."""
-        values: dict[str, Any] = {"name": "Acme", "slug": "acme", "api_key": fakes.KEY}
-        values |= {"gateway_api_key": fakes.KEY} | fields
+        values: dict[str, Any] = {"name": "Acme", "slug": "acme", "api_key": self.upstream_key}
+        values |= {"gateway_api_key": self.upstream_key} | fields
         provider = Provider.objects.create(**values)
         provider.ensure_routes()
         for model_id in model_ids:

@@ -116,7 +116,7 @@ def test_tokens_are_counted_without_a_call(
         ("400", anthropic.BadRequestError),
         ("401", anthropic.PermissionDeniedError),
         ("500", anthropic.InternalServerError),
-        ("429", anthropic.RateLimitError),  # last: the key is in a cooldown afterwards
+        ("429", anthropic.RateLimitError),
     ],
 )
 def test_a_failure_is_the_error_that_the_package_knows(
