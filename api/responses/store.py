@@ -25,6 +25,7 @@ from providers.protocols.responses_requests import References
 log = logging.getLogger(__name__)
 
 LARGEST = 8 * 1024 * 1024  # characters of a stored answer with its input
+LONGEST_ID = 255  # characters
 STORE_SECONDS = 2.0  # that the end of an answer may wait for the database
 BATCH_ROWS = 1000
 
@@ -39,7 +40,7 @@ class Referenced:
 
 async def save(user_id: int, items: Iterable[Json], response: Json) -> bool:
     """Store an answer with its input, where that is allowed. Returns whether it is stored."""
-    if not feature_flags.is_enabled("store_responses"):
+    if not feature_flags.is_enabled("store_responses") or not _can_be_found(response):
         return False
     content = json.dumps({"input": list(items), "response": response})
     if len(content) > LARGEST:
@@ -85,7 +86,7 @@ async def get(user_id: int, response_id: str) -> Json:
 async def delete(user_id: int, response_id: str) -> None:
     """Delete a stored answer. Raises ApiError (404)."""
     rows = StoredResponse.objects.filter(user_id=user_id, response_id=response_id)
-    if not (await database.run(rows.delete))[0]:
+    if not _is_id(response_id) or not (await database.run(rows.delete))[0]:
         raise _not_found("Response", response_id, "response_id")
 
 
@@ -100,10 +101,26 @@ def delete_expired(now: datetime) -> int:
     return deleted
 
 
+def _is_id(name: object) -> bool:
+    """Whether a response or an item may be stored under this id: NUL and half of a surrogate pair
+    are in JSON, but not in Postgres."""
+    return isinstance(name, str) and 0 < len(name) <= LONGEST_ID and name.isprintable()
+
+
+def _can_be_found(response: Json) -> bool:
+    """Whether a response, which a provider may have written, has the ids by which it is read."""
+    output = response.get("output")
+    if not isinstance(output, list) or not _is_id(response.get("id")):
+        return False
+    if not all(isinstance(item, dict) for item in output):
+        return False
+    return all(_is_id(item["id"]) for item in output if item.get("id"))
+
+
 def _write(user_id: int, response: Json, content: str) -> None:
     values = {
         "content": content,
-        "item_ids": [str(item["id"]) for item in response["output"] if item.get("id")],
+        "item_ids": [item["id"] for item in response["output"] if item.get("id")],
     }
     StoredResponse.objects.update_or_create(
         user_id=user_id, response_id=response["id"], defaults=values
@@ -113,9 +130,10 @@ def _write(user_id: int, response: Json, content: str) -> None:
 def _read(user_id: int, references: References) -> dict[str, Any]:
     """The contents by the ids of their responses, in one query. One whose encryption key is gone
     is not there."""
-    condition = Q(response_id=references.response_id) | Q(
-        item_ids__overlap=list(references.item_ids)
-    )
+    item_ids = list(filter(_is_id, references.item_ids))
+    condition = Q(item_ids__overlap=item_ids)
+    if _is_id(references.response_id):
+        condition |= Q(response_id=references.response_id)
     rows = StoredResponse.objects.filter(condition, user_id=user_id)
     return {row.response_id: json.loads(row.content) for row in rows if row.content}
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from itertools import count
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import openai
@@ -212,6 +213,24 @@ def test_nobody_reaches_the_response_of_another_user(door: Door, acme: Provider)
 def _knows(door: Door, secret: str) -> bool:
     headers = {"Authorization": f"Bearer {secret}"}
     return httpx.get(f"{door.url}/models", headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize("bad", ["\0", "\ud800", "x" * 300])
+def test_an_id_that_no_response_can_have_is_not_found(door: Door, acme: Provider, bad: str) -> None:
+    """Wherever it stands."""
+    reference = {"type": "item_reference", "id": bad}
+    bodies: list[dict[str, Any]] = [
+        {"previous_response_id": bad, "input": HELLO},
+        {"input": [reference]},
+    ]
+    with door.raw() as client:
+        answers = [
+            client.post("/responses", content=json.dumps({"model": "acme/echo", **body}))
+            for body in bodies
+        ]
+        path = "/responses/" + quote(bad, errors="replace")
+        answers += [client.get(path), client.delete(path)]
+    assert [answer.status_code for answer in answers] == [404] * 4
 
 
 def test_what_is_stored_is_encrypted_and_deleted_in_time(door: Door, acme: Provider) -> None:
