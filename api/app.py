@@ -18,6 +18,7 @@ from api.chat_completions import endpoint as chat_completions
 from api.errors import ANTHROPIC_ERRORS, OPENAI_ERRORS, ApiError, ErrorFormat, unavailable
 from api.messages import endpoint as messages
 from api.model_list import endpoint as model_list
+from api.model_list import opencode_config
 from api.passthrough import endpoint as passthrough
 from api.request import ROOT, ApiRequest
 from api.responses import endpoint as responses
@@ -39,6 +40,7 @@ class Door:
 DOORS: Mapping[str, Door] = {
     "/v1/models": Door(model_list.list_models),
     "/v1/model/info": Door(model_list.list_info),
+    opencode_config.PATH: Door(opencode_config.get_config),
     "/v1/chat/completions": Door(chat_completions.complete),
     "/v1/messages": Door(messages.create_message, ANTHROPIC_ERRORS, PING),
     "/v1/messages/count_tokens": Door(messages.count_tokens, ANTHROPIC_ERRORS),

@@ -11,7 +11,7 @@ from api.errors import ApiError, bad_request
 from providers.protocols.endpoint_kinds import CHAT, endpoints_of, serves
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from api.keys.lookup import Caller
     from providers.router.served_models import ServedModel
@@ -66,6 +66,16 @@ def permitted_names(snapshot: "Snapshot", caller: "Caller") -> "Iterable[str]":
     """The full names of all models that the key may use."""
     names = (model.full_name for model in snapshot.all_models)
     return (name for name in names if caller.allowed.permits(name))
+
+
+def list_filter(caller: "Caller", snapshot: "Snapshot") -> "Callable[[ServedModel, str], bool]":
+    """A function: whether the key may use this model under this one of its names."""
+    names, allowed = snapshot.names, caller.allowed
+
+    def is_listed(model: "ServedModel", name: str) -> bool:
+        return allowed.permits(name, (*(names.find(name) or (model,)), *names.fallbacks(name)))
+
+    return is_listed
 
 
 def _other_endpoint(name: str, kinds: frozenset[str], endpoint: str) -> ApiError:

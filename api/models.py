@@ -167,3 +167,31 @@ class StoredResponse(models.Model):
 
     def __str__(self) -> str:
         return self.response_id
+
+
+class DeviceSignIn(models.Model):
+    """A program that waits for a person to confirm its code. See `api.connect.device_sign_in`."""
+
+    device_hash = models.CharField(max_length=64, unique=True)
+    user_code = models.CharField(max_length=8, unique=True)
+    created_at = models.DateTimeField(default=timezone.now)
+    address = models.CharField(max_length=64, help_text="Where the program asked from.")
+    denied = models.BooleanField(default=False)
+    # Set by the person who confirms it.
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, null=True)
+    key_name = models.CharField(max_length=100, blank=True)
+    key_expires_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = (
+            # deletion by age
+            models.Index(fields=("created_at",), name="device_sign_in_age"),
+        )
+
+    def __str__(self) -> str:
+        return self.user_code
+
+    @property
+    def code(self) -> str:
+        """The code as people read it: `WDJB-MJHT`."""
+        return f"{self.user_code[:4]}-{self.user_code[4:]}"

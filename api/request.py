@@ -32,6 +32,7 @@ class ApiRequest:
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.arrived = time.monotonic()
+        self.scope = scope
         self.method: str = scope["method"]
         # Clients end a path with a slash, or join it to a base URL that ends with one.
         self.path = f"{ROOT}/{scope['path'][len(ROOT) :].strip('/')}"

@@ -6,6 +6,7 @@ from django.contrib.auth import views as auth_views
 from django.urls import URLPattern, URLResolver, include, path
 from django.views.generic import RedirectView
 
+from api.connect import device_views
 from opencode_web import accounts, failures
 from opencode_web.launcher import setup
 from providers.views import activity, gateways, metrics, model, virtual_models
@@ -25,6 +26,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("status/", include("health.urls")),
     path("activity/", include((activity.urlpatterns, "activity"))),
     path("connect/", include("api.connect.urls")),
+    path(".well-known/opencode", device_views.describe, name="well-known"),
     path("settings/", include((settings_page.urlpatterns, "settings"))),
     path("metrics", metrics.metrics, name="metrics"),
     # The admin's own pages for this would check and hash passwords without the throttle.

@@ -73,6 +73,19 @@ class OpenCode:
         assert done.returncode == 0, done.stderr[-2000:]
         return str(done.stdout)
 
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """A command of `opencode` that goes on running, without a terminal."""
+        return subprocess.Popen(
+            [str(_opencode()), *arguments],
+            env=dict(self._environment()),
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
     def _environment(self) -> Mapping[str, str]:
         home = self.folder / "home"
         folders = {f"XDG_{name}_HOME": str(home / name) for name in ("DATA", "CONFIG", "CACHE")}

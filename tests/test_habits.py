@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SLEEPERS = {
     "tests/polling.py": "the one place that waits for a condition",
     "tests/virtual_time.py": "its clock jumps",
+    "tests/upstreams/other_endpoints.py": "the fake provider of pass-through endpoints, likewise",
     "tests/upstreams/speech.py": "the fake provider, whose answers are slow where a test says so",
 }
 CLOCKS = frozenset(

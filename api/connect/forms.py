@@ -20,8 +20,8 @@ MAX_PER_MINUTE = 1_000_000_000
 MAX_ENTRY = 200  # characters of one
 
 
-class KeyForm(forms.Form):
-    """A new key: its name, and when it expires. An operator may choose the owner."""
+class NewKeyForm(forms.Form):
+    """A new key: its name, and when it expires."""
 
     name = forms.CharField(
         max_length=100,
@@ -40,6 +40,16 @@ class KeyForm(forms.Form):
             (365, "In one year"),
         ],
     )
+
+    @property
+    def expires_at(self) -> datetime | None:
+        days: int = self.cleaned_data["days"]
+        return timezone.now() + timedelta(days=days) if days else None
+
+
+class KeyForm(NewKeyForm):
+    """A new key that a person creates on the page. An operator may choose its owner."""
+
     owner = forms.CharField(
         max_length=150,
         required=False,
@@ -69,10 +79,18 @@ class KeyForm(forms.Form):
         owner: User = self.cleaned_data.get("owner", self._creator)
         return owner
 
-    @property
-    def expires_at(self) -> datetime | None:
-        days: int = self.cleaned_data["days"]
-        return timezone.now() + timedelta(days=days) if days else None
+
+class DeviceCodeForm(forms.Form):
+    """The code that a program shows."""
+
+    code = forms.CharField(
+        max_length=20,
+        help_text="Your program shows it, such as “WDJB-MJHT”.",
+        widget=forms.TextInput(
+            attrs={"autocomplete": "off", "autocapitalize": "characters", "spellcheck": "false"}
+        ),
+        error_messages={"required": "Enter the code."},
+    )
 
 
 class NamesField(forms.CharField):

@@ -6,23 +6,11 @@ None contains a key: each reads it from the environment.
 import json
 import shlex
 from collections.abc import Iterable
-from typing import Any
 
 from providers.domain.frozen import frozen
-from providers.domain.types import DiscoveredModel
-from providers.protocols.opencode_config import describe_model
+from providers.protocols.opencode_config import KEY_VARIABLE, ListedModel, write_config
 
-VARIABLE = "OPENCODE_WEB_KEY"
 HELLO = [{"role": "user", "content": "Hello"}]
-
-
-@frozen
-class ListedModel:
-    """A model under the names that clients use: its full name, and its alias where it has one."""
-
-    id: str
-    facts: DiscoveredModel
-    alias: str = ""
 
 
 @frozen
@@ -39,7 +27,8 @@ def make_snippets(base_url: str, models: Iterable[ListedModel]) -> list[Snippet]
     listed = list(models)
     model = listed[0].id if listed else "provider/model"
     return [
-        Snippet(title="opencode.json", language="json", text=opencode(base_url, listed)),
+        Snippet(title="OpenCode, without a key", language="sh", text=opencode_login(base_url)),
+        Snippet(title="opencode.json", language="json", text=write_config(base_url, listed)),
         Snippet(title="Claude Code", language="sh", text=claude_code(base_url, model)),
         Snippet(title="Codex: ~/.codex/config.toml", language="toml", text=codex(base_url, model)),
         Snippet(title="curl", language="sh", text=curl(base_url, model)),
@@ -47,28 +36,9 @@ def make_snippets(base_url: str, models: Iterable[ListedModel]) -> list[Snippet]
     ]
 
 
-def opencode(base_url: str, models: Iterable[ListedModel]) -> str:
-    """OpenCode's configuration. It lists every model, because OpenCode does not fetch them."""
-    listed = {name: described for model in models for name, described in _entries(model)}
-    options = {"baseURL": base_url, "apiKey": f"{{env:{VARIABLE}}}"}
-    provider: dict[str, Any] = {
-        "npm": "@ai-sdk/openai-compatible",
-        "name": "OpenCode Web",
-        "options": options,
-        "models": listed,
-    }
-    config = {
-        "$schema": "https://opencode.ai/config.json",
-        "provider": {"opencode-web": provider},
-    }
-    return json.dumps(config, indent=2, ensure_ascii=False)
-
-
-def _entries(model: ListedModel) -> Iterable[tuple[str, dict[str, Any]]]:
-    described = describe_model(model.facts)
-    yield model.id, described
-    if model.alias:
-        yield model.alias, described | {"name": f"{model.facts.name} ({model.alias})"}
+def opencode_login(base_url: str) -> str:
+    """The one command that signs OpenCode in and keeps its list of models current."""
+    return f"opencode auth login {base_url.removesuffix('/v1')}"
 
 
 def claude_code(base_url: str, model: str) -> str:
@@ -77,7 +47,7 @@ def claude_code(base_url: str, model: str) -> str:
     name = shlex.quote(model)
     return (
         f"export ANTHROPIC_BASE_URL={base_url.removesuffix('/v1')}\n"
-        f'export ANTHROPIC_AUTH_TOKEN="${VARIABLE}"\n'
+        f'export ANTHROPIC_AUTH_TOKEN="${KEY_VARIABLE}"\n'
         f"export ANTHROPIC_DEFAULT_HAIKU_MODEL={name}\n"
         f"claude --model {name}"
     )
@@ -93,14 +63,14 @@ model_provider = "opencode-web"
 name = "OpenCode Web"
 base_url = {json.dumps(base_url)}
 wire_api = "responses"
-env_key = "{VARIABLE}\""""
+env_key = "{KEY_VARIABLE}\""""
 
 
 def curl(base_url: str, model: str) -> str:
     """One request on the command line."""
     return (
         f"curl {base_url}/chat/completions \\\n"
-        f'  -H "Authorization: Bearer ${VARIABLE}" \\\n'
+        f'  -H "Authorization: Bearer ${KEY_VARIABLE}" \\\n'
         '  -H "Content-Type: application/json" \\\n'
         f"  -d {shlex.quote(json.dumps({'model': model, 'messages': HELLO}))}"
     )
@@ -113,7 +83,7 @@ import os
 
 from openai import OpenAI
 
-client = OpenAI(base_url={json.dumps(base_url)}, api_key=os.environ.get("{VARIABLE}"))
+client = OpenAI(base_url={json.dumps(base_url)}, api_key=os.environ.get("{KEY_VARIABLE}"))
 answer = client.chat.completions.create(
     model={json.dumps(model)},
     messages={json.dumps(HELLO)},

@@ -9,7 +9,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
 from api.connect.forms import KeyForm
-from api.connect.snippets import ListedModel, make_snippets
+from api.connect.snippets import make_snippets
 from api.keys.lifecycle import issue_key
 from api.models import ClientKey
 from providers.catalog.merge import PRICES
@@ -17,6 +17,7 @@ from providers.domain.types import ABILITIES, DiscoveredModel, known_abilities
 from providers.infra.page_request import PageRequest
 from providers.models import LanguageModel
 from providers.operations import audit
+from providers.protocols.opencode_config import ListedModel
 
 _FACTS = ("model_id", "name", "context", "output_limit", "takes", *PRICES)
 MAX_LISTED = 200  # keys on the page; the admin finds the others

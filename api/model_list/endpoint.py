@@ -3,18 +3,13 @@
 Anthropic's clients send the version of their format, and get that format.
 """
 
-from collections.abc import Callable
-
 from api import model_resolver
 from api.asgi_response import Reply
 from api.errors import ANTHROPIC_ERRORS
-from api.keys.lookup import Caller
 from api.model_list import anthropic_models, litellm_info, openai_models
 from api.request import ApiRequest
 from providers.protocols.openai_chat import encode_json
 from providers.router import route_table
-from providers.router.served_models import ServedModel
-from providers.router.snapshot import Snapshot
 
 PREFIX = "/v1/models/"
 
@@ -25,7 +20,9 @@ async def list_models(request: ApiRequest, reply: Reply) -> None:
     request.require_method("GET", "HEAD")
     caller = await request.authenticate()
     snapshot = await route_table.current().ready()
-    models = openai_models.list_models(snapshot.all_models, _listed_for(caller, snapshot))
+    models = openai_models.list_models(
+        snapshot.all_models, model_resolver.list_filter(caller, snapshot)
+    )
     answer = anthropic_models.list_models(models["data"]) if is_anthropic else models
     await reply.send_json(200, encode_json(answer), {})
 
@@ -35,18 +32,10 @@ async def list_info(request: ApiRequest, reply: Reply) -> None:
     request.require_method("GET", "HEAD")
     caller = await request.authenticate()
     snapshot = await route_table.current().ready()
-    answer = litellm_info.list_info(snapshot.all_models, _listed_for(caller, snapshot))
+    answer = litellm_info.list_info(
+        snapshot.all_models, model_resolver.list_filter(caller, snapshot)
+    )
     await reply.send_json(200, encode_json(answer), {})
-
-
-def _listed_for(caller: Caller, snapshot: Snapshot) -> Callable[[ServedModel, str], bool]:
-    """Whether the key may use a model under one of its names."""
-    names, allowed = snapshot.names, caller.allowed
-
-    def is_listed(model: ServedModel, name: str) -> bool:
-        return allowed.permits(name, (*(names.find(name) or (model,)), *names.fallbacks(name)))
-
-    return is_listed
 
 
 async def get_model(request: ApiRequest, reply: Reply) -> None:

@@ -1,13 +1,51 @@
-"""One model as OpenCode's configuration describes it. What nobody knows is left out. No I/O.
+"""OpenCode's configuration for this site, and one model in it. Unknown facts are left out. No I/O.
 
 OpenCode reads a missing limit as 0 and a 0 as "unknown", but takes a missing ability as "no": so an
 ability is written where it is known, and a limit as soon as one half of it is.
 Source: https://opencode.ai/config.json, `provider.models`.
 """
 
+import json
+from collections.abc import Iterable
 from typing import Any
 
+from providers.domain.frozen import frozen
 from providers.domain.types import DiscoveredModel
+
+KEY_VARIABLE = "OPENCODE_WEB_KEY"  # the environment variable that clients read the key from
+
+
+@frozen
+class ListedModel:
+    """A model under the names that clients use: its full name, and its alias where it has one."""
+
+    id: str
+    facts: DiscoveredModel
+    alias: str = ""
+
+
+def write_config(base_url: str, models: Iterable[ListedModel]) -> str:
+    """The configuration as JSON. It lists every model, because OpenCode does not fetch them."""
+    listed = {name: described for model in models for name, described in _entries(model)}
+    options = {"baseURL": base_url, "apiKey": f"{{env:{KEY_VARIABLE}}}"}
+    provider: dict[str, Any] = {
+        "npm": "@ai-sdk/openai-compatible",
+        "name": "OpenCode Web",
+        "options": options,
+        "models": listed,
+    }
+    config = {
+        "$schema": "https://opencode.ai/config.json",
+        "provider": {"opencode-web": provider},
+    }
+    return json.dumps(config, indent=2, ensure_ascii=False)
+
+
+def _entries(model: ListedModel) -> Iterable[tuple[str, dict[str, Any]]]:
+    described = describe_model(model.facts)
+    yield model.id, described
+    if model.alias:
+        yield model.alias, described | {"name": f"{model.facts.name} ({model.alias})"}
 
 
 def describe_model(facts: DiscoveredModel) -> dict[str, Any]:

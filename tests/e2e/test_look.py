@@ -15,6 +15,7 @@ from axe_playwright_python.sync_playwright import Axe
 from django.utils import timezone
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
+from api.connect import device_sign_in
 from opencode_web import throttle
 from opencode_web.launcher import setup
 from providers.models import Provider
@@ -370,6 +371,24 @@ def test_connect(
     look(page, "connect-rotated", *style)
     page.get_by_role("link", name="Revoke Laptop").click()
     look(page, "connect-revoke", *style)
+
+
+def test_the_device_sign_in(
+    site: Site, new_context: Callable[..., BrowserContext], style: tuple[str, int]
+) -> None:
+    """The code typed wrong, then right; the question; the answer."""
+    row, _ = device_sign_in.start("192.0.2.7")
+    page = new_context(**options(style)).new_page()
+    page.goto("/connect/device/")
+    page.get_by_label("Code").fill("AAAA-BBBB")
+    page.get_by_role("button", name="Continue").click()
+    look(page, "device-code", *style)
+    page.get_by_label("Code").fill(row.code.lower())
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("192.0.2.7", exact=True)).to_be_visible()
+    look(page, "device-confirm", *style)
+    page.get_by_role("button", name="Confirm").click()
+    expect(page.get_by_text("Confirmed.")).to_be_visible()
 
 
 def test_chat(

@@ -24,6 +24,7 @@ PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
 CODEX = "Codex: ~/.codex/config.toml"
+LOGIN = "OpenCode, without a key"
 _SNIPPET = re.compile(r'aria-label="([^"]+)"><code>(.*?)</code>', re.DOTALL)
 
 
@@ -53,8 +54,9 @@ def run(door: Door, command: list[str], folder: Path) -> str:
 
 
 def test_every_text_of_the_page_is_run_here(door: Door, acme: Provider) -> None:
-    """A new one needs a test of its own below."""
-    assert set(pasted(door)) == {"opencode.json", "Claude Code", CODEX, "curl", "Python"}
+    """A new one needs a test of its own below; the sign-in of OpenCode is in test_well_known."""
+    titles = {LOGIN, "opencode.json", "Claude Code", CODEX, "curl", "Python"}
+    assert set(pasted(door)) == titles
 
 
 def test_claude_code_gets_an_answer(

@@ -6,8 +6,9 @@ import shlex
 import tomllib
 from decimal import Decimal
 
-from api.connect.snippets import ListedModel, codex, curl, make_snippets, opencode, python
+from api.connect.snippets import codex, curl, make_snippets, python
 from providers.domain.types import DiscoveredModel
+from providers.protocols.opencode_config import ListedModel, write_config
 
 URL = "https://chat.example.com/v1"
 GLM = ListedModel(
@@ -34,7 +35,7 @@ TINY = ListedModel(
 
 def test_opencode_gets_the_address_and_every_model() -> None:
     """Under each of its names, with all that is known of it; nothing unknown is denied."""
-    config = json.loads(opencode(URL, [GLM, TINY]))
+    config = json.loads(write_config(URL, [GLM, TINY]))
     provider = config["provider"]["opencode-web"]
     assert provider["npm"] == "@ai-sdk/openai-compatible"
     assert provider["options"] == {"baseURL": URL, "apiKey": "{env:OPENCODE_WEB_KEY}"}
@@ -77,7 +78,7 @@ def test_python_parses() -> None:
 
 def test_uses_a_placeholder_without_models() -> None:
     """An instance without providers has the page too."""
-    assert all("provider/model" in snippet.text for snippet in make_snippets(URL, [])[1:])
+    assert all("provider/model" in snippet.text for snippet in make_snippets(URL, [])[2:])
 
 
 def test_codex_gets_the_address_and_a_model_as_toml() -> None:

@@ -1,6 +1,5 @@
 """Which member a conversation stays with: for how long, for how many, in every process."""
 
-import asyncio
 import time
 
 from providers.router import affinity
@@ -53,17 +52,15 @@ async def test_other_processes_hear_of_an_answer() -> None:
     for feed in feeds:
         feed.start()
 
-    async def note_until_heard() -> None:
-        """A listener hears nothing before it has subscribed."""
-        while theirs.find("c") is None:
-            feeds[0].note("c", (1, "m"))
-            await asyncio.sleep(0.01)
+    def is_heard() -> bool:
+        """Note it again: a listener hears nothing before it has subscribed."""
+        feeds[0].note("c", (1, "m"))
+        return theirs.find("c") is not None
 
     try:
         feeds[0].note("c", (1, "m"))
         assert ours.find("c") == (1, "m")
-        async with asyncio.timeout(20):
-            await note_until_heard()
+        await until(is_heard)
         assert theirs.find("c") == (1, "m")
         feeds[1].note("c", (2, "m"))
         await until(lambda: ours.find("c") == (2, "m"))
