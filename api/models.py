@@ -18,10 +18,12 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
+from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from api.budgets import Action, BudgetState, KeyBudget, Period
 from providers.infra.encrypted_fields import EncryptedTextField
 
 if TYPE_CHECKING:
@@ -85,6 +87,31 @@ class ClientKey(models.Model):
     allowed_models = models.JSONField(default=list, blank=True, help_text="Patterns; none: all.")
     requests_per_minute = models.PositiveIntegerField(null=True, blank=True)
     tokens_per_minute = models.PositiveIntegerField(null=True, blank=True)
+    budget = models.DecimalField(
+        "Budget (USD)",
+        max_digits=12,
+        decimal_places=4,
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(0)],
+        help_text="What its requests may cost in each period. Leave empty for no limit.",
+    )
+    budget_period = models.CharField(
+        "Budget renews every",
+        max_length=5,
+        choices=[(each.value, each.value.capitalize()) for each in Period],
+        default=Period.MONTH.value,
+        help_text="At midnight UTC; a week starts on Monday.",
+    )
+    budget_action = models.CharField(
+        "When the budget is spent",
+        max_length=6,
+        choices=[
+            (Action.REFUSE.value, "Refuse requests until it renews"),
+            (Action.WARN.value, "Show a warning on the Connect page"),
+        ],
+        default=Action.REFUSE.value,
+    )
     is_locked = models.BooleanField(
         "Only operators may change the limits",
         default=False,
@@ -94,6 +121,8 @@ class ClientKey(models.Model):
     notes = models.TextField(max_length=2000, blank=True, default="")
 
     objects = ClientKeyQuerySet.as_manager()
+
+    budget_state: BudgetState | None = None  # set by the pages that show it
 
     class Meta:
         ordering = ("-created_at", "-pk")
@@ -129,6 +158,14 @@ class ClientKey(models.Model):
         self.hash, self.prefix = hash_secret(secret), secret[:SHOWN]
         self.save(update_fields=("hash", "prefix", "previous_hash", "previous_until"))
         return secret
+
+    @property
+    def budget_terms(self) -> KeyBudget | None:
+        """The budget with its period and action; None where there is none."""
+        if self.budget is None:
+            return None
+        period, action = Period(self.budget_period), Action(self.budget_action)
+        return KeyBudget(limit=self.budget, period=period, action=action)
 
     @property
     def is_overlapping(self) -> bool:

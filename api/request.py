@@ -4,16 +4,19 @@ Nothing here waits for the database: the key is looked up in memory, and so are 
 this process has a lease of them.
 """
 
+import math
 import random
 import re
 import time
 import uuid
+from datetime import UTC, datetime
 from functools import cache, partial
 
 from django.conf import settings
 from starlette.types import Receive, Scope
 
 from api.bodies import Body, BodyRefused, Budget
+from api.budgets import BudgetState
 from api.errors import ApiError, bad_request
 from api.keys import enforcement, lookup
 from api.keys.enforcement import Admission
@@ -58,20 +61,26 @@ class ApiRequest:
             raise ApiError(405, message, code="method_not_allowed", headers=headers)
 
     async def authenticate(self, *, is_free: bool = False) -> Caller:
-        """The owner of the client key. Raises ApiError: 401, or 429 where a limit of the key is
-        used up. Every POST counts, unless it is free: no provider is called for it."""
+        """The owner of the client key. Raises ApiError: 401, or 429 where a limit or the budget
+        of the key is used up. Every POST counts, unless it is free, as no provider is called."""
         if not (secret := self._secret()):
             message = "No API key was sent. Send one as `Authorization: Bearer ocw-...`."
             raise _unauthorized_error(message)
         caller = await lookup.current().find_caller(secret)
         if caller is None:
             raise _unauthorized_error("This API key is invalid, revoked or expired.")
-        if caller.limits and self.method == "POST" and not is_free:
-            limiters, key_id = enforcement.current(), caller.key_id
-            used = partial(route_table.current().tokens_of_key, key_id)
-            self._admission = Admission(limiters.find(key_id, caller.limits, used))
-            await self._admission.count_request()
+        if self.method == "POST" and not is_free:
+            _require_budget(caller)
+            await self._admit(caller)
         return caller
+
+    async def _admit(self, caller: Caller) -> None:
+        if not caller.limits:
+            return
+        limiters, key_id = enforcement.current(), caller.key_id
+        used = partial(route_table.current().key_usage.tokens, key_id)
+        self._admission = Admission(limiters.find(key_id, caller.limits, used))
+        await self._admission.count_request()
 
     def limits(self) -> tuple[LimitFigures, ...]:
         """What is left of the key's limits; none where it has none."""
@@ -118,6 +127,26 @@ class ApiRequest:
 
 def _unauthorized_error(message: str) -> ApiError:
     return ApiError(401, message, code="invalid_api_key", headers={"www-authenticate": "Bearer"})
+
+
+def _require_budget(caller: Caller) -> None:
+    """Raises ApiError (429) where the key's budget is spent and refuses requests."""
+    now = datetime.now(UTC)
+    state = caller.budget_state(now)
+    if state and state.refuses:
+        raise _budget_error(state, now)
+
+
+def _budget_error(state: BudgetState, now: datetime) -> ApiError:
+    """Retry-After is the whole time until the budget renews: up to a month."""
+    message = (
+        f"The budget of this API key is spent: ${state.spent:.4f} of ${state.limit:.4f}. "
+        f"It renews at {state.renews:%Y-%m-%d %H:%M} UTC."
+    )
+    seconds = math.ceil((state.renews - now).total_seconds())
+    headers = {"retry-after": str(seconds)}
+    type_, code = "rate_limit_error", "budget_exceeded"
+    return ApiError(429, message, code=code, type=type_, headers=headers)
 
 
 _BODY_CODES = {

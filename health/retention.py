@@ -9,9 +9,10 @@ from django.conf import settings
 from django.db.models import QuerySet
 
 from health.models import HealthRollup, Incident
-from providers.models import Attempt, Breaker, Provider, Purpose
+from providers.models import Attempt, Breaker, KeySpend, Provider, Purpose
 
 BATCH_ROWS = 5000
+KEEP_KEY_SPEND_DAYS = 400
 MAX_SECONDS = 60.0  # of one run; the next run continues
 
 
@@ -31,6 +32,7 @@ def _find_expired(now: datetime) -> Iterator[tuple[QuerySet[Any], str]]:
     yield probes.filter(started_at__lt=before(settings.KEEP_PROBES)), "started_at"
     yield Attempt.objects.filter(started_at__lt=before(settings.KEEP_ATTEMPTS)), "started_at"
     yield HealthRollup.objects.filter(hour__lt=before(settings.KEEP_ROLLUPS)), "hour"
+    yield KeySpend.objects.filter(day__lt=before(KEEP_KEY_SPEND_DAYS).date()), "day"
     yield Breaker.objects.expired(now), "changed_at"
     yield Incident.objects.filter(closed_at__lt=before(settings.KEEP_INCIDENTS)), "closed_at"
     # The rows of a removed provider first: there may be a million.

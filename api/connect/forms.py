@@ -123,7 +123,10 @@ def _names_field(rows: int, label: str, help_text: str) -> NamesField:
 
 
 # What only operators may change where the key is locked.
-LIMITS = ("allowed_models", "requests_per_minute", "tokens_per_minute", "expires_at")
+LIMITS = (
+    *("allowed_models", "requests_per_minute", "tokens_per_minute"),
+    *("budget", "budget_period", "budget_action", "expires_at"),
+)
 
 
 class KeySettingsForm(_KeySettingsForm):

@@ -9,12 +9,14 @@ from django.contrib import messages
 from django.db import transaction
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
 from api.connect.forms import KeyForm, KeySettingsForm, RotationForm
 from api.connect.views import build_context
 from api.keys.lifecycle import revoke_keys, rotate_key
+from api.keys.spending import load_budgets
 from api.models import ClientKey
 from providers.infra import replicas
 from providers.infra.page_request import PageRequest
@@ -36,7 +38,9 @@ def edit(request: PageRequest, pk: int) -> HttpResponse:
         messages.success(request, f"{saved.name} is saved. Requests follow within two seconds.")
         return redirect("api:connect")
     status = HTTPStatus.UNPROCESSABLE_ENTITY if form.errors else HTTPStatus.OK
-    context = {"form": form, "key": ClientKey.objects.get(pk=pk)}
+    stored = ClientKey.objects.get(pk=pk)
+    stored.budget_state = load_budgets([stored], timezone.now()).get(pk)
+    context = {"form": form, "key": stored}
     return render(request, "api/key.html", context, status=status)
 
 

@@ -5,12 +5,14 @@ from typing import Any
 from django.db import transaction
 from django.http import HttpResponse
 from django.shortcuts import render
+from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
 from api.connect.forms import KeyForm
 from api.connect.snippets import make_snippets
 from api.keys.lifecycle import issue_key
+from api.keys.spending import load_budgets
 from api.models import ClientKey
 from providers.catalog.merge import PRICES
 from providers.domain.types import ABILITIES, DiscoveredModel, known_abilities
@@ -64,9 +66,12 @@ def build_context(request: PageRequest, form: KeyForm) -> dict[str, Any]:
 
 
 def _list_keys(request: PageRequest) -> list[ClientKey]:
-    """The keys that the person may change, their own first."""
+    """The keys that the person may change, their own first, with the state of their budgets."""
     keys = ClientKey.objects.manageable(request.user).filter(revoked_at=None)
     listed = list(keys.select_related("user")[:MAX_LISTED])
+    budgets = load_budgets(listed, timezone.now())
+    for key in listed:
+        key.budget_state = budgets.get(key.pk)
     return sorted(listed, key=lambda key: key.user_id != request.user.pk)
 
 

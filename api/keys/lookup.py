@@ -1,24 +1,30 @@
 """Find the caller of a request by its client key, in memory.
 
 Each event loop holds a copy of the active keys, so that no request waits for the database before
-its upstream call. The last use of a key is written later, in batches, once in a few seconds.
+its upstream call. With them it holds what keys with a budget have spent; what the calls of this
+loop cost since then is added from memory. The last use of a key is written later, in batches, once
+in a few seconds.
 """
 
 import asyncio
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import field, replace
-from datetime import datetime
+from datetime import date, datetime
+from decimal import Decimal
 
 import django.db
 from django.utils import timezone
 
+from api.budgets import BudgetState, KeyBudget
 from api.keys.enforcement import KeyLimits
 from api.keys.permissions import AllowedModels
+from api.keys.spending import load_costs
 from api.models import USE_EVERY, ClientKey, hash_secret
 from providers.domain.frozen import frozen
 from providers.event_loop.per_loop import PerLoop
 from providers.infra import database, replicas
+from providers.router import route_table
 
 log = logging.getLogger(__name__)
 
@@ -34,15 +40,26 @@ class Caller:
     expires_at: datetime | None = None
     allowed: AllowedModels = field(default_factory=AllowedModels)
     limits: KeyLimits = field(default_factory=KeyLimits)
+    budget: KeyBudget | None = None
+    costs: Mapping[date, Decimal] = field(default_factory=dict)  # stored ones, for the budget
+
+    def budget_state(self, now: datetime) -> BudgetState | None:
+        """The key's budget, with the calls that ended in this event loop; None without one."""
+        if self.budget is None:
+            return None
+        recent = route_table.current().key_usage.costs(self.key_id)
+        return self.budget.state(now, self.costs, recent)
 
 
 def load_callers() -> Mapping[str, Caller]:
     """The callers of all active keys, by the hash of the key."""
-    rows = ClientKey.objects.usable(timezone.now()).order_by().defer("notes")
-    return dict(pair for key in rows.iterator() for pair in _callers_of(key))
+    now = timezone.now()
+    keys = list(ClientKey.objects.usable(now).order_by().defer("notes"))
+    costs = load_costs((key.pk for key in keys if key.budget is not None), now)
+    return dict(pair for key in keys for pair in _callers_of(key, costs.get(key.pk, {})))
 
 
-def _callers_of(key: ClientKey) -> Iterator[tuple[str, Caller]]:
+def _callers_of(key: ClientKey, costs: Mapping[date, Decimal]) -> Iterator[tuple[str, Caller]]:
     """A key's caller, and that of the secret before its rotation."""
     caller = Caller(
         key_id=key.pk,
@@ -50,6 +67,8 @@ def _callers_of(key: ClientKey) -> Iterator[tuple[str, Caller]]:
         expires_at=key.expires_at,
         allowed=AllowedModels(patterns=tuple(key.allowed_models)),
         limits=KeyLimits(requests=key.requests_per_minute, tokens=key.tokens_per_minute),
+        budget=key.budget_terms,
+        costs=costs,
     )
     yield key.hash, caller
     if key.previous_until:
@@ -61,7 +80,13 @@ class KeyTable:
     """One event loop's copy of the keys, and their uses that are not written yet."""
 
     def __init__(self) -> None:
-        self._callers = replicas.Replica(load_callers, {"keys"})
+        table = route_table.current()
+        self._callers = replicas.Replica(
+            load_callers,
+            {"keys"},
+            on_read=lambda _: table.key_costs_read(),
+            guard=table.write_guard,
+        )
         self._used: set[int] = set()
         self._next_write: dict[int, float] = {}
         self._writer: asyncio.Task[None] | None = None

@@ -6,9 +6,10 @@ Everything above may import them from here; a row imports `infra`, `policy`, `ve
 from providers.models.attempt import SYNTHETIC, Attempt, Purpose
 from providers.models.audit import AuditEvent
 from providers.models.breaker import Breaker, breaker_columns, domain_columns
-from providers.models.bulk import append_once, rewrite
+from providers.models.bulk import add_key_costs, append_once, rewrite
 from providers.models.flag import FlagSetting, read_flags
 from providers.models.gateway import Gateway, GatewayCheck
+from providers.models.key_spend import KeySpend
 from providers.models.language_model import LanguageModel, ModelKind, ModelSource
 from providers.models.model_alias import ModelAlias
 from providers.models.preferences import (
@@ -40,6 +41,7 @@ __all__ = [
     "Gateway",
     "GatewayCheck",
     "HealthStatus",
+    "KeySpend",
     "LanguageModel",
     "ModelAlias",
     "ModelKind",
@@ -53,6 +55,7 @@ __all__ = [
     "RoutingMethod",
     "VirtualMember",
     "VirtualModel",
+    "add_key_costs",
     "append_once",
     "breaker_columns",
     "domain_columns",

@@ -26,8 +26,9 @@ timestamptz. A column that the JSON leaves out is NULL in `new`; it is not in SE
 is. Names of tables and columns come from the models, values only as the statement's parameter.
 """
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
 
 import orjson
@@ -74,6 +75,27 @@ def append_once(model: type[Model], rows: Sequence[Row]) -> set[Any]:
             [_as_json(rows)],
         )
         return {uuid for (uuid,) in cursor.fetchall()}
+
+
+_ADD_KEY_COSTS = """
+    INSERT INTO providers_keyspend AS stored (client_key, day, cost)
+    SELECT client_key, day, cost
+    FROM json_populate_recordset(NULL::providers_keyspend, %s)
+    ORDER BY client_key, day
+    ON CONFLICT (client_key, day) DO UPDATE SET cost = stored.cost + EXCLUDED.cost
+"""
+
+
+def add_key_costs(costs: Mapping[int, Mapping[date, Decimal]]) -> None:
+    """Add costs to the days of client keys. Locks the rows in the order of key and day."""
+    rows: list[Row] = [
+        {"client_key": key, "day": day, "cost": cost}
+        for key, days in costs.items()
+        for day, cost in days.items()
+    ]
+    if rows:
+        with connection.cursor() as cursor:
+            cursor.execute(_ADD_KEY_COSTS, [_as_json(rows)])
 
 
 _CLAIM_DUE_CHECKS = """

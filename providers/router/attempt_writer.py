@@ -16,11 +16,12 @@ from django.db import transaction
 from providers.domain.errors import CallError
 from providers.domain.frozen import frozen
 from providers.infra import metrics, replicas
-from providers.models import Provider, Route
+from providers.models import Provider, Route, add_key_costs
 from providers.policy import preference
 from providers.policy.route_state import Outcome
 from providers.router import attempt_rows, breaker_rows, provider_health
 from providers.router.breaker_rows import RouteChanges
+from providers.router.key_usage import costs_of
 from providers.router.results import Entry, Result, outcome_of
 
 
@@ -47,10 +48,10 @@ def write_results(entries: Sequence[Entry]) -> RouteChanges:
 
 
 def write_rows(entries: Sequence[Entry]) -> WrittenRows:
-    """Append the attempts and apply their outcomes to the breakers.
+    """Append the attempts, apply their outcomes to the breakers, add their costs to the keys' days.
 
-    Locks providers, then routes, then the other breakers, each by id: every writer locks in this
-    order, or two batches could wait for each other.
+    Locks providers, then routes, then the other breakers, then the days of keys, each by id: every
+    writer locks in this order, or two batches could wait for each other.
     """
     outcomes = [outcome for entry in entries if (outcome := outcome_of(entry))]
     results = [entry for entry in entries if isinstance(entry, Result)]
@@ -58,6 +59,7 @@ def write_rows(entries: Sequence[Entry]) -> WrittenRows:
     before = breaker_rows.lock_routes(outcomes)
     new = attempt_rows.append([each for each in results if each.provider_id in providers], before)
     changes = breaker_rows.apply_outcomes(before, _new_outcomes(entries, new))
+    add_key_costs(costs_of(new))
     return WrittenRows(providers=providers, results=new, changes=changes)
 
 

@@ -8,7 +8,6 @@ here waits for the database, except for the first reading and a probe's claim.
 """
 
 import asyncio
-from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
@@ -25,10 +24,11 @@ from providers.policy.route_state import Outcome, RouteState
 from providers.router import snapshot
 from providers.router.breaker_rows import RouteChanges
 from providers.router.candidate_cache import CandidateCache
+from providers.router.key_usage import KeyUsage
 from providers.router.limiters import Limiters
 from providers.router.limits import ConcurrencyLimiter, RetryBudget
 from providers.router.member_choices import MemberChoices
-from providers.router.results import Entry, Result, outcome_of
+from providers.router.results import Entry, outcome_of
 from providers.router.route_states import RouteStates
 from providers.router.snapshot import Candidate, RouteSnapshot, Snapshot
 from providers.router.trial_claims import TrialClaims
@@ -42,7 +42,7 @@ class RouteTable:
 
     def __init__(self) -> None:
         rules = settings.ROUTING_RULES
-        guard = asyncio.Lock()  # the routes are never read during a write
+        guard = self.write_guard = asyncio.Lock()  # rows are never read during a write
         self._providers = replicas.Replica(snapshot.load, {"providers"})
         self._routes = replicas.Replica(
             snapshot.load_route_snapshot,
@@ -52,7 +52,7 @@ class RouteTable:
         )
         self._states = RouteStates(rules)
         self._candidates = CandidateCache()
-        self._tokens_of_keys: Counter[int] = Counter()
+        self.key_usage = KeyUsage()
         self._limiters = Limiters(rules)
         self.choices = MemberChoices()
         self.queue = WriteBehindQueue(guard, self._load_written)
@@ -163,10 +163,6 @@ class RouteTable:
 
     # After a call
 
-    def tokens_of_key(self, client_key: int) -> int:
-        """Input and output tokens of all calls of a client key that ended here, failed ones too."""
-        return self._tokens_of_keys[client_key]
-
     def settle(self, entry: Entry) -> None:
         """Apply a result to its route at once, and queue it for the rows. Never waits."""
         if outcome := outcome_of(entry):
@@ -174,14 +170,17 @@ class RouteTable:
             if marked is not outcome:
                 entry = _with_outcome(entry, marked)
             self._write_changed(changed=self._states.apply(marked))
-        if isinstance(entry, Result) and entry.client_key and (usage := entry.attempt.usage):
-            self._tokens_of_keys[entry.client_key] += usage.input_tokens + usage.output_tokens
+        self.key_usage.add(entry)
         self.queue.put(entry)
 
     def _write_changed(self, *, changed: bool) -> None:
         """A changed breaker is written at once: other processes decide by its row."""
         if changed:
             self.queue.write_soon()
+
+    def key_costs_read(self) -> None:
+        """The costs of the client keys were read from the rows, with `write_guard` held."""
+        self.key_usage.restart_costs(self.queue.entries())
 
     def _load_routes(self, rows: RouteSnapshot) -> None:
         self._write_changed(changed=self._states.load(rows, self.queue.outcomes()))

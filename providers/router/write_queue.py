@@ -56,6 +56,10 @@ class WriteBehindQueue:
     def __len__(self) -> int:
         return len(self._pending)
 
+    def entries(self) -> Iterator[Entry]:
+        """The results that the rows do not hold yet, oldest first."""
+        return iter(self._pending)
+
     def outcomes(self) -> Iterator[Outcome]:
         """The outcomes that the rows do not hold yet, oldest first."""
         return (outcome for entry in self._pending if (outcome := outcome_of(entry)))

@@ -9,7 +9,7 @@ from pytest_django import Settings
 
 from health import retention, tasks
 from health.models import HealthRollup, Incident
-from providers.models import Attempt, Provider
+from providers.models import Attempt, KeySpend, Provider
 from tests.health.conftest import Tried
 
 MakeProvider = Callable[..., Provider]
@@ -32,6 +32,15 @@ def test_each_has_its_own_time(make_provider: MakeProvider, tried: Tried) -> Non
     assert sorted(Attempt.objects.values_list("purpose", flat=True)) == ["chat", "probe"]
     assert HealthRollup.objects.count() == 1
     assert Incident.objects.count() == 2
+
+
+def test_the_costs_of_keys_are_kept_for_400_days() -> None:
+    """By their day."""
+    now = timezone.now()
+    for days in (400, 401):
+        KeySpend.objects.create(client_key=1, day=(now - days * DAY).date(), cost=1)
+    assert retention.prune(now) == 1
+    assert KeySpend.objects.get().day == (now - 400 * DAY).date()
 
 
 def test_batches_continue_where_the_last_one_ended(

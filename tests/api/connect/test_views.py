@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import pytest
 from django.contrib.auth.models import User
@@ -11,8 +12,9 @@ from django.urls import reverse
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
+from api.budgets import Action, KeyBudget, Period
 from api.models import ClientKey, hash_secret
-from providers.models import AuditEvent, Provider
+from providers.models import AuditEvent, KeySpend, Provider
 
 PAGE = "/connect/"
 
@@ -20,7 +22,8 @@ PAGE = "/connect/"
 def save(client: Client, key: ClientKey, **fields: str) -> None:
     """Save the settings of a key as the page does."""
     address = reverse("api:edit-key", args=[key.pk])
-    assert client.post(address, {"name": key.name} | fields).status_code == 302
+    kept = {name: getattr(key, name) for name in ("name", "budget_period", "budget_action")}
+    assert client.post(address, kept | fields).status_code == 302
     key.refresh_from_db()
 
 
@@ -154,6 +157,54 @@ def test_a_setting_that_is_wrong_is_named_and_not_lost(owner: User, owner_client
     assert "soon" in html
 
 
+def test_a_budget_is_saved_and_recorded(owner: User, owner_client: Client) -> None:
+    """With its period and its action; the audit log has each."""
+    key, _ = ClientKey.make(owner, "desk")
+    save(owner_client, key, budget="2.50", budget_period="week", budget_action="warn")
+    assert key.budget_terms == KeyBudget(
+        limit=Decimal("2.5"), period=Period.WEEK, action=Action.WARN
+    )
+    changes = AuditEvent.objects.get(verb="changed").changes
+    assert {"budget", "budget_period", "budget_action"} <= changes.keys()
+
+
+@pytest.mark.parametrize("budget", ["-1", "cheap", "0.00001"])
+def test_a_wrong_budget_is_named_and_not_lost(
+    owner: User, owner_client: Client, budget: str
+) -> None:
+    """Beside its field."""
+    key, _ = ClientKey.make(owner, "desk")
+    data = {"name": "desk", "budget": budget, "budget_period": "day", "budget_action": "warn"}
+    response = owner_client.post(reverse("api:edit-key", args=[key.pk]), data)
+    assert response.status_code == 422
+    assert response.context["form"].errors.keys() == {"budget"}
+    assert f'value="{budget}"' in response.content.decode()
+
+
+def test_a_locked_budget_is_not_the_owners(stranger: User, stranger_client: Client) -> None:
+    """As the other limits."""
+    key, _ = ClientKey.make(stranger, "desk", is_locked=True)
+    ClientKey.objects.update(budget=1)
+    save(stranger_client, key, budget="1000", budget_action="warn")
+    assert (key.budget, key.budget_action) == (Decimal(1), "refuse")
+
+
+def test_the_pages_show_what_is_spent_and_left(owner: User, owner_client: Client) -> None:
+    """In the list, and above the settings; also when it renews."""
+    key, _ = ClientKey.make(owner, "desk")
+    ClientKey.objects.update(budget="2", budget_period="day")
+    today = timezone.now().date()
+    KeySpend.objects.create(client_key=key.pk, day=today, cost="0.5")
+    KeySpend.objects.create(client_key=key.pk, day=today - timedelta(days=1), cost="9")
+    for address in (PAGE, reverse("api:edit-key", args=[key.pk])):
+        html = owner_client.get(address).content.decode()
+        assert "$0.50 of $2.00 spent today, $1.50 left." in html
+        assert "00:00 UTC" in html
+        assert "Budget spent" not in html
+    KeySpend.objects.filter(day=today).update(cost="2")
+    assert "Budget spent: requests are refused" in owner_client.get(PAGE).content.decode()
+
+
 @pytest.mark.parametrize(("hours", "works"), [("24", True), ("0", False)])
 def test_rotation_shows_a_new_secret_once(
     owner: User, owner_client: Client, hours: str, works: bool
@@ -212,12 +263,13 @@ def test_the_page_asks_the_same_however_many_keys(
     make_provider: Callable[..., Provider],
     django_assert_max_num_queries: DjangoAssertNumQueries,
 ) -> None:
-    """Session, user, keys, models; and no more for the tenth key."""
+    """Session, user, keys, their spend, models; and no more for the tenth key."""
     make_provider("Acme")
     make_provider("Beta")
     for number in range(10):
         ClientKey.make(owner, f"key {number}")
-    with django_assert_max_num_queries(6):
+    ClientKey.objects.update(budget=1)
+    with django_assert_max_num_queries(7):
         owner_client.get(PAGE)
 
 

@@ -2,11 +2,8 @@
 
 import asyncio
 import random
-from collections.abc import Iterator
-from pathlib import Path
 
 import anthropic
-import httpx
 import openai
 import pytest
 
@@ -18,15 +15,9 @@ from api.models import ClientKey
 from providers.infra import replicas
 from providers.models import Provider
 from tests.api.conftest import Door
+from tests.api.keys.conftest import HELLO, post
 from tests.e2e.site import Site
 from tests.polling import until, wait_until
-
-HELLO = {"model": "acme/echo", "messages": [{"role": "user", "content": "Hello"}]}
-
-
-def post(url: str, secret: str, **body: object) -> httpx.Response:
-    headers = {"Authorization": f"Bearer {secret}"}
-    return httpx.post(f"{url}/v1/chat/completions", json=body or HELLO, headers=headers, timeout=20)
 
 
 def limit(door: Door, **limits: int) -> None:
@@ -35,16 +26,6 @@ def limit(door: Door, **limits: int) -> None:
     replicas.publish("keys")
     name = f"x-ratelimit-limit-{next(iter(limits)).partition('_')[0]}"
     wait_until(lambda: name in post(door.site.url, door.secret, model="none").headers)
-
-
-@pytest.fixture
-def other_web(tmp_path: Path, running_web: Site) -> Iterator[Site]:
-    """A second web process beside the door's."""
-    site = Site(tmp_path, GATEWAY_TOKEN="", REDIS_PATIENCE="2")
-    site.start("web")
-    site.wait_ready()
-    yield site
-    site.stop()
 
 
 async def test_redis_takes_as_the_pure_bucket_does() -> None:

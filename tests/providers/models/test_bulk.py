@@ -1,12 +1,23 @@
 """Bulk statements: many rows in one, each by its own values."""
 
 from collections.abc import Callable
+from datetime import date
+from decimal import Decimal
 from uuid import uuid4
 
 import pytest
 from django.utils import timezone
 
-from providers.models import Attempt, Provider, Purpose, Route, append_once, rewrite
+from providers.models import (
+    Attempt,
+    KeySpend,
+    Provider,
+    Purpose,
+    Route,
+    add_key_costs,
+    append_once,
+    rewrite,
+)
 from providers.models.bulk import Row
 
 type MakeProvider = Callable[..., Provider]
@@ -63,7 +74,20 @@ def test_appends_a_row_once(make_provider: MakeProvider) -> None:
     assert (stored.error_message, str(stored.cost)) == ('it\'s "here" %s', "0.00012500")
 
 
+def test_costs_are_added_to_the_day_of_their_key() -> None:
+    """To the last digit, whether the day has a row or not."""
+    first, second = date(2026, 12, 31), date(2027, 1, 1)
+    add_key_costs({7: {first: Decimal("0.00000001")}})
+    add_key_costs({7: {second: Decimal(2), first: Decimal("1.5")}, 8: {first: Decimal(3)}})
+    assert list(KeySpend.objects.order_by("pk").values_list("client_key", "day", "cost")) == [
+        (7, first, Decimal("1.50000001")),
+        (7, second, Decimal(2)),
+        (8, first, Decimal(3)),
+    ]
+
+
 def test_writes_nothing_without_rows() -> None:
     """An empty batch is no statement."""
+    add_key_costs({})
     rewrite(Route, [])
     assert append_once(Attempt, []) == set()

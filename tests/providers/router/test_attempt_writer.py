@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from decimal import Decimal
 from uuid import uuid4
 
 import pytest
@@ -12,7 +13,7 @@ from pytest_django import DjangoAssertNumQueries, Settings
 
 from providers.domain.errors import ErrorKind
 from providers.domain.types import AttemptRecord, Kind, Method, Usage
-from providers.models import Attempt, Provider, Purpose
+from providers.models import Attempt, KeySpend, Provider, Purpose
 from providers.models import connection as connections
 from providers.router import attempt_writer
 from providers.router.results import Result, build_outcome
@@ -92,6 +93,21 @@ def test_results_written_again_are_written_once(make_provider: MakeProvider) -> 
     provider.refresh_from_db()
     assert provider.consecutive_failures == 2
     assert provider.routes.get(method="direct").consecutive_failures == 2
+
+
+def test_the_cost_of_a_key_counts_once(make_provider: MakeProvider) -> None:
+    """Also that of a failure, and where a result is written again; other calls have no key."""
+    provider = make_provider()
+    results = [make_result(provider, kind) for kind in (None, ErrorKind.NETWORK, None)]
+    paid = [
+        replace(each, attempt=replace(each.attempt, cost=Decimal("0.25")), client_key=key)
+        for each, key in zip(results, (7, 7, None), strict=True)
+    ]
+    attempt_writer.write_results(paid[:1])
+    attempt_writer.write_results(paid)
+    spend = KeySpend.objects.get()
+    assert (spend.client_key, spend.cost) == (7, Decimal("0.5"))
+    assert spend.day == results[0].attempt.started_at.date()
 
 
 def test_a_changed_copy_of_a_result_is_another_attempt(make_provider: MakeProvider) -> None:
