@@ -92,3 +92,65 @@ def test_a_form_passes_with_another_name(file: bytes, prompt: str, model: str) -
 def test_what_is_no_form(body: bytes, content_type: str) -> None:
     with pytest.raises(InvalidForm):
         cut_form(body, content_type)
+
+
+HEAD = "multipart/form-data; boundary=x"
+FIELD = b'Content-Disposition: form-data; name="%b"\r\n\r\n%b\r\n'
+ALLOWED = b"--x\r\n" + FIELD % (b"model", b"allowed")
+END = b"--x--\r\n"
+
+
+def _headed(head: bytes) -> bytes:
+    """A form with one more part, with these headers."""
+    return ALLOWED + b"--x\r\n" + head + b"\r\n\r\nforbidden\r\n" + END
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        (_headed(b'Content-Disposition: form-data; name="a"; name="model"'), HEAD),
+        (_headed(b'Content-Disposition: form-data; filename="; name=a"; name="model'), HEAD),
+        (_headed(b"Content-Disposition: form-data; name=\"a\"; name*=UTF-8''model"), HEAD),
+        (_headed(b'Content-Disposition: form-data; name="mod\\el"'), HEAD),
+        (
+            _headed(
+                b'Content-Disposition: form-data; name="a"\r\n'
+                b'Content-Disposition : form-data; name="model"'
+            ),
+            HEAD,
+        ),
+        (
+            _headed(
+                b'Content-Disposition: form-data; name="a"\r\nA: b\n'
+                b'Content-Disposition: form-data; name="model"'
+            ),
+            HEAD,
+        ),
+        (b"--x\n" + FIELD % (b"model", b"forbidden") + ALLOWED + END, HEAD),
+        (ALLOWED + END + b"--x\r\n" + FIELD % (b"model", b"forbidden") + END, HEAD),
+        (ALLOWED + b"--x--y\r\n" + FIELD % (b"model", b"forbidden") + END, HEAD),
+        (ALLOWED + b"--xy\r\n" + FIELD % (b"model", b"forbidden") + END, HEAD),
+        (ALLOWED + END, HEAD + "; boundary=y"),
+        (ALLOWED + END, 'multipart/form-data; a="; boundary=x"; boundary=y'),
+        (ALLOWED + END, "multipart/form-data; yboundary=x"),
+        (b"--\xe9\r\n", "multipart/form-data; boundary=\xe9"),
+    ],
+)
+def test_a_form_that_may_be_read_in_two_ways_is_refused(body: bytes, content_type: str) -> None:
+    """Else a provider could find another model in it than the one that was checked."""
+    assert cut_form(ALLOWED + END, HEAD)[1] == {"model": "allowed"}
+    with pytest.raises(InvalidForm):
+        cut_form(body, content_type)
+
+
+def test_quoted_signs_in_the_name_of_a_file_are_no_fields() -> None:
+    head = b'Content-Disposition: form-data; filename="; name=model; \\"b"; name="file"'
+    body = ALLOWED + b"--x\r\n" + head + b"\r\n\r\nsound\r\n" + END
+    assert cut_form(body, HEAD)[1] == {"model": "allowed", "file": None}
+
+
+def test_of_two_models_neither_stays() -> None:
+    body = ALLOWED + ALLOWED.replace(b"allowed", b"forbidden") + END
+    parts, fields = cut_form(body, HEAD)
+    assert b"new".join(parts) == (ALLOWED.replace(b"allowed", b"new") * 2) + END
+    assert fields == {"model": "forbidden"}
