@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from providers.clients import direct, gateway, http
+from providers.clients.answer_reader import HTML_MESSAGE
 from providers.clients.deadlines import Deadlines
 from providers.domain.errors import ENDPOINT_MISSING, NO_SUCH_MODEL, CallError, ErrorKind
 from providers.domain.passed_body import PassedBody
@@ -62,6 +63,7 @@ async def stream(
                     yield [direct.resent(call)]
                 await direct.raise_for_status(response, deadlines)
                 content_type = response.headers.get("content-type", "")
+                _refuse_page(content_type)
                 form = choose_form(endpoint, content_type, non_streaming=non_streaming)
                 async for events in _read(response, deadlines, form):
                     yield events
@@ -69,6 +71,12 @@ async def stream(
             if call.died_at and not reported:
                 yield [direct.resent(call)]
             raise
+
+
+def _refuse_page(content_type: str) -> None:
+    """No endpoint answers with a web page: it is that of a sign-in or of a wrong address."""
+    if content_type.partition(";")[0].strip().lower() == "text/html":
+        raise CallError(ErrorKind.PROVIDER, HTML_MESSAGE, status=200, code="html")
 
 
 async def _read(

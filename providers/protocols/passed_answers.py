@@ -121,6 +121,8 @@ class EventAnswer:
         self._content_type = content_type
         self._framing = Framing()
         self._has_ended = False
+        self._begun: set[object] = set()  # indexes of choices
+        self._finished: set[object] = set()
         self._has_content = False
 
     def feed(self, chunk: bytes) -> list[ClientEvent]:
@@ -130,7 +132,7 @@ class EventAnswer:
 
     def end(self) -> list[ClientEvent]:
         events = [] if self.done else self._read_all(self._framing.end())
-        if not self._has_ended:
+        if not self._has_ended or (self._begun - self._finished and not self.done):
             raise TruncatedError
         if not self._has_content:
             raise _empty_error()
@@ -157,7 +159,7 @@ class EventAnswer:
             usage = reported_usage(payload)
             if usage:
                 events.append(UsageReport(usage=usage, reported=find_usage(payload)))
-            self._has_ended = self._has_ended or _is_last(payload)
+            self._note_end(payload)
             characters = characters_in(payload)
         self._has_content = True
         passed = Passed(
@@ -168,26 +170,30 @@ class EventAnswer:
         )
         return [*events, passed]
 
+    def _note_end(self, payload: Json) -> None:
+        """Note whether an event is the last, or that of one choice among several."""
+        kind = payload.get("type")
+        if isinstance(kind, str) and kind.endswith(_LAST_EVENTS):
+            self._has_ended = True
+        for choice in _choices(payload):
+            index = choice.get("index") if isinstance(choice.get("index"), int) else 0
+            self._begun.add(index)
+            if choice.get("finish_reason"):
+                self._finished.add(index)
+                self._has_ended = True
+
+
+def _choices(payload: Json) -> list[Json]:
+    choices = payload.get("choices")
+    if not isinstance(choices, list):
+        return []
+    return [choice for choice in choices if isinstance(choice, Mapping)]
+
 
 def characters_in(payload: Json) -> int:
     """Characters of the text that the model wrote: of a text completion, where they are counted."""
-    choices = payload.get("choices")
-    texts = (
-        choice.get("text")
-        for choice in (choices if isinstance(choices, list) else ())
-        if isinstance(choice, Mapping)
-    )
+    texts = (choice.get("text") for choice in _choices(payload))
     return sum(len(text) for text in texts if isinstance(text, str))
-
-
-def _is_last(payload: Json) -> bool:
-    kind = payload.get("type")
-    if isinstance(kind, str) and kind.endswith(_LAST_EVENTS):
-        return True
-    choices = payload.get("choices")
-    return isinstance(choices, list) and any(
-        isinstance(choice, Mapping) and choice.get("finish_reason") for choice in choices
-    )
 
 
 def _raise_error_in(payload: Json) -> None:

@@ -35,6 +35,8 @@ async def play(request: web.Request, record: Record, plan: Plan) -> web.StreamRe
     """Answers as planned."""
     if plan.status != 200:
         return speech.refusal(dialect("/v1/chat/completions"), plan)
+    if plan.raw:
+        return web.Response(text=plan.raw, content_type=plan.content_type)
     endpoint = next(path for path in PATHS if request.path.endswith(path))
     if record.body.get("stream"):
         return await _stream(request, plan)

@@ -87,6 +87,15 @@ def test_a_cut_answer_is_no_success(
     assert second.outcome == "ok"
 
 
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+def test_a_web_page_is_no_answer(door: Door, fake: fakes.Upstream, endpoint: str) -> None:
+    """A wrong address answers with one, and 200."""
+    only_direct(door, fake, "html")
+    with door.raw() as client:
+        answer = post(client, endpoint, "acme/html")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (502, "html")
+
+
 def test_cut_speech_breaks_the_connection(door: Door, fake: fakes.Upstream) -> None:
     """Bytes hold no error, so the answer ends without its end."""
     only_direct(door, fake, "cut-mid")

@@ -42,6 +42,13 @@ def test_events_pass_however_they_are_cut(cuts: list[int]) -> None:
     [
         (EVENTS, "completions", b'data: {"choices":[{"text":"a"}]}\n\n', "truncated"),
         (EVENTS, "completions", b'data: {"choices":[{"te', "truncated"),
+        (
+            EVENTS,
+            "completions",
+            b'data: {"choices":[{"index":1,"text":"a"}]}\n\n'
+            b'data: {"choices":[{"index":0,"text":"b","finish_reason":"stop"}]}\n\n',
+            "truncated",
+        ),
         (EVENTS, "completions", b'data: {"error":{"message":"x","code":"broken"}}\n\n', "broken"),
         (EVENTS, "completions", b"data: [DONE]\n\n", "empty"),
         (
@@ -72,6 +79,12 @@ def test_what_is_no_answer(content_type: str, endpoint: str, body: bytes, code: 
 def test_typed_events_end_with_their_last_type(kind: str) -> None:
     body = b"data: %b\n\n" % json.dumps({"type": kind}).encode()
     assert read(form_of(EVENTS, "audio/transcriptions"), body) == body
+
+
+def test_an_event_after_the_finish_reason_opens_nothing() -> None:
+    """Some providers repeat the choice where they report usage."""
+    late = b'data: {"choices":[{"text":""}],"usage":{"prompt_tokens":4}}\n\n'
+    assert read(form_of(EVENTS), GOOD + late) == GOOD + late
 
 
 def test_one_json_where_events_were_requested_is_an_event() -> None:
