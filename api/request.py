@@ -109,8 +109,9 @@ class ApiRequest:
             raise bad_request("`Idempotency-Key` must be 1 to 255 printable ASCII characters.")
         return key.decode("ascii")
 
-    async def read_body(self, caller: Caller) -> bytes:
-        """Read the complete body. Raises ApiError if it is too large, too slow, or incomplete."""
+    async def read_body(self, caller: Caller, *, is_text: bool = True) -> bytes:
+        """Read the complete body. Raises ApiError if it is too large, too slow, or incomplete, or
+        where the key's tokens are used up. `is_text`: a model reads it as tokens."""
         pieces: list[bytes] = []
         with Body(self.receive, _budget(), caller.key_id, settings.API_LARGEST_BODY) as body:
             try:
@@ -121,7 +122,8 @@ class ApiRequest:
                 raise _body_error(exc) from exc
         self.arrived = time.monotonic()  # a slow upload is not our overhead
         if self._admission:
-            await self._admission.reserve_tokens(estimates.tokens(sum(map(len, pieces))))
+            size = sum(map(len, pieces)) if is_text else 0
+            await self._admission.reserve_tokens(estimates.tokens(size))
         return b"".join(pieces)
 
 

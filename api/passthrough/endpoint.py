@@ -13,8 +13,8 @@ async def answer(request: ApiRequest, reply: Reply) -> None:
     """Answer one request to the endpoint of its path. Raises ApiError."""
     request.require_method("POST")
     caller = await request.authenticate()
-    body = await request.read_body(caller)
     endpoint = ENDPOINTS[request.path.removeprefix(f"{ROOT}/")]
+    body = await request.read_body(caller, is_text=bool(endpoint.read_by_model))
     content_type = request.pick_headers("content-type").get("content-type", "")
     parsed = parse_request(endpoint, body, content_type)
     non_streaming = not (parsed.stream or endpoint.is_binary)

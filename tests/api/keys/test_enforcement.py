@@ -95,6 +95,16 @@ def test_a_refusal_has_its_wait_and_its_headers(door: Door, acme: Provider) -> N
     assert refused.value.code == "rate_limit_exceeded"
 
 
+def test_a_file_takes_no_tokens_of_the_limit(door: Door, acme: Provider) -> None:
+    """Its bytes are no text: a second of sound would hold up all other requests of the key."""
+    limit(door, tokens_per_minute=1000)
+    with door.raw() as client:
+        files = {"file": ("a.wav", b"x" * 100_000, "audio/wav")}
+        answer = client.post("/audio/transcriptions", files=files, data={"model": "acme/echo"})
+    assert answer.status_code == 200
+    assert int(answer.headers["x-ratelimit-remaining-tokens"]) > 900
+
+
 def test_anthropics_clients_get_their_names(door: Door, acme: Provider) -> None:
     """The same limit at every door; counting tokens is free."""
     limit(door, requests_per_minute=2)

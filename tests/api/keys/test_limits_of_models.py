@@ -8,6 +8,7 @@ import pytest
 from api.models import ClientKey
 from providers.infra import replicas
 from providers.models import Attempt, LanguageModel, Provider
+from providers.protocols.endpoint_kinds import ENDPOINTS
 from tests.api.conftest import Door
 from tests.polling import wait_until
 
@@ -48,7 +49,31 @@ def test_a_model_that_is_not_allowed_is_403_at_every_door(door: Door) -> None:
     assert refused.value.type == "permission_error"
     counted = post(door, "/messages/count_tokens", model="best")
     assert counted.status_code == 403
+    for endpoint, row in ENDPOINTS.items():
+        fields = dict.fromkeys(row.required, "Hi")
+        if row.is_multipart:
+            with door.raw() as raw:
+                refused_form = raw.post(f"/{endpoint}", files={"file": b"x"}, data={"model": "big"})
+            assert refused_form.status_code == 403, endpoint
+        else:
+            assert post(door, f"/{endpoint}", model="best", **fields).status_code == 403, endpoint
+    assert post(door, "/responses", model="big", input="Hi").status_code == 403
     assert not Attempt.objects.exists()
+
+
+@pytest.mark.usefixtures("two_models")
+def test_no_list_names_a_model_that_is_not_allowed(door: Door) -> None:
+    """In OpenAI's format, in Anthropic's, and in LiteLLM's."""
+    with door.raw() as client:
+        lists = [
+            client.get("/models"),
+            client.get("/models", headers={"anthropic-version": "2023-06-01"}),
+            client.get("/model/info"),
+        ]
+    for answer in lists:
+        assert "acme/echo" in answer.text
+        assert "acme/big" not in answer.text
+        assert "best" not in answer.text
 
 
 @pytest.mark.usefixtures("two_models")
