@@ -23,6 +23,20 @@ def confirm_next(user: User) -> None:
     assert device_sign_in.confirm(DeviceSignIn.objects.get(), user, "OpenCode", None)
 
 
+def start_login(door: Door) -> tuple[subprocess.Popen[str], DeviceSignIn]:
+    """The command of the document without a terminal, and the sign-in that it started."""
+    document = httpx.get(f"{door.site.url}/.well-known/opencode").json()
+    login = subprocess.Popen(
+        document["auth"]["command"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    wait_until(lambda: DeviceSignIn.objects.exists())
+    return login, DeviceSignIn.objects.get()
+
+
 def test_opencode_signs_in_with_one_command_and_answers(
     door: Door, acme: Provider, fake: fakes.Upstream, tmp_path: Path
 ) -> None:
@@ -42,34 +56,17 @@ def test_opencode_signs_in_with_one_command_and_answers(
 
 def test_the_command_shows_the_code_and_prints_the_key_alone(door: Door) -> None:
     """Without a terminal, what people read goes to standard error."""
-    document = httpx.get(f"{door.site.url}/.well-known/opencode").json()
-    login = subprocess.Popen(
-        document["auth"]["command"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    wait_until(lambda: DeviceSignIn.objects.exists())
-    code = DeviceSignIn.objects.get().code
+    login, sign_in = start_login(door)
     confirm_next(door.user)
     secret, shown = login.communicate(timeout=60)
     assert re.fullmatch(r"ocw-[\w-]{43}\n?", secret)
-    assert f"{door.site.url}/connect/device/?code={code}" in shown
+    assert f"{door.site.url}/connect/device/?code={sign_in.code}" in shown
     assert httpx.get(f"{door.url}/models", headers={"x-api-key": secret.strip()}).is_success
 
 
 def test_a_denied_sign_in_ends_with_the_reason(door: Door) -> None:
-    document = httpx.get(f"{door.site.url}/.well-known/opencode").json()
-    login = subprocess.Popen(
-        document["auth"]["command"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    wait_until(lambda: DeviceSignIn.objects.exists())
-    device_sign_in.deny(DeviceSignIn.objects.get())
+    login, sign_in = start_login(door)
+    device_sign_in.deny(sign_in)
     secret, shown = login.communicate(timeout=60)
     assert (login.returncode, secret) == (1, "")
     assert "The sign-in was denied." in shown
