@@ -142,8 +142,9 @@ class Upstream:
         app.router.add_get("/{prefix:.+}/models", self._list_models)
         for path in ("chat/completions", "messages", "responses"):
             app.router.add_post(f"/{{prefix:.+}}/{path}", self._chat)
+        prefix = "{prefix:(?!chat/completions).+}"  # without a version, chats are at no path
         for path in other_endpoints.PATHS:  # after the chats, whose path ends alike
-            app.router.add_post(f"/{{prefix:.+}}/{path}", self._answer_other)
+            app.router.add_post(f"/{prefix}/{path}", self._answer_other)
         # A reader's leaving cancels its handler at once, also where the handler sleeps.
         self._runner = web.AppRunner(
             app, handler_cancellation=True, access_log=None, shutdown_timeout=0.01
