@@ -74,14 +74,22 @@ async def do_nothing(completed: Completed) -> None:
     """What most doors do before the end of an answer."""
 
 
+type NotePiece = Callable[[bytes], None]
+
+
+def ignore_piece(piece: bytes) -> None:
+    """What most doors do with a piece that another request's serializer wrote."""
+
+
 @frozen
 class CompletionRequest:
     """A valid request and its caller.
 
     `arrived`: when, on the monotonic clock. `idempotency_key`: empty where none was sent; a key
     with the same `body` at the same `path` gets the same answer again. `before_end` is awaited once
-    the answer is complete, before the last of it is serialized. `session`: the conversation that it
-    belongs to, as the client names it; it stays with one member of a virtual model.
+    the answer is complete, before the last of it is serialized. `note_piece` is called with each
+    piece of an answer that another request with the key has begun. `session`: the conversation that
+    it belongs to, as the client names it; it stays with one member of a virtual model.
     """
 
     model: str
@@ -94,6 +102,7 @@ class CompletionRequest:
     body: bytes
     idempotency_key: str = ""
     before_end: BeforeEnd = do_nothing
+    note_piece: NotePiece = ignore_piece
     session: str = ""
 
 
@@ -116,6 +125,7 @@ class Completion:
         self._model = model
         self._queued_ms = (time.monotonic() - request.arrived) * 1000
         self._head: Head | None = None
+        self._runs = False  # whether the shared run is this request's own
         self._pieces = self._shared_pieces() if request.idempotency_key else self._own_pieces()
 
     async def head(self) -> Head:
@@ -171,10 +181,13 @@ class Completion:
             self._head = Head(headers=headers | (NOT_HONOURED if shared_run.is_alone else {}))
             yield _HEAD
             async for piece in pieces:
+                if not self._runs:
+                    request.note_piece(piece)
                 yield piece
 
     async def _run(self) -> AsyncGenerator[bytes]:
         """One run: the head as JSON, then the body."""
+        self._runs = True
         async with aclosing(self._own_pieces()) as pieces:
             async for piece in pieces:
                 yield piece or encode_json(self._head.headers if self._head else {})

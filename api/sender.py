@@ -12,8 +12,10 @@ from api.completion import (
     BeforeEnd,
     Completion,
     CompletionRequest,
+    NotePiece,
     Serializer,
     do_nothing,
+    ignore_piece,
     start_completion,
 )
 from api.keys.lookup import Caller
@@ -33,6 +35,7 @@ async def send_completion(
     chat: ChatRequest,
     serializer: Serializer,
     before_end: BeforeEnd = do_nothing,
+    note_piece: NotePiece = ignore_piece,
     is_binary: bool = False,
 ) -> None:
     """Answer one request in the serializer's format; `is_binary`: as bytes of any length. Raises
@@ -48,6 +51,7 @@ async def send_completion(
         body=body,
         idempotency_key=request.idempotency_key(),
         before_end=before_end,
+        note_piece=note_piece,
         session=find_session(request, chat.options),
     )
     send = _send_json if chat.non_streaming else _send_bytes if is_binary else _send_events

@@ -56,6 +56,7 @@ async def create_response(request: ApiRequest, reply: Reply) -> None:
         chat=replace(parsed.request, native=native),
         serializer=serializer,
         before_end=complete,
+        note_piece=serializer.note_piece,
     )
 
 

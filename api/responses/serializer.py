@@ -4,6 +4,7 @@ The payloads of a provider that speaks this format pass through, with only the m
 replaced; other events are translated (`providers/protocols/responses_events.py`).
 """
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ from providers.protocols.responses_items import Payload
 from providers.protocols.responses_requests import ResponsesRequest
 from providers.protocols.typed_events import encode_event
 
+_DATA = b"data: "
 _ENDINGS = frozenset({"response.completed", "response.incomplete"})
 
 
@@ -72,6 +74,15 @@ class ResponseSerializer:
         response = ending[-1]["response"]
         response["store"] = self.is_stored
         return self._send(ending) if self._parsed.stream else encode_json(response)
+
+    def note_piece(self, piece: bytes) -> None:
+        """Note events that the serializer of another request wrote: a failure continues from them,
+        with their numbers and their response."""
+        if not self._parsed.stream:
+            return
+        for line in piece.splitlines():
+            if line.startswith(_DATA):
+                self._writer.resume(json.loads(line.removeprefix(_DATA)))
 
     def fail(self, error: ApiError) -> bytes:
         """The events of a failure within a stream."""

@@ -215,6 +215,29 @@ def _knows(door: Door, secret: str) -> bool:
     return httpx.get(f"{door.url}/models", headers=headers).status_code == 200
 
 
+def test_a_follower_fails_with_the_numbers_of_the_events_that_it_got(
+    door: Door, serve: Callable[..., Provider], fake: fakes.Upstream
+) -> None:
+    """Of two requests with one key the second reads what the first one's call brings."""
+    serve("slow-500-20")
+    body = {"model": "acme/slow-500-20", "input": HELLO, "stream": True}
+    options: Any = {"json": body, "headers": {"Idempotency-Key": "one"}}
+    with door.raw() as client, client.stream("POST", "/responses", **options) as first:
+        lines = [first.iter_lines()]
+        next(lines[0])
+        with client.stream("POST", "/responses", **options) as second:
+            lines.append(second.iter_lines())
+            next(lines[1])
+            fake.stop()
+            texts = [list(each) for each in lines]
+    assert len(fake.requests) == 1
+    for text in texts:
+        payloads = [json.loads(line[6:]) for line in text if line.startswith("data: ")]
+        assert [payload["type"] for payload in payloads[-2:]] == ["error", "response.failed"]
+        assert [payload["sequence_number"] for payload in payloads] == list(range(len(payloads)))
+        assert payloads[-1]["response"]["id"] == payloads[0]["response"]["id"]
+
+
 @pytest.mark.parametrize("bad", ["\0", "\ud800", "x" * 300])
 def test_an_id_that_no_response_can_have_is_not_found(door: Door, acme: Provider, bad: str) -> None:
     """Wherever it stands."""
