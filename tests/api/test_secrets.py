@@ -6,6 +6,7 @@ import io
 import json
 import threading
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,13 @@ ALL = " ".join(SECRETS)
 MARK = "Mark0123456789"
 DOORS = ("direct", "proxy", "process")
 QUESTION = [{"role": "user", "content": "hello"}]
+BODIES: dict[str, dict[str, Any]] = {
+    "chat/completions": {"messages": QUESTION},
+    "messages": {"messages": QUESTION, "max_tokens": 9},
+    "responses": {"input": "hello"},
+    "completions": {"prompt": "hello"},
+    "embeddings": {"input": "hello"},
+}
 
 
 def error(marked: str = ALL) -> dict[str, Any]:
@@ -215,6 +223,11 @@ def pages(client: Client, slugs: list[str]) -> Iterator[tuple[str, str]]:
         yield url, response.content.decode() + str(response.headers)
 
 
+def _paths(provider: Provider) -> list[str]:
+    """Every door for a provider's own API, which they all call; else that of chats."""
+    return list(BODIES) if provider.routing_method == "direct" else ["chat/completions"]
+
+
 @pytest.mark.stack
 def test_no_key_that_an_upstream_repeats_leaves_the_door(
     leaky_door: Door, leaking: Leaking, settings: Any
@@ -225,13 +238,13 @@ def test_no_key_that_an_upstream_repeats_leaves_the_door(
     texts: list[tuple[str, str]] = []
     with leaky_door.raw() as client:
         for provider in providers:
-            for stream in (False, True):
-                body = {"model": f"{provider.slug}/m", "messages": QUESTION, "stream": stream}
-                got = client.post("/chat/completions", json=body)
+            for path, stream in product(_paths(provider), (False, True)):
+                body = {"model": f"{provider.slug}/m", "stream": stream, **BODIES[path]}
+                got = client.post(f"/{path}", json=body)
                 shown = f"{got.text} {got.headers} {got.reason_phrase}"
-                texts.append((f"/v1 {provider.slug}", shown))
-                assert '"error"' in got.text, provider.slug
-                assert "internal_error" not in got.text, provider.slug
+                texts.append((f"/v1/{path} {provider.slug}", shown))
+                assert '"error"' in got.text, (path, provider.slug)
+                assert "internal_error" not in got.text, (path, provider.slug)
     settings.GATEWAY_URL = f"http://127.0.0.1:{leaky_door.site.gateway_port}"
     settings.GATEWAY_TOKEN = leaky_door.site.environment["GATEWAY_TOKEN"]
     for provider in providers:
