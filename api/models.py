@@ -87,6 +87,7 @@ class ClientKey(models.Model):
     allowed_models = models.JSONField(default=list, blank=True, help_text="Patterns; none: all.")
     requests_per_minute = models.PositiveIntegerField(null=True, blank=True)
     tokens_per_minute = models.PositiveIntegerField(null=True, blank=True)
+    calls_at_once = models.PositiveIntegerField(null=True, blank=True)
     budget = models.DecimalField(
         "Budget (USD)",
         max_digits=12,

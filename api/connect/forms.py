@@ -125,6 +125,7 @@ def _names_field(rows: int, label: str, help_text: str) -> NamesField:
 # What only operators may change where the key is locked.
 LIMITS = (
     *("allowed_models", "requests_per_minute", "tokens_per_minute"),
+    "calls_at_once",
     *("budget", "budget_period", "budget_action", "expires_at"),
 )
 
@@ -149,6 +150,12 @@ class KeySettingsForm(_KeySettingsForm):
         max_value=MAX_PER_MINUTE,
         required=False,
         help_text="Input and output. Leave empty for no limit.",
+    )
+    calls_at_once = forms.IntegerField(
+        min_value=1,
+        max_value=MAX_PER_MINUTE,
+        required=False,
+        help_text="Leave empty for no limit.",
     )
     tags = _names_field(1, "Tags", "Separated by commas.")
     expires_at = forms.DateTimeField(

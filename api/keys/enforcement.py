@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from api.errors import ApiError, retry_after
 from api.keys import shared_bucket
+from api.keys.calls import KeyCalls
 from api.keys.limits import Lease, Rate
 from api.limit_headers import LimitFigures
 from providers.domain.frozen import frozen
@@ -22,13 +23,14 @@ MAX_WAITS = 3  # for the settlement of another request's credit
 
 @frozen
 class KeyLimits:
-    """The limits of one key a minute; None where there is none."""
+    """The limits of one key: a minute, and of calls at once; None where there is none."""
 
     requests: int | None = None
     tokens: int | None = None
+    calls: int | None = None
 
     def __bool__(self) -> bool:
-        return self.requests is not None or self.tokens is not None
+        return any(each is not None for each in (self.requests, self.tokens, self.calls))
 
 
 class LeasedLimit:
@@ -117,10 +119,18 @@ class LeasedLimit:
 
 
 class KeyLimiter:
-    """The limits of one key in one process. `used_tokens`: of the key's calls so far."""
+    """The limits of one key in one process. `used_tokens`: of the key's calls so far; `calls`:
+    those under way."""
 
-    def __init__(self, key_id: int, limits: KeyLimits, used_tokens: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        key_id: int,
+        limits: KeyLimits,
+        used_tokens: Callable[[], int],
+        calls: KeyCalls | None = None,
+    ) -> None:
         self.limits = limits
+        self.calls = calls or KeyCalls(key_id)
         self.requests = _make(key_id, "requests", limits.requests)
         self.tokens = _make(key_id, "tokens", limits.tokens)
         self._used_tokens = used_tokens
@@ -150,9 +160,13 @@ class Admission:
     def __init__(self, limiter: KeyLimiter) -> None:
         self._limiter = limiter
         self._reserved = 0.0
+        self._is_running = False
 
     async def count_request(self) -> None:
         """Raises ApiError (429)."""
+        if self._limiter.limits.calls is not None:
+            self._limiter.calls.start(self._limiter.limits.calls)
+            self._is_running = True
         if self._limiter.requests:
             await self._limiter.requests.spend(1)
 
@@ -170,7 +184,10 @@ class Admission:
         self._reserved = min(estimate, limiter.tokens.lease.rate.per_minute)
 
     def release(self) -> None:
-        """Charge what the request really used."""
+        """Charge what the request really used, and end its call."""
+        if self._is_running:
+            self._is_running = False
+            self._limiter.calls.end()
         self._limiter.charge(self._reserved)
 
     def figures(self) -> tuple[LimitFigures, ...]:
@@ -187,7 +204,9 @@ class KeyLimiters:
         """The key's limiter; a new one where its limits have changed."""
         limiter = self._limiters.get(key_id)
         if limiter is None or limiter.limits != limits:
-            limiter = self._limiters[key_id] = KeyLimiter(key_id, limits, used_tokens)
+            calls = limiter.calls if limiter else None
+            limiter = KeyLimiter(key_id, limits, used_tokens, calls)
+            self._limiters[key_id] = limiter
         return limiter
 
 

@@ -66,7 +66,11 @@ def _callers_of(key: ClientKey, costs: Mapping[date, Decimal]) -> Iterator[tuple
         user_id=key.user_id,
         expires_at=key.expires_at,
         allowed=AllowedModels(patterns=tuple(key.allowed_models)),
-        limits=KeyLimits(requests=key.requests_per_minute, tokens=key.tokens_per_minute),
+        limits=KeyLimits(
+            requests=key.requests_per_minute,
+            tokens=key.tokens_per_minute,
+            calls=key.calls_at_once,
+        ),
         budget=key.budget_terms,
         costs=costs,
     )

@@ -358,6 +358,7 @@ def test_connect(
     page.get_by_label("Allowed models").fill("acme/glm-4.7\nacme/glm-4.5-*")
     page.get_by_label("Requests per minute").fill("60")
     page.get_by_label("Tokens per minute").fill("200000")
+    page.get_by_label("Calls at once").fill("4")
     page.get_by_label("Budget (USD)").fill("0")
     page.get_by_label("Expires (UTC)").fill("2036-05-01T12:00")
     page.get_by_label("Tags").fill("team-a, ci")

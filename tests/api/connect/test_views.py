@@ -139,7 +139,9 @@ def test_locked_limits_are_not_the_owners(stranger: User, stranger_client: Clien
 def test_owners_limit_their_own_keys(stranger: User, stranger_client: Client) -> None:
     """Nothing is locked that no operator has locked."""
     key, _ = ClientKey.make(stranger, "desk")
-    save(stranger_client, key, allowed_models="acme/*", expires_at="2030-01-02T03:04", notes="n")
+    limits = {"allowed_models": "acme/*", "calls_at_once": "3", "expires_at": "2030-01-02T03:04"}
+    save(stranger_client, key, **limits, notes="n")
+    assert key.calls_at_once == 3
     assert key.allowed_models == ["acme/*"]
     assert key.expires_at == datetime(2030, 1, 2, 3, 4, tzinfo=UTC)
     assert key.notes == "n"
