@@ -18,7 +18,10 @@ from api.completion import (
     ignore_piece,
     start_completion,
 )
+from api.errors import ApiError
+from api.json_body import decode_object
 from api.keys.lookup import Caller
+from api.keys.permissions import find_model_choice
 from api.request import ApiRequest
 from api.session import find_session
 from providers.domain.errors import CallError
@@ -40,6 +43,8 @@ async def send_completion(
 ) -> None:
     """Answer one request in the serializer's format; `is_binary`: as bytes of any length. Raises
     ApiError."""
+    if caller.allowed.patterns:
+        _refuse_model_choice(body)
     completion_request = CompletionRequest(
         model=model,
         chat=chat,
@@ -62,6 +67,22 @@ async def send_completion(
                 await send(completion, reply)
         except CallError as error:
             raise completion.to_api_error(error) from error
+
+
+def _refuse_model_choice(body: bytes) -> None:
+    """Raises ApiError (403) where the body of a limited key could choose another model upstream.
+
+    Forms have no field for it.
+    """
+    try:
+        fields = decode_object(body)
+    except ApiError:
+        return
+    if name := find_model_choice(fields):
+        message = f"This API key is limited to certain models, so `{name[:80]}` cannot be used."
+        raise ApiError(
+            403, message, code="model_not_allowed", type="permission_error", param=name[:80]
+        )
 
 
 async def _send_json(completion: Completion, reply: Reply) -> None:

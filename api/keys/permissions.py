@@ -1,14 +1,35 @@
 """Which models a client key may use: patterns of names, in which `*` matches anything. No I/O."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from providers.domain.frozen import frozen
 
 if TYPE_CHECKING:
     from providers.router.served_models import ServedModel
+
+# Fields by which an upstream may answer with another model than the one that was checked:
+# OpenRouter's `models`, those of a LiteLLM proxy, and `model` in other letters, because some
+# upstreams read names without regard to case.
+_MODEL_CHOICES = frozenset(
+    {
+        *("model", "models", "model_list", "model_group_alias"),
+        *("fallbacks", "context_window_fallbacks", "content_policy_fallbacks"),
+    }
+)
+
+
+def find_model_choice(body: Mapping[str, Any]) -> str:
+    """The first field by which an upstream may choose another model than `model`; empty if none.
+
+    LiteLLM reads the fields of `extra_body` like those beside it.
+    """
+    extra = body.get("extra_body")
+    nested = extra if isinstance(extra, dict) else {}
+    names = (*(name for name in body if name != "model"), *nested)
+    return next((name for name in names if name.lower() in _MODEL_CHOICES), "")
 
 
 @frozen

@@ -84,6 +84,27 @@ def test_an_allowed_model_answers_under_all_its_names(door: Door) -> None:
 
 
 @pytest.mark.usefixtures("two_models")
+@pytest.mark.parametrize(
+    ("path", "fields"),
+    [
+        ("/chat/completions", {"models": ["acme/big"]}),
+        ("/chat/completions", {"Model": "big"}),
+        ("/chat/completions", {"extra_body": {"fallbacks": ["big"]}}),
+        ("/messages", {"fallbacks": [{"model": "big"}], "max_tokens": 9}),
+        ("/responses", {"input": "Hi", "models": ["big"]}),
+        ("/embeddings", {"input": "Hi", "fallbacks": ["big"]}),
+    ],
+)
+def test_a_limited_key_cannot_choose_another_model_upstream(
+    door: Door, path: str, fields: dict[str, object]
+) -> None:
+    """OpenRouter and LiteLLM read such fields; a key without limits may send them."""
+    answer = post(door, path, model="acme/echo", **fields)
+    assert (answer.status_code, "limited to certain models" in answer.text) == (403, True)
+    assert not Attempt.objects.exists()
+
+
+@pytest.mark.usefixtures("two_models")
 def test_no_error_names_a_model_that_is_not_allowed(door: Door) -> None:
     """A suggestion would be of no use."""
     answer = post(door, "/chat/completions", model="acme/bigg")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.keys.permissions import AllowedModels
+from api.keys.permissions import AllowedModels, find_model_choice
 from providers.policy.members import Member, MemberList, Strategy
 from tests.api.keys.served import model
 
@@ -71,3 +71,19 @@ def test_matches_as_a_shell_does(patterns: list[str], name: str) -> None:
 def test_no_pattern_takes_long() -> None:
     """Nothing is tried twice: a pattern of many stars would never end otherwise."""
     assert not AllowedModels(patterns=("*a" * 50 + "b",)).permits("a" * 5000)
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"model": "a", "messages": [], "tools": []}, ""),
+        ({"model": "a", "MODEL": "b"}, "MODEL"),
+        ({"model": "a", "models": ["b"]}, "models"),
+        ({"model": "a", "Fallbacks": ["b"]}, "Fallbacks"),
+        ({"model": "a", "extra_body": {"model": "b"}}, "model"),
+        ({"model": "a", "extra_body": {"seed": 1}}, ""),
+        ({"model": "a", "extra_body": "model"}, ""),
+    ],
+)
+def test_a_field_that_chooses_another_model_is_found(body: dict[str, object], field: str) -> None:
+    assert find_model_choice(body) == field
