@@ -33,9 +33,9 @@ ROWS = {
 # Of one request: the most modules and calls of ours. A request enters some more where another task
 # happens to run amid each of those that were counted.
 MOST_ENTERED = {
-    "non-streaming, upstream streams": (60, 400),
-    "non-streaming, upstream sends one JSON": (60, 328),
-    "streaming": (59, 388),
+    "non-streaming, upstream streams": (61, 409),
+    "non-streaming, upstream sends one JSON": (61, 337),
+    "streaming": (60, 397),
 }
 
 
