@@ -19,7 +19,6 @@ from api.completion import (
     start_completion,
 )
 from api.errors import ApiError
-from api.json_body import decode_object
 from api.keys.lookup import Caller
 from api.keys.permissions import find_model_choice
 from api.request import ApiRequest
@@ -44,7 +43,7 @@ async def send_completion(
     """Answer one request in the serializer's format; `is_binary`: as bytes of any length. Raises
     ApiError."""
     if caller.allowed.patterns:
-        _refuse_model_choice(body)
+        _refuse_model_choice(chat)
     completion_request = CompletionRequest(
         model=model,
         chat=chat,
@@ -69,16 +68,11 @@ async def send_completion(
             raise completion.to_api_error(error) from error
 
 
-def _refuse_model_choice(body: bytes) -> None:
-    """Raises ApiError (403) where the body of a limited key could choose another model upstream.
-
-    Forms have no field for it.
-    """
-    try:
-        fields = decode_object(body)
-    except ApiError:
-        return
-    if name := find_model_choice(fields):
+def _refuse_model_choice(chat: ChatRequest) -> None:
+    """Raises ApiError (403) where a field of the request of a limited key could choose another
+    model upstream."""
+    body = chat.passed or chat.native
+    if name := find_model_choice(body.fields if body else chat.options):
         message = f"This API key is limited to certain models, so `{name[:80]}` cannot be used."
         raise ApiError(
             403, message, code="model_not_allowed", type="permission_error", param=name[:80]

@@ -105,6 +105,15 @@ def test_a_limited_key_cannot_choose_another_model_upstream(
 
 
 @pytest.mark.usefixtures("two_models")
+def test_a_form_cannot_choose_another_model_upstream(door: Door) -> None:
+    with door.raw() as raw:
+        data = {"model": "acme/echo", "fallbacks": "big"}
+        answer = raw.post("/audio/transcriptions", files={"file": b"x"}, data=data)
+    assert (answer.status_code, answer.json()["error"]["param"]) == (403, "fallbacks")
+    assert not Attempt.objects.exists()
+
+
+@pytest.mark.usefixtures("two_models")
 def test_no_error_names_a_model_that_is_not_allowed(door: Door) -> None:
     """A suggestion would be of no use."""
     answer = post(door, "/chat/completions", model="acme/bigg")
